@@ -1,0 +1,78 @@
+# MPIP: every target a person types. `make help` lists them.
+
+PREFIX  ?= /usr/local
+DESTDIR ?=
+# Relative names given to RUN mean the folder make was called from, which `make -C` has left.
+CALLER  := $(or $(if $(shell tr '\0' '\n' </proc/$$PPID/cmdline | grep -E '^(-[A-Za-z]*C|--directory)'),$(PWD)),$(CURDIR))
+
+export KDIR MPIP_KERNEL MPIP_CACHE MPIP_MIRROR MPIP_KVM MPIP_VM_MEM MPIP_VM_CPUS MPIP_VM_TIMEOUT
+
+.DEFAULT_GOAL := all
+.PHONY: all module cli setup update-kernel install uninstall clean distclean-cache help \
+        vm test host-test vm-test demo check check-module uapi uapi-check
+
+all: module cli ## build build/mpip.ko and build/mpipctl (default)
+
+module: setup ## build build/mpip.ko (KDIR=DIR: against another prepared kernel)
+	@scripts/build-module
+
+cli: setup ## build build/mpipctl
+	@scripts/build-cli
+
+setup: ## fetch and prepare compiler, kernel and VM once (MPIP_KERNEL=7.3: that kernel)
+	@scripts/setup
+
+update-kernel: ## look for a newer kernel and prepare it
+	@scripts/setup --update-kernel
+
+vm: all ## boot the VM: RUN=script ARGS='…' runs that script, nothing gives a shell
+ifdef RUN
+	@cd '$(CALLER)' && '$(CURDIR)/scripts/vm' "$$(realpath -s '$(RUN)')" $(ARGS) || \
+		{ status=$$?; echo "exit status $$status" >&2; exit $$status; }
+else
+	@scripts/vm
+endif
+
+test: ## build and run every test
+	@scripts/test
+
+host-test: setup ## test the logic and mpipctl without a kernel
+	@scripts/host-test
+
+vm-test: all ## test the module in the VM
+	@scripts/vm-test $(ARGS)
+
+demo: all ## run the demonstration in the VM; results in build/demo
+	@scripts/demo $(ARGS)
+
+check: setup ## formatting, lints, documentation, shell scripts, generated files
+	@scripts/check
+
+check-module: setup ## clippy on the module, warnings are errors
+	@scripts/build-module --clippy
+
+uapi: setup ## regenerate mpip/uapi from mpip.yaml
+	@scripts/uapi
+
+uapi-check: setup ## fail if mpip/uapi is out of date
+	@scripts/uapi --check
+
+install: ## install module and mpipctl (DESTDIR, PREFIX); build first
+	@test -e build/mpip.ko -a -e build/mpipctl || { echo "error: run 'make' first" >&2; exit 1; }
+	install -D -m 644 build/mpip.ko '$(DESTDIR)/lib/modules/$(file <build/kver)/updates/mpip.ko'
+	install -D -m 755 build/mpipctl '$(DESTDIR)$(PREFIX)/sbin/mpipctl'
+	$(if $(DESTDIR),,depmod '$(file <build/kver)')
+
+uninstall: ## remove what install installed
+	rm -f '$(DESTDIR)$(PREFIX)/sbin/mpipctl'
+	rm -f '$(DESTDIR)'/lib/modules/*/updates/mpip.ko
+	$(if $(DESTDIR),,for dir in /lib/modules/*/; do depmod "$$(basename "$$dir")"; done)
+
+clean: ## delete what was built here; the cache stays
+	@scripts/clean
+
+distclean-cache: ## delete the cache (build root, kernels)
+	@scripts/distclean
+
+help: ## this list
+	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "%-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
