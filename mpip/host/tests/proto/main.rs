@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Tests of the protocol logic, one module for each of its nouns.
+
+mod addr;
+mod avail;
+mod cm;
+mod common;
+mod crypto;
+mod delay;
+mod option;
+mod reorder;
+mod reorder_any;
+mod replay;
+mod seq;
+mod surplus;
+mod tables;
+mod weighted;

@@ -1,0 +1,369 @@
+// SPDX-License-Identifier: GPL-2.0
+
+use mpip_host::proto::reorder::GivenUp;
+use mpip_host::proto::reorder::Held;
+use mpip_host::proto::reorder::Limits;
+use mpip_host::proto::reorder::Push;
+use mpip_host::proto::reorder::Reorder;
+use mpip_host::proto::reorder::Segment;
+use mpip_host::proto::reorder::MAX_HOLE;
+
+/// A packet is known by its first sequence number.
+pub type Buffer = Reorder<u32, Box<[Option<Held<u32>>]>>;
+
+pub fn storage(slots: usize) -> Box<[Option<Held<u32>>]> {
+    (0..slots).map(|_| None).collect()
+}
+
+pub fn buffer(next: u32, limits: Limits) -> Buffer {
+    let mut buffer = Buffer::new(next);
+    buffer.set_limits(limits);
+    assert!(buffer.attach(storage(limits.packets + 1)).is_none());
+    buffer
+}
+
+const LIMITS: Limits = Limits {
+    packets: 100,
+    bytes: 1 << 20,
+    wait_us: 1000,
+};
+
+fn seg(seq: u32, len: u32, lane: u8) -> Segment {
+    Segment {
+        seq,
+        end: seq.wrapping_add(len),
+        lane,
+        bytes: 2000,
+        rst: false,
+    }
+}
+
+/// Pushes and pops like the kernel: what is delivered, in order.
+fn push(buffer: &mut Buffer, now: u32, seg: Segment) -> Vec<u32> {
+    let mut out = match buffer.push(now, seg, seg.seq) {
+        Push::Pass(t) | Push::Refused(t) | Push::Wild(t) => vec![t],
+        Push::Held => vec![],
+    };
+    out.extend(drain(buffer, now));
+    out
+}
+
+fn drain(buffer: &mut Buffer, now: u32) -> Vec<u32> {
+    std::iter::from_fn(|| buffer.pop(now)).collect()
+}
+
+fn given_up(timeout: u32, lost: u32, overflow: u32) -> GivenUp {
+    GivenUp {
+        timeout,
+        lost,
+        overflow,
+    }
+}
+
+/// A buffer whose lanes 0 and 1 have both just delivered something.
+fn two_lanes(next: u32) -> Buffer {
+    let mut b = buffer(next.wrapping_sub(20), LIMITS);
+    assert_eq!(push(&mut b, 0, seg(next.wrapping_sub(20), 10, 0)).len(), 1);
+    assert_eq!(push(&mut b, 0, seg(next.wrapping_sub(10), 10, 1)).len(), 1);
+    assert_eq!(b.next(), next);
+    b
+}
+
+#[test]
+fn in_order_passes() {
+    let mut b = Buffer::new(100);
+    for seq in [100, 110, 120] {
+        assert_eq!(b.push(0, seg(seq, 10, 0), seq), Push::Pass(seq));
+        assert_eq!(b.pop(0), None);
+    }
+    assert_eq!((b.next(), b.len(), b.deadline()), (130, 0, None));
+    assert!(!b.has_storage());
+}
+
+#[test]
+fn a_hole_is_filled() {
+    for start in [100, u32::MAX - 15] {
+        let at = |n: u32| start.wrapping_add(n);
+        let mut b = two_lanes(start);
+        assert_eq!(push(&mut b, 10, seg(at(10), 10, 0)), []);
+        assert_eq!(push(&mut b, 20, seg(at(20), 10, 0)), []);
+        assert_eq!((b.len(), b.bytes(), b.deadline()), (2, 4000, Some(1010)));
+        assert_eq!(push(&mut b, 30, seg(at(0), 10, 1)), [at(0), at(10), at(20)]);
+        assert_eq!((b.next(), b.len(), b.bytes()), (at(30), 0, 0));
+        assert_eq!(b.take_given_up(), GivenUp::default());
+    }
+}
+
+#[test]
+fn two_holes_filled_from_the_back() {
+    let mut b = two_lanes(0);
+    assert_eq!(push(&mut b, 1, seg(30, 10, 0)), []);
+    assert_eq!(push(&mut b, 2, seg(10, 10, 0)), []);
+    assert_eq!(push(&mut b, 3, seg(20, 10, 0)), []);
+    // The oldest packet decides, wherever it stands.
+    assert_eq!(b.deadline(), Some(1001));
+    assert_eq!(push(&mut b, 4, seg(0, 10, 1)), [0, 10, 20, 30]);
+}
+
+#[test]
+fn what_tcp_needs_passes_at_once() {
+    let mut b = two_lanes(1000);
+    assert_eq!(push(&mut b, 1, seg(1100, 10, 0)), []);
+    // A pure acknowledgement, a keepalive, a retransmission, a part of one.
+    assert_eq!(push(&mut b, 2, seg(1110, 0, 0)), [1110]);
+    assert_eq!(push(&mut b, 2, seg(999, 1, 0)), [999]);
+    assert_eq!(push(&mut b, 2, seg(500, 300, 1)), [500]);
+    assert_eq!(push(&mut b, 2, seg(990, 20, 1)), [990]);
+    assert_eq!((b.next(), b.len()), (1010, 1));
+    assert_eq!(push(&mut b, 3, seg(1000, 100, 1)), [1000, 1100]);
+}
+
+#[test]
+fn rst_keeps_its_place() {
+    let rst = |seq| Segment {
+        rst: true,
+        ..seg(seq, 0, 0)
+    };
+    let mut b = two_lanes(0);
+    assert_eq!(push(&mut b, 1, seg(10, 10, 0)), []);
+    assert_eq!(push(&mut b, 2, rst(20)), []);
+    assert_eq!(push(&mut b, 3, seg(0, 10, 1)), [0, 10, 20]);
+    assert_eq!(push(&mut b, 4, rst(20)), [20]);
+}
+
+#[test]
+fn timeout_gives_up_one_hole_at_a_time() {
+    let mut b = two_lanes(0);
+    b.expect_lanes(0b11);
+    assert_eq!(push(&mut b, 100, seg(10, 10, 0)), []);
+    assert_eq!(push(&mut b, 500, seg(30, 10, 0)), []);
+    assert_eq!(drain(&mut b, 1099), []);
+    assert_eq!(b.deadline(), Some(1100));
+    assert_eq!(drain(&mut b, 1100), [10]);
+    assert_eq!((b.next(), b.deadline()), (20, Some(1500)));
+    assert_eq!(drain(&mut b, 1499), []);
+    assert_eq!(drain(&mut b, 1500), [30]);
+    assert_eq!(b.take_given_up(), given_up(2, 0, 0));
+    assert_eq!(b.take_given_up(), given_up(0, 0, 0));
+    // The retransmission comes later and passes.
+    assert_eq!(push(&mut b, 3000, seg(0, 10, 1)), [0]);
+    assert_eq!(b.next(), 40);
+}
+
+#[test]
+fn lost_when_every_lane_is_ahead() {
+    let mut b = two_lanes(0);
+    assert_eq!(push(&mut b, 10, seg(10, 10, 0)), []);
+    assert_eq!(push(&mut b, 20, seg(20, 10, 0)), []);
+    assert_eq!(push(&mut b, 30, seg(30, 10, 1)), [10, 20, 30]);
+    assert_eq!(b.take_given_up(), given_up(0, 1, 0));
+}
+
+#[test]
+fn an_acknowledgement_shows_progress_too() {
+    let mut b = two_lanes(0);
+    assert_eq!(push(&mut b, 10, seg(10, 10, 0)), []);
+    assert_eq!(push(&mut b, 20, seg(20, 0, 1)), [20, 10]);
+    assert_eq!(b.take_given_up(), given_up(0, 1, 0));
+    let mut b = two_lanes(0);
+    assert_eq!(push(&mut b, 10, seg(10, 10, 0)), []);
+    b.lane_progress(20, 1, 20);
+    assert_eq!(drain(&mut b, 20), [10]);
+}
+
+#[test]
+fn a_retransmission_shows_no_progress() {
+    let mut b = two_lanes(0);
+    assert_eq!(push(&mut b, 10, seg(10, 10, 0)), []);
+    assert_eq!(push(&mut b, 20, seg(0u32.wrapping_sub(20), 10, 1)).len(), 1);
+    assert_eq!(b.len(), 1);
+    // And does not undo any.
+    assert_eq!(push(&mut b, 30, seg(20, 10, 0)), []);
+    assert_eq!(push(&mut b, 40, seg(0u32.wrapping_sub(20), 10, 0)).len(), 1);
+    assert_eq!(push(&mut b, 50, seg(30, 10, 1)), [10, 20, 30]);
+}
+
+#[test]
+fn silent_lanes_do_not_count() {
+    let mut b = two_lanes(0);
+    // Lane 1 has been silent for longer than the wait.
+    assert_eq!(push(&mut b, 2000, seg(10, 10, 0)), [10]);
+    assert_eq!(b.take_given_up(), given_up(0, 1, 0));
+    // Unless it is known to carry something.
+    let mut b = two_lanes(0);
+    b.expect_lanes(0b10);
+    assert_eq!(push(&mut b, 2000, seg(10, 10, 0)), []);
+    assert_eq!(push(&mut b, 2010, seg(0, 10, 1)), [0, 10]);
+    // A lane that is just begun.
+    b.expect_lanes(0b111);
+    assert_eq!(push(&mut b, 2020, seg(30, 10, 0)), []);
+    assert_eq!(push(&mut b, 2021, seg(40, 10, 1)), []);
+    assert_eq!(push(&mut b, 2030, seg(20, 10, 2)), [20, 30, 40]);
+}
+
+#[test]
+fn a_lane_whose_number_wrapped_is_no_progress() {
+    let mut b = two_lanes(0);
+    // 3.5 GB on lane 0 while lane 1 is silent.
+    for n in 0..56u32 {
+        let seq = n << 26;
+        assert_eq!(push(&mut b, 5000 + n, seg(seq, 1 << 26, 0)), [seq]);
+    }
+    let next = b.next();
+    assert_eq!(push(&mut b, 6000, seg(next - 10, 10, 1)).len(), 1);
+    assert_eq!(push(&mut b, 6001, seg(next + 10, 10, 0)), []);
+    assert_eq!(push(&mut b, 6002, seg(next, 10, 1)), [next, next + 10]);
+}
+
+#[test]
+fn too_many_packets() {
+    let mut b = two_lanes(0);
+    let mut limits = LIMITS;
+    limits.packets = 3;
+    b.set_limits(limits);
+    for seq in [10, 20, 40] {
+        assert_eq!(push(&mut b, 1, seg(seq, 10, 0)), []);
+    }
+    // Only what lies before the next hole goes.
+    assert_eq!(push(&mut b, 1, seg(60, 10, 0)), [10, 20]);
+    assert_eq!((b.next(), b.len()), (30, 2));
+    assert_eq!(b.take_given_up(), given_up(0, 0, 1));
+    // Fewer slots than the limit.
+    let mut b = Buffer::new(0);
+    b.attach(storage(3));
+    b.expect_lanes(2);
+    assert_eq!(push(&mut b, 1, seg(10, 10, 0)), []);
+    assert_eq!(push(&mut b, 1, seg(30, 10, 0)), []);
+    assert_eq!(push(&mut b, 1, seg(50, 10, 0)), [10]);
+    assert_eq!(b.len(), 2);
+}
+
+#[test]
+fn too_many_bytes() {
+    let mut b = two_lanes(0);
+    let mut limits = LIMITS;
+    limits.bytes = 5000;
+    b.set_limits(limits);
+    assert_eq!(push(&mut b, 1, seg(10, 10, 0)), []);
+    assert_eq!(push(&mut b, 1, seg(30, 10, 0)), []);
+    assert_eq!(push(&mut b, 1, seg(50, 10, 0)), [10]);
+    assert_eq!(b.bytes(), 4000);
+    // One packet that is too large alone.
+    let huge = Segment {
+        bytes: u32::MAX,
+        ..seg(70, 10, 0)
+    };
+    assert_eq!(push(&mut b, 1, huge), [30, 50, 70]);
+    assert_eq!((b.bytes(), b.next()), (0, 80));
+}
+
+#[test]
+fn without_storage() {
+    let mut b = Buffer::new(0);
+    let early = seg(10, 10, 0);
+    assert!(b.wants_storage(&early));
+    assert!(!b.wants_storage(&seg(0, 10, 0)));
+    assert!(!b.wants_storage(&seg(10, 0, 0)));
+    assert!(!b.wants_storage(&seg(MAX_HOLE + 1, 10, 0)));
+    assert_eq!(b.push(0, early, 10), Push::Refused(10));
+    assert_eq!((b.next(), b.pop(0)), (20, None));
+    assert_eq!(b.take_given_up(), given_up(0, 0, 1));
+    for slots in [0, 1] {
+        let mut b = Buffer::new(0);
+        b.attach(storage(slots));
+        assert_eq!(push(&mut b, 0, early), [10]);
+        assert_eq!((b.next(), b.len()), (20, 0));
+    }
+}
+
+#[test]
+fn storage_comes_and_goes() {
+    let mut b = buffer(0, LIMITS);
+    b.expect_lanes(2);
+    assert!(b.has_storage());
+    assert_eq!(b.attach(storage(5)).map(|s| s.len()), Some(5));
+    assert_eq!(push(&mut b, 0, seg(10, 10, 0)), []);
+    assert!(b.detach().is_none());
+    assert_eq!(push(&mut b, 0, seg(0, 10, 1)), [0, 10]);
+    let slots = b.detach().unwrap();
+    assert!(slots.len() == 101 && slots.iter().all(Option::is_none));
+    assert!(!b.has_storage());
+    assert!(b.attach(slots).is_none());
+    assert_eq!(push(&mut b, 0, seg(30, 10, 0)), []);
+    assert_eq!(push(&mut b, 0, seg(20, 10, 1)), [20, 30]);
+}
+
+#[test]
+fn the_socket_knows_better() {
+    let mut b = two_lanes(0);
+    assert_eq!(push(&mut b, 1, seg(10, 10, 0)), []);
+    assert_eq!(push(&mut b, 1, seg(30, 10, 0)), []);
+    b.acked(10);
+    assert_eq!(drain(&mut b, 1), [10]);
+    b.acked(5);
+    assert_eq!(b.next(), 20);
+    b.acked(100);
+    assert_eq!(drain(&mut b, 1), [30]);
+    assert_eq!(b.next(), 100);
+    b.acked(100u32.wrapping_add((1 << 30) + 1));
+    assert_eq!(b.next(), 100);
+}
+
+#[test]
+fn flush_releases_all_in_order() {
+    let mut b = two_lanes(0);
+    b.flush();
+    assert_eq!(b.next(), 0);
+    for seq in [50, 10, 30] {
+        assert_eq!(push(&mut b, 1, seg(seq, 10, 0)), []);
+    }
+    b.flush();
+    assert_eq!(drain(&mut b, 1), [10, 30, 50]);
+    assert_eq!((b.next(), b.len(), b.bytes()), (60, 0, 0));
+    assert_eq!(b.take_given_up(), GivenUp::default());
+}
+
+#[test]
+fn wild_numbers_change_nothing() {
+    let mut b = two_lanes(0);
+    assert_eq!(push(&mut b, 1, seg(10, 10, 0)), []);
+    for (seq, len) in [
+        (MAX_HOLE + 1, 10),
+        (1 << 30, 10),
+        (1 << 31, 10),
+        (0xbfff_ffff, 10),
+        (20, u32::MAX),
+        (0, MAX_HOLE + 1),
+    ] {
+        let wild = seg(seq, len, 1);
+        assert_eq!(b.push(1, wild, 7), Push::Wild(7), "{seq}");
+        assert_eq!((b.next(), b.len(), b.pop(1)), (0, 1, None));
+    }
+    let old = seg(0xc000_0000, 10, 0);
+    assert_eq!(b.push(1, old, 7), Push::Pass(7));
+    assert_eq!((b.next(), b.len(), b.pop(1)), (0, 1, None));
+}
+
+#[test]
+fn duplicates_are_kept_in_order() {
+    let mut b = two_lanes(0);
+    let copy = |buffer: &mut Buffer, seq, len, id| {
+        assert_eq!(buffer.push(1, seg(seq, len, 0), id), Push::Held);
+        assert_eq!(buffer.pop(1), None);
+    };
+    copy(&mut b, 10, 10, 1);
+    copy(&mut b, 20, 10, 2);
+    copy(&mut b, 10, 10, 3);
+    copy(&mut b, 15, 10, 4);
+    assert_eq!(push(&mut b, 1, seg(0, 10, 1)), [0, 1, 3, 4, 2]);
+    assert_eq!(b.next(), 30);
+}
+
+#[test]
+fn clocks_of_two_cpus_differ() {
+    let mut b = two_lanes(0);
+    assert_eq!(push(&mut b, 100, seg(20, 10, 0)), []);
+    assert_eq!(push(&mut b, 90, seg(30, 10, 0)), []);
+    assert_eq!(drain(&mut b, 80), []);
+    assert_eq!(b.len(), 2);
+}

@@ -1,0 +1,244 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The reordering buffer under random traffic.
+
+use crate::common::config;
+use crate::reorder::buffer;
+use crate::reorder::Buffer;
+use mpip_host::proto::reorder::Limits;
+use mpip_host::proto::reorder::Push;
+use mpip_host::proto::reorder::Segment;
+use proptest::prelude::*;
+use std::collections::HashMap;
+
+/// Arrival of a packet, numbered in the order of the stream, at a time.
+#[derive(Clone, Debug)]
+struct Arrival {
+    at: u32,
+    id: u32,
+    seg: Segment,
+}
+
+#[derive(Clone, Debug)]
+struct Traffic {
+    start: u32,
+    arrivals: Vec<Arrival>,
+    limits: Limits,
+}
+
+/// Packets of one stream, each with a delay, or lost, or twice.
+fn traffic(loss: bool, wait_us: std::ops::Range<u32>) -> impl Strategy<Value = Traffic> {
+    let fate = if loss {
+        prop_oneof![8 => Just(1), 1 => Just(0), 1 => Just(2)].boxed()
+    } else {
+        Just(1).boxed()
+    };
+    let packet = (1u32..3000, 0u8..4, 0u32..2000, 0u32..2000, fate);
+    (
+        any::<u32>(),
+        any::<u32>(),
+        proptest::collection::vec(packet, 1..150),
+        proptest::array::uniform4(0u32..20_000),
+        (2usize..200, 4000u32..200_000, wait_us),
+    )
+        .prop_map(|(start, time, packets, delays, limits)| {
+            let mut arrivals = Vec::new();
+            let mut seq = start;
+            for (i, (len, lane, jitter, again, copies)) in packets.into_iter().enumerate() {
+                let seg = Segment {
+                    seq,
+                    end: seq.wrapping_add(len),
+                    lane,
+                    bytes: len + 500,
+                    rst: false,
+                };
+                seq = seg.end;
+                let sent = i as u32 * 100;
+                let delay = delays[usize::from(lane)] + jitter;
+                for copy in 0..copies {
+                    arrivals.push(Arrival {
+                        at: time.wrapping_add(sent + delay + copy * again),
+                        id: i as u32,
+                        seg,
+                    });
+                }
+            }
+            arrivals.sort_by_key(|a| a.at.wrapping_sub(time));
+            let (packets, bytes, wait_us) = limits;
+            Traffic {
+                start,
+                arrivals,
+                limits: Limits {
+                    packets,
+                    bytes,
+                    wait_us,
+                },
+            }
+        })
+}
+
+/// A buffer that is used as the kernel does.
+struct Receiver {
+    buffer: Buffer,
+    limits: Limits,
+    /// Ids in the order of delivery.
+    out: Vec<u32>,
+    /// When the copies of a packet that are held came.
+    held: HashMap<u32, Vec<u32>>,
+}
+
+impl Receiver {
+    fn arrive(&mut self, arrival: &Arrival) -> Result<(), TestCaseError> {
+        match self.buffer.push(arrival.at, arrival.seg, arrival.id) {
+            Push::Pass(id) => self.out.push(id),
+            Push::Held => self.held.entry(arrival.id).or_default().push(arrival.at),
+            other => prop_assert!(false, "{:?}", other),
+        }
+        self.deliver(arrival.at)
+    }
+
+    /// Delivers what is due, and checks the bounds.
+    fn deliver(&mut self, now: u32) -> Result<(), TestCaseError> {
+        while let Some(id) = self.buffer.pop(now) {
+            let came = self.held.get_mut(&id).unwrap().remove(0);
+            prop_assert!(now.wrapping_sub(came) <= self.limits.wait_us);
+            self.out.push(id);
+        }
+        let held = self.held.values().flatten().count();
+        prop_assert_eq!(self.buffer.len(), held);
+        prop_assert!(held <= self.limits.packets);
+        prop_assert!(self.buffer.bytes() <= self.limits.bytes);
+        prop_assert_eq!(self.buffer.deadline().is_some(), held > 0);
+        Ok(())
+    }
+
+    /// Lets the timer fire until `now`, or until it rests.
+    fn timer(&mut self, now: Option<u32>) -> Result<(), TestCaseError> {
+        while let Some(due) = self.buffer.deadline() {
+            if now.is_some_and(|now| now.wrapping_sub(due) > 1 << 30) {
+                break;
+            }
+            let before = self.buffer.len();
+            self.deliver(due)?;
+            prop_assert!(self.buffer.len() < before);
+        }
+        Ok(())
+    }
+}
+
+/// Feeds the traffic to a buffer that expects these lanes; what is delivered,
+/// in order.
+fn run(traffic: &Traffic, lanes: u8) -> Result<Vec<u32>, TestCaseError> {
+    let mut r = Receiver {
+        buffer: buffer(traffic.start, traffic.limits),
+        limits: traffic.limits,
+        out: Vec::new(),
+        held: HashMap::new(),
+    };
+    r.buffer.expect_lanes(lanes);
+    for arrival in &traffic.arrivals {
+        r.timer(Some(arrival.at))?;
+        r.arrive(arrival)?;
+    }
+    r.timer(None)?;
+    prop_assert!(r.buffer.is_empty());
+
+    // Everything that arrived was delivered, each exactly as often.
+    let mut expected: Vec<u32> = traffic.arrivals.iter().map(|a| a.id).collect();
+    let mut delivered = r.out.clone();
+    expected.sort();
+    delivered.sort();
+    prop_assert_eq!(delivered, expected);
+    Ok(r.out)
+}
+
+/// Makes the lanes first-in-first-out and the limits wide enough.
+fn orderly(mut traffic: Traffic) -> Traffic {
+    traffic.limits.packets = 200;
+    traffic.limits.bytes = 1 << 20;
+    let mut latest = [0; 4];
+    let first = traffic.arrivals[0].at;
+    traffic.arrivals.sort_by_key(|a| a.id);
+    for arrival in &mut traffic.arrivals {
+        let latest = &mut latest[usize::from(arrival.seg.lane)];
+        *latest = arrival.at.wrapping_sub(first).max(*latest);
+        arrival.at = first.wrapping_add(*latest);
+    }
+    traffic.arrivals.sort_by_key(|a| a.at.wrapping_sub(first));
+    traffic
+}
+
+proptest! {
+    #![proptest_config(config(1000))]
+
+    #[test]
+    fn nothing_is_lost(traffic in traffic(true, 0..30_000), lanes: u8) {
+        run(&traffic, lanes)?;
+    }
+
+    #[test]
+    fn everything_in_order(traffic in traffic(false, 22_000..30_000)) {
+        let out = run(&orderly(traffic), 0b1111)?;
+        prop_assert!(out.is_sorted(), "{:?}", out);
+    }
+
+    /// Only packets that were lost are given up.
+    #[test]
+    fn in_order_in_spite_of_loss(
+        traffic in traffic(false, 22_000..30_000),
+        lost in proptest::collection::vec(proptest::bool::weighted(0.1), 150),
+    ) {
+        let mut traffic = orderly(traffic);
+        traffic.arrivals.retain(|a| !lost[a.id as usize]);
+        let out = run(&traffic, 0b1111)?;
+        prop_assert!(out.is_sorted(), "{:?}", out);
+    }
+
+    #[test]
+    fn any_input(
+        start: u32,
+        calls in proptest::collection::vec(
+            (any::<u32>(), 0u32..8, any::<u32>(), -70_000i32..70_000, any::<u32>(), any::<u8>()),
+            0..200,
+        ),
+        slots in 0usize..20,
+        wait_us: u32,
+    ) {
+        let mut b = Buffer::new(start);
+        b.attach(crate::reorder::storage(slots));
+        b.set_wait(wait_us);
+        let (mut given, mut taken) = (0, 0);
+        for (now, what, number, near, len, lane) in calls {
+            let seq = match what {
+                0 | 1 => number,
+                _ => b.next().wrapping_add(near as u32),
+            };
+            match what {
+                7 => b.acked(seq),
+                6 => b.flush(),
+                _ => {
+                    let len = if what == 5 { len } else { len % 5000 };
+                    let end = seq.wrapping_add(len);
+                    let seg = Segment { seq, end, lane, bytes: len, rst: what == 4 };
+                    given += 1;
+                    match b.push(now, seg, number) {
+                        Push::Held => {}
+                        _ => taken += 1,
+                    }
+                }
+            }
+            b.deadline();
+            if lane % 4 != 0 {
+                while b.pop(now).is_some() {
+                    taken += 1;
+                }
+            }
+            prop_assert_eq!(given - taken, b.len());
+        }
+        b.flush();
+        while b.pop(0).is_some() {
+            taken += 1;
+        }
+        prop_assert_eq!(given, taken);
+    }
+}

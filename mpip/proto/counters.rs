@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The counters of an instance, by name. The values live with the caller, as
+//! one number per [`Counter`].
+
+macro_rules! counters {
+    ($( $(#[doc = $doc:literal])+ $counter:ident $name:literal; )+) => {
+        /// A counter; as a `usize` it is the index into [`NAMES`].
+        #[derive(Copy, Clone, PartialEq, Eq, Debug)]
+        pub enum Counter {
+            $( $(#[doc = $doc])+ $counter, )+
+        }
+
+        /// All counters, in the order of their numbers.
+        pub const ALL: [Counter; COUNT] = [$(Counter::$counter),+];
+
+        /// Number of counters.
+        pub const COUNT: usize = [$($name),+].len();
+
+        /// The name of each counter.
+        pub static NAMES: [&str; COUNT] = [$($name),+];
+
+        impl Counter {
+            /// The name.
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $( Counter::$counter => $name, )+
+                }
+            }
+        }
+    };
+}
+
+counters! {
+    /// Packets sent on added paths.
+    TxLane "tx-lane";
+    /// Packets of known sessions sent on the original path.
+    TxOriginal "tx-original";
+    /// Packets received on added paths.
+    RxLane "rx-lane";
+    /// CMs sent.
+    CmTx "cm-tx";
+    /// Authentic CMs received.
+    CmRx "cm-rx";
+    /// What looked like a CM on a path of a peer but had a wrong tag.
+    CmBadTag "cm-bad-tag";
+    /// CMs whose number was seen before or is too old.
+    CmReplayed "cm-replayed";
+    /// CMs with a valid tag but a malformed body.
+    CmMalformed "cm-malformed";
+    /// Questions sent in a SYN.
+    QueryTxSyn "query-tx-syn";
+    /// Questions sent as a HELLO.
+    QueryTxHello "query-tx-hello";
+    /// Questions received.
+    QueryRx "query-rx";
+    /// Messages of the key exchange that were not answered.
+    HelloDropped "hello-dropped";
+    /// Sessions opened.
+    SessionOpened "session-opened";
+    /// Sessions not opened because there were too many.
+    SessionRefusedCap "session-refused-cap";
+    /// Paths added to sessions.
+    LaneOpened "lane-opened";
+    /// Added paths given up because the peer answered with an RST.
+    LaneRefusedRst "lane-refused-rst";
+    /// Added paths given up because of an ICMP error.
+    LaneRefusedIcmp "lane-refused-icmp";
+    /// Path MTUs lowered because of an ICMP error.
+    PathMtuLowered "path-mtu-lowered";
+    /// Packets held back to restore the order.
+    ReorderHeld "reorder-held";
+    /// Holes given up after the longest wait.
+    ReorderTimeout "reorder-timeout";
+    /// Holes given up because every path had delivered later packets.
+    ReorderLost "reorder-lost";
+    /// Holes given up because too much was held back.
+    ReorderOverflow "reorder-overflow";
+    /// Packets on added paths with a wrong checksum.
+    RxBadChecksum "rx-bad-checksum";
+    /// Packets merged across a hole by receive offload.
+    RxMergedHole "rx-merged-hole";
+    /// Paths not added because no source port was free.
+    PortExhausted "port-exhausted";
+    /// Work not done because there was no memory.
+    NoMemory "no-memory";
+    /// Paths that stopped answering.
+    PathSuspect "path-suspect";
+    /// Paths that answered again.
+    PathReturned "path-returned";
+    /// Maximum segment sizes lowered in a SYN.
+    MssClamped "mss-clamped";
+    /// Control messages that found no route.
+    CmNoRoute "cm-no-route";
+    /// Packets on an added path, or on our port, that make no sense there.
+    RxUnexpected "rx-unexpected";
+    /// Packets on an added path whose addresses are not this host's any more.
+    RxNotLocal "rx-not-local";
+    /// Sessions forgotten because they were idle or finished.
+    SessionExpired "session-expired";
+}
+
+impl Counter {
+    /// The index into [`NAMES`].
+    pub const fn index(self) -> usize {
+        self as usize
+    }
+}

@@ -1,0 +1,475 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! IP packets that carry TCP or UDP: reading, rewriting and building them.
+//!
+//! Everything works on a slice that starts at the IP header. A packet is only
+//! looked at when it is plain: no fragment, no IPv6 extension header.
+
+use crate::proto::addr::Addr;
+use crate::proto::addr::Endpoint;
+use crate::proto::addr::Tuple;
+
+/// IP protocol number of TCP.
+pub const TCP: u8 = 6;
+/// IP protocol number of UDP.
+pub const UDP: u8 = 17;
+/// IP protocol number of ICMP.
+pub const ICMP: u8 = 1;
+/// IP protocol number of ICMPv6.
+pub const ICMPV6: u8 = 58;
+
+/// TCP flag FIN.
+pub const FIN: u8 = 0x01;
+/// TCP flag SYN.
+pub const SYN: u8 = 0x02;
+/// TCP flag RST.
+pub const RST: u8 = 0x04;
+/// TCP flag PSH.
+pub const PSH: u8 = 0x08;
+/// TCP flag ACK.
+pub const ACK: u8 = 0x10;
+
+/// Fields of a TCP header.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub struct TcpHeader {
+    /// Sequence number.
+    pub seq: u32,
+    /// Acknowledgement number.
+    pub ack: u32,
+    /// Flags.
+    pub flags: u8,
+    /// Window, unscaled.
+    pub window: u16,
+}
+
+/// What the headers of a packet say.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub struct Packet {
+    /// 4 or 6.
+    pub family: u8,
+    /// IP protocol number.
+    pub proto: u8,
+    /// Source; port 0 for ICMP.
+    pub src: Endpoint,
+    /// Destination; port 0 for ICMP.
+    pub dst: Endpoint,
+    /// Offset of the transport header, bytes.
+    pub l4: usize,
+    /// Offset of the payload, bytes.
+    pub payload: usize,
+    /// Offset behind the payload: for UDP that of its length, bytes.
+    pub payload_end: usize,
+    /// Offset behind the packet, bytes.
+    pub end: usize,
+    /// The TCP header.
+    pub tcp: Option<TcpHeader>,
+}
+
+/// Why a packet could not be read.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum ParseError {
+    /// This many bytes from the IP header on are needed.
+    Need(usize),
+    /// Not a packet to look at.
+    Skip,
+}
+
+fn get<const N: usize>(head: &[u8], at: usize) -> Result<[u8; N], ParseError> {
+    let end = at.saturating_add(N);
+    head.get(at..end)
+        .and_then(|b| b.try_into().ok())
+        .ok_or(ParseError::Need(end))
+}
+
+fn be16(head: &[u8], at: usize) -> Result<u16, ParseError> {
+    get(head, at).map(u16::from_be_bytes)
+}
+
+fn be32(head: &[u8], at: usize) -> Result<u32, ParseError> {
+    get(head, at).map(u32::from_be_bytes)
+}
+
+impl Packet {
+    /// Reads the headers in `head`, the first bytes of a packet of `len` bytes.
+    pub fn parse(head: &[u8], len: usize, family: u8) -> Result<Packet, ParseError> {
+        let (proto, src, dst, l4) = if family == 4 {
+            let [version_ihl] = get::<1>(head, 0)?;
+            let fragment = be16(head, 6)?;
+            let [proto] = get::<1>(head, 9)?;
+            let l4 = usize::from(version_ihl & 0x0f).saturating_mul(4);
+            // More fragments, or an offset.
+            if version_ihl >> 4 != 4 || l4 < 20 || fragment & 0x3fff != 0 {
+                return Err(ParseError::Skip);
+            }
+            (
+                proto,
+                Addr::V4(get(head, 12)?),
+                Addr::V4(get(head, 16)?),
+                l4,
+            )
+        } else {
+            let [version, _, _, _, _, _, proto, _] = get::<8>(head, 0)?;
+            if version >> 4 != 6 {
+                return Err(ParseError::Skip);
+            }
+            (proto, Addr::V6(get(head, 8)?), Addr::V6(get(head, 24)?), 40)
+        };
+        if l4 > len {
+            return Err(ParseError::Skip);
+        }
+        let mut packet = Packet {
+            family,
+            proto,
+            src: Endpoint { addr: src, port: 0 },
+            dst: Endpoint { addr: dst, port: 0 },
+            l4,
+            payload: l4,
+            payload_end: len,
+            end: len,
+            tcp: None,
+        };
+        match proto {
+            TCP => {
+                let header = be16(head, l4.saturating_add(12))?;
+                let doff = usize::from(header >> 12).saturating_mul(4);
+                packet.payload = l4.saturating_add(doff);
+                if doff < 20 || packet.payload > len {
+                    return Err(ParseError::Skip);
+                }
+                // Options are read as well.
+                if head.len() < packet.payload {
+                    return Err(ParseError::Need(packet.payload));
+                }
+                packet.tcp = Some(TcpHeader {
+                    seq: be32(head, l4.saturating_add(4))?,
+                    ack: be32(head, l4.saturating_add(8))?,
+                    flags: header as u8,
+                    window: be16(head, l4.saturating_add(14))?,
+                });
+            }
+            UDP => {
+                let udp_len = usize::from(be16(head, l4.saturating_add(4))?);
+                packet.payload = l4.saturating_add(8);
+                // A length of 0 stands for a jumbogram or a GSO packet: no surplus then.
+                if udp_len != 0 {
+                    packet.payload_end = l4.saturating_add(udp_len);
+                }
+                if packet.payload > packet.payload_end {
+                    return Err(ParseError::Skip);
+                }
+                // GSO: the length is that of all segments; never beyond the packet.
+                if packet.payload_end > len {
+                    return Err(ParseError::Skip);
+                }
+            }
+            ICMP | ICMPV6 => return Ok(packet),
+            _ => return Err(ParseError::Skip),
+        }
+        packet.src.port = be16(head, l4)?;
+        packet.dst.port = be16(head, l4.saturating_add(2))?;
+        Ok(packet)
+    }
+
+    /// The tuple as the receiver of the packet sees it.
+    pub fn rx_tuple(&self) -> Tuple {
+        Tuple {
+            proto: self.proto,
+            local: self.dst,
+            remote: self.src,
+        }
+    }
+
+    /// The tuple as the sender of the packet sees it.
+    pub fn tx_tuple(&self) -> Tuple {
+        Tuple {
+            proto: self.proto,
+            local: self.src,
+            remote: self.dst,
+        }
+    }
+
+    /// Bytes of payload.
+    pub fn payload_len(&self) -> usize {
+        self.payload_end.saturating_sub(self.payload)
+    }
+
+    /// Sequence space that a TCP segment takes: its payload, SYN and FIN.
+    pub fn seq_len(&self) -> u32 {
+        let flags = self.tcp.map_or(0, |tcp| tcp.flags);
+        (self.payload_len() as u32)
+            .wrapping_add(u32::from(flags & SYN != 0))
+            .wrapping_add(u32::from(flags & FIN != 0))
+    }
+}
+
+/// Adds `bytes`, taken as 16-bit words, to a one's complement sum.
+pub fn sum(mut acc: u64, bytes: &[u8]) -> u64 {
+    let mut words = bytes.chunks_exact(2);
+    for word in words.by_ref() {
+        if let [a, b] = word {
+            acc = acc.wrapping_add(u64::from(u16::from_be_bytes([*a, *b])));
+        }
+    }
+    if let [last] = words.remainder() {
+        acc = acc.wrapping_add(u64::from(*last) << 8);
+    }
+    acc
+}
+
+/// Folds a one's complement sum to 16 bits.
+pub fn fold(mut acc: u64) -> u16 {
+    while acc > 0xffff {
+        acc = (acc & 0xffff).wrapping_add(acc >> 16);
+    }
+    acc as u16
+}
+
+fn pseudo(src: &Addr, dst: &Addr, proto: u8, len: usize) -> u64 {
+    sum(sum(0, src.as_bytes()), dst.as_bytes())
+        .wrapping_add(u64::from(proto))
+        .wrapping_add(len as u64)
+}
+
+/// `!(!check - old + new)` (RFC 1624, equation 3).
+fn update(check: u16, old: u64, new: u64) -> u16 {
+    let old = fold(old);
+    !fold(
+        u64::from(!check)
+            .wrapping_add(u64::from(!old))
+            .wrapping_add(new),
+    )
+}
+
+fn put(head: &mut [u8], at: usize, bytes: &[u8]) {
+    if let Some(to) = head.get_mut(at..at.saturating_add(bytes.len())) {
+        to.copy_from_slice(bytes);
+    }
+}
+
+fn check_at(proto: u8) -> usize {
+    if proto == TCP {
+        16
+    } else {
+        6
+    }
+}
+
+/// Changes the addresses and ports of `packet` in its headers `head`, which
+/// reach to the payload at least. `partial` says that the checksum field holds
+/// only the pseudo header's sum, which covers no ports.
+pub fn rewrite(head: &mut [u8], packet: &Packet, src: &Endpoint, dst: &Endpoint, partial: bool) {
+    let addrs_old = sum(
+        sum(0, packet.src.addr.as_bytes()),
+        packet.dst.addr.as_bytes(),
+    );
+    let addrs_new = sum(sum(0, src.addr.as_bytes()), dst.addr.as_bytes());
+    let l4 = packet.l4;
+    if packet.family == 4 {
+        put(head, 12, src.addr.as_bytes());
+        put(head, 16, dst.addr.as_bytes());
+        if let Ok(check) = be16(head, 10) {
+            put(head, 10, &update(check, addrs_old, addrs_new).to_be_bytes());
+        }
+    } else {
+        put(head, 8, src.addr.as_bytes());
+        put(head, 24, dst.addr.as_bytes());
+    }
+    put(head, l4, &src.port.to_be_bytes());
+    put(head, l4.saturating_add(2), &dst.port.to_be_bytes());
+
+    let at = l4.saturating_add(check_at(packet.proto));
+    let Ok(check) = be16(head, at) else { return };
+    let new = if partial {
+        // The seed is the sum itself, not its complement.
+        !update(!check, addrs_old, addrs_new)
+    } else if packet.proto == UDP && check == 0 {
+        // No checksum in use.
+        return;
+    } else {
+        let ports_old = u64::from(packet.src.port).wrapping_add(u64::from(packet.dst.port));
+        let ports_new = u64::from(src.port).wrapping_add(u64::from(dst.port));
+        let new = update(
+            check,
+            addrs_old.wrapping_add(ports_old),
+            addrs_new.wrapping_add(ports_new),
+        );
+        if packet.proto == UDP && new == 0 {
+            0xffff
+        } else {
+            new
+        }
+    };
+    put(head, at, &new.to_be_bytes());
+}
+
+/// Writes the IP length of a packet of `len` bytes and mends the header's
+/// checksum.
+pub fn set_ip_len(head: &mut [u8], family: u8, len: usize) {
+    if family == 4 {
+        let old = be16(head, 2).unwrap_or(0);
+        put(head, 2, &(len as u16).to_be_bytes());
+        if let Ok(check) = be16(head, 10) {
+            let new = update(check, u64::from(old), u64::from(len as u16));
+            put(head, 10, &new.to_be_bytes());
+        }
+    } else {
+        put(head, 4, &(len.saturating_sub(40) as u16).to_be_bytes());
+    }
+}
+
+/// Sets "don't fragment" on an IPv4 packet.
+pub fn set_dont_fragment(head: &mut [u8], family: u8) {
+    if family != 4 {
+        return;
+    }
+    let Ok(old) = be16(head, 6) else { return };
+    if old & 0x4000 != 0 {
+        return;
+    }
+    put(head, 6, &(old | 0x4000).to_be_bytes());
+    if let Ok(check) = be16(head, 10) {
+        let new = update(check, u64::from(old), u64::from(old | 0x4000));
+        put(head, 10, &new.to_be_bytes());
+    }
+}
+
+/// Computes and writes the transport checksum of a whole linear packet.
+/// `covered` is the offset behind what it covers.
+pub fn set_checksum(bytes: &mut [u8], packet: &Packet, covered: usize) {
+    let at = packet.l4.saturating_add(check_at(packet.proto));
+    put(bytes, at, &[0, 0]);
+    let Some(segment) = bytes.get(packet.l4..covered) else {
+        return;
+    };
+    let acc = pseudo(
+        &packet.src.addr,
+        &packet.dst.addr,
+        packet.proto,
+        segment.len(),
+    );
+    let mut check = !fold(sum(acc, segment));
+    if packet.proto == UDP && check == 0 {
+        check = 0xffff;
+    }
+    put(bytes, at, &check.to_be_bytes());
+}
+
+/// Length of a TCP carrier of a CM of `cm` bytes, without the IP header.
+pub const fn tcp_carrier_len(cm: usize) -> usize {
+    20usize.saturating_add(cm)
+}
+
+/// Hop limit of packets of our own.
+const TTL: u8 = 64;
+
+/// Length of the IP header of packets of our own, bytes.
+pub const fn ip_header_len(family: u8) -> usize {
+    if family == 4 {
+        20
+    } else {
+        40
+    }
+}
+
+fn ip_header(out: &mut [u8], src: &Addr, dst: &Addr, proto: u8) {
+    let len = out.len();
+    if let Addr::V4(_) = src {
+        put(out, 0, &[0x45, 0]);
+        put(out, 2, &(len as u16).to_be_bytes());
+        // No identification, "don't fragment" (RFC 6864).
+        put(out, 4, &[0, 0, 0x40, 0, TTL, proto, 0, 0]);
+        put(out, 12, src.as_bytes());
+        put(out, 16, dst.as_bytes());
+        let check = !fold(sum(0, out.get(..20).unwrap_or(&[])));
+        put(out, 10, &check.to_be_bytes());
+    } else {
+        put(out, 0, &[0x60, 0, 0, 0]);
+        put(out, 4, &(len.saturating_sub(40) as u16).to_be_bytes());
+        put(out, 6, &[proto, TTL]);
+        put(out, 8, src.as_bytes());
+        put(out, 24, dst.as_bytes());
+    }
+}
+
+/// Writes a TCP segment that only carries a CM: `seq` is such that all of it
+/// lies below what its receiver expects, which makes a plain host drop it. It
+/// bears no timestamp, so that it cannot disturb the receiver's.
+///
+/// `out` must have the length of IP header and [`tcp_carrier_len`].
+pub fn tcp_carrier(out: &mut [u8], tuple: &Tuple, seq: u32, ack: u32, window: u16, cm: &[u8]) {
+    let l4 = ip_header_len(tuple.local.addr.family());
+    ip_header(out, &tuple.local.addr, &tuple.remote.addr, TCP);
+    put(out, l4, &tuple.local.port.to_be_bytes());
+    put(out, l4.saturating_add(2), &tuple.remote.port.to_be_bytes());
+    put(out, l4.saturating_add(4), &seq.to_be_bytes());
+    put(out, l4.saturating_add(8), &ack.to_be_bytes());
+    put(out, l4.saturating_add(12), &[0x50, ACK]);
+    put(out, l4.saturating_add(14), &window.to_be_bytes());
+    put(out, l4.saturating_add(20), cm);
+    finish(out, tuple, TCP, l4);
+}
+
+/// Writes an empty UDP datagram with `surplus` behind it (RFC 9868).
+///
+/// With `poison` its checksum is wrong on purpose: on the tuple of a session a
+/// plain host would hand an empty datagram to the application, but drops one
+/// with a wrong checksum. `out` must have the length of all of it.
+pub fn udp_carrier(out: &mut [u8], tuple: &Tuple, surplus: &[u8], poison: bool) {
+    let l4 = ip_header_len(tuple.local.addr.family());
+    ip_header(out, &tuple.local.addr, &tuple.remote.addr, UDP);
+    put(out, l4, &tuple.local.port.to_be_bytes());
+    put(out, l4.saturating_add(2), &tuple.remote.port.to_be_bytes());
+    put(out, l4.saturating_add(4), &8u16.to_be_bytes());
+    put(out, l4.saturating_add(8), surplus);
+    let covered = l4.saturating_add(8);
+    finish_covered(out, tuple, UDP, l4, covered);
+    if poison {
+        let at = l4.saturating_add(6);
+        let check = be16(out, at).unwrap_or(0);
+        let wrong = match check ^ 0x5a5a {
+            // 0 would mean "no checksum".
+            0 => 0x1234,
+            other => other,
+        };
+        put(out, at, &wrong.to_be_bytes());
+    }
+}
+
+fn finish(out: &mut [u8], tuple: &Tuple, proto: u8, l4: usize) {
+    let covered = out.len();
+    finish_covered(out, tuple, proto, l4, covered);
+}
+
+fn finish_covered(out: &mut [u8], tuple: &Tuple, proto: u8, l4: usize, covered: usize) {
+    let packet = Packet {
+        family: tuple.local.addr.family(),
+        proto,
+        src: tuple.local,
+        dst: tuple.remote,
+        l4,
+        payload: l4,
+        payload_end: covered,
+        end: out.len(),
+        tcp: None,
+    };
+    set_checksum(out, &packet, covered);
+}
+
+/// Replaces two bytes of a TCP header, at any offset, and mends the checksum. `partial` as in
+/// [`rewrite`]: the field then covers nothing of the header.
+pub fn replace_tcp_word(head: &mut [u8], packet: &Packet, at: usize, word: u16, partial: bool) {
+    let Ok(old) = be16(head, at) else { return };
+    put(head, at, &word.to_be_bytes());
+    if partial {
+        return;
+    }
+    // At an odd offset the two bytes belong to different words: their sum is that of the swapped
+    // word.
+    let odd = at.wrapping_sub(packet.l4) & 1 == 1;
+    let order = |w: u16| u64::from(if odd { w.swap_bytes() } else { w });
+    let check_at = packet.l4.saturating_add(16);
+    if let Ok(check) = be16(head, check_at) {
+        let new = update(check, order(old), order(word));
+        put(head, check_at, &new.to_be_bytes());
+    }
+}

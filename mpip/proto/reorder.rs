@@ -1,0 +1,435 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Receive buffer that restores the order of a TCP session (section 4.2 of the
+//! paper).
+//!
+//! Segments that come too early are held back until the hole before them is
+//! filled or given up. A hole is given up when
+//!
+//! - every lane that delivers has delivered something behind it: lanes are
+//!   first-in-first-out, so what is missing was lost;
+//! - a segment behind it has waited for the longest difference between the
+//!   lanes' delays;
+//! - too many packets or bytes are held.
+//!
+//! The paper gives up only when 100 packets are held, and then releases all of
+//! them; here what lies behind a later hole stays.
+//!
+//! Nothing is ever dropped, and nothing that TCP needs for its own recovery is
+//! delayed: segments at or before the expected number pass at once, and so do
+//! pure acknowledgements.
+//!
+//! After each call of [`Reorder::push`], [`Reorder::acked`],
+//! [`Reorder::flush`] and at each [`Reorder::deadline`] the caller calls
+//! [`Reorder::pop`] until it returns `None`, and delivers in that order.
+
+use crate::proto::seq;
+use core::borrow::BorrowMut;
+use core::marker::PhantomData;
+
+/// Most lanes that are told apart.
+pub const MAX_LANES: usize = 8;
+
+/// A segment further than this ahead of the expected number is not held, bytes.
+/// No hole between two lanes is that large; what lies further ahead is forged,
+/// or the expected number has fallen behind and the next acknowledgement
+/// corrects it.
+pub const MAX_HOLE: u32 = 1 << 26;
+
+/// Numbers further apart than this do not belong to the same window (RFC 7323).
+const MAX_WINDOW: u32 = 1 << 30;
+
+/// A segment's place in the stream.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub struct Segment {
+    /// First sequence number.
+    pub seq: u32,
+    /// Sequence number behind the segment, SYN and FIN counted.
+    pub end: u32,
+    /// Index of the lane that it came on, below [`MAX_LANES`].
+    pub lane: u8,
+    /// Memory that it takes.
+    pub bytes: u32,
+    /// Whether it is an RST, which keeps its place in the stream although it is
+    /// empty: TCP wants it exactly at the expected number.
+    pub rst: bool,
+}
+
+/// Limits of what is held.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub struct Limits {
+    /// Packets; at most the number of storage slots less one.
+    pub packets: usize,
+    /// Bytes of memory.
+    pub bytes: u32,
+    /// Longest wait, microseconds; below 2^30.
+    pub wait_us: u32,
+}
+
+/// A held packet in the storage.
+#[derive(Debug)]
+pub struct Held<T> {
+    seq: u32,
+    end: u32,
+    bytes: u32,
+    /// When the first of this packet and all those behind it came.
+    oldest: u32,
+    packet: T,
+}
+
+/// What becomes of a pushed packet.
+#[derive(PartialEq, Eq, Debug)]
+pub enum Push<T> {
+    /// Deliver it now.
+    Pass(T),
+    /// It is held.
+    Held,
+    /// Deliver it now: there was no room, so the hole before it was given up.
+    /// Give the buffer storage, see [`Reorder::wants_storage`].
+    Refused(T),
+    /// Deliver it now: it does not belong to the stream as far as this is
+    /// known, and changed nothing.
+    Wild(T),
+}
+
+/// How often holes were given up, by reason.
+#[derive(Copy, Clone, PartialEq, Eq, Debug, Default)]
+pub struct GivenUp {
+    /// After the longest wait.
+    pub timeout: u32,
+    /// Because every lane had delivered later packets.
+    pub lost: u32,
+    /// Because too much was held, or there was no storage.
+    pub overflow: u32,
+}
+
+/// What a lane has delivered.
+#[derive(Copy, Clone, Debug)]
+struct Lane {
+    /// Highest sequence number that everything delivered came before.
+    high: u32,
+    /// When it last delivered something.
+    at: u32,
+}
+
+/// The buffer. `B` is its storage, supplied by the caller when it is needed.
+///
+/// Invariants: the `len` slots from `head` on, modulo the number of slots, are
+/// `Some`, sorted by `seq`, and those of equal `seq` in the order of their
+/// arrival; `bytes` is the sum of theirs.
+#[derive(Debug)]
+pub struct Reorder<T, B> {
+    next: u32,
+    limits: Limits,
+    lanes: [Option<Lane>; MAX_LANES],
+    expected: u8,
+    given_up: GivenUp,
+    bytes: u32,
+    head: usize,
+    len: usize,
+    storage: Option<B>,
+    packets: PhantomData<T>,
+}
+
+impl<T, B: BorrowMut<[Option<Held<T>>]>> Reorder<T, B> {
+    /// A buffer without storage. `next` is the expected sequence number. The
+    /// limits are the paper's 100 packets, 1 MiB and 100 ms.
+    pub const fn new(next: u32) -> Self {
+        Self {
+            next,
+            limits: Limits {
+                packets: 100,
+                bytes: 1 << 20,
+                wait_us: 100_000,
+            },
+            lanes: [None; MAX_LANES],
+            expected: 0,
+            given_up: GivenUp {
+                timeout: 0,
+                lost: 0,
+                overflow: 0,
+            },
+            bytes: 0,
+            head: 0,
+            len: 0,
+            storage: None,
+            packets: PhantomData,
+        }
+    }
+
+    /// The next sequence number that is expected in order.
+    pub fn next(&self) -> u32 {
+        self.next
+    }
+
+    /// Packets held.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether no packet is held.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Memory held, bytes.
+    pub fn bytes(&self) -> u32 {
+        self.bytes
+    }
+
+    /// Sets all limits.
+    pub fn set_limits(&mut self, limits: Limits) {
+        self.limits = limits;
+    }
+
+    /// Sets the longest wait, microseconds, to the largest difference between
+    /// the delays of the lanes.
+    pub fn set_wait(&mut self, wait_us: u32) {
+        self.limits.wait_us = wait_us;
+    }
+
+    /// Says which lanes, one bit each, the peer is known to send on although
+    /// nothing may have come on them yet. A hole is not taken for lost before
+    /// these have delivered something behind it.
+    pub fn expect_lanes(&mut self, lanes: u8) {
+        self.expected = lanes;
+    }
+
+    /// Whether there is storage.
+    pub fn has_storage(&self) -> bool {
+        self.storage.is_some()
+    }
+
+    /// Whether this segment would be held if there were storage.
+    pub fn wants_storage(&self, seg: &Segment) -> bool {
+        self.storage.is_none() && !self.is_wild(seg) && self.is_early(seg)
+    }
+
+    /// Supplies the storage, whose slots must be `None`. Given back if there is
+    /// some already.
+    pub fn attach(&mut self, storage: B) -> Option<B> {
+        if self.storage.is_some() {
+            return Some(storage);
+        }
+        self.head = 0;
+        self.storage = Some(storage);
+        None
+    }
+
+    /// Takes the storage away if nothing is held.
+    pub fn detach(&mut self) -> Option<B> {
+        if self.len == 0 {
+            self.storage.take()
+        } else {
+            None
+        }
+    }
+
+    /// How often holes were given up since the last call.
+    pub fn take_given_up(&mut self) -> GivenUp {
+        core::mem::take(&mut self.given_up)
+    }
+
+    /// Takes a segment that came at `now`.
+    pub fn push(&mut self, now: u32, seg: Segment, packet: T) -> Push<T> {
+        if self.is_wild(&seg) {
+            return Push::Wild(packet);
+        }
+        self.lane_progress(now, seg.lane, seg.end);
+        if !self.is_early(&seg) {
+            // A pure acknowledgement may come before the data that it follows.
+            if seq::before_eq(seg.seq, self.next) {
+                self.next = seq::max(self.next, seg.end);
+            }
+            return Push::Pass(packet);
+        }
+        match self.insert(now, &seg, packet) {
+            None => Push::Held,
+            Some(packet) => {
+                self.given_up.overflow = self.given_up.overflow.wrapping_add(1);
+                self.next = seg.end;
+                Push::Refused(packet)
+            }
+        }
+    }
+
+    /// The next packet to deliver: it is in order, or the hole before it is
+    /// given up.
+    pub fn pop(&mut self, now: u32) -> Option<T> {
+        let front = self.front()?;
+        let (seq, oldest) = (front.seq, front.oldest);
+        if seq::after(seq, self.next) {
+            let full = self.is_full();
+            let late = seq::age(now, oldest) >= self.limits.wait_us;
+            let lost = !full && !late && self.is_lost(now);
+            let reason = if full {
+                &mut self.given_up.overflow
+            } else if late {
+                &mut self.given_up.timeout
+            } else if lost {
+                &mut self.given_up.lost
+            } else {
+                return None;
+            };
+            *reason = reason.wrapping_add(1);
+        }
+        let held = self.remove_front()?;
+        self.next = seq::max(self.next, held.end);
+        Some(held.packet)
+    }
+
+    /// When [`pop`](Self::pop) has to be called even if nothing comes; `None`
+    /// if nothing is held.
+    pub fn deadline(&self) -> Option<u32> {
+        let front = self.front()?;
+        Some(front.oldest.wrapping_add(self.limits.wait_us))
+    }
+
+    /// The local TCP has acknowledged everything before `ack`: the expected
+    /// number cannot be lower, even if packets took another way.
+    pub fn acked(&mut self, ack: u32) {
+        if ack.wrapping_sub(self.next) <= MAX_WINDOW {
+            self.next = ack;
+        }
+    }
+
+    /// Gives up all holes, for example because the session ends.
+    pub fn flush(&mut self) {
+        if let Some(last) = self.len.checked_sub(1).and_then(|i| self.at(i)) {
+            self.next = seq::max(self.next, last.seq);
+        }
+    }
+
+    /// A lane has delivered at `now` what was sent after everything before
+    /// `seq`. [`push`](Self::push) does this for its own segments.
+    pub fn lane_progress(&mut self, now: u32, lane: u8, seq: u32) {
+        let Some(lane) = self.lanes.get_mut(usize::from(lane)) else {
+            return;
+        };
+        // A retransmission tells nothing about what was sent before it. But the
+        // number of a lane that was silent for long may have wrapped.
+        let high = match lane {
+            Some(old)
+                if seq::after(old.high, seq)
+                    && seq::delta(old.high, self.next) <= MAX_HOLE as i32 =>
+            {
+                old.high
+            }
+            _ => seq,
+        };
+        *lane = Some(Lane { high, at: now });
+    }
+
+    /// Whether the segment cannot belong to the stream.
+    fn is_wild(&self, seg: &Segment) -> bool {
+        let ahead = seq::delta(seg.seq, self.next);
+        ahead > MAX_HOLE as i32
+            || ahead.unsigned_abs() > MAX_WINDOW
+            || seg.end.wrapping_sub(seg.seq) > MAX_HOLE
+    }
+
+    /// Whether the segment has to wait for what comes before it.
+    fn is_early(&self, seg: &Segment) -> bool {
+        seq::after(seg.seq, self.next) && (seg.seq != seg.end || seg.rst)
+    }
+
+    /// Whether more is held than may be.
+    fn is_full(&self) -> bool {
+        let slots = self.storage.as_ref().map_or(0, |s| s.borrow().len());
+        self.len > self.limits.packets.min(slots.saturating_sub(1))
+            || self.bytes > self.limits.bytes
+    }
+
+    /// Whether what is missing at the front was lost: every lane that delivers
+    /// is ahead of it.
+    fn is_lost(&self, now: u32) -> bool {
+        let mut ahead = false;
+        for (i, lane) in self.lanes.iter().enumerate() {
+            match lane {
+                Some(lane) if seq::age(now, lane.at) <= self.limits.wait_us => {
+                    if !seq::after(lane.high, self.next) {
+                        return false;
+                    }
+                    ahead = true;
+                }
+                _ if (self.expected >> i) & 1 == 1 => return false,
+                _ => {}
+            }
+        }
+        ahead
+    }
+
+    /// The slot of the `i`th packet held, or of the first one free if `i` is
+    /// their number.
+    fn slot(head: usize, i: usize, slots: usize) -> usize {
+        let at = head.saturating_add(i);
+        at.checked_sub(slots).unwrap_or(at)
+    }
+
+    fn at(&self, i: usize) -> Option<&Held<T>> {
+        let slots = self.storage.as_ref()?.borrow();
+        slots.get(Self::slot(self.head, i, slots.len()))?.as_ref()
+    }
+
+    fn front(&self) -> Option<&Held<T>> {
+        if self.len == 0 {
+            return None;
+        }
+        self.at(0)
+    }
+
+    /// Inserts a packet in its place; gives it back if there is no free slot.
+    fn insert(&mut self, now: u32, seg: &Segment, packet: T) -> Option<T> {
+        let Some(storage) = &mut self.storage else {
+            return Some(packet);
+        };
+        let slots = storage.borrow_mut();
+        if self.len >= slots.len() {
+            return Some(packet);
+        }
+        // Most packets belong at the back.
+        let mut place = Self::slot(self.head, self.len, slots.len());
+        let mut oldest = now;
+        for i in (0..self.len).rev() {
+            let before = Self::slot(self.head, i, slots.len());
+            let Some(Some(held)) = slots.get(before) else {
+                break;
+            };
+            if !seq::after(held.seq, seg.seq) {
+                break;
+            }
+            oldest = held.oldest;
+            let moved = slots.get_mut(before).and_then(Option::take);
+            if let Some(slot) = slots.get_mut(place) {
+                *slot = moved;
+            }
+            place = before;
+        }
+        let Some(slot) = slots.get_mut(place) else {
+            return Some(packet);
+        };
+        *slot = Some(Held {
+            seq: seg.seq,
+            end: seg.end,
+            bytes: seg.bytes,
+            oldest,
+            packet,
+        });
+        self.len = self.len.saturating_add(1);
+        self.bytes = self.bytes.saturating_add(seg.bytes);
+        None
+    }
+
+    fn remove_front(&mut self) -> Option<Held<T>> {
+        let slots = self.storage.as_mut()?.borrow_mut();
+        let held = slots.get_mut(self.head)?.take()?;
+        self.head = Self::slot(self.head, 1, slots.len());
+        self.len = self.len.saturating_sub(1);
+        self.bytes = if self.len == 0 {
+            0
+        } else {
+            self.bytes.saturating_sub(held.bytes)
+        };
+        Some(held)
+    }
+}

@@ -1,0 +1,490 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! One session and its lanes.
+//!
+//! A *lane* is a session's use of a path: a tuple on the wire (a row of Table
+//! 5 of the paper). Lane 0 is the original one, whose tuple is the session's
+//! own. An added lane carries data only after a challenge went out on it and
+//! came back, in both directions:
+//!
+//! ```text
+//! initiator                          responder
+//! LANE {challenge x}         ->      registers the tuple
+//! <-  LANE_ACK {echo x, challenge y} initiator may send data
+//! LANE_CONFIRM {echo y}      ->      responder may send data
+//! ```
+
+use crate::proto::addr::Tuple;
+use crate::proto::seq;
+use crate::proto::weighted;
+use crate::proto::weighted::Smooth;
+
+/// Lanes of one session, the original one included.
+pub const MAX_LANES: usize = 8;
+
+/// First interval between two tries, microseconds; it doubles.
+const RETRY_US: u32 = 100_000;
+/// Tries of OPEN, LANE and LANE_ACK.
+const TRIES: u8 = 6;
+/// How long a refused lane is left alone, microseconds.
+const REVIVE_US: u32 = 2_000_000;
+
+/// State of a session.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Keys are being agreed, or OPEN is out.
+    Opening,
+    /// Both ends know it.
+    Open,
+    /// The transport has finished.
+    Closing,
+}
+
+/// State of a lane.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum LaneState {
+    /// A challenge is out.
+    Pending,
+    /// It may carry data.
+    Active,
+    /// Refused or unanswered.
+    Gone,
+}
+
+/// What scheduling needs to know of a path.
+pub trait PathInfo {
+    /// Not suspect and not held back.
+    fn usable(&self) -> bool;
+    /// Queueing delay towards the peer, microseconds.
+    fn queue_us(&self) -> u32;
+    /// Smoothed one-way delay towards the peer with the clocks' offset, microseconds, once known.
+    fn delay_us(&self) -> Option<i32>;
+    /// The weight that sessions have learnt; 0 for none.
+    fn weight(&self) -> u16;
+    /// Keeps a weight for later sessions.
+    fn learn(&self, weight: u16);
+}
+
+/// A lane. `P` is the path, `D` a route that the caller caches.
+pub struct Lane<P, D> {
+    /// The tuple on the wire.
+    pub tuple: Tuple,
+    /// The path.
+    pub path: P,
+    /// The caller's cached route.
+    pub route: Option<D>,
+    /// State.
+    pub state: LaneState,
+    /// The challenge that this end has out.
+    pub challenge: u64,
+    /// The challenge of the other end, to be echoed.
+    pub echo: u64,
+    /// Packets sent.
+    pub tx_packets: u64,
+    /// Bytes sent.
+    pub tx_bytes: u64,
+    initiator: bool,
+    tries: u8,
+    next_try: u32,
+}
+
+/// What is to be done, from [`Session::poll`].
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum Todo {
+    /// Send OPEN (or CONFIRM).
+    Open,
+    /// Send LANE on this lane.
+    Lane(usize),
+    /// Send LANE_ACK on this lane.
+    LaneAck(usize),
+    /// The peer does not answer: forget the session.
+    Abandon,
+}
+
+/// How packets are dispatched, from the parameters.
+#[derive(Copy, Clone, Debug)]
+pub struct Dispatch {
+    /// Algorithm 1's step S.
+    pub step: u16,
+    /// Algorithm 1's interval T, microseconds.
+    pub interval: u32,
+}
+
+/// A session.
+pub struct Session<P, D> {
+    /// State.
+    pub state: State,
+    /// Whether this end opened it.
+    pub initiator: bool,
+    /// The lanes; 0 is the original one.
+    pub lanes: [Option<Lane<P, D>>; MAX_LANES],
+    weights: [u16; MAX_LANES],
+    smooth: Smooth<MAX_LANES>,
+    last_adjust: u32,
+    active: u32,
+    tries: u8,
+    next_try: u32,
+}
+
+impl<P: PathInfo, D> Session<P, D> {
+    /// A session that is being opened, with its original lane.
+    pub fn new(tuple: Tuple, path: P, initiator: bool, now: u32) -> Self {
+        let mut lanes = [const { None }; MAX_LANES];
+        lanes[0] = Some(Lane {
+            tuple,
+            path,
+            route: None,
+            state: LaneState::Active,
+            challenge: 0,
+            echo: 0,
+            tx_packets: 0,
+            tx_bytes: 0,
+            initiator,
+            tries: 0,
+            next_try: now,
+        });
+        let mut session = Session {
+            state: State::Opening,
+            initiator,
+            lanes,
+            weights: [0; MAX_LANES],
+            smooth: Smooth::new(),
+            last_adjust: now,
+            active: 0,
+            tries: 0,
+            next_try: now,
+        };
+        session.relearn();
+        session
+    }
+
+    /// The lane with this id.
+    pub fn lane(&self, index: usize) -> Option<&Lane<P, D>> {
+        self.lanes.get(index)?.as_ref()
+    }
+
+    /// The lane with this id, to be changed.
+    pub fn lane_mut(&mut self, index: usize) -> Option<&mut Lane<P, D>> {
+        self.lanes.get_mut(index)?.as_mut()
+    }
+
+    /// The lane with this tuple.
+    pub fn find(&self, tuple: &Tuple) -> Option<usize> {
+        self.lanes
+            .iter()
+            .position(|l| l.as_ref().is_some_and(|l| l.tuple == *tuple))
+    }
+
+    /// The weight of a lane.
+    pub fn weight(&self, index: usize) -> u16 {
+        self.weights.get(index).copied().unwrap_or(0)
+    }
+
+    /// Number of lanes that may carry data.
+    pub fn active_lanes(&self) -> usize {
+        self.active.count_ones() as usize
+    }
+
+    /// The peer has answered OPEN.
+    pub fn opened(&mut self) {
+        if self.state == State::Opening {
+            self.state = State::Open;
+        }
+    }
+
+    /// Adds a lane that this end (`initiator`) or the other one asked for. Returns its index.
+    pub fn add_lane(
+        &mut self,
+        tuple: Tuple,
+        path: P,
+        challenge: u64,
+        initiator: bool,
+        limit: usize,
+        now: u32,
+    ) -> Option<usize> {
+        let index = self
+            .lanes
+            .iter()
+            .take(limit.min(MAX_LANES))
+            .position(Option::is_none)?;
+        *self.lanes.get_mut(index)? = Some(Lane {
+            tuple,
+            path,
+            route: None,
+            state: LaneState::Pending,
+            challenge,
+            echo: 0,
+            tx_packets: 0,
+            tx_bytes: 0,
+            initiator,
+            tries: 0,
+            next_try: now,
+        });
+        Some(index)
+    }
+
+    /// Takes back a lane that was just added.
+    pub fn remove_lane(&mut self, index: usize) {
+        if index == 0 {
+            return;
+        }
+        if let Some(slot) = self.lanes.get_mut(index) {
+            *slot = None;
+        }
+        self.relearn();
+    }
+
+    /// LANE came in on a lane that the other end asked for: answer with LANE_ACK.
+    pub fn on_lane(&mut self, index: usize, challenge: u64, new_challenge: u64, now: u32) -> bool {
+        let Some(lane) = self.lane_mut(index) else {
+            return false;
+        };
+        if lane.initiator {
+            return false;
+        }
+        if lane.echo != challenge || lane.state == LaneState::Gone {
+            // A new try of the other end: it has to be shown again that it receives.
+            lane.echo = challenge;
+            lane.challenge = new_challenge;
+            lane.state = LaneState::Pending;
+            lane.tries = 0;
+        }
+        lane.next_try = now;
+        self.relearn();
+        true
+    }
+
+    /// LANE_ACK came in: true if it answers our challenge. LANE_CONFIRM is to be sent then.
+    pub fn on_lane_ack(&mut self, index: usize, challenge: u64, echo: u64) -> bool {
+        let Some(lane) = self.lane_mut(index) else {
+            return false;
+        };
+        if !lane.initiator || lane.challenge != echo {
+            return false;
+        }
+        lane.echo = challenge;
+        if lane.state != LaneState::Active {
+            lane.state = LaneState::Active;
+            self.relearn();
+        }
+        true
+    }
+
+    /// LANE_CONFIRM came in: true if it answers our challenge.
+    pub fn on_lane_confirm(&mut self, index: usize, echo: u64) -> bool {
+        let Some(lane) = self.lane_mut(index) else {
+            return false;
+        };
+        if lane.initiator || lane.challenge != echo || lane.state == LaneState::Gone {
+            return false;
+        }
+        if lane.state != LaneState::Active {
+            lane.state = LaneState::Active;
+            self.relearn();
+        }
+        true
+    }
+
+    /// The peer (or somebody on the way) refuses this lane.
+    pub fn refuse(&mut self, index: usize, now: u32) {
+        if index == 0 {
+            return;
+        }
+        if let Some(lane) = self.lane_mut(index) {
+            lane.state = LaneState::Gone;
+            lane.tries = 0;
+            lane.next_try = now.wrapping_add(REVIVE_US);
+            lane.route = None;
+        }
+        self.relearn();
+    }
+
+    /// Recomputes the set of active lanes; when it changes, the weights start anew: from what
+    /// was learnt if that is known of all of them, else from 1000/N (section 3.5.1).
+    fn relearn(&mut self) {
+        let mut active = 0u32;
+        for (i, lane) in self.lanes.iter().enumerate() {
+            if lane.as_ref().is_some_and(|l| l.state == LaneState::Active) {
+                active |= 1 << i;
+            }
+        }
+        if active == self.active {
+            return;
+        }
+        self.active = active;
+        let known = self
+            .lanes
+            .iter()
+            .flatten()
+            .filter(|l| l.state == LaneState::Active)
+            .all(|l| l.path.weight() != 0);
+        let initial = weighted::initial(active.count_ones() as usize);
+        for (weight, lane) in self.weights.iter_mut().zip(&self.lanes) {
+            *weight = match lane {
+                Some(l) if l.state == LaneState::Active && known => l.path.weight(),
+                Some(l) if l.state == LaneState::Active => initial,
+                _ => 0,
+            };
+        }
+        self.smooth = Smooth::new();
+    }
+
+    /// Lanes that are active on usable paths; the original one if there is none.
+    fn eligible(&self) -> u32 {
+        let mut usable = 0u32;
+        for (i, lane) in self.lanes.iter().enumerate() {
+            if self.active & (1 << i) != 0 && lane.as_ref().is_some_and(|l| l.path.usable()) {
+                usable |= 1 << i;
+            }
+        }
+        if usable == 0 {
+            1
+        } else {
+            usable
+        }
+    }
+
+    /// Algorithm 1 for the eligible lanes, every interval T.
+    fn adjust(&mut self, now: u32, eligible: u32, dispatch: &Dispatch) {
+        if seq::age(now, self.last_adjust) < dispatch.interval {
+            return;
+        }
+        self.last_adjust = now;
+        let mut weights = [0u16; MAX_LANES];
+        let mut queues = [0u32; MAX_LANES];
+        let mut index = [0usize; MAX_LANES];
+        let mut n = 0;
+        for (i, lane) in self.lanes.iter().enumerate() {
+            let Some(lane) = lane else { continue };
+            if eligible & (1 << i) == 0 {
+                continue;
+            }
+            weights[n] = self.weights[i];
+            queues[n] = lane.path.queue_us();
+            index[n] = i;
+            n += 1;
+        }
+        if n < 2 {
+            return;
+        }
+        weighted::adjust(&mut weights[..n], &queues[..n], dispatch.step);
+        for (weight, i) in weights[..n].iter().zip(&index[..n]) {
+            self.weights[*i] = *weight;
+            if let Some(lane) = self.lane(*i) {
+                lane.path.learn(*weight);
+            }
+        }
+    }
+
+    /// Chooses the lane for a packet of `len` bytes (`weighted`, section 3.5.1). A packet without
+    /// data (`small`) takes the quickest path: it needs no capacity, and late acknowledgements
+    /// are dropped. `fits` says whether a lane can carry the packet.
+    pub fn pick(
+        &mut self,
+        now: u32,
+        len: u32,
+        small: bool,
+        dispatch: &Dispatch,
+        fits: impl Fn(usize, &mut Lane<P, D>) -> bool,
+    ) -> usize {
+        if self.active == 1 {
+            return 0;
+        }
+        let mut eligible = self.eligible();
+        self.adjust(now, eligible, dispatch);
+        while eligible != 0 {
+            let quickest = if small { self.quickest(eligible) } else { None };
+            let choice = match quickest {
+                Some(index) => Some(index),
+                None => self.smooth.pick(&self.weights, eligible, len),
+            };
+            let Some(index) = choice else { break };
+            if let Some(lane) = self.lane_mut(index) {
+                if fits(index, lane) {
+                    return index;
+                }
+            }
+            eligible &= !(1 << index);
+        }
+        0
+    }
+
+    fn quickest(&self, eligible: u32) -> Option<usize> {
+        self.lanes
+            .iter()
+            .enumerate()
+            .filter(|(i, _)| eligible & (1 << i) != 0)
+            .filter_map(|(i, lane)| Some((i, lane.as_ref()?.path.delay_us()?)))
+            .min_by(|(_, a), (_, b)| a.wrapping_sub(*b).cmp(&0))
+            .map(|(i, _)| i)
+    }
+
+    /// The next thing to be done, if any; to be called until it returns `None`. `random` is for a
+    /// new challenge.
+    pub fn poll(&mut self, now: u32, random: u64) -> Option<Todo> {
+        if self.state == State::Opening && self.initiator && !seq::before(now, self.next_try) {
+            if self.tries >= TRIES {
+                return Some(Todo::Abandon);
+            }
+            self.next_try = now.wrapping_add(RETRY_US << self.tries);
+            self.tries = self.tries.saturating_add(1);
+            return Some(Todo::Open);
+        }
+        if self.state != State::Open {
+            return None;
+        }
+        let mut dropped = None;
+        for (i, slot) in self.lanes.iter_mut().enumerate() {
+            let Some(lane) = slot else { continue };
+            if i == 0 || lane.state == LaneState::Active || seq::before(now, lane.next_try) {
+                continue;
+            }
+            if lane.state == LaneState::Gone {
+                // The initiator tries again; the responder waits to be asked.
+                if !lane.initiator {
+                    continue;
+                }
+                lane.state = LaneState::Pending;
+                lane.challenge ^= random;
+                lane.tries = 0;
+            }
+            if lane.tries >= TRIES {
+                dropped = Some(i);
+                break;
+            }
+            lane.next_try = now.wrapping_add(RETRY_US << lane.tries);
+            lane.tries = lane.tries.saturating_add(1);
+            return Some(if lane.initiator {
+                Todo::Lane(i)
+            } else {
+                Todo::LaneAck(i)
+            });
+        }
+        if let Some(i) = dropped {
+            self.refuse(i, now);
+            return self.poll(now, random);
+        }
+        None
+    }
+
+    /// Microseconds until [`Session::poll`] has something to do; `None` for never.
+    pub fn poll_in(&self, now: u32) -> Option<u32> {
+        let until = |at: u32| seq::delta(at, now).max(0) as u32;
+        match self.state {
+            State::Opening => self.initiator.then(|| until(self.next_try)),
+            State::Closing => None,
+            State::Open => self
+                .lanes
+                .iter()
+                .skip(1)
+                .flatten()
+                .filter(|l| match l.state {
+                    LaneState::Active => false,
+                    LaneState::Pending => true,
+                    LaneState::Gone => l.initiator,
+                })
+                .map(|l| until(l.next_try))
+                .min(),
+        }
+    }
+}

@@ -1,0 +1,477 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The control message (CM): Table 1 of the paper, as authenticated messages.
+//!
+//! [`trailer_len`] finds a CM at the end of a packet, [`Raw`] views it and
+//! verifies its tag, [`Raw::parse`] gives its meaning as a [`Cm`], and
+//! [`emit`] writes one.
+
+use super::bytes::Reader;
+use super::bytes::Writer;
+use super::raw::make_footer;
+use super::NO_PATH;
+use super::OVERHEAD;
+use crate::proto::addr::Addr;
+use crate::proto::addr::Endpoint;
+use crate::proto::crypto;
+use crate::proto::crypto::Crypto;
+
+pub use super::list::AddrList;
+pub use super::list::Entry;
+pub use super::list::Iter;
+pub use super::raw::trailer_len;
+pub use super::raw::Kind;
+pub use super::raw::Raw;
+pub use super::MAX_LEN;
+
+/// Length of a DATA CM, bytes.
+pub const DATA_LEN: usize = 32;
+
+/// Length of a REPORT CM, bytes.
+pub const REPORT_LEN: usize = 52;
+
+/// Flag of REPORT: answer it at once.
+pub const WANT: u16 = 1;
+
+/// What accompanies user data.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub struct Data {
+    /// Session id.
+    pub session: u32,
+    /// The sender's id of the path that the packet travels.
+    pub path: u8,
+    /// The addressee's id of the path that `delay` is about; [`NO_PATH`] if
+    /// there is nothing to report.
+    pub feedback: u8,
+    /// TCP: bytes of user data in this segment, before the CM, so that a
+    /// merge across a hole is noticed. UDP: 0.
+    pub length: u16,
+    /// The sender's time, microseconds.
+    pub timestamp: u32,
+    /// One-way delay of the path `feedback`, microseconds, with the offset
+    /// between the two clocks in it (section 3.4.2 of the paper).
+    pub delay: i32,
+    /// Number against replays, per session.
+    pub number: u32,
+}
+
+/// What is reported, or asked for, about a path.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub struct Report {
+    /// Session id.
+    pub session: u32,
+    /// The sender's id of the path that the packet travels.
+    pub path: u8,
+    /// The addressee's id of the path that `delay` and the counts are about;
+    /// [`NO_PATH`] if there is nothing to report.
+    pub feedback: u8,
+    /// [`WANT`] or 0.
+    pub flags: u16,
+    /// The sender's time, microseconds.
+    pub timestamp: u32,
+    /// One-way delay of the path `feedback`, microseconds, as in [`Data`].
+    pub delay: i32,
+    /// Number against replays, per session.
+    pub number: u32,
+    /// Packets that the sender has sent on `path`, modulo 2^32.
+    pub tx_packets: u32,
+    /// Packets received on the path `feedback`, modulo 2^32.
+    pub fb_rx_packets: u32,
+    /// Bytes received on the path `feedback`, modulo 2^32.
+    pub fb_rx_bytes: u32,
+    /// `timestamp` of the REPORT that is answered; 0 for none.
+    pub echo: u32,
+    /// Time between the arrival of that REPORT and this answer, microseconds.
+    pub hold: u32,
+}
+
+/// What all control CMs start with.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub struct Header {
+    /// The sender's node id.
+    pub node: u64,
+    /// Session id; 0 for CMs about the peer.
+    pub session: u32,
+    /// Number against replays, per peer; 0 in HELLO and HELLO_REPLY.
+    pub number: u32,
+}
+
+/// HELLO. Padded to the length of its answer.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub struct Hello {
+    /// The header.
+    pub header: Header,
+    /// A random number.
+    pub nonce_a: u64,
+}
+
+/// HELLO_REPLY.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub struct HelloReply {
+    /// The header.
+    pub header: Header,
+    /// `nonce_a` of the HELLO.
+    pub nonce_a: u64,
+    /// The sender's cookie.
+    pub nonce_b: u64,
+    /// The sender's X25519 key.
+    pub public_key: [u8; 32],
+}
+
+/// CONFIRM.
+#[derive(Copy, Clone, PartialEq, Debug)]
+pub struct Confirm<'a> {
+    /// The header.
+    pub header: Header,
+    /// `nonce_a` of the HELLO.
+    pub nonce_a: u64,
+    /// `nonce_b` of the HELLO_REPLY.
+    pub nonce_b: u64,
+    /// The sender's X25519 key.
+    pub public_key: [u8; 32],
+    /// How the sender can be reached.
+    pub block: OpenBlock<'a>,
+}
+
+/// OPEN, OPEN_ACK and ADDR.
+#[derive(Copy, Clone, PartialEq, Debug)]
+pub struct Open<'a> {
+    /// The header.
+    pub header: Header,
+    /// How the sender can be reached.
+    pub block: OpenBlock<'a>,
+}
+
+/// How a node can be reached.
+#[derive(Copy, Clone, PartialEq, Debug)]
+pub struct OpenBlock<'a> {
+    /// The UDP port for paths of UDP sessions and for the wrapper.
+    pub udp_port: u16,
+    /// The sender's id of the session's original path; [`NO_PATH`] in ADDR.
+    pub path: u8,
+    /// The sender's addresses.
+    pub addrs: AddrList<'a>,
+}
+
+/// LANE, LANE_ACK and LANE_CONFIRM.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub struct Lane {
+    /// The header.
+    pub header: Header,
+    /// The sender's id of the path that the packet travels.
+    pub path: u8,
+    /// No flag is defined; sent as 0, ignored when received.
+    pub flags: u8,
+    /// The sender's challenge; 0 in LANE_CONFIRM.
+    pub challenge: u64,
+    /// The challenge that is answered; 0 in LANE.
+    pub echo: u64,
+    /// The source that the sender saw on the packet that it answers.
+    pub observed: Option<Endpoint>,
+}
+
+/// A control message.
+#[derive(Copy, Clone, PartialEq, Debug)]
+pub enum Cm<'a> {
+    /// [`Kind::Data`].
+    Data(Data),
+    /// [`Kind::Report`].
+    Report(Report),
+    /// [`Kind::Hello`].
+    Hello(Hello),
+    /// [`Kind::HelloReply`].
+    HelloReply(HelloReply),
+    /// [`Kind::Confirm`].
+    Confirm(Confirm<'a>),
+    /// [`Kind::Open`].
+    Open(Open<'a>),
+    /// [`Kind::OpenAck`].
+    OpenAck(Open<'a>),
+    /// [`Kind::Lane`].
+    Lane(Lane),
+    /// [`Kind::LaneAck`].
+    LaneAck(Lane),
+    /// [`Kind::LaneConfirm`].
+    LaneConfirm(Lane),
+    /// [`Kind::Addr`].
+    Addr(Open<'a>),
+    /// [`Kind::Close`].
+    Close(Header),
+    /// [`Kind::Goodbye`].
+    Goodbye(Header),
+    /// [`Kind::GoodbyeAck`].
+    GoodbyeAck(Header),
+}
+
+impl Cm<'_> {
+    /// The type.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Cm::Data(_) => Kind::Data,
+            Cm::Report(_) => Kind::Report,
+            Cm::Hello(_) => Kind::Hello,
+            Cm::HelloReply(_) => Kind::HelloReply,
+            Cm::Confirm(_) => Kind::Confirm,
+            Cm::Open(_) => Kind::Open,
+            Cm::OpenAck(_) => Kind::OpenAck,
+            Cm::Lane(_) => Kind::Lane,
+            Cm::LaneAck(_) => Kind::LaneAck,
+            Cm::LaneConfirm(_) => Kind::LaneConfirm,
+            Cm::Addr(_) => Kind::Addr,
+            Cm::Close(_) => Kind::Close,
+            Cm::Goodbye(_) => Kind::Goodbye,
+            Cm::GoodbyeAck(_) => Kind::GoodbyeAck,
+        }
+    }
+}
+
+impl<'a> Raw<'a> {
+    /// The meaning; `None` if the body is malformed.
+    pub fn parse(&self) -> Option<Cm<'a>> {
+        let mut r = Reader(self.body());
+        let cm = match self.kind() {
+            Kind::Data => Cm::Data(Data::read(&mut r)?),
+            Kind::Report => Cm::Report(Report::read(&mut r)?),
+            Kind::Hello => {
+                let hello = Hello {
+                    header: Header::read(&mut r)?,
+                    nonce_a: r.u64()?,
+                };
+                r.bytes(HELLO_PADDING.len())?;
+                Cm::Hello(hello)
+            }
+            Kind::HelloReply => Cm::HelloReply(HelloReply {
+                header: Header::read(&mut r)?,
+                nonce_a: r.u64()?,
+                nonce_b: r.u64()?,
+                public_key: r.array()?,
+            }),
+            Kind::Confirm => Cm::Confirm(Confirm {
+                header: Header::read(&mut r)?,
+                nonce_a: r.u64()?,
+                nonce_b: r.u64()?,
+                public_key: r.array()?,
+                block: OpenBlock::read(&mut r)?,
+            }),
+            Kind::Open => Cm::Open(Open::read(&mut r)?),
+            Kind::OpenAck => Cm::OpenAck(Open::read(&mut r)?),
+            Kind::Lane => Cm::Lane(Lane::read(&mut r)?),
+            Kind::LaneAck => Cm::LaneAck(Lane::read(&mut r)?),
+            Kind::LaneConfirm => Cm::LaneConfirm(Lane::read(&mut r)?),
+            Kind::Addr => Cm::Addr(Open::read(&mut r)?),
+            Kind::Close => Cm::Close(Header::read(&mut r)?),
+            Kind::Goodbye => Cm::Goodbye(Header::read(&mut r)?),
+            Kind::GoodbyeAck => Cm::GoodbyeAck(Header::read(&mut r)?),
+        };
+        r.0.is_empty().then_some(cm)
+    }
+}
+
+/// Writes a CM to the front of `out` and returns its length, bytes.
+///
+/// `key` is the key towards the addressee, [`crypto::PUBLIC_KEY`] for HELLO
+/// and HELLO_REPLY; `node` is this node's id; `ip_proto` is the protocol of the
+/// session, 0 for CMs about the peer.
+pub fn emit(
+    c: &impl Crypto,
+    key: &[u8; 16],
+    node: u64,
+    ip_proto: u8,
+    cm: &Cm<'_>,
+    out: &mut [u8; MAX_LEN],
+) -> usize {
+    let mut w = Writer::new(out);
+    match cm {
+        Cm::Data(data) => data.write(&mut w),
+        Cm::Report(report) => report.write(&mut w),
+        Cm::Hello(hello) => {
+            hello.header.write(&mut w);
+            w.u64(hello.nonce_a);
+            w.bytes(&HELLO_PADDING);
+        }
+        Cm::HelloReply(reply) => {
+            reply.header.write(&mut w);
+            w.u64(reply.nonce_a);
+            w.u64(reply.nonce_b);
+            w.bytes(&reply.public_key);
+        }
+        Cm::Confirm(confirm) => {
+            confirm.header.write(&mut w);
+            w.u64(confirm.nonce_a);
+            w.u64(confirm.nonce_b);
+            w.bytes(&confirm.public_key);
+            confirm.block.write(&mut w);
+        }
+        Cm::Open(open) | Cm::OpenAck(open) | Cm::Addr(open) => {
+            open.header.write(&mut w);
+            open.block.write(&mut w);
+        }
+        Cm::Lane(lane) | Cm::LaneAck(lane) | Cm::LaneConfirm(lane) => lane.write(&mut w),
+        Cm::Close(header) | Cm::Goodbye(header) | Cm::GoodbyeAck(header) => header.write(&mut w),
+    }
+    let footer = make_footer(cm.kind(), w.len().saturating_add(OVERHEAD));
+    // `MAX_LEN` holds every CM, so there always is a tag.
+    let tag = crypto::tag(c, key, node, ip_proto, w.written(), &footer).unwrap_or(0);
+    w.u64(tag);
+    w.bytes(&footer);
+    w.len()
+}
+
+/// Makes a HELLO as long as a HELLO_REPLY, so that nothing is gained by sending
+/// one with somebody else's address.
+const HELLO_PADDING: [u8; 40] = [0; 40];
+
+impl Data {
+    fn read(r: &mut Reader<'_>) -> Option<Data> {
+        Some(Data {
+            session: r.u32()?,
+            path: r.u8()?,
+            feedback: r.u8()?,
+            length: r.u16()?,
+            timestamp: r.u32()?,
+            delay: r.u32()? as i32,
+            number: r.u32()?,
+        })
+    }
+
+    fn write(&self, w: &mut Writer<'_>) {
+        w.u32(self.session);
+        w.u8(self.path);
+        w.u8(self.feedback);
+        w.u16(self.length);
+        w.u32(self.timestamp);
+        w.u32(self.delay as u32);
+        w.u32(self.number);
+    }
+}
+
+impl Report {
+    fn read(r: &mut Reader<'_>) -> Option<Report> {
+        let data = Data::read(r)?;
+        Some(Report {
+            session: data.session,
+            path: data.path,
+            feedback: data.feedback,
+            flags: data.length,
+            timestamp: data.timestamp,
+            delay: data.delay,
+            number: data.number,
+            tx_packets: r.u32()?,
+            fb_rx_packets: r.u32()?,
+            fb_rx_bytes: r.u32()?,
+            echo: r.u32()?,
+            hold: r.u32()?,
+        })
+    }
+
+    fn write(&self, w: &mut Writer<'_>) {
+        let data = Data {
+            session: self.session,
+            path: self.path,
+            feedback: self.feedback,
+            length: self.flags,
+            timestamp: self.timestamp,
+            delay: self.delay,
+            number: self.number,
+        };
+        data.write(w);
+        w.u32(self.tx_packets);
+        w.u32(self.fb_rx_packets);
+        w.u32(self.fb_rx_bytes);
+        w.u32(self.echo);
+        w.u32(self.hold);
+    }
+
+    /// Whether `delay` and the counts say something.
+    pub fn has_feedback(&self) -> bool {
+        self.feedback != NO_PATH
+    }
+}
+
+impl Header {
+    fn read(r: &mut Reader<'_>) -> Option<Header> {
+        Some(Header {
+            node: r.u64()?,
+            session: r.u32()?,
+            number: r.u32()?,
+        })
+    }
+
+    fn write(&self, w: &mut Writer<'_>) {
+        w.u64(self.node);
+        w.u32(self.session);
+        w.u32(self.number);
+    }
+}
+
+impl<'a> OpenBlock<'a> {
+    fn read(r: &mut Reader<'a>) -> Option<OpenBlock<'a>> {
+        let udp_port = r.u16()?;
+        let path = r.u8()?;
+        let count = r.u8()?;
+        let addrs = AddrList::from_wire(r.bytes(r.0.len())?, count)?;
+        Some(OpenBlock {
+            udp_port,
+            path,
+            addrs,
+        })
+    }
+
+    fn write(&self, w: &mut Writer<'_>) {
+        w.u16(self.udp_port);
+        w.u8(self.path);
+        w.u8(self.addrs.len());
+        self.addrs.write(w);
+    }
+}
+
+impl<'a> Open<'a> {
+    fn read(r: &mut Reader<'a>) -> Option<Open<'a>> {
+        Some(Open {
+            header: Header::read(r)?,
+            block: OpenBlock::read(r)?,
+        })
+    }
+}
+
+impl Lane {
+    fn read(r: &mut Reader<'_>) -> Option<Lane> {
+        let header = Header::read(r)?;
+        let path = r.u8()?;
+        let flags = r.u8()?;
+        let port = r.u16()?;
+        let challenge = r.u64()?;
+        let echo = r.u64()?;
+        let family = r.u32()?;
+        let addr: [u8; 16] = r.array()?;
+        let observed = match family {
+            0 => None,
+            4 => Some(Addr::V4(*addr.first_chunk()?)),
+            6 => Some(Addr::V6(addr)),
+            _ => return None,
+        };
+        Some(Lane {
+            header,
+            path,
+            flags,
+            challenge,
+            echo,
+            observed: observed.map(|addr| Endpoint { addr, port }),
+        })
+    }
+
+    fn write(&self, w: &mut Writer<'_>) {
+        let (family, port, addr) = match self.observed {
+            None => (0, 0, [0; 16]),
+            Some(e) => (e.addr.family(), e.port, e.addr.to_padded()),
+        };
+        self.header.write(w);
+        w.u8(self.path);
+        w.u8(self.flags);
+        w.u16(port);
+        w.u64(self.challenge);
+        w.u64(self.echo);
+        w.u32(u32::from(family));
+        w.bytes(&addr);
+    }
+}
