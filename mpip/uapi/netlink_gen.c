@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: ((GPL-2.0 WITH Linux-syscall-note) OR BSD-3-Clause)
+/* Do not edit directly, auto-generated from: */
+/*	Documentation/netlink/specs/mpip.yaml */
+/* YNL-GEN kernel source */
+/* To regenerate run: tools/net/ynl/ynl-regen.sh */
+
+#include <net/netlink.h>
+#include <net/genetlink.h>
+
+#include "netlink_gen.h"
+
+#include <uapi/linux/mpip.h>
+
+/* MPIP_CMD_SET - do */
+static const struct nla_policy mpip_set_nl_policy[MPIP_A_NODE_ENABLED + 1] = {
+	[MPIP_A_NODE_ENABLED] = NLA_POLICY_MAX(NLA_U8, 1),
+};
+
+/* MPIP_CMD_PARAM_SET - do */
+static const struct nla_policy mpip_param_set_nl_policy[MPIP_A_PARAM_VALUE + 1] = {
+	[MPIP_A_PARAM_NAME] = { .type = NLA_NUL_STRING, .len = 31, },
+	[MPIP_A_PARAM_VALUE] = { .type = NLA_U64, },
+};
+
+/* MPIP_CMD_PREFIX_ADD - do */
+static const struct nla_policy mpip_prefix_add_nl_policy[MPIP_A_PREFIX_LEN + 1] = {
+	[MPIP_A_PREFIX_ADDR] = NLA_POLICY_MAX_LEN(16),
+	[MPIP_A_PREFIX_LEN] = NLA_POLICY_MAX(NLA_U8, 128),
+};
+
+/* MPIP_CMD_PREFIX_DEL - do */
+static const struct nla_policy mpip_prefix_del_nl_policy[MPIP_A_PREFIX_LEN + 1] = {
+	[MPIP_A_PREFIX_ADDR] = NLA_POLICY_MAX_LEN(16),
+	[MPIP_A_PREFIX_LEN] = NLA_POLICY_MAX(NLA_U8, 128),
+};
+
+/* Ops table for mpip */
+static const struct genl_split_ops mpip_nl_ops[] = {
+	{
+		.cmd	= MPIP_CMD_GET,
+		.doit	= mpip_nl_get_doit,
+		.flags	= GENL_CMD_CAP_DO,
+	},
+	{
+		.cmd		= MPIP_CMD_SET,
+		.doit		= mpip_nl_set_doit,
+		.policy		= mpip_set_nl_policy,
+		.maxattr	= MPIP_A_NODE_ENABLED,
+		.flags		= GENL_UNS_ADMIN_PERM | GENL_CMD_CAP_DO,
+	},
+	{
+		.cmd	= MPIP_CMD_PEER_GET,
+		.dumpit	= mpip_nl_peer_get_dumpit,
+		.flags	= GENL_UNS_ADMIN_PERM | GENL_CMD_CAP_DUMP,
+	},
+	{
+		.cmd	= MPIP_CMD_SESSION_GET,
+		.dumpit	= mpip_nl_session_get_dumpit,
+		.flags	= GENL_UNS_ADMIN_PERM | GENL_CMD_CAP_DUMP,
+	},
+	{
+		.cmd	= MPIP_CMD_PATH_GET,
+		.dumpit	= mpip_nl_path_get_dumpit,
+		.flags	= GENL_UNS_ADMIN_PERM | GENL_CMD_CAP_DUMP,
+	},
+	{
+		.cmd	= MPIP_CMD_COUNTER_GET,
+		.dumpit	= mpip_nl_counter_get_dumpit,
+		.flags	= GENL_CMD_CAP_DUMP,
+	},
+	{
+		.cmd	= MPIP_CMD_PARAM_GET,
+		.dumpit	= mpip_nl_param_get_dumpit,
+		.flags	= GENL_CMD_CAP_DUMP,
+	},
+	{
+		.cmd		= MPIP_CMD_PARAM_SET,
+		.doit		= mpip_nl_param_set_doit,
+		.policy		= mpip_param_set_nl_policy,
+		.maxattr	= MPIP_A_PARAM_VALUE,
+		.flags		= GENL_UNS_ADMIN_PERM | GENL_CMD_CAP_DO,
+	},
+	{
+		.cmd	= MPIP_CMD_AVAIL_GET,
+		.dumpit	= mpip_nl_avail_get_dumpit,
+		.flags	= GENL_UNS_ADMIN_PERM | GENL_CMD_CAP_DUMP,
+	},
+	{
+		.cmd	= MPIP_CMD_PREFIX_GET,
+		.dumpit	= mpip_nl_prefix_get_dumpit,
+		.flags	= GENL_CMD_CAP_DUMP,
+	},
+	{
+		.cmd		= MPIP_CMD_PREFIX_ADD,
+		.doit		= mpip_nl_prefix_add_doit,
+		.policy		= mpip_prefix_add_nl_policy,
+		.maxattr	= MPIP_A_PREFIX_LEN,
+		.flags		= GENL_UNS_ADMIN_PERM | GENL_CMD_CAP_DO,
+	},
+	{
+		.cmd		= MPIP_CMD_PREFIX_DEL,
+		.doit		= mpip_nl_prefix_del_doit,
+		.policy		= mpip_prefix_del_nl_policy,
+		.maxattr	= MPIP_A_PREFIX_LEN,
+		.flags		= GENL_UNS_ADMIN_PERM | GENL_CMD_CAP_DO,
+	},
+};
+
+struct genl_family mpip_nl_family __ro_after_init = {
+	.name		= MPIP_FAMILY_NAME,
+	.version	= MPIP_FAMILY_VERSION,
+	.netnsok	= true,
+	.parallel_ops	= true,
+	.module		= THIS_MODULE,
+	.split_ops	= mpip_nl_ops,
+	.n_split_ops	= ARRAY_SIZE(mpip_nl_ops),
+};
