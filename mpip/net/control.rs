@@ -1,0 +1,651 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What a control message does.
+//!
+//! Softirq context. Whatever takes long (keys) or sends several packets (lanes)
+//! is left to the worker; answers that need no state leave from here.
+
+use crate::{
+    net::{
+        emit::Target,
+        instance::{
+            Destination,
+            Ids,
+            Instance,
+            WireEntry, //
+        },
+        peer::Peer,
+        rx::Found,
+        session::{
+            Session,
+            TcpPosition, //
+        },
+        work::{
+            Job,
+            Wire, //
+        }, //
+    },
+    proto::{
+        addr::{
+            Endpoint,
+            Tuple, //
+        },
+        counters::Counter,
+        crypto::PUBLIC_KEY,
+        packet::{
+            self,
+            TcpHeader, //
+        },
+        params::Param,
+        path::Received,
+        wire::{
+            cm::{
+                Cm,
+                Header,
+                HelloReply,
+                Kind,
+                Lane,
+                OpenBlock,
+                Raw, //
+            }, //
+            MAX_ADDRS,
+        }, //
+    },
+    sys::{
+        clock,
+        crypto::Algo, //
+    },
+};
+use kernel::sync::{
+    atomic::Relaxed,
+    rcu,
+    Arc, //
+};
+
+/// The position of an answer to a carrier: below what its sender has acknowledged.
+fn answer_position(tcp: Option<TcpHeader>, expected: Option<u32>) -> TcpPosition {
+    match tcp {
+        Some(tcp) => TcpPosition {
+            una: tcp.ack,
+            ack: expected.unwrap_or(tcp.seq),
+            window: tcp.window,
+        },
+        None => TcpPosition {
+            una: 0,
+            ack: 0,
+            window: 0,
+        },
+    }
+}
+
+impl Session {
+    /// A lane was refused by the other end or on the way.
+    pub fn refuse_lane(self: &Arc<Session>, instance: &Instance, lane: u8) {
+        self.inner
+            .lock()
+            .s
+            .refuse(usize::from(lane), clock::now_us());
+        instance.attend(self);
+    }
+}
+
+impl Peer {
+    /// Takes in how the peer can be reached, for one family.
+    fn learn(&self, family: u8, block: &OpenBlock<'_>) {
+        let mut reach = self.reach.lock();
+        reach.udp_port = block.udp_port;
+        let mut fresh = [None; MAX_ADDRS];
+        let kept = reach
+            .addrs
+            .iter()
+            .flatten()
+            .filter(|e| e.addr.family() != family)
+            .copied();
+        let announced = block
+            .addrs
+            .iter()
+            .filter(|e| e.addr.family() == family && e.addr.is_usable_remote());
+        for (slot, entry) in fresh.iter_mut().zip(Iterator::chain(announced, kept)) {
+            *slot = Some(entry);
+        }
+        reach.addrs = fresh;
+    }
+}
+
+impl Instance {
+    /// A message on a tuple of a session. True if it was an authentic one, new or repeated: the
+    /// packet is not the user's then.
+    pub fn session_message(
+        &self,
+        entry: &WireEntry,
+        raw: &Raw<'_>,
+        tuple: &Tuple,
+        tcp: Option<TcpHeader>,
+    ) -> bool {
+        let session = &entry.session;
+        let peer = &session.peer;
+        if matches!(raw.kind(), Kind::Hello | Kind::HelloReply | Kind::Confirm) {
+            let rcu = rcu::read_lock();
+            let expected = Some(session.acked());
+            return self.stranger_raw(tuple, raw, tcp, expected, true, &rcu);
+        }
+        let node = raw.node().unwrap_or(peer.node);
+        if node != peer.node || !raw.verify(&Algo, &peer.keys.rx, peer.node, tuple.proto) {
+            if raw.kind() == Kind::Open {
+                // Another peer may have come to this tuple.
+                let rcu = rcu::read_lock();
+                return self.stranger_raw(tuple, raw, tcp, Some(session.acked()), true, &rcu);
+            }
+            self.count(Counter::CmBadTag);
+            return false;
+        }
+        let Some(cm) = raw.parse() else {
+            self.count(Counter::CmMalformed);
+            return false;
+        };
+        self.count(Counter::CmRx);
+        match cm {
+            Cm::Report(report) if report.session == session.id => {
+                let now = clock::now_us();
+                let received = {
+                    let mut state = entry.path.state.lock();
+                    let was_suspect = state.is_suspect();
+                    let received = state.on_report(now, entry.path.id, &report);
+                    entry.path.publish(&state);
+                    if was_suspect && !state.is_suspect() {
+                        self.count(Counter::PathReturned);
+                    }
+                    received
+                };
+                match received {
+                    Received::Replayed => self.count(Counter::CmReplayed),
+                    Received::Taken => peer.heard(),
+                    Received::Answer(echo) => {
+                        peer.heard();
+                        self.send_report(session, &entry.path, tuple, entry.lane == 0, Some(echo));
+                    }
+                }
+                true
+            }
+            Cm::Report(_) | Cm::Data(_) => {
+                self.count(Counter::CmMalformed);
+                true
+            }
+            cm => {
+                let Some(header) = header_of(&cm) else {
+                    return true;
+                };
+                if !peer.accept(header.number) {
+                    self.count(Counter::CmReplayed);
+                    return true;
+                }
+                peer.heard();
+                self.control(entry, tuple, tcp, &cm, &header);
+                true
+            }
+        }
+    }
+
+    /// An authentic and new control message on a tuple of a session.
+    fn control(
+        &self,
+        entry: &WireEntry,
+        tuple: &Tuple,
+        tcp: Option<TcpHeader>,
+        cm: &Cm<'_>,
+        header: &Header,
+    ) {
+        let session = &entry.session;
+        let now = clock::now_us();
+        match cm {
+            Cm::Goodbye(_) => return self.goodbye_from(&session.peer, tuple, entry, session),
+            Cm::GoodbyeAck(_) => {
+                session.peer.goodbye_acked.store(true, Relaxed);
+                return;
+            }
+            Cm::Open(open) => {
+                if entry.lane != 0 {
+                    return;
+                }
+                if header.session != session.id {
+                    // Both ends have opened: the session of the node with the larger id stays.
+                    if session.initiator && session.peer.node < self.identity.node {
+                        return;
+                    }
+                    session.set_over();
+                    self.attend(session);
+                    return;
+                }
+                session.peer.learn(tuple.local.addr.family(), &open.block);
+                return self.send_open_ack(session, answer_position(tcp, Some(session.acked())));
+            }
+            _ => {}
+        }
+        if header.session != session.id {
+            self.count(Counter::CmMalformed);
+            return;
+        }
+        let lane = usize::from(entry.lane);
+        match cm {
+            Cm::OpenAck(open) => {
+                session.peer.learn(tuple.local.addr.family(), &open.block);
+                let opened = {
+                    let mut inner = session.inner.lock();
+                    let was = inner.s.state;
+                    inner.confirm = None;
+                    inner.s.opened();
+                    was != inner.s.state
+                };
+                if opened {
+                    self.count(Counter::SessionOpened);
+                    entry.path.confirm();
+                    self.note_available(
+                        &Destination {
+                            proto: tuple.proto,
+                            end: tuple.remote,
+                        },
+                        Some(session.peer.node),
+                    );
+                    self.attend(session);
+                }
+            }
+            Cm::Lane(m) if lane != 0 => {
+                let challenge = clock::random_u64();
+                if session
+                    .inner
+                    .lock()
+                    .s
+                    .on_lane(lane, m.challenge, challenge, now)
+                {
+                    self.attend(session);
+                }
+            }
+            Cm::LaneAck(m) if lane != 0 => {
+                let (accepted, echo) = {
+                    let mut inner = session.inner.lock();
+                    (inner.s.on_lane_ack(lane, m.challenge, m.echo), m.challenge)
+                };
+                if accepted {
+                    self.lane_is_up(entry);
+                    self.send_lane(
+                        session,
+                        entry,
+                        tuple,
+                        Kind::LaneConfirm,
+                        0,
+                        echo,
+                        Some(tuple.remote),
+                    );
+                    // Measure it before data relies on it.
+                    self.send_report(session, &entry.path, tuple, false, None);
+                }
+            }
+            Cm::LaneConfirm(m) if lane != 0 => {
+                let accepted = session.inner.lock().s.on_lane_confirm(lane, m.echo);
+                if accepted {
+                    self.lane_is_up(entry);
+                    self.send_report(session, &entry.path, tuple, false, None);
+                }
+            }
+            Cm::Addr(open) => session.peer.learn(tuple.local.addr.family(), &open.block),
+            Cm::Close(_) => {
+                session.set_over();
+                self.attend(session);
+            }
+            _ => self.count(Counter::CmMalformed),
+        }
+    }
+
+    fn lane_is_up(&self, entry: &WireEntry) {
+        entry.path.confirm();
+        entry.session.set_multi(true);
+        self.count(Counter::LaneOpened);
+    }
+
+    /// Sends a message of the lane exchange.
+    #[expect(clippy::too_many_arguments)]
+    pub fn send_lane(
+        &self,
+        session: &Session,
+        entry: &WireEntry,
+        tuple: &Tuple,
+        kind: Kind,
+        challenge: u64,
+        echo: u64,
+        observed: Option<Endpoint>,
+    ) {
+        self.send_lane_on(session, &entry.path, tuple, kind, challenge, echo, observed);
+    }
+
+    /// As [`Instance::send_lane`], for those who have no table entry at hand.
+    #[expect(clippy::too_many_arguments)]
+    pub fn send_lane_on(
+        &self,
+        session: &Session,
+        path: &Arc<crate::net::peer::Path>,
+        tuple: &Tuple,
+        kind: Kind,
+        challenge: u64,
+        echo: u64,
+        observed: Option<Endpoint>,
+    ) {
+        let lane = Lane {
+            header: self.header(&session.peer, session.id),
+            path: path.id,
+            flags: 0,
+            challenge,
+            echo,
+            observed,
+        };
+        let cm = match kind {
+            Kind::Lane => Cm::Lane(lane),
+            Kind::LaneAck => Cm::LaneAck(lane),
+            _ => Cm::LaneConfirm(lane),
+        };
+        self.send_cm(
+            &Target {
+                tuple,
+                ifindex: path.ifindex(),
+                original: false,
+                position: session.position(),
+            },
+            &session.peer,
+            &cm,
+        );
+    }
+
+    fn send_open_ack(&self, session: &Session, position: TcpPosition) {
+        let header = self.header(&session.peer, session.id);
+        let path = session.inner.lock().s.lane(0).map_or(0, |l| l.path.id);
+        self.with_block(session.tuple.local.addr.family(), path, |block| {
+            self.send_cm(
+                &Target {
+                    tuple: &session.tuple,
+                    ifindex: 0,
+                    original: true,
+                    position,
+                },
+                &session.peer,
+                &Cm::OpenAck(crate::proto::wire::cm::Open { header, block }),
+            );
+        });
+    }
+
+    /// The peer leaves: its sessions go back to their original tuples, at once for output and
+    /// soon for the tables.
+    fn goodbye_from(
+        &self,
+        peer: &Arc<Peer>,
+        tuple: &Tuple,
+        entry: &WireEntry,
+        session: &Arc<Session>,
+    ) {
+        peer.leave();
+        let rcu = rcu::read_lock();
+        self.sessions.for_each(&rcu, |_, s| {
+            if Arc::ptr_eq(&s.peer, peer) {
+                s.set_multi(false);
+            }
+        });
+        let header = self.header(peer, 0);
+        self.send_cm(
+            &Target {
+                tuple,
+                ifindex: if entry.lane == 0 {
+                    0
+                } else {
+                    entry.path.ifindex()
+                },
+                original: entry.lane == 0,
+                position: session.position(),
+            },
+            peer,
+            &Cm::GoodbyeAck(header),
+        );
+        self.submit(Job::PeerLeft(peer.clone()));
+    }
+
+    /// A message on a tuple that stands for nothing here. `expected` is what the socket of the
+    /// tuple expects next, if there is one; `known` says that somebody here owns the tuple. True
+    /// if the packet is not the user's.
+    pub fn stranger(
+        &self,
+        tuple: &Tuple,
+        found: &Found,
+        tcp: Option<TcpHeader>,
+        expected: Option<u32>,
+        known: bool,
+        rcu: &rcu::Guard,
+    ) -> bool {
+        match Raw::new(found.bytes()) {
+            Some(raw) => self.stranger_raw(tuple, &raw, tcp, expected, known, rcu),
+            None => false,
+        }
+    }
+
+    fn stranger_raw(
+        &self,
+        tuple: &Tuple,
+        raw: &Raw<'_>,
+        tcp: Option<TcpHeader>,
+        expected: Option<u32>,
+        known: bool,
+        rcu: &rcu::Guard,
+    ) -> bool {
+        if self.is_stopping() {
+            // Do not let anybody start with us, but keep the CM from the user.
+            return false;
+        }
+        match raw.kind() {
+            Kind::Lane => return self.new_lane(tuple, raw, rcu),
+            Kind::Hello | Kind::HelloReply | Kind::Confirm | Kind::Open if known => {}
+            _ => return false,
+        }
+        let now_s = clock::now_us64() / 1_000_000;
+        let position = answer_position(tcp, expected);
+        if matches!(raw.kind(), Kind::Hello | Kind::HelloReply) {
+            let node = raw.node().unwrap_or(0);
+            if !raw.verify(&Algo, &PUBLIC_KEY, node, tuple.proto) {
+                self.count(Counter::CmBadTag);
+                return false;
+            }
+        }
+        match raw.parse() {
+            Some(Cm::Hello(hello)) => {
+                if hello.header.node == self.identity.node {
+                    return true;
+                }
+                self.count(Counter::QueryRx);
+                let nonce_b =
+                    self.identity
+                        .nonce_b(&Algo, tuple, now_s, hello.header.node, hello.nonce_a);
+                self.send_public(
+                    &Target {
+                        tuple,
+                        ifindex: 0,
+                        original: true,
+                        position,
+                    },
+                    &Cm::HelloReply(HelloReply {
+                        header: Header {
+                            node: self.identity.node,
+                            session: 0,
+                            number: 0,
+                        },
+                        nonce_a: hello.nonce_a,
+                        nonce_b,
+                        public_key: self.identity.public,
+                    }),
+                );
+                true
+            }
+            Some(Cm::HelloReply(reply)) => {
+                if !self.identity.check_a(&Algo, tuple, now_s, reply.nonce_a) {
+                    self.count(Counter::CmBadTag);
+                    return false;
+                }
+                self.note_available(
+                    &Destination {
+                        proto: tuple.proto,
+                        end: tuple.remote,
+                    },
+                    None,
+                );
+                self.submit(Job::Initiate {
+                    tuple: *tuple,
+                    position,
+                    reply,
+                });
+                true
+            }
+            Some(Cm::Confirm(confirm)) => {
+                if !self.identity.check_b(
+                    &Algo,
+                    tuple,
+                    now_s,
+                    confirm.header.node,
+                    confirm.nonce_a,
+                    confirm.nonce_b,
+                ) {
+                    self.count(Counter::CmBadTag);
+                    return false;
+                }
+                self.submit(Job::Confirm {
+                    tuple: *tuple,
+                    position,
+                    wire: Wire::new(raw.bytes()),
+                });
+                true
+            }
+            Some(Cm::Open(open)) => {
+                let Some(peer) = self.peers.get(rcu, &Ids(open.header.node, 0)) else {
+                    return false;
+                };
+                if !raw.verify(&Algo, &peer.keys.rx, peer.node, tuple.proto) {
+                    self.count(Counter::CmBadTag);
+                    return false;
+                }
+                if !peer.accept(open.header.number) {
+                    self.count(Counter::CmReplayed);
+                    return true;
+                }
+                self.count(Counter::CmRx);
+                peer.heard();
+                if peer.has_left() {
+                    return true;
+                }
+                self.open_from(peer, tuple, position, &open.header, &open.block);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// A peer opens a session on `tuple`. Any context.
+    pub fn open_from(
+        &self,
+        peer: &Arc<Peer>,
+        tuple: &Tuple,
+        position: TcpPosition,
+        header: &Header,
+        block: &OpenBlock<'_>,
+    ) {
+        peer.learn(tuple.local.addr.family(), block);
+        let Some(session) = self.add_session(header.session, *tuple, false, peer, position, None)
+        else {
+            return;
+        };
+        {
+            let mut inner = session.inner.lock();
+            inner.s.opened();
+            if let Some(lane) = inner.s.lane(0) {
+                lane.path.confirm();
+            }
+        }
+        self.count(Counter::SessionOpened);
+        self.note_available(
+            &Destination {
+                proto: tuple.proto,
+                end: tuple.remote,
+            },
+            Some(peer.node),
+        );
+        self.send_open_ack(&session, position);
+    }
+
+    /// LANE on a tuple that stands for nothing yet.
+    fn new_lane(&self, tuple: &Tuple, raw: &Raw<'_>, rcu: &rcu::Guard) -> bool {
+        let (Some(node), Some(id)) = (raw.node(), raw.session()) else {
+            return false;
+        };
+        let Some(session) = self.sessions.get(rcu, &Ids(node, id)) else {
+            return false;
+        };
+        let peer = &session.peer;
+        if session.tuple.proto != tuple.proto
+            || !raw.verify(&Algo, &peer.keys.rx, peer.node, tuple.proto)
+        {
+            self.count(Counter::CmBadTag);
+            return false;
+        }
+        let Some(Cm::Lane(m)) = raw.parse() else {
+            return false;
+        };
+        if !peer.accept(m.header.number) {
+            self.count(Counter::CmReplayed);
+            return true;
+        }
+        self.count(Counter::CmRx);
+        peer.heard();
+        let port = if tuple.proto == packet::TCP {
+            session.tuple.local.port
+        } else {
+            self.udp_port()
+        };
+        if tuple.local.port != port
+            || session.tuple.local.addr.family() != tuple.local.addr.family()
+        {
+            return true;
+        }
+        let limit = self.param(Param::MaxPaths) as usize;
+        let ifindex = self.ifindex_of(&tuple.local.addr);
+        let Some(path) = peer.path(tuple.local.addr, tuple.remote.addr, ifindex, limit) else {
+            return true;
+        };
+        let lanes = self.param(Param::MaxLanes) as usize;
+        let now = clock::now_us();
+        {
+            let mut inner = session.inner.lock();
+            if inner.dead {
+                return true;
+            }
+            let challenge = clock::random_u64();
+            let Some(index) = inner
+                .s
+                .add_lane(*tuple, path.clone(), challenge, false, lanes, now)
+            else {
+                return true;
+            };
+            if !self.add_wire(*tuple, session, index, path) {
+                inner.s.remove_lane(index);
+                return true;
+            }
+            inner.s.on_lane(index, m.challenge, challenge, now);
+        }
+        session.set_multi(true);
+        self.attend(session);
+        true
+    }
+}
+
+fn header_of(cm: &Cm<'_>) -> Option<Header> {
+    match cm {
+        Cm::Hello(m) => Some(m.header),
+        Cm::HelloReply(m) => Some(m.header),
+        Cm::Confirm(m) => Some(m.header),
+        Cm::Open(m) | Cm::OpenAck(m) | Cm::Addr(m) => Some(m.header),
+        Cm::Lane(m) | Cm::LaneAck(m) | Cm::LaneConfirm(m) => Some(m.header),
+        Cm::Close(h) | Cm::Goodbye(h) | Cm::GoodbyeAck(h) => Some(*h),
+        Cm::Data(_) | Cm::Report(_) => None,
+    }
+}

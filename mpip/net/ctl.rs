@@ -1,0 +1,466 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What netlink asks for.
+
+use crate::{
+    net::{
+        instance::Prefix,
+        ns::Namespace,
+        peer::MAX_PATHS, //
+    },
+    proto::{
+        addr::{
+            Addr,
+            Endpoint, //
+        },
+        counters,
+        packet,
+        params::{
+            self,
+            Param, //
+        },
+        session::{
+            LaneState,
+            PathInfo,
+            State,
+            MAX_LANES, //
+        }, //
+    },
+    sys::{
+        clock,
+        genl::{
+            uapi::*,
+            Dump,
+            Message,
+            Request, //
+        }, //
+        table::Table,
+    },
+};
+use core::ops::ControlFlow;
+use kernel::{
+    c_str,
+    prelude::*,
+    sync::{
+        atomic::Relaxed,
+        rcu, //
+    },
+};
+
+/// The version of the module.
+pub const VERSION: &str = "0.1.0";
+
+fn endpoint(m: &mut Message<'_>, attr: u32, end: &Endpoint) -> Result {
+    m.nest(attr, |m| {
+        m.bytes(MPIP_A_ENDPOINT_ADDR, end.addr.as_bytes())?;
+        m.u16(MPIP_A_ENDPOINT_PORT, end.port)
+    })
+}
+
+/// Status.
+pub fn get(namespace: &Namespace, request: &mut Request<'_>) -> Result {
+    let instance = namespace.instance();
+    request.reply(MPIP_CMD_GET as u8, |m| {
+        m.text(MPIP_A_NODE_VERSION, VERSION)?;
+        m.u8(MPIP_A_NODE_ENABLED, u8::from(instance.is_some()))?;
+        let (peers, sessions, paths, active) =
+            instance.as_ref().map_or((0, 0, 0, 0), |i| i.totals());
+        if let Some(instance) = &instance {
+            m.u64(MPIP_A_NODE_ID, instance.identity.node)?;
+            m.u16(MPIP_A_NODE_UDP_PORT, instance.udp_port())?;
+        }
+        m.u32(MPIP_A_NODE_PEERS, peers)?;
+        m.u32(MPIP_A_NODE_SESSIONS, sessions)?;
+        m.u32(MPIP_A_NODE_PATHS, paths)?;
+        m.u32(MPIP_A_NODE_ACTIVE_PATHS, active)
+    })
+}
+
+/// Enables or disables the instance.
+pub fn set(namespace: &Namespace, request: &mut Request<'_>) -> Result {
+    match request.u8(MPIP_A_NODE_ENABLED) {
+        Some(0) => {
+            namespace.disable(true);
+            Ok(())
+        }
+        Some(_) => namespace.enable(),
+        None => Err(request.refuse(EINVAL, 0, c_str!("the attribute enabled is missing"))),
+    }
+}
+
+/// Sets a parameter.
+pub fn param_set(namespace: &Namespace, request: &mut Request<'_>) -> Result {
+    let Some(name) = request.text(MPIP_A_PARAM_NAME) else {
+        return Err(request.refuse(EINVAL, 0, c_str!("the attribute name is missing")));
+    };
+    let Some(param) = Param::from_name(name) else {
+        return Err(request.refuse(ENOENT, MPIP_A_PARAM_NAME, c_str!("no such parameter")));
+    };
+    let Some(value) = request.u64(MPIP_A_PARAM_VALUE) else {
+        return Err(request.refuse(EINVAL, 0, c_str!("the attribute value is missing")));
+    };
+    if !param.spec().allows(value) {
+        return Err(request.refuse(
+            ERANGE,
+            MPIP_A_PARAM_VALUE,
+            c_str!("the value is out of the parameter's range"),
+        ));
+    }
+    namespace.shared.settings.set(param, value);
+    Ok(())
+}
+
+fn prefix_of(request: &mut Request<'_>) -> Result<Prefix> {
+    let addr = request.bytes(MPIP_A_PREFIX_ADDR).and_then(Addr::from_bytes);
+    let Some(addr) = addr else {
+        return Err(request.refuse(
+            EINVAL,
+            MPIP_A_PREFIX_ADDR,
+            c_str!("the address must have 4 or 16 bytes"),
+        ));
+    };
+    let most = if addr.family() == 4 { 32 } else { 128 };
+    let len = request.u8(MPIP_A_PREFIX_LEN).unwrap_or(most);
+    if len > most {
+        return Err(request.refuse(
+            EINVAL,
+            MPIP_A_PREFIX_LEN,
+            c_str!("the prefix is longer than the address"),
+        ));
+    }
+    Ok(Prefix { addr, len })
+}
+
+/// Adds a prefix.
+pub fn prefix_add(namespace: &Namespace, request: &mut Request<'_>) -> Result {
+    let prefix = prefix_of(request)?;
+    namespace.add_prefix(prefix).map_err(|error| {
+        let why = if error == EEXIST {
+            c_str!("the prefix is there already")
+        } else {
+            c_str!("too many prefixes")
+        };
+        request.refuse(error, MPIP_A_PREFIX_ADDR, why)
+    })
+}
+
+/// Removes a prefix.
+pub fn prefix_del(namespace: &Namespace, request: &mut Request<'_>) -> Result {
+    let prefix = prefix_of(request)?;
+    namespace
+        .remove_prefix(prefix)
+        .map_err(|error| request.refuse(error, MPIP_A_PREFIX_ADDR, c_str!("no such prefix")))
+}
+
+/// Dumps a list whose length is fixed: `n` items from the cursor on.
+fn list(dump: &mut Dump<'_>, n: usize, f: impl Fn(&mut Message<'_>, usize) -> Result) -> Result {
+    let from = usize::try_from(dump.cursor()[0]).unwrap_or(0);
+    for i in from..n {
+        dump.add(|m| f(m, i))?;
+        dump.cursor()[0] = i as i64 + 1;
+    }
+    Ok(())
+}
+
+/// Dumps a table, bucket by bucket.
+fn table<K: crate::sys::table::Key, V: Send + Sync>(
+    dump: &mut Dump<'_>,
+    table: &Table<K, V>,
+    f: impl Fn(&mut Message<'_>, &K, &V) -> Result,
+) -> Result {
+    let [bucket, done, ..] = *dump.cursor();
+    let mut done = usize::try_from(done).unwrap_or(0);
+    for bucket in usize::try_from(bucket).unwrap_or(0)..table.buckets() {
+        let rcu = rcu::read_lock();
+        let mut i = 0;
+        let flow = table.for_bucket(&rcu, bucket, |k, v| {
+            if i >= done {
+                if let Err(error) = dump.add(|m| f(m, k, v)) {
+                    return ControlFlow::Break(error);
+                }
+            }
+            i += 1;
+            ControlFlow::Continue(())
+        });
+        if let ControlFlow::Break(error) = flow {
+            dump.cursor()[0] = bucket as i64;
+            dump.cursor()[1] = i as i64;
+            return Err(error);
+        }
+        done = 0;
+    }
+    dump.cursor()[0] = table.buckets() as i64;
+    dump.cursor()[1] = 0;
+    Ok(())
+}
+
+/// Peers.
+pub fn peers(namespace: &Namespace, dump: &mut Dump<'_>) -> Result {
+    let Some(instance) = namespace.instance() else {
+        return Ok(());
+    };
+    let now = clock::now_us64() / 1000;
+    table(dump, &instance.peers, |m, _, peer| {
+        m.u64(MPIP_A_PEER_ID, peer.node)?;
+        m.u32(MPIP_A_PEER_SESSIONS, peer.sessions.load(Relaxed))?;
+        m.u32(MPIP_A_PEER_PATHS, peer.path_count())?;
+        let reach = *peer.reach.lock();
+        m.u16(MPIP_A_PEER_UDP_PORT, reach.udp_port)?;
+        m.u64(MPIP_A_PEER_AGE_MS, now.saturating_sub(peer.born_ms))?;
+        m.u64(MPIP_A_PEER_IDLE_MS, now.saturating_sub(peer.heard_ms()))?;
+        for entry in reach.addrs.iter().flatten() {
+            endpoint(
+                m,
+                MPIP_A_PEER_ADDRESS,
+                &Endpoint {
+                    addr: entry.addr,
+                    port: entry.port,
+                },
+            )?;
+        }
+        Ok(())
+    })
+}
+
+/// Sessions with their lanes.
+pub fn sessions(namespace: &Namespace, dump: &mut Dump<'_>) -> Result {
+    let Some(instance) = namespace.instance() else {
+        return Ok(());
+    };
+    let now = clock::now_us64() / 1000;
+    table(dump, &instance.sessions, |m, _, session| {
+        m.u32(MPIP_A_SESSION_ID, session.id)?;
+        m.u64(MPIP_A_SESSION_PEER, session.peer.node)?;
+        m.u8(MPIP_A_SESSION_PROTOCOL, session.tuple.proto)?;
+        endpoint(m, MPIP_A_SESSION_LOCAL, &session.tuple.local)?;
+        endpoint(m, MPIP_A_SESSION_REMOTE, &session.tuple.remote)?;
+        m.u8(MPIP_A_SESSION_INITIATOR, u8::from(session.initiator))?;
+        m.u64(MPIP_A_SESSION_AGE_MS, now.saturating_sub(session.born_ms))?;
+        m.u64(MPIP_A_SESSION_IDLE_MS, u64::from(session.idle_ms()))?;
+        let (next, held, bytes) = session.rx.lock().status();
+        let next = if session.tuple.proto == packet::TCP {
+            // While there is one path only, nobody follows the stream but the acknowledgements.
+            if session.is_multi() {
+                next
+            } else {
+                session.acked()
+            }
+        } else {
+            0
+        };
+        m.u32(MPIP_A_SESSION_NEXT_SEQ, next)?;
+        m.u32(MPIP_A_SESSION_HELD, held)?;
+        m.u32(MPIP_A_SESSION_HELD_BYTES, bytes)?;
+        let state = session.inner.lock().s.state;
+        let state = match state {
+            _ if session.is_closing() => 2,
+            State::Opening => 0,
+            State::Open => 1,
+            State::Closing => 2,
+        };
+        m.u32(MPIP_A_SESSION_STATE, state)?;
+        for index in 0..MAX_LANES {
+            let (tuple, path, lane_state, weight, tx) = {
+                let inner = session.inner.lock();
+                let Some(lane) = inner.s.lane(index) else {
+                    continue;
+                };
+                (
+                    lane.tuple,
+                    lane.path.clone(),
+                    lane.state,
+                    inner.s.weight(index),
+                    (lane.tx_packets, lane.tx_bytes),
+                )
+            };
+            let rcu = rcu::read_lock();
+            let rx = instance.wire.get(&rcu, &tuple).map_or((0, 0), |e| e.rx());
+            let state = match lane_state {
+                LaneState::Pending => 0,
+                LaneState::Active if path.usable() => 1,
+                LaneState::Active => 2,
+                LaneState::Gone => 4,
+            };
+            m.nest(MPIP_A_SESSION_LANE, |m| {
+                m.u8(MPIP_A_LANE_PATH, path.id)?;
+                m.u8(MPIP_A_LANE_ORIGINAL, u8::from(index == 0))?;
+                endpoint(m, MPIP_A_LANE_LOCAL, &tuple.local)?;
+                endpoint(m, MPIP_A_LANE_REMOTE, &tuple.remote)?;
+                m.u32(MPIP_A_LANE_STATE, state)?;
+                m.u32(MPIP_A_LANE_WEIGHT, u32::from(weight))?;
+                m.u64(MPIP_A_LANE_TX_PACKETS, tx.0)?;
+                m.u64(MPIP_A_LANE_TX_BYTES, tx.1)?;
+                m.u64(MPIP_A_LANE_RX_PACKETS, rx.0)?;
+                m.u64(MPIP_A_LANE_RX_BYTES, rx.1)
+            })?;
+        }
+        Ok(())
+    })
+}
+
+/// Paths of all peers. The cursor is the bucket, the peer within it and the path.
+pub fn paths(namespace: &Namespace, dump: &mut Dump<'_>) -> Result {
+    let Some(instance) = namespace.instance() else {
+        return Ok(());
+    };
+    let [bucket, peer_index, path_index, _] = *dump.cursor();
+    let (mut skip_peers, mut skip_paths) = (peer_index, path_index);
+    for bucket in bucket..instance.peers.buckets() as i64 {
+        let rcu = rcu::read_lock();
+        let mut i = 0;
+        let flow = instance.peers.for_bucket(&rcu, bucket as usize, |_, peer| {
+            if i < skip_peers {
+                i += 1;
+                return ControlFlow::Continue(());
+            }
+            for id in skip_paths as usize..MAX_PATHS {
+                let Some(path) = peer.path_by_id(id) else {
+                    continue;
+                };
+                let added = dump.add(|m| one_path(m, peer.node, &path));
+                if let Err(error) = added {
+                    *dump.cursor() = [bucket, i, id as i64, 0];
+                    return ControlFlow::Break(error);
+                }
+            }
+            skip_paths = 0;
+            i += 1;
+            ControlFlow::Continue(())
+        });
+        if let ControlFlow::Break(error) = flow {
+            return Err(error);
+        }
+        skip_peers = 0;
+    }
+    *dump.cursor() = [instance.peers.buckets() as i64, 0, 0, 0];
+    Ok(())
+}
+
+fn one_path(
+    m: &mut Message<'_>,
+    node: u64,
+    path: &kernel::sync::Arc<crate::net::peer::Path>,
+) -> Result {
+    let totals = path.totals();
+    let state = if !path.is_confirmed() {
+        0
+    } else if path.usable() {
+        1
+    } else {
+        2
+    };
+    m.u8(MPIP_A_PATH_ID, path.id)?;
+    m.u64(MPIP_A_PATH_PEER, node)?;
+    m.u32(MPIP_A_PATH_IFINDEX, path.ifindex())?;
+    m.bytes(MPIP_A_PATH_LOCAL, path.local.as_bytes())?;
+    m.bytes(MPIP_A_PATH_REMOTE, path.remote.as_bytes())?;
+    m.u32(MPIP_A_PATH_STATE, state)?;
+    m.u32(MPIP_A_PATH_WEIGHT, u32::from(path.weight()))?;
+    if path.mtu() != u32::MAX {
+        m.u32(MPIP_A_PATH_MTU, path.mtu())?;
+    }
+    m.u64(MPIP_A_PATH_TX_PACKETS, totals.tx_packets)?;
+    m.u64(MPIP_A_PATH_TX_BYTES, path.tx_bytes())?;
+    m.u64(MPIP_A_PATH_RX_PACKETS, totals.rx_packets)?;
+    m.u64(MPIP_A_PATH_RX_BYTES, totals.rx_bytes)?;
+    let (tx, rx, srtt, peer_rx, lost) = {
+        let state = path.state.lock();
+        let tx = state.tx.last().map(|_| {
+            (
+                state.tx.smoothed(),
+                state.tx.min(),
+                state.tx.queue(),
+                state.tx.max_queue(),
+            )
+        });
+        let rx = state.rx.last().map(|_| state.rx.smoothed());
+        (
+            tx,
+            rx,
+            state.rtt.srtt(),
+            (state.peer_rx_packets, state.peer_rx_bytes),
+            state.lost,
+        )
+    };
+    if let Some((delay, min, queue, max_queue)) = tx {
+        m.s32(MPIP_A_PATH_DELAY_US, delay)?;
+        m.s32(MPIP_A_PATH_MIN_DELAY_US, min)?;
+        m.u32(MPIP_A_PATH_QUEUE_US, queue)?;
+        m.u32(MPIP_A_PATH_MAX_QUEUE_US, max_queue)?;
+    }
+    if let Some(delay) = rx {
+        m.s32(MPIP_A_PATH_RX_DELAY_US, delay)?;
+    }
+    m.u32(MPIP_A_PATH_SRTT_US, srtt)?;
+    m.u64(MPIP_A_PATH_PEER_RX_PACKETS, peer_rx.0)?;
+    m.u64(MPIP_A_PATH_PEER_RX_BYTES, peer_rx.1)?;
+    m.u64(MPIP_A_PATH_LOST, lost)
+}
+
+/// Counters.
+pub fn counters(namespace: &Namespace, dump: &mut Dump<'_>) -> Result {
+    list(dump, counters::COUNT, |m, i| {
+        let Some(counter) = counters::ALL.get(i) else {
+            return Ok(());
+        };
+        m.text(MPIP_A_COUNTER_NAME, counter.name())?;
+        m.u64(
+            MPIP_A_COUNTER_VALUE,
+            namespace.shared.counters.get(*counter),
+        )
+    })
+}
+
+/// Parameters.
+pub fn params(namespace: &Namespace, dump: &mut Dump<'_>) -> Result {
+    list(dump, params::COUNT, |m, i| {
+        let Some(param) = params::ALL.get(i) else {
+            return Ok(());
+        };
+        let spec = param.spec();
+        m.text(MPIP_A_PARAM_NAME, spec.name)?;
+        m.u64(MPIP_A_PARAM_VALUE, namespace.shared.settings.get(*param))?;
+        m.u64(MPIP_A_PARAM_DEFAULT, spec.default)?;
+        m.u64(MPIP_A_PARAM_MINIMUM, spec.min)?;
+        m.u64(MPIP_A_PARAM_MAXIMUM, spec.max)?;
+        if !spec.unit.is_empty() {
+            m.text(MPIP_A_PARAM_UNIT, spec.unit)?;
+        }
+        if !spec.choices.is_empty() {
+            m.text(MPIP_A_PARAM_CHOICES, spec.choices)?;
+        }
+        m.text(MPIP_A_PARAM_HELP, spec.help)
+    })
+}
+
+/// The availability table.
+pub fn avail(namespace: &Namespace, dump: &mut Dump<'_>) -> Result {
+    let Some(instance) = namespace.instance() else {
+        return Ok(());
+    };
+    let now = clock::now_ms();
+    table(dump, &instance.avail, |m, dest, entry| {
+        let state = *entry.state.lock();
+        m.bytes(MPIP_A_AVAIL_ADDR, dest.end.addr.as_bytes())?;
+        m.u16(MPIP_A_AVAIL_PORT, dest.end.port)?;
+        m.u8(MPIP_A_AVAIL_PROTOCOL, dest.proto)?;
+        m.u32(MPIP_A_AVAIL_AVAILABILITY, state.state() as u32)?;
+        m.u32(MPIP_A_AVAIL_QUERIES, u32::from(state.queries()))?;
+        m.u64(
+            MPIP_A_AVAIL_AGE_MS,
+            u64::from(now.wrapping_sub(state.changed_ms())),
+        )
+    })
+}
+
+/// Prefixes.
+pub fn prefixes(namespace: &Namespace, dump: &mut Dump<'_>) -> Result {
+    let control = namespace.control.lock();
+    list(dump, control.prefixes.len(), |m, i| {
+        let Some(prefix) = control.prefixes.get(i) else {
+            return Ok(());
+        };
+        m.bytes(MPIP_A_PREFIX_ADDR, prefix.addr.as_bytes())?;
+        m.u8(MPIP_A_PREFIX_LEN, prefix.len)
+    })
+}

@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Packets of our own: carriers of control messages.
+//!
+//! No lock may be held by the callers: sending may reach another host's input
+//! on the same stack.
+
+use crate::{
+    net::{
+        instance::Instance,
+        peer::{
+            Path,
+            Peer, //
+        },
+        session::{
+            Session,
+            TcpPosition, //
+        }, //
+    },
+    proto::{
+        addr::Tuple,
+        counters::Counter,
+        crypto::PUBLIC_KEY,
+        packet,
+        wire::{
+            cm::{
+                self,
+                AddrList,
+                Cm,
+                Entry,
+                Header,
+                OpenBlock, //
+            },
+            surplus,
+            MAX_ADDRS,
+            MAX_LEN, //
+        }, //
+    },
+    sys::{
+        clock,
+        crypto::Algo,
+        route::Dst,
+        skb::OwnSkb, //
+    },
+};
+use kernel::sync::Arc;
+
+/// Room for a carrier: IPv6, UDP, surplus and the longest CM.
+const MAX_CARRIER: usize = 40 + 20 + 8 + MAX_LEN;
+
+/// Where a carrier goes.
+#[derive(Clone, Copy)]
+pub struct Target<'a> {
+    /// The tuple on the wire, seen from this node.
+    pub tuple: &'a Tuple,
+    /// The interface to use; 0 for any.
+    pub ifindex: u32,
+    /// Whether the tuple is a session's own, whose peer may be a plain host.
+    pub original: bool,
+    /// For TCP: where in the stream it must lie.
+    pub position: TcpPosition,
+}
+
+impl Instance {
+    /// Sends the bytes of a CM in a carrier of its own.
+    pub fn send_raw(&self, target: &Target<'_>, cm: &[u8]) {
+        let tuple = target.tuple;
+        let family = tuple.local.addr.family();
+        let Some(dst) = Dst::lookup(self.net, target.ifindex, tuple) else {
+            self.count(Counter::CmNoRoute);
+            return;
+        };
+        let ip = packet::ip_header_len(family);
+        let len = if tuple.proto == packet::TCP {
+            ip + packet::tcp_carrier_len(cm.len())
+        } else {
+            ip + 8 + surplus::layout(8, cm.len())
+        };
+        let mut buf = [0u8; MAX_CARRIER];
+        let Some(out) = buf.get_mut(..len) else {
+            return;
+        };
+        if tuple.proto == packet::TCP {
+            let p = &target.position;
+            let seq = p.una.wrapping_sub(cm.len() as u32);
+            packet::tcp_carrier(out, tuple, seq, p.ack, p.window, cm);
+        } else {
+            let mut behind = [0u8; MAX_LEN + 8];
+            let n = surplus::build(8, cm, &mut behind);
+            packet::udp_carrier(out, tuple, behind.get(..n).unwrap_or(&[]), target.original);
+        }
+        let Some(mut skb) = OwnSkb::alloc(len) else {
+            self.count(Counter::NoMemory);
+            return;
+        };
+        {
+            let mut view = skb.as_skb();
+            let Some(bytes) = view.writable(len) else {
+                return;
+            };
+            bytes.copy_from_slice(out);
+        }
+        self.count(Counter::CmTx);
+        skb.send(self.net, &dst, family);
+    }
+
+    /// Sends a CM that is not authenticated: HELLO and HELLO_REPLY.
+    pub fn send_public(&self, target: &Target<'_>, message: &Cm<'_>) {
+        let mut buf = [0u8; MAX_LEN];
+        let n = cm::emit(
+            &Algo,
+            &PUBLIC_KEY,
+            self.identity.node,
+            target.tuple.proto,
+            message,
+            &mut buf,
+        );
+        self.send_raw(target, buf.get(..n).unwrap_or(&[]));
+    }
+
+    /// Sends a CM of a session to its peer.
+    pub fn send_cm(&self, target: &Target<'_>, peer: &Peer, message: &Cm<'_>) {
+        let mut buf = [0u8; MAX_LEN];
+        let n = cm::emit(
+            &Algo,
+            &peer.keys.tx,
+            self.identity.node,
+            target.tuple.proto,
+            message,
+            &mut buf,
+        );
+        self.send_raw(target, buf.get(..n).unwrap_or(&[]));
+    }
+
+    /// The header of a control message to `peer`.
+    pub fn header(&self, peer: &Peer, session: u32) -> Header {
+        Header {
+            node: self.identity.node,
+            session,
+            number: peer.next_number(),
+        }
+    }
+
+    /// The addresses to announce to a peer for sessions of one family.
+    pub fn announce(&self, family: u8, out: &mut [Entry; MAX_ADDRS]) -> usize {
+        let mut n = 0;
+        for local in self.local_addrs().iter().flatten() {
+            if local.addr.family() != family {
+                continue;
+            }
+            if let Some(slot) = out.get_mut(n) {
+                *slot = Entry {
+                    flags: 0,
+                    port: 0,
+                    addr: local.addr,
+                };
+                n += 1;
+            }
+        }
+        n
+    }
+
+    /// Calls `f` with the open block of a session.
+    pub fn with_block<R>(&self, family: u8, path: u8, f: impl FnOnce(OpenBlock<'_>) -> R) -> R {
+        const NONE: Entry = Entry {
+            flags: 0,
+            port: 0,
+            addr: crate::proto::addr::Addr::V4([0; 4]),
+        };
+        let mut entries = [NONE; MAX_ADDRS];
+        let n = self.announce(family, &mut entries);
+        f(OpenBlock {
+            udp_port: self.udp_port(),
+            path,
+            addrs: AddrList::new(entries.get(..n).unwrap_or(&[])),
+        })
+    }
+
+    /// Sends a REPORT on a lane: a question, or the answer to `echo`.
+    pub fn send_report(
+        &self,
+        session: &Session,
+        path: &Arc<Path>,
+        tuple: &Tuple,
+        original: bool,
+        echo: Option<u32>,
+    ) {
+        let now = clock::now_us();
+        let totals = path.totals();
+        let report = {
+            let mut state = path.state.lock();
+            state.report(now, session.id, path.id, &totals, echo)
+        };
+        self.send_cm(
+            &Target {
+                tuple,
+                ifindex: if original { 0 } else { path.ifindex() },
+                original,
+                position: session.position(),
+            },
+            &session.peer,
+            &Cm::Report(report),
+        );
+    }
+}

@@ -1,0 +1,798 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! One namespace's instance and its tables.
+
+use crate::{
+    net::{
+        peer::{
+            Path,
+            Peer, //
+        },
+        session::{
+            Session,
+            TcpPosition, //
+        },
+        work::Job,
+    },
+    new_bh_lock,
+    proto::{
+        addr::{
+            Addr,
+            Endpoint,
+            Tuple, //
+        },
+        avail::{
+            self,
+            AskPolicy, //
+        },
+        counters::{
+            self,
+            Counter, //
+        },
+        crypto::HelloIds,
+        hello::Identity,
+        params::{
+            self,
+            Param, //
+        },
+        session::Dispatch, //
+    },
+    sys::{
+        bh::BhLock,
+        clock,
+        crypto::Algo,
+        net::{
+            Hooks,
+            Net, //
+        },
+        route::{
+            self,
+            LocalAddr,
+            MAX_LOCAL, //
+        },
+        socket::ReservedPort,
+        table::{
+            InsertError,
+            Key,
+            Table, //
+        },
+        timer::Work, //
+    },
+};
+use kernel::{
+    alloc::flags::GFP_ATOMIC,
+    prelude::*,
+    sync::{
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
+        rcu,
+        Arc, //
+    },
+};
+
+/// UDP port of the paths of UDP sessions, if it is free.
+pub const UDP_PORT: u16 = 29170;
+/// Jobs that wait for process context at most.
+const MAX_JOBS: usize = 64;
+/// Destinations in the availability table at most.
+const MAX_AVAIL: usize = 16384;
+/// Prefixes that are asked at most.
+pub const MAX_PREFIXES: usize = 64;
+/// Slots for SYNs that wait for their SYN-ACK.
+const SYN_SLOTS: usize = 256;
+/// Ports reserved for added lanes at most, per protocol.
+pub const MAX_PORTS: usize = 4096;
+
+impl Key for Tuple {
+    fn with_bytes<R>(&self, f: impl FnOnce(&[u8]) -> R) -> R {
+        f(&self.encode())
+    }
+}
+
+/// A key made of two numbers.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Ids(pub u64, pub u32);
+
+impl Key for Ids {
+    fn with_bytes<R>(&self, f: impl FnOnce(&[u8]) -> R) -> R {
+        let mut bytes = [0; 12];
+        bytes[..8].copy_from_slice(&self.0.to_ne_bytes());
+        bytes[8..].copy_from_slice(&self.1.to_ne_bytes());
+        f(&bytes)
+    }
+}
+
+/// A destination: protocol, address and port.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Destination {
+    /// IP protocol number.
+    pub proto: u8,
+    /// Address and port.
+    pub end: Endpoint,
+}
+
+impl Key for Destination {
+    fn with_bytes<R>(&self, f: impl FnOnce(&[u8]) -> R) -> R {
+        let mut bytes = [0; 20];
+        bytes[0] = self.proto;
+        bytes[1] = self.end.addr.family();
+        bytes[2..4].copy_from_slice(&self.end.port.to_ne_bytes());
+        bytes[4..].copy_from_slice(&self.end.addr.to_padded());
+        f(&bytes)
+    }
+}
+
+/// What a tuple on the wire stands for: a session's lane.
+pub struct WireEntry {
+    /// The session.
+    pub session: Arc<Session>,
+    /// Index of the lane.
+    pub lane: u8,
+    /// The path.
+    pub path: Arc<Path>,
+    rx_packets: Atomic<u64>,
+    rx_bytes: Atomic<u64>,
+}
+
+impl WireEntry {
+    /// Counts a received packet for the lane and its path.
+    pub fn count_rx(&self, packets: u32, bytes: usize) {
+        self.rx_packets.add(u64::from(packets), Relaxed);
+        self.rx_bytes.add(bytes as u64, Relaxed);
+        self.path.count_rx(packets, bytes);
+    }
+
+    /// Packets and bytes received.
+    pub fn rx(&self) -> (u64, u64) {
+        (self.rx_packets.load(Relaxed), self.rx_bytes.load(Relaxed))
+    }
+}
+
+/// A row of the availability table.
+#[pin_data]
+pub struct AvailEntry {
+    /// Its state.
+    #[pin]
+    pub state: BhLock<avail::Entry>,
+    /// Datagrams sent while nothing is known.
+    pub sent: Atomic<u32>,
+}
+
+/// A SYN that asked, until its SYN-ACK leaves.
+#[derive(Clone, Copy)]
+pub struct SynSlot {
+    /// The tuple, seen from this node.
+    pub tuple: Tuple,
+    /// Nonce of the question.
+    pub nonce: u64,
+    /// Sequence number of the SYN.
+    pub isn: u32,
+}
+
+/// A destination prefix.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Prefix {
+    /// Network address.
+    pub addr: Addr,
+    /// Its length, bits.
+    pub len: u8,
+}
+
+impl Prefix {
+    /// Whether `addr` lies in it.
+    pub fn contains(&self, addr: &Addr) -> bool {
+        if self.addr.family() != addr.family() {
+            return false;
+        }
+        let bits = usize::from(self.len);
+        let (a, b) = (self.addr.as_bytes(), addr.as_bytes());
+        a.iter().zip(b).enumerate().all(|(i, (x, y))| {
+            let left = bits.saturating_sub(i * 8).min(8) as u32;
+            let mask = !(0xffu32 >> left) as u8;
+            x & mask == y & mask
+        })
+    }
+}
+
+/// The parameters of a namespace, kept whether it is enabled or not.
+pub struct Settings {
+    values: [Atomic<u64>; params::COUNT],
+}
+
+impl Settings {
+    /// The defaults.
+    pub fn new() -> Settings {
+        Settings {
+            values: params::defaults().map(Atomic::new),
+        }
+    }
+
+    /// The value of a parameter.
+    pub fn get(&self, param: Param) -> u64 {
+        self.values[param.index()].load(Relaxed)
+    }
+
+    /// Sets a parameter; the caller has checked its range.
+    pub fn set(&self, param: Param, value: u64) {
+        self.values[param.index()].store(value, Relaxed);
+    }
+}
+
+/// Counters, in one copy for each of a few groups of CPUs.
+pub struct Counters {
+    values: [Atomic<u64>; counters::COUNT],
+}
+
+impl Counters {
+    /// All zero.
+    pub fn new() -> Counters {
+        Counters {
+            values: [const { 0u64 }; counters::COUNT].map(Atomic::new),
+        }
+    }
+
+    /// Adds to a counter.
+    pub fn add(&self, counter: Counter, n: u64) {
+        self.values[counter.index()].add(n, Relaxed);
+    }
+
+    /// The value of a counter.
+    pub fn get(&self, counter: Counter) -> u64 {
+        self.values[counter.index()].load(Relaxed)
+    }
+}
+
+/// What the instance shares with its namespace's settings.
+pub struct Shared {
+    /// Parameters.
+    pub settings: Settings,
+    /// Counters; they survive disabling.
+    pub counters: Counters,
+}
+
+/// Ports reserved for one protocol.
+pub struct PortPool {
+    held: KVec<ReservedPort>,
+    next: usize,
+}
+
+/// A working instance.
+#[pin_data]
+pub struct Instance {
+    /// The namespace.
+    pub net: Net,
+    /// Settings and counters of the namespace.
+    pub shared: Arc<Shared>,
+    /// Who this node is.
+    pub identity: Identity,
+    /// Tuples on the wire, seen from this node.
+    #[pin]
+    pub wire: Table<Tuple, WireEntry>,
+    /// Sessions by peer and id.
+    #[pin]
+    pub sessions: Table<Ids, Arc<Session>>,
+    /// Peers by node id.
+    #[pin]
+    pub peers: Table<Ids, Arc<Peer>>,
+    /// Availability (Table 2).
+    #[pin]
+    pub avail: Table<Destination, Arc<AvailEntry>>,
+    /// Node addresses (Table 3).
+    #[pin]
+    pub nodes: Table<Destination, u64>,
+    #[pin]
+    syns: BhLock<KVec<Option<SynSlot>>>,
+    #[pin]
+    addrs: BhLock<[Option<LocalAddr>; MAX_LOCAL]>,
+    /// Prefixes that are asked.
+    #[pin]
+    pub prefixes: BhLock<KVec<Prefix>>,
+    #[pin]
+    ports: BhLock<[PortPool; 2]>,
+    /// More ports are wanted, by protocol.
+    pub ports_wanted: [Atomic<bool>; 2],
+    udp_socket: Option<ReservedPort>,
+    #[pin]
+    jobs: BhLock<KVec<Job>>,
+    /// Sessions that the worker has to look at.
+    #[pin]
+    pub attention: BhLock<KVec<Arc<Session>>>,
+    next_session: Atomic<u32>,
+    stopping: Atomic<bool>,
+    /// Where the expiry scan goes on.
+    pub scan: Atomic<usize>,
+    /// When the next scan, heartbeat and address look-up are due, milliseconds.
+    pub due_ms: [Atomic<u32>; 3],
+    /// How many suspect paths there may be: makes the worker probe.
+    pub probing: Atomic<bool>,
+    // The order matters: no hook and no work may run when the rest goes.
+    #[pin]
+    machinery: BhLock<Machinery>,
+}
+
+struct Machinery {
+    hooks: Option<Hooks>,
+    work: Option<Work>,
+}
+
+impl Instance {
+    /// Makes an instance and starts it. Process context.
+    pub fn start(net: Net, shared: Arc<Shared>, prefixes: KVec<Prefix>) -> Result<Arc<Instance>> {
+        let max_sessions = shared.settings.get(Param::MaxSessions) as usize;
+        let max_peers = shared.settings.get(Param::MaxPeers) as usize;
+        let udp_socket = ReservedPort::reserve(net, crate::proto::packet::UDP, UDP_PORT)
+            .or_else(|| ReservedPort::reserve(net, crate::proto::packet::UDP, 0));
+        let identity = Identity::new(&Algo, clock::random_bytes(), clock::random_bytes());
+        let mut jobs = KVec::new();
+        jobs.reserve(MAX_JOBS, GFP_KERNEL)?;
+        let mut attention = KVec::new();
+        attention.reserve(256, GFP_KERNEL)?;
+        let syns = KVec::from_elem(None, SYN_SLOTS, GFP_KERNEL)?;
+        let now = clock::now_ms();
+        let instance = Arc::pin_init(
+            try_pin_init!(Instance {
+                net,
+                shared,
+                identity,
+                wire <- Table::new(14, max_sessions.saturating_mul(3)),
+                sessions <- Table::new(12, max_sessions),
+                peers <- Table::new(8, max_peers),
+                avail <- Table::new(10, MAX_AVAIL),
+                nodes <- Table::new(10, MAX_AVAIL),
+                syns <- new_bh_lock!(syns, "mpip_syns"),
+                addrs <- new_bh_lock!([None; MAX_LOCAL], "mpip_addrs"),
+                prefixes <- new_bh_lock!(prefixes, "mpip_prefixes"),
+                ports <- new_bh_lock!(
+                    [
+                        PortPool {
+                            held: KVec::new(),
+                            next: 0,
+                        },
+                        PortPool {
+                            held: KVec::new(),
+                            next: 0,
+                        },
+                    ],
+                    "mpip_ports"
+                ),
+                ports_wanted: [Atomic::new(false), Atomic::new(false)],
+                udp_socket,
+                jobs <- new_bh_lock!(jobs, "mpip_jobs"),
+                attention <- new_bh_lock!(attention, "mpip_attention"),
+                next_session: Atomic::new(clock::random_u64() as u32),
+                stopping: Atomic::new(false),
+                scan: Atomic::new(0),
+                due_ms: [Atomic::new(now), Atomic::new(now), Atomic::new(now)],
+                probing: Atomic::new(false),
+                machinery <- new_bh_lock!(
+                    Machinery {
+                        hooks: None,
+                        work: None,
+                    },
+                    "mpip_machinery"
+                ),
+            }? Error),
+            GFP_KERNEL,
+        )?;
+        instance.refresh_addrs();
+        // SAFETY: `stop` drops the work before the instance can go; every holder of the first
+        // reference calls it.
+        let work = unsafe { Work::new(&instance) }.ok_or(ENOMEM)?;
+        work.kick(100);
+        instance.machinery.lock().work = Some(work);
+        // SAFETY: As above.
+        match unsafe { Hooks::register(net, &instance) } {
+            Ok(hooks) => instance.machinery.lock().hooks = Some(hooks),
+            Err(error) => {
+                instance.stop(false);
+                return Err(error);
+            }
+        }
+        Ok(instance)
+    }
+
+    /// Stops the instance: says goodbye if there is time, then waits for hooks and work to end
+    /// and forgets everything. Process context.
+    pub fn stop(&self, gently: bool) {
+        self.stopping.store(true, Relaxed);
+        if gently {
+            self.goodbye();
+        }
+        let (hooks, work) = {
+            let mut machinery = self.machinery.lock();
+            (machinery.hooks.take(), machinery.work.take())
+        };
+        drop(hooks);
+        drop(work);
+        self.clear();
+    }
+
+    /// Whether it is being stopped: no new session, no data on added lanes.
+    pub fn is_stopping(&self) -> bool {
+        self.stopping.load(Relaxed)
+    }
+
+    /// The value of a parameter.
+    pub fn param(&self, param: Param) -> u64 {
+        self.shared.settings.get(param)
+    }
+
+    /// Counts an event.
+    pub fn count(&self, counter: Counter) {
+        self.shared.counters.add(counter, 1);
+    }
+
+    /// The parameters of asking.
+    pub fn ask_policy(&self) -> AskPolicy {
+        AskPolicy {
+            threshold: self.param(Param::QueryThreshold) as u8,
+            retry_ms: self.param(Param::QueryRetry) as u32,
+            ttl_ms: self.param(Param::NegativeTtl) as u32,
+        }
+    }
+
+    /// The parameters of dispatching.
+    pub fn dispatch(&self) -> Dispatch {
+        Dispatch {
+            step: self.param(Param::WeightStep) as u16,
+            interval: (self.param(Param::WeightInterval) as u32).saturating_mul(1000),
+        }
+    }
+
+    /// Has the worker run in `ms` milliseconds.
+    pub fn kick(&self, ms: u32) {
+        if let Some(work) = &self.machinery.lock().work {
+            work.kick(ms);
+        }
+    }
+
+    /// The reserved UDP port; 0 for none.
+    pub fn udp_port(&self) -> u16 {
+        self.udp_socket.as_ref().map_or(0, ReservedPort::port)
+    }
+
+    /// Hands a job to the worker; false when there are too many.
+    pub fn submit(&self, job: Job) -> bool {
+        {
+            let mut jobs = self.jobs.lock();
+            if jobs.len() >= MAX_JOBS || jobs.push_within_capacity(job).is_err() {
+                self.count(Counter::HelloDropped);
+                return false;
+            }
+        }
+        self.kick(0);
+        true
+    }
+
+    /// Takes the next job.
+    pub fn next_job(&self) -> Option<Job> {
+        self.jobs.lock().remove(0).ok()
+    }
+
+    /// Has the worker look at a session soon.
+    pub fn attend(&self, session: &Arc<Session>) {
+        if !session.attend() {
+            self.kick(0);
+            return;
+        }
+        if self
+            .attention
+            .lock()
+            .push(session.clone(), GFP_ATOMIC)
+            .is_err()
+        {
+            session.unattend();
+            self.count(Counter::NoMemory);
+        }
+        self.kick(0);
+    }
+
+    /// Looks up the host's addresses anew; true if they have changed.
+    pub fn refresh_addrs(&self) -> bool {
+        let mut fresh = [None; MAX_LOCAL];
+        route::local_addrs(self.net, &mut fresh);
+        let mut addrs = self.addrs.lock();
+        if *addrs == fresh {
+            return false;
+        }
+        *addrs = fresh;
+        true
+    }
+
+    /// The host's usable addresses.
+    pub fn local_addrs(&self) -> [Option<LocalAddr>; MAX_LOCAL] {
+        *self.addrs.lock()
+    }
+
+    /// The interface that has an address; 0 for none.
+    pub fn ifindex_of(&self, addr: &Addr) -> u32 {
+        self.addrs
+            .lock()
+            .iter()
+            .flatten()
+            .find(|l| l.addr == *addr)
+            .map_or(0, |l| l.ifindex)
+    }
+
+    /// Whether a second path could exist from this end: more than one usable address.
+    pub fn narrowest_mtu(&self, family: u8) -> Option<u32> {
+        self.addrs
+            .lock()
+            .iter()
+            .flatten()
+            .filter(|l| l.addr.family() == family)
+            .map(|l| l.mtu)
+            .min()
+    }
+
+    /// Remembers a SYN that asked, until its SYN-ACK leaves. Old ones make room.
+    pub fn remember_syn(&self, slot: SynSlot) {
+        let at = self.syn_index(&slot.tuple);
+        if let Some(place) = self.syns.lock().get_mut(at) {
+            *place = Some(slot);
+        }
+    }
+
+    /// The SYN that this tuple's SYN-ACK answers.
+    pub fn asked_by_syn(&self, tuple: &Tuple) -> Option<SynSlot> {
+        let at = self.syn_index(tuple);
+        match self.syns.lock().get(at) {
+            Some(Some(slot)) if slot.tuple == *tuple => Some(*slot),
+            _ => None,
+        }
+    }
+
+    fn syn_index(&self, tuple: &Tuple) -> usize {
+        use crate::proto::crypto::Crypto;
+        Algo.siphash(&self.identity.cookie, &tuple.encode()) as usize % SYN_SLOTS
+    }
+
+    /// Whether this destination may be asked at all.
+    pub fn may_ask(&self, addr: &Addr) -> bool {
+        match self.param(Param::Ask) {
+            0 => true,
+            1 => self.prefixes.lock().iter().any(|p| p.contains(addr)),
+            _ => false,
+        }
+    }
+
+    /// The row of a destination, made if need be.
+    pub fn avail_entry(&self, rcu: &rcu::Guard, dest: &Destination) -> Option<Arc<AvailEntry>> {
+        if let Some(entry) = self.avail.get(rcu, dest) {
+            return Some(entry.clone());
+        }
+        let now = clock::now_ms();
+        let entry = Arc::pin_init(
+            pin_init!(AvailEntry {
+                state <- new_bh_lock!(avail::Entry::new(now), "mpip_avail"),
+                sent: Atomic::new(0),
+            }),
+            GFP_ATOMIC,
+        )
+        .ok()?;
+        match self.avail.insert(*dest, entry.clone()) {
+            Ok(()) => Some(entry),
+            Err(InsertError::Exists) => self.avail.get(rcu, dest).cloned(),
+            Err(_) => None,
+        }
+    }
+
+    /// Notes that a destination speaks MPIP, and as which node (Table 3).
+    pub fn note_available(&self, dest: &Destination, node: Option<u64>) {
+        let rcu = rcu::read_lock();
+        if let Some(entry) = self.avail_entry(&rcu, dest) {
+            entry.state.lock().answered(clock::now_ms());
+        }
+        if let Some(node) = node {
+            match self.nodes.insert(*dest, node) {
+                Err(InsertError::Exists) => {
+                    if self.nodes.get(&rcu, dest) != Some(&node) {
+                        self.nodes.remove(dest);
+                        let _ = self.nodes.insert(*dest, node);
+                    }
+                }
+                Ok(()) | Err(_) => {}
+            }
+        }
+    }
+
+    /// The peer that a destination belongs to.
+    pub fn peer_of(&self, rcu: &rcu::Guard, dest: &Destination) -> Option<Arc<Peer>> {
+        let node = *self.nodes.get(rcu, dest)?;
+        self.peers
+            .get(rcu, &Ids(node, 0))
+            .filter(|p| !p.has_left())
+            .cloned()
+    }
+
+    /// An id for a session that this end opens. The highest bit tells which end chose it.
+    pub fn new_session_id(&self, peer: u64) -> u32 {
+        let high = u32::from(self.identity.node > peer) << 31;
+        loop {
+            let id = self.next_session.fetch_add(1u32, Relaxed) & 0x7fff_ffff;
+            if id != 0 {
+                return id | high;
+            }
+        }
+    }
+
+    /// Adds a session to the tables. Any context.
+    pub fn add_session(
+        &self,
+        id: u32,
+        tuple: Tuple,
+        initiator: bool,
+        peer: &Arc<Peer>,
+        position: TcpPosition,
+        confirm: Option<HelloIds>,
+    ) -> Option<Arc<Session>> {
+        if self.is_stopping() {
+            return None;
+        }
+        let limit = self.param(Param::MaxPaths) as usize;
+        let ifindex = self.ifindex_of(&tuple.local.addr);
+        let path = peer.path(tuple.local.addr, tuple.remote.addr, ifindex, limit)?;
+        let Ok(session) = Session::new(
+            self.net,
+            self.shared.clone(),
+            id,
+            tuple,
+            initiator,
+            peer.clone(),
+            path.clone(),
+            position,
+            confirm,
+        ) else {
+            self.count(Counter::NoMemory);
+            return None;
+        };
+        let ids = Ids(peer.node, id);
+        match self.sessions.insert(ids, session.clone()) {
+            Ok(()) => {}
+            Err(InsertError::Exists) => return None,
+            Err(InsertError::Full) => {
+                self.count(Counter::SessionRefusedCap);
+                return None;
+            }
+            Err(InsertError::NoMemory) => {
+                self.count(Counter::NoMemory);
+                return None;
+            }
+        }
+        if !self.add_wire(tuple, &session, 0, path) {
+            self.sessions.remove(&ids);
+            return None;
+        }
+        peer.sessions.add(1u32, Relaxed);
+        Some(session)
+    }
+
+    /// Makes a tuple on the wire stand for a lane; false if it stands for something else.
+    pub fn add_wire(
+        &self,
+        tuple: Tuple,
+        session: &Arc<Session>,
+        lane: usize,
+        path: Arc<Path>,
+    ) -> bool {
+        let entry = WireEntry {
+            session: session.clone(),
+            lane: lane as u8,
+            path,
+            rx_packets: Atomic::new(0),
+            rx_bytes: Atomic::new(0),
+        };
+        self.wire.insert(tuple, entry).is_ok()
+    }
+
+    /// Takes a session out of the tables. Process context: waits for its timer.
+    pub fn remove_session(&self, session: &Arc<Session>) {
+        let mut tuples = [None; crate::proto::session::MAX_LANES];
+        {
+            let mut inner = session.inner.lock();
+            if inner.dead {
+                return;
+            }
+            inner.dead = true;
+            session.set_multi(false);
+            for (to, lane) in tuples.iter_mut().zip(&inner.s.lanes) {
+                *to = lane.as_ref().map(|l| l.tuple);
+            }
+        }
+        for tuple in tuples.into_iter().flatten() {
+            self.wire
+                .remove_if(&tuple, |entry| Arc::ptr_eq(&entry.session, session));
+        }
+        if self.sessions.remove(&Ids(session.peer.node, session.id)) {
+            session.peer.sessions.fetch_sub(1u32, Relaxed);
+        }
+        session.end_ordering();
+    }
+
+    /// A reserved port such that `free` accepts it, for lanes of `proto`.
+    pub fn pick_port(&self, proto: u8, mut free: impl FnMut(u16) -> bool) -> Option<u16> {
+        let which = usize::from(proto == crate::proto::packet::UDP);
+        let mut ports = self.ports.lock();
+        let pool = ports.get_mut(which)?;
+        let n = pool.held.len();
+        // Looking at all of them would be slow; a few that are taken mean that more are needed.
+        for _ in 0..n.min(64) {
+            pool.next = if pool.next + 1 < n { pool.next + 1 } else { 0 };
+            let Some(port) = pool.held.get(pool.next).map(ReservedPort::port) else {
+                continue;
+            };
+            if free(port) {
+                return Some(port);
+            }
+        }
+        if let Some(wanted) = self.ports_wanted.get(which) {
+            wanted.store(true, Relaxed);
+        }
+        None
+    }
+
+    /// Reserves more ports for `proto`: twice as many as there are. Process context.
+    pub fn grow_ports(&self, proto: u8) -> bool {
+        let which = usize::from(proto == crate::proto::packet::UDP);
+        let have = self.ports.lock().get(which).map_or(0, |p| p.held.len());
+        let want = have.saturating_mul(2).clamp(16, MAX_PORTS) - have;
+        if want == 0 {
+            self.count(Counter::PortExhausted);
+            return false;
+        }
+        for _ in 0..want {
+            let Some(port) = ReservedPort::reserve(self.net, proto, 0) else {
+                self.count(Counter::PortExhausted);
+                return false;
+            };
+            let mut room = KVec::new();
+            {
+                let mut ports = self.ports.lock();
+                let Some(pool) = ports.get_mut(which) else {
+                    return false;
+                };
+                if pool.held.len() < pool.held.capacity() {
+                    let _ = pool.held.push_within_capacity(port);
+                    continue;
+                }
+            }
+            // The vector is full: make a larger one outside the lock.
+            if room.reserve(have + want + 16, GFP_KERNEL).is_err() {
+                return false;
+            }
+            let mut ports = self.ports.lock();
+            let Some(pool) = ports.get_mut(which) else {
+                return false;
+            };
+            for old in pool.held.drain_all() {
+                let _ = room.push_within_capacity(old);
+            }
+            let _ = room.push_within_capacity(port);
+            core::mem::swap(&mut pool.held, &mut room);
+        }
+        true
+    }
+
+    /// Number of peers, sessions, paths and active paths.
+    pub fn totals(&self) -> (u32, u32, u32, u32) {
+        use crate::proto::session::PathInfo;
+        let rcu = rcu::read_lock();
+        let (mut paths, mut active) = (0u32, 0u32);
+        self.peers.for_each(&rcu, |_, peer| {
+            for i in 0..super::peer::MAX_PATHS {
+                if let Some(path) = peer.path_by_id(i) {
+                    paths += 1;
+                    active += u32::from(path.is_confirmed() && path.usable());
+                }
+            }
+        });
+        (
+            self.peers.len() as u32,
+            self.sessions.len() as u32,
+            paths,
+            active,
+        )
+    }
+}

@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Glue between the kernel and the protocol: a packet comes in, the logic in
+//! [`crate::proto`] is asked, and its verdict is carried out.
+//!
+//! | file | what it does |
+//! | --- | --- |
+//! | `tx` | POST_ROUTING: ask a destination, choose a path, rewrite |
+//! | `rx` | PRE_ROUTING: recognise, restore, strip, consume |
+//! | `order` | LOCAL_IN: hold and release TCP segments |
+//! | `control` | what a control message does |
+//! | `work` | process context: keys, opening, retries, heartbeat, expiry |
+//! | `instance`, `peer`, `session` | the tables and what they hold |
+//! | `emit` | packets of our own |
+//! | `every` | a CM with every packet, for `cm=every` |
+//! | `ns`, `ctl` | namespaces and netlink |
+
+pub mod control;
+pub mod ctl;
+pub mod emit;
+pub mod every;
+pub mod instance;
+pub mod ns;
+pub mod order;
+pub mod peer;
+pub mod rx;
+pub mod session;
+pub mod tx;
+pub mod work;
+
+/// What becomes of a packet that a hook was called with.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Verdict {
+    /// It goes on.
+    Accept,
+    /// It is dropped.
+    Drop,
+    /// We have it.
+    Stolen,
+}

@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Network namespaces: each has settings, and an instance while it is enabled.
+
+use crate::{
+    net::instance::{
+        Counters,
+        Instance,
+        Prefix,
+        Settings,
+        Shared,
+        MAX_PREFIXES, //
+    },
+    sys::{
+        net::Net,
+        pernet, //
+    },
+};
+use kernel::{
+    new_mutex,
+    prelude::*,
+    sync::{
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
+        Arc,
+        Mutex, //
+    },
+};
+
+/// Whether the initial namespace is enabled when the module is loaded.
+pub static START_ENABLED: Atomic<bool> = Atomic::new(true);
+
+/// The module goes: what is stopped now has time to say goodbye.
+pub static UNLOADING: Atomic<bool> = Atomic::new(false);
+
+/// What can be changed of a namespace.
+pub struct Control {
+    /// The instance, while enabled.
+    pub instance: Option<Arc<Instance>>,
+    /// Prefixes that are asked.
+    pub prefixes: KVec<Prefix>,
+}
+
+/// A namespace.
+#[pin_data]
+pub struct Namespace {
+    net: Net,
+    /// Settings and counters.
+    pub shared: Arc<Shared>,
+    /// The rest.
+    #[pin]
+    pub control: Mutex<Control>,
+}
+
+impl Namespace {
+    fn new(net: Net) -> Result<Arc<Namespace>> {
+        let shared = Arc::new(
+            Shared {
+                settings: Settings::new(),
+                counters: Counters::new(),
+            },
+            GFP_KERNEL,
+        )?;
+        Arc::pin_init(
+            pin_init!(Namespace {
+                net,
+                shared,
+                control <- new_mutex!(Control {
+                    instance: None,
+                    prefixes: KVec::new(),
+                }),
+            }),
+            GFP_KERNEL,
+        )
+    }
+
+    /// Enables the instance; nothing happens if it is.
+    pub fn enable(&self) -> Result {
+        let mut control = self.control.lock();
+        if control.instance.is_some() {
+            return Ok(());
+        }
+        let mut prefixes = KVec::new();
+        prefixes.extend_from_slice(&control.prefixes, GFP_KERNEL)?;
+        control.instance = Some(Instance::start(self.net, self.shared.clone(), prefixes)?);
+        Ok(())
+    }
+
+    /// Disables the instance; nothing happens if it is not enabled.
+    pub fn disable(&self, gently: bool) {
+        let instance = self.control.lock().instance.take();
+        if let Some(instance) = instance {
+            instance.stop(gently);
+        }
+    }
+
+    /// The instance, while enabled.
+    pub fn instance(&self) -> Option<Arc<Instance>> {
+        self.control.lock().instance.clone()
+    }
+
+    /// Adds a prefix to those that are asked.
+    pub fn add_prefix(&self, prefix: Prefix) -> Result {
+        let mut control = self.control.lock();
+        if control.prefixes.iter().any(|p| *p == prefix) {
+            return Err(EEXIST);
+        }
+        if control.prefixes.len() >= MAX_PREFIXES {
+            return Err(ENOSPC);
+        }
+        control.prefixes.push(prefix, GFP_KERNEL)?;
+        Self::push_prefixes(&control)
+    }
+
+    /// Removes a prefix from those that are asked.
+    pub fn remove_prefix(&self, prefix: Prefix) -> Result {
+        let mut control = self.control.lock();
+        let index = control
+            .prefixes
+            .iter()
+            .position(|p| *p == prefix)
+            .ok_or(ENOENT)?;
+        let _ = control.prefixes.remove(index);
+        Self::push_prefixes(&control)
+    }
+
+    fn push_prefixes(control: &Control) -> Result {
+        let Some(instance) = &control.instance else {
+            return Ok(());
+        };
+        let mut copy = KVec::new();
+        copy.extend_from_slice(&control.prefixes, GFP_KERNEL)?;
+        core::mem::swap(&mut *instance.prefixes.lock(), &mut copy);
+        Ok(())
+    }
+}
+
+/// A namespace appears, or was there when the module was loaded.
+pub fn init(net: Net) -> Result {
+    let namespace = Namespace::new(net)?;
+    if net.is_init() && START_ENABLED.load(Relaxed) {
+        namespace.enable()?;
+    }
+    pernet::set(net, Some(namespace));
+    Ok(())
+}
+
+/// A namespace is about to go: no packet may be touched any more.
+pub fn pre_exit(net: Net) {
+    if let Some(namespace) = pernet::get(net) {
+        namespace.disable(UNLOADING.load(Relaxed));
+    }
+}
+
+/// A namespace goes.
+pub fn exit(net: Net) {
+    pernet::set(net, None);
+}

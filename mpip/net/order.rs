@@ -1,0 +1,339 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! LOCAL_IN: TCP segments wait here for those that they overtook.
+
+use crate::{
+    net::{
+        instance::Instance,
+        peer::Path,
+        session::Session,
+        Verdict, //
+    },
+    proto::{
+        counters::Counter,
+        packet::{
+            self,
+            Packet, //
+        },
+        params::Param,
+        reorder::{
+            self,
+            Limits,
+            Push,
+            Reorder,
+            Segment, //
+        },
+        seq,
+        session::LaneState, //
+    },
+    sys::{
+        clock,
+        skb::{
+            Held,
+            Skb, //
+        },
+        timer::Timer, //
+    },
+};
+use core::borrow::{
+    Borrow,
+    BorrowMut, //
+};
+use kernel::{
+    alloc::flags::GFP_ATOMIC,
+    prelude::*,
+    sync::{
+        rcu,
+        Arc, //
+    },
+};
+
+/// Added to the longest difference between the paths: jitter and timer slack, microseconds.
+const MARGIN_US: u32 = 4_000;
+/// How long a computed wait holds, microseconds.
+const WAIT_LIFE_US: u32 = 20_000;
+
+type Slot = Option<reorder::Held<Held>>;
+
+/// Storage of a reordering buffer.
+pub struct Storage(KVec<Slot>);
+
+impl Storage {
+    fn new(slots: usize) -> Option<Storage> {
+        let mut slots_vec = KVec::with_capacity(slots, GFP_ATOMIC).ok()?;
+        for _ in 0..slots {
+            slots_vec.push_within_capacity(None).ok()?;
+        }
+        Some(Storage(slots_vec))
+    }
+}
+
+impl Borrow<[Slot]> for Storage {
+    fn borrow(&self) -> &[Slot] {
+        &self.0
+    }
+}
+
+impl BorrowMut<[Slot]> for Storage {
+    fn borrow_mut(&mut self) -> &mut [Slot] {
+        &mut self.0
+    }
+}
+
+/// The input side of a session.
+pub struct Rx {
+    buffer: Reorder<Held, Storage>,
+    /// In order, to be delivered by whoever is delivering.
+    ready: KVec<Held>,
+    /// Somebody is delivering: others queue behind, so that the order holds across CPUs.
+    delivering: bool,
+    timer: Option<Timer>,
+    waited_at: u32,
+    started: bool,
+    dead: bool,
+}
+
+impl Rx {
+    /// An empty buffer that expects `next`.
+    pub fn new(next: u32) -> Rx {
+        Rx {
+            buffer: Reorder::new(next),
+            ready: KVec::new(),
+            delivering: false,
+            timer: None,
+            waited_at: 0,
+            started: false,
+            dead: false,
+        }
+    }
+
+    /// Next sequence number expected, packets and bytes held.
+    pub fn status(&self) -> (u32, u32, u32) {
+        (
+            self.buffer.next(),
+            self.buffer.len() as u32,
+            self.buffer.bytes(),
+        )
+    }
+}
+
+impl Session {
+    /// A segment came on a lane (PRE_ROUTING): tells the buffer how far that lane is.
+    pub fn lane_progress(&self, lane: u8, end: u32) {
+        let mut rx = self.rx.lock();
+        rx.buffer.lane_progress(clock::now_us(), lane, end);
+    }
+
+    /// Frees what the input side holds; held packets are delivered. Process context.
+    pub fn end_ordering(&self) {
+        let (timer, storage);
+        {
+            let mut rx = self.rx.lock();
+            rx.dead = true;
+            timer = rx.timer.take();
+            rx.buffer.flush();
+        }
+        // Waits for the callback, which takes the lock.
+        drop(timer);
+        self.deliver(None);
+        {
+            let mut rx = self.rx.lock();
+            storage = rx.buffer.detach();
+        }
+        drop(storage);
+    }
+
+    /// The timer of the buffer has fired.
+    pub fn on_timer(&self) {
+        self.deliver(None);
+    }
+
+    /// Delivers `first` and everything else that is due, in order. One at a time delivers; others
+    /// leave their packets to it.
+    fn deliver(&self, first: Option<Held>) {
+        let mut first = first;
+        let mut batch = KVec::new();
+        let mut rx = self.rx.lock();
+        if rx.delivering {
+            if let Some(held) = first.take() {
+                // Without memory the packet is lost here: TCP sends it again.
+                if rx.ready.push(held, GFP_ATOMIC).is_err() {
+                    self.shared.counters.add(Counter::NoMemory, 1);
+                }
+            }
+            return;
+        }
+        rx.delivering = true;
+        loop {
+            let now = clock::now_us();
+            rx.buffer.acked(self.acked());
+            while let Some(held) = rx.buffer.pop(now) {
+                if rx.ready.push(held, GFP_ATOMIC).is_err() {
+                    self.shared.counters.add(Counter::NoMemory, 1);
+                }
+            }
+            core::mem::swap(&mut rx.ready, &mut batch);
+            if first.is_none() && batch.is_empty() {
+                break;
+            }
+            drop(rx);
+            if let Some(held) = first.take() {
+                held.deliver(self.net);
+            }
+            for held in batch.drain_all() {
+                held.deliver(self.net);
+            }
+            rx = self.rx.lock();
+        }
+        // Keep the larger vector for the next time.
+        if batch.capacity() > rx.ready.capacity() {
+            core::mem::swap(&mut rx.ready, &mut batch);
+        }
+        rx.delivering = false;
+        self.arm(&mut rx);
+        self.count_given_up(&mut rx);
+    }
+
+    fn count_given_up(&self, rx: &mut Rx) {
+        let given_up = rx.buffer.take_given_up();
+        for (counter, n) in [
+            (Counter::ReorderTimeout, given_up.timeout),
+            (Counter::ReorderLost, given_up.lost),
+            (Counter::ReorderOverflow, given_up.overflow),
+        ] {
+            if n != 0 {
+                self.shared.counters.add(counter, u64::from(n));
+            }
+        }
+    }
+
+    fn arm(&self, rx: &mut Rx) {
+        let Some(deadline) = rx.buffer.deadline() else {
+            return;
+        };
+        if rx.dead {
+            return;
+        }
+        let us = seq::delta(deadline, clock::now_us()).max(50) as u32;
+        if rx.timer.is_none() {
+            // SAFETY: `end_ordering` drops the timer before the session can go, and `dead` keeps
+            // a new one from being made.
+            rx.timer = unsafe { Timer::new(self) };
+        }
+        if let Some(timer) = &rx.timer {
+            timer.start(us);
+        }
+    }
+
+    /// The longest difference between what the lanes' paths need, microseconds.
+    fn wait_us(&self, max: u32) -> u32 {
+        let inner = self.inner.lock();
+        let (mut low, mut high) = (None::<i32>, None::<i32>);
+        let mut unknown = false;
+        for lane in inner.s.lanes.iter().flatten() {
+            if lane.state == LaneState::Gone {
+                continue;
+            }
+            let Some((delay, deviation)) = Path::rx_delay(&lane.path) else {
+                unknown = true;
+                continue;
+            };
+            let late = delay.wrapping_add(deviation.saturating_mul(4).min(1 << 24) as i32);
+            low = Some(low.map_or(delay, |l| {
+                if seq::delta(delay as u32, l as u32) < 0 {
+                    delay
+                } else {
+                    l
+                }
+            }));
+            high = Some(high.map_or(late, |h| {
+                if seq::delta(late as u32, h as u32) > 0 {
+                    late
+                } else {
+                    h
+                }
+            }));
+        }
+        match (low, high) {
+            // Nothing measured on some path yet: be patient.
+            _ if unknown => max.min(100_000),
+            (Some(low), Some(high)) => (seq::delta(high as u32, low as u32).max(0) as u32)
+                .saturating_add(MARGIN_US)
+                .min(max),
+            _ => max.min(100_000),
+        }
+    }
+}
+
+/// LOCAL_IN of an instance.
+pub fn local_in(instance: &Instance, skb: &mut Skb<'_>, family: u8) -> Verdict {
+    let len = skb.len();
+    let Ok(packet) = Packet::parse(skb.head(), len, family) else {
+        return Verdict::Accept;
+    };
+    let Some(tcp) = packet.tcp else {
+        return Verdict::Accept;
+    };
+    let rst = tcp.flags & packet::RST != 0;
+    if packet.seq_len() == 0 && !rst || tcp.flags & packet::SYN != 0 {
+        // Nothing that has a place in the stream.
+        return Verdict::Accept;
+    }
+    let rcu = rcu::read_lock();
+    let Some(entry) = instance.wire.get(&rcu, &packet.rx_tuple()) else {
+        return Verdict::Accept;
+    };
+    let session: &Arc<Session> = &entry.session;
+    if entry.lane != 0 || !session.is_multi() {
+        return Verdict::Accept;
+    }
+    let packets = instance.param(Param::ReorderPackets) as usize;
+    if packets == 0 {
+        return Verdict::Accept;
+    }
+    let now = clock::now_us();
+    let max_wait = (instance.param(Param::ReorderWaitMax) as u32).saturating_mul(1000);
+    let segment = Segment {
+        seq: tcp.seq,
+        end: tcp.seq.wrapping_add(packet.seq_len()),
+        // The lane was reported at PRE_ROUTING.
+        lane: u8::MAX,
+        bytes: len as u32,
+        rst,
+    };
+
+    let mut rx = session.rx.lock();
+    if rx.dead {
+        return Verdict::Accept;
+    }
+    if !rx.started || seq::age(now, rx.waited_at) >= WAIT_LIFE_US {
+        rx.started = true;
+        rx.waited_at = now;
+        let limits = Limits {
+            packets,
+            bytes: instance.param(Param::ReorderBytes) as u32,
+            wait_us: session.wait_us(max_wait),
+        };
+        rx.buffer.set_limits(limits);
+    }
+    rx.buffer.acked(session.acked());
+    if rx.buffer.wants_storage(&segment) {
+        match Storage::new(packets + 1).or_else(|| Storage::new(128)) {
+            Some(storage) => drop(rx.buffer.attach(storage)),
+            None => instance.count(Counter::NoMemory),
+        }
+    }
+    let Some(held) = skb.hold() else {
+        return Verdict::Accept;
+    };
+    let first = match rx.buffer.push(now, segment, held) {
+        Push::Held => {
+            instance.count(Counter::ReorderHeld);
+            None
+        }
+        Push::Pass(held) | Push::Refused(held) | Push::Wild(held) => Some(held),
+    };
+    drop(rx);
+    session.deliver(first);
+    Verdict::Stolen
+}

@@ -1,0 +1,357 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Peers and the paths to them.
+
+use crate::{
+    new_bh_lock,
+    proto::{
+        addr::Addr,
+        crypto::Keys,
+        path,
+        replay::Window,
+        seq,
+        session::PathInfo,
+        wire::{
+            cm::Entry,
+            MAX_ADDRS,
+            NO_PATH, //
+        }, //
+    },
+    sys::{
+        bh::BhLock,
+        clock, //
+    },
+};
+use kernel::{
+    alloc::flags::GFP_ATOMIC,
+    prelude::*,
+    sync::{
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
+        Arc, //
+    },
+};
+
+/// Paths of one peer at most.
+pub const MAX_PATHS: usize = 64;
+
+/// How long a lowered path MTU holds, milliseconds (RFC 1191, section 6.3).
+const MTU_LIFE_MS: u32 = 600_000;
+
+/// A path: what [`path::Path`] knows, and copies for those who cannot wait for its lock.
+#[pin_data]
+pub struct Path {
+    /// This node's id of it, unique for the peer.
+    pub id: u8,
+    /// The local address.
+    pub local: Addr,
+    /// The remote address.
+    pub remote: Addr,
+    ifindex: Atomic<u32>,
+    tx_packets: Atomic<u64>,
+    tx_bytes: Atomic<u64>,
+    rx_packets: Atomic<u64>,
+    rx_bytes: Atomic<u64>,
+    confirmed: Atomic<bool>,
+    suspect: Atomic<bool>,
+    measured: Atomic<bool>,
+    queue: Atomic<u32>,
+    delay: Atomic<i32>,
+    weight: Atomic<u32>,
+    rx_measured: Atomic<bool>,
+    rx_delay: Atomic<i32>,
+    rx_deviation: Atomic<u32>,
+    asked_at: Atomic<u32>,
+    mtu: Atomic<u32>,
+    mtu_at: Atomic<u32>,
+    /// What is known of it.
+    #[pin]
+    pub state: BhLock<path::Path>,
+}
+
+impl Path {
+    fn new(id: u8, local: Addr, remote: Addr, ifindex: u32) -> impl PinInit<Self> {
+        let long_ago = clock::now_us().wrapping_sub(1 << 30);
+        pin_init!(Self {
+            id,
+            local,
+            remote,
+            ifindex: Atomic::new(ifindex),
+            tx_packets: Atomic::new(0),
+            tx_bytes: Atomic::new(0),
+            rx_packets: Atomic::new(0),
+            rx_bytes: Atomic::new(0),
+            confirmed: Atomic::new(false),
+            suspect: Atomic::new(false),
+            measured: Atomic::new(false),
+            queue: Atomic::new(0),
+            delay: Atomic::new(0),
+            weight: Atomic::new(0),
+            rx_measured: Atomic::new(false),
+            rx_delay: Atomic::new(0),
+            rx_deviation: Atomic::new(0),
+            asked_at: Atomic::new(long_ago),
+            mtu: Atomic::new(u32::MAX),
+            mtu_at: Atomic::new(0),
+            state <- new_bh_lock!(path::Path::new(), "mpip_path"),
+        })
+    }
+
+    /// A lane on this path may carry data.
+    pub fn confirm(&self) {
+        self.confirmed.store(true, Relaxed);
+    }
+
+    /// Whether a lane on this path ever could carry data.
+    pub fn is_confirmed(&self) -> bool {
+        self.confirmed.load(Relaxed)
+    }
+
+    /// Interface of the local address; 0 while none is known.
+    pub fn ifindex(&self) -> u32 {
+        self.ifindex.load(Relaxed)
+    }
+
+    /// Counts sent packets.
+    pub fn count_tx(&self, packets: u32, bytes: usize) {
+        self.tx_packets.add(u64::from(packets), Relaxed);
+        self.tx_bytes.add(bytes as u64, Relaxed);
+    }
+
+    /// Counts received packets.
+    pub fn count_rx(&self, packets: u32, bytes: usize) {
+        self.rx_packets.add(u64::from(packets), Relaxed);
+        self.rx_bytes.add(bytes as u64, Relaxed);
+    }
+
+    /// The totals that reports carry.
+    pub fn totals(&self) -> path::Totals {
+        path::Totals {
+            tx_packets: self.tx_packets.load(Relaxed),
+            rx_packets: self.rx_packets.load(Relaxed),
+            rx_bytes: self.rx_bytes.load(Relaxed),
+        }
+    }
+
+    /// Bytes sent.
+    pub fn tx_bytes(&self) -> u64 {
+        self.tx_bytes.load(Relaxed)
+    }
+
+    /// Copies what the fast paths need; called with the state just changed.
+    pub fn publish(&self, state: &path::Path) {
+        if state.tx.last().is_some() {
+            self.delay.store(state.tx.smoothed(), Relaxed);
+            self.queue.store(state.tx.queue(), Relaxed);
+            self.measured.store(true, Relaxed);
+        }
+        if state.rx.last().is_some() {
+            self.rx_delay.store(state.rx.smoothed(), Relaxed);
+            self.rx_deviation.store(state.rx.deviation(), Relaxed);
+            self.rx_measured.store(true, Relaxed);
+        }
+        self.suspect.store(state.is_suspect(), Relaxed);
+    }
+
+    /// A cheap look whether a question may be due.
+    pub fn maybe_due(&self, now: u32, interval: u32) -> bool {
+        seq::age(now, self.asked_at.load(Relaxed)) >= interval
+    }
+
+    /// A question leaves now.
+    pub fn asked(&self, now: u32) {
+        self.asked_at.store(now, Relaxed);
+    }
+
+    /// One-way delay from the peer and its deviation, microseconds.
+    pub fn rx_delay(&self) -> Option<(i32, u32)> {
+        self.rx_measured
+            .load(Relaxed)
+            .then(|| (self.rx_delay.load(Relaxed), self.rx_deviation.load(Relaxed)))
+    }
+
+    /// The path MTU that an ICMP error told, bytes.
+    pub fn mtu(&self) -> u32 {
+        let mtu = self.mtu.load(Relaxed);
+        if mtu != u32::MAX && clock::now_ms().wrapping_sub(self.mtu_at.load(Relaxed)) >= MTU_LIFE_MS
+        {
+            self.mtu.store(u32::MAX, Relaxed);
+            return u32::MAX;
+        }
+        mtu
+    }
+
+    /// Takes in a smaller path MTU; false if it is not smaller.
+    pub fn lower_mtu(&self, mtu: u32) -> bool {
+        let floor = if self.local.family() == 4 { 552 } else { 1280 };
+        let mtu = mtu.max(floor);
+        if mtu >= self.mtu() {
+            return false;
+        }
+        self.mtu_at.store(clock::now_ms(), Relaxed);
+        self.mtu.store(mtu, Relaxed);
+        true
+    }
+}
+
+impl PathInfo for Arc<Path> {
+    fn usable(&self) -> bool {
+        !self.suspect.load(Relaxed)
+    }
+
+    fn queue_us(&self) -> u32 {
+        self.queue.load(Relaxed)
+    }
+
+    fn delay_us(&self) -> Option<i32> {
+        self.measured
+            .load(Relaxed)
+            .then(|| self.delay.load(Relaxed))
+    }
+
+    fn weight(&self) -> u16 {
+        self.weight.load(Relaxed) as u16
+    }
+
+    fn learn(&self, weight: u16) {
+        self.weight.store(u32::from(weight), Relaxed);
+    }
+}
+
+/// How a peer can be reached, from its own announcements.
+#[derive(Clone, Copy)]
+pub struct Reach {
+    /// Its UDP port for paths of UDP sessions.
+    pub udp_port: u16,
+    /// Its addresses.
+    pub addrs: [Option<Entry>; MAX_ADDRS],
+}
+
+/// A node that keys are agreed with.
+#[pin_data]
+pub struct Peer {
+    /// Its node id.
+    pub node: u64,
+    /// The keys.
+    pub keys: Keys,
+    /// Which exchange the keys came from: a repeated CONFIRM changes nothing.
+    pub exchange: (u64, u64),
+    /// When the keys were agreed, milliseconds since boot.
+    pub born_ms: u64,
+    heard_ms: Atomic<u64>,
+    number: Atomic<u32>,
+    /// Number of sessions.
+    pub sessions: Atomic<u32>,
+    left: Atomic<bool>,
+    /// The goodbye of this end was answered.
+    pub goodbye_acked: Atomic<bool>,
+    #[pin]
+    window: BhLock<Window>,
+    /// Where it can be reached.
+    #[pin]
+    pub reach: BhLock<Reach>,
+    #[pin]
+    paths: BhLock<[Option<Arc<Path>>; MAX_PATHS]>,
+}
+
+impl Peer {
+    /// A peer with fresh keys. Process context.
+    pub fn new(node: u64, keys: Keys, exchange: (u64, u64)) -> Result<Arc<Peer>> {
+        let now = clock::now_us64() / 1000;
+        Arc::pin_init(
+            pin_init!(Peer {
+                node,
+                keys,
+                exchange,
+                born_ms: now,
+                heard_ms: Atomic::new(now),
+                number: Atomic::new(0),
+                sessions: Atomic::new(0),
+                left: Atomic::new(false),
+                goodbye_acked: Atomic::new(false),
+                window <- new_bh_lock!(Window::new(), "mpip_peer_window"),
+                reach <- new_bh_lock!(
+                    Reach {
+                        udp_port: 0,
+                        addrs: [None; MAX_ADDRS],
+                    },
+                    "mpip_peer_reach"
+                ),
+                paths <- new_bh_lock!([const { None }; MAX_PATHS], "mpip_peer_paths"),
+            }),
+            GFP_KERNEL,
+        )
+    }
+
+    /// Number of the next control message; never 0.
+    pub fn next_number(&self) -> u32 {
+        loop {
+            let number = self.number.fetch_add(1u32, Relaxed).wrapping_add(1);
+            if number != 0 {
+                return number;
+            }
+        }
+    }
+
+    /// Whether an authentic control message with this number is new.
+    pub fn accept(&self, number: u32) -> bool {
+        self.window.lock().check_and_set(number)
+    }
+
+    /// An authentic message came.
+    pub fn heard(&self) {
+        self.heard_ms.store(clock::now_us64() / 1000, Relaxed);
+    }
+
+    /// When the last authentic message came, milliseconds since boot.
+    pub fn heard_ms(&self) -> u64 {
+        self.heard_ms.load(Relaxed)
+    }
+
+    /// The peer has said goodbye.
+    pub fn leave(&self) {
+        self.left.store(true, Relaxed);
+    }
+
+    /// Whether the peer has said goodbye.
+    pub fn has_left(&self) -> bool {
+        self.left.load(Relaxed)
+    }
+
+    /// The path between two addresses, made if need be; `None` when there are too many or there
+    /// is no memory. Any context.
+    pub fn path(&self, local: Addr, remote: Addr, ifindex: u32, limit: usize) -> Option<Arc<Path>> {
+        let mut paths = self.paths.lock();
+        let mut free = None;
+        for (i, slot) in paths.iter().enumerate() {
+            match slot {
+                Some(path) if path.local == local && path.remote == remote => {
+                    if ifindex != 0 {
+                        path.ifindex.store(ifindex, Relaxed);
+                    }
+                    return Some(path.clone());
+                }
+                Some(_) => {}
+                None if free.is_none() && i < limit => free = Some(i),
+                None => {}
+            }
+        }
+        let free = free?;
+        let id = u8::try_from(free).ok().filter(|id| *id != NO_PATH)?;
+        let path = Arc::pin_init(Path::new(id, local, remote, ifindex), GFP_ATOMIC).ok()?;
+        *paths.get_mut(free)? = Some(path.clone());
+        Some(path)
+    }
+
+    /// The path with this id.
+    pub fn path_by_id(&self, id: usize) -> Option<Arc<Path>> {
+        self.paths.lock().get(id)?.clone()
+    }
+
+    /// Number of paths.
+    pub fn path_count(&self) -> u32 {
+        self.paths.lock().iter().flatten().count() as u32
+    }
+}

@@ -1,0 +1,551 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! PRE_ROUTING: what comes in.
+//!
+//! A packet on the tuple of an added lane gets its session's addresses back,
+//! before connection tracking, the filter and the sockets see it. Control
+//! messages are taken out. Everything else passes untouched.
+
+use crate::{
+    net::{
+        instance::{
+            Destination,
+            Instance,
+            SynSlot,
+            WireEntry, //
+        },
+        tx::{
+            clamp_mss,
+            parse, //
+        },
+        Verdict, //
+    },
+    proto::{
+        addr::{
+            Addr,
+            Endpoint,
+            Tuple, //
+        },
+        counters::Counter,
+        packet::{
+            self,
+            Packet,
+            TcpHeader, //
+        },
+        path::Received,
+        seq,
+        wire::{
+            cm::{
+                trailer_len,
+                Cm,
+                Kind,
+                Raw, //
+            },
+            option,
+            surplus,
+            MAX_LEN, //
+        }, //
+    },
+    sys::{
+        clock,
+        crypto::Algo,
+        skb::{
+            Csum,
+            Skb, //
+        },
+        socket, //
+    },
+};
+use kernel::{
+    sync::rcu, //
+};
+
+/// The bytes of a CM found in a packet.
+pub struct Found {
+    buf: [u8; MAX_LEN],
+    len: usize,
+    /// Whether the packet carries nothing else.
+    pub alone: bool,
+}
+
+impl Found {
+    /// The CM's bytes.
+    pub fn bytes(&self) -> &[u8] {
+        self.buf.get(..self.len).unwrap_or(&[])
+    }
+}
+
+/// Looks for what may be a CM: behind the data of a TCP segment, in the surplus area of a UDP
+/// datagram. Magic and length only; the tag is the caller's business.
+fn find(skb: &Skb<'_>, packet: &Packet) -> Option<Found> {
+    let mut found = Found {
+        buf: [0; MAX_LEN],
+        len: 0,
+        alone: false,
+    };
+    if packet.proto == packet::TCP {
+        let available = packet.payload_len();
+        let mut tail = [0; 4];
+        if available < 4 || !skb.copy(packet.end - 4, &mut tail) {
+            return None;
+        }
+        let len = trailer_len(&tail, available)?;
+        let to = found.buf.get_mut(..len)?;
+        if !skb.copy(packet.end - len, to) {
+            return None;
+        }
+        found.len = len;
+        found.alone = len == available;
+        return Some(found);
+    }
+    let available = packet.end - packet.payload_end;
+    if available == 0 || available > MAX_LEN + 8 {
+        return None;
+    }
+    let mut buf = [0; MAX_LEN + 8];
+    let behind = buf.get_mut(..available)?;
+    if !skb.copy(packet.payload_end, behind) {
+        return None;
+    }
+    let cm = surplus::cm_of(behind)?;
+    found.buf.get_mut(..cm.len())?.copy_from_slice(cm);
+    found.len = cm.len();
+    found.alone = packet.payload_len() == 0;
+    Some(found)
+}
+
+/// PRE_ROUTING of an instance.
+pub fn pre_routing(instance: &Instance, skb: &mut Skb<'_>, family: u8) -> Verdict {
+    if !skb.rx_eligible() {
+        return Verdict::Accept;
+    }
+    let Some(packet) = parse(skb, family) else {
+        return Verdict::Accept;
+    };
+    let rcu = rcu::read_lock();
+    if packet.proto != packet::TCP && packet.proto != packet::UDP {
+        icmp_error(instance, skb, &packet, &rcu);
+        return Verdict::Accept;
+    }
+    let tuple = packet.rx_tuple();
+    match instance.wire.get(&rcu, &tuple) {
+        Some(entry) if entry.lane == 0 => original(instance, skb, &packet, entry),
+        Some(entry) => lane(instance, skb, &packet, entry),
+        None => unknown(instance, skb, &packet, &tuple, &rcu),
+    }
+}
+
+/// A packet on the tuple that the sockets know.
+fn original(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, entry: &WireEntry) -> Verdict {
+    let session = &entry.session;
+    session.touch();
+    if let Some(tcp) = packet.tcp {
+        if tcp.flags & packet::SYN != 0 {
+            // The socket decides whether this is a new connection; lanes do not outlive one.
+            session.set_over();
+            instance.attend(session);
+            let rcu = rcu::read_lock();
+            return unknown(instance, skb, packet, &packet.rx_tuple(), &rcu);
+        }
+        // A carrier lies wholly below what this end has acknowledged; user data never does.
+        if packet.payload_len() != 0 && below(packet, &tcp, session.acked()) {
+            if let Some(found) = find(skb, packet) {
+                if found.alone && message(instance, skb, packet, entry, &found, Some(tcp)) {
+                    return Verdict::Drop;
+                }
+            }
+        }
+        if tcp.flags & packet::ACK != 0 {
+            session.saw_ack(tcp.ack);
+        }
+        if tcp.flags & (packet::RST | packet::FIN) != 0 {
+            session.set_closing();
+        }
+        entry.count_rx(skb.segments(), skb.len());
+        if session.is_multi() && packet.payload_len() != 0 {
+            session.lane_progress(0, tcp.seq.wrapping_add(packet.seq_len()));
+        }
+        return Verdict::Accept;
+    }
+    if packet.payload_end != packet.end {
+        if let Some(found) = find(skb, packet) {
+            if message(instance, skb, packet, entry, &found, None) {
+                if found.alone {
+                    return Verdict::Drop;
+                }
+                // The socket sees the datagram alone; it would ignore the rest anyway.
+                entry.count_rx(1, skb.len());
+                return Verdict::Accept;
+            }
+        }
+    }
+    entry.count_rx(skb.segments(), skb.len());
+    Verdict::Accept
+}
+
+/// Whether a segment lies wholly below `acked`.
+fn below(packet: &Packet, tcp: &TcpHeader, acked: u32) -> bool {
+    let end = tcp.seq.wrapping_add(packet.payload_len() as u32);
+    !seq::after(end, acked) && tcp.flags & (packet::SYN | packet::FIN | packet::RST) == 0
+}
+
+/// A packet on the tuple of an added lane.
+fn lane(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, entry: &WireEntry) -> Verdict {
+    let session = &entry.session;
+    if let Some(tcp) = packet.tcp {
+        if tcp.flags & packet::RST != 0 {
+            // Sessions never send theirs here: somebody does not know the lane.
+            session.refuse_lane(instance, entry.lane);
+            instance.count(Counter::LaneRefusedRst);
+            return Verdict::Drop;
+        }
+        if tcp.flags & packet::SYN != 0 {
+            instance.count(Counter::RxUnexpected);
+            return Verdict::Drop;
+        }
+    }
+    if !skb.csum_ok(packet.l4, packet.proto, packet.family) {
+        instance.count(Counter::RxBadChecksum);
+        return Verdict::Drop;
+    }
+    let mut end = packet.end;
+    if let Some(found) = find(skb, packet) {
+        match self::trailer(instance, skb, packet, entry, &found) {
+            Trailer::None => {}
+            Trailer::Consumed => return Verdict::Drop,
+            Trailer::Strip(len) => end -= len,
+        }
+    }
+    if packet.proto == packet::UDP {
+        if packet.payload_len() == 0 && packet.end != packet.payload_end {
+            // An empty datagram is a carrier: one that was not taken is not the user's either.
+            instance.count(Counter::CmMalformed);
+            return Verdict::Drop;
+        }
+        end = packet.payload_end;
+    }
+    session.touch();
+    entry.count_rx(skb.segments(), skb.len());
+    if !skb.route_local(packet.family) {
+        instance.count(Counter::RxNotLocal);
+        return Verdict::Drop;
+    }
+    if end != packet.end && !skb.trim(end) {
+        instance.count(Counter::NoMemory);
+        return Verdict::Drop;
+    }
+    let partial = skb.csum() == Csum::Partial;
+    let Some(head) = skb.writable(packet.payload) else {
+        instance.count(Counter::NoMemory);
+        return Verdict::Drop;
+    };
+    if end != packet.end {
+        packet::set_ip_len(head, packet.family, end);
+    }
+    packet::rewrite(
+        head,
+        packet,
+        &session.tuple.remote,
+        &session.tuple.local,
+        partial,
+    );
+    if !partial {
+        skb.set_csum(Csum::Unnecessary);
+    }
+    skb.clear_hash();
+    instance.count(Counter::RxLane);
+    if let Some(tcp) = packet.tcp {
+        let data = end - packet.payload;
+        if tcp.flags & packet::ACK != 0 {
+            session.saw_ack(tcp.ack);
+        }
+        if tcp.flags & packet::FIN != 0 {
+            session.set_closing();
+        }
+        if data != 0 {
+            session.lane_progress(entry.lane, tcp.seq.wrapping_add(data as u32));
+        }
+    }
+    Verdict::Accept
+}
+
+enum Trailer {
+    /// Every byte is the user's.
+    None,
+    /// The packet was for us alone.
+    Consumed,
+    /// So many bytes at the end are ours.
+    Strip(usize),
+}
+
+/// What may be a CM was found on an added lane.
+fn trailer(
+    instance: &Instance,
+    skb: &mut Skb<'_>,
+    packet: &Packet,
+    entry: &WireEntry,
+    found: &Found,
+) -> Trailer {
+    let Some(raw) = Raw::new(found.bytes()) else {
+        return Trailer::None;
+    };
+    let session = &entry.session;
+    if raw.kind() != Kind::Data {
+        let mine = match packet.tcp {
+            Some(tcp) => found.alone && below(packet, &tcp, session.acked()),
+            None => found.alone,
+        };
+        let tcp = packet.tcp;
+        return if mine && message(instance, skb, packet, entry, found, tcp) {
+            Trailer::Consumed
+        } else {
+            Trailer::None
+        };
+    }
+    let peer = &session.peer;
+    if !raw.verify(&Algo, &peer.keys.rx, peer.node, packet.proto) {
+        instance.count(Counter::CmBadTag);
+        return Trailer::None;
+    }
+    let Some(Cm::Data(data)) = raw.parse() else {
+        return Trailer::None;
+    };
+    if data.session != session.id {
+        instance.count(Counter::CmMalformed);
+        return Trailer::None;
+    }
+    let user = packet.payload_len() - found.bytes().len();
+    if packet.proto == packet::TCP && (usize::from(data.length) != user || skb.is_gso()) {
+        // Segments were merged across a hole: another CM lies in the middle of the data.
+        instance.count(Counter::RxMergedHole);
+        return Trailer::Consumed;
+    }
+    instance.count(Counter::CmRx);
+    let now = clock::now_us();
+    let mut state = entry.path.state.lock();
+    if state.on_data(now, entry.path.id, &data) == Received::Replayed {
+        // A copy made by the network: the data is TCP's to judge, the CM is stale.
+        instance.count(Counter::CmReplayed);
+    } else {
+        entry.path.publish(&state);
+        peer.heard();
+    }
+    Trailer::Strip(if packet.proto == packet::TCP {
+        found.bytes().len()
+    } else {
+        0
+    })
+}
+
+/// A packet on a tuple that stands for nothing here.
+fn unknown(
+    instance: &Instance,
+    skb: &mut Skb<'_>,
+    packet: &Packet,
+    tuple: &Tuple,
+    rcu: &rcu::Guard,
+) -> Verdict {
+    let Some(tcp) = packet.tcp else {
+        return unknown_udp(instance, skb, packet, tuple, rcu);
+    };
+    if tcp.flags & packet::SYN != 0 {
+        syn(instance, skb, packet, tuple, &tcp);
+        return Verdict::Accept;
+    }
+    let len = packet.payload_len();
+    if len == 0 || len > MAX_LEN || tcp.flags & packet::RST != 0 || skb.is_gso() {
+        return Verdict::Accept;
+    }
+    let Some(found) = find(skb, packet) else {
+        return Verdict::Accept;
+    };
+    if !found.alone {
+        return Verdict::Accept;
+    }
+    // On the tuple of a socket, only what lies below what the socket expects can be a carrier.
+    let expected = socket::tcp_rcv_nxt(instance.net, tuple, skb.ifindex_in());
+    if expected.is_some_and(|next| !below(packet, &tcp, next)) {
+        return Verdict::Accept;
+    }
+    if !skb.csum_ok(packet.l4, packet.proto, packet.family) {
+        return Verdict::Accept;
+    }
+    let known = expected.is_some();
+    if instance.stranger(tuple, &found, packet.tcp, expected, known, rcu) {
+        Verdict::Drop
+    } else {
+        Verdict::Accept
+    }
+}
+
+fn unknown_udp(
+    instance: &Instance,
+    skb: &mut Skb<'_>,
+    packet: &Packet,
+    tuple: &Tuple,
+    rcu: &rcu::Guard,
+) -> Verdict {
+    if packet.payload_end != packet.end {
+        if let Some(found) = find(skb, packet) {
+            if instance.stranger(tuple, &found, None, None, true, rcu) && found.alone {
+                return Verdict::Drop;
+            }
+        }
+        if packet.payload_len() == 0 && tuple.local.port != instance.udp_port() {
+            return Verdict::Accept;
+        }
+    }
+    if tuple.local.port == instance.udp_port() && tuple.local.port != 0 {
+        // The port is ours, but no lane is known: tell the sender, as a host without MPIP would.
+        if skb.csum_ok(packet.l4, packet.proto, packet.family) && skb.route_local(packet.family) {
+            instance.count(Counter::RxUnexpected);
+            skb.send_unreachable(packet.family);
+        }
+        return Verdict::Drop;
+    }
+    Verdict::Accept
+}
+
+/// A SYN may ask, a SYN-ACK may answer.
+fn syn(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, tuple: &Tuple, tcp: &TcpHeader) {
+    let Some(found) = skb
+        .head()
+        .get(packet.l4 + 20..packet.payload)
+        .and_then(option::find)
+    else {
+        return;
+    };
+    if instance.is_stopping() {
+        return;
+    }
+    let is_answer = tcp.flags & packet::ACK != 0;
+    if found.answer != is_answer {
+        return;
+    }
+    if is_answer {
+        let now = clock::now_us64() / 1_000_000;
+        let expected = |nonce| option::answer_nonce(&Algo, nonce);
+        if !instance
+            .identity
+            .check_answer(&Algo, tuple, now, found.nonce, expected)
+        {
+            instance.count(Counter::CmMalformed);
+            return;
+        }
+        instance.note_available(
+            &Destination {
+                proto: packet.proto,
+                end: tuple.remote,
+            },
+            None,
+        );
+    } else {
+        instance.count(Counter::QueryRx);
+        instance.remember_syn(SynSlot {
+            tuple: *tuple,
+            nonce: found.nonce,
+            isn: tcp.seq,
+        });
+    }
+    clamp_mss(instance, skb, packet.family);
+}
+
+/// A message on a tuple of a session. True if it was one, authentic or not new.
+fn message(
+    instance: &Instance,
+    skb: &mut Skb<'_>,
+    packet: &Packet,
+    entry: &WireEntry,
+    found: &Found,
+    tcp: Option<TcpHeader>,
+) -> bool {
+    let Some(raw) = Raw::new(found.bytes()) else {
+        return false;
+    };
+    // A carrier on the original tuple of UDP has a wrong checksum on purpose; its tag is enough.
+    if tcp.is_some() && !skb.csum_ok(packet.l4, packet.proto, packet.family) {
+        return false;
+    }
+    instance.session_message(entry, &raw, &packet.rx_tuple(), tcp)
+}
+
+/// An ICMP error that quotes a packet of an added lane.
+fn icmp_error(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, rcu: &rcu::Guard) {
+    let need = packet.l4 + 8 + if packet.family == 4 { 60 } else { 40 } + 8;
+    if !skb.pull(need.min(skb.len())) {
+        return;
+    }
+    let head = skb.head();
+    let Some(icmp) = head.get(packet.l4..packet.l4 + 8) else {
+        return;
+    };
+    let quote = head.get(packet.l4 + 8..).unwrap_or(&[]);
+    let (too_big, unreachable, mtu) = if packet.proto == packet::ICMP {
+        (
+            icmp[0] == 3 && icmp[1] == 4,
+            icmp[0] == 3 && icmp[1] == 3,
+            u32::from(u16::from_be_bytes([icmp[6], icmp[7]])),
+        )
+    } else {
+        (
+            icmp[0] == 2,
+            icmp[0] == 1 && icmp[1] == 4,
+            u32::from_be_bytes([icmp[4], icmp[5], icmp[6], icmp[7]]),
+        )
+    };
+    if !too_big && !unreachable {
+        return;
+    }
+    let Some(tuple) = quoted_tuple(quote, packet.family) else {
+        return;
+    };
+    let Some(entry) = instance.wire.get(rcu, &tuple) else {
+        return;
+    };
+    if entry.lane == 0 {
+        // The socket's own business.
+        return;
+    }
+    if too_big {
+        if entry.path.lower_mtu(mtu) {
+            instance.count(Counter::PathMtuLowered);
+        }
+    } else {
+        entry.session.refuse_lane(instance, entry.lane);
+        instance.count(Counter::LaneRefusedIcmp);
+    }
+}
+
+/// The tuple of a quoted packet of ours, seen from this node.
+fn quoted_tuple(quote: &[u8], family: u8) -> Option<Tuple> {
+    let (proto, src, dst, l4) = if family == 4 {
+        let l4 = usize::from(quote.first()? & 0x0f) * 4;
+        (
+            *quote.get(9)?,
+            Addr::from_bytes(quote.get(12..16)?)?,
+            Addr::from_bytes(quote.get(16..20)?)?,
+            l4,
+        )
+    } else {
+        (
+            *quote.get(6)?,
+            Addr::from_bytes(quote.get(8..24)?)?,
+            Addr::from_bytes(quote.get(24..40)?)?,
+            40,
+        )
+    };
+    let port = |at: usize| -> Option<u16> {
+        Some(u16::from_be_bytes([*quote.get(at)?, *quote.get(at + 1)?]))
+    };
+    Some(Tuple {
+        proto,
+        local: Endpoint {
+            addr: src,
+            port: port(l4)?,
+        },
+        remote: Endpoint {
+            addr: dst,
+            port: port(l4 + 2)?,
+        },
+    })
+}

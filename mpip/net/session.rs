@@ -1,0 +1,226 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Sessions as the kernel keeps them.
+
+use crate::{
+    net::{
+        instance::Shared,
+        order::Rx,
+        peer::{
+            Path,
+            Peer, //
+        }, //
+    },
+    new_bh_lock,
+    proto::{
+        addr::Tuple,
+        crypto::HelloIds,
+        seq,
+        session, //
+    },
+    sys::{
+        bh::BhLock,
+        clock,
+        net::Net,
+        route::Dst, //
+    },
+};
+use kernel::{
+    alloc::flags::GFP_ATOMIC,
+    prelude::*,
+    sync::{
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
+        Arc, //
+    },
+};
+
+/// The state that output and control messages share.
+pub struct Inner {
+    /// The protocol's state machine.
+    pub s: session::Session<Arc<Path>, Dst>,
+    /// CONFIRM takes the place of OPEN while the peer may not have the keys.
+    pub confirm: Option<HelloIds>,
+    /// Source port of added lanes, reserved on this node; 0 while none is.
+    pub port: u16,
+    /// Lanes were looked for at this time, milliseconds.
+    pub explored_ms: u32,
+    /// It is over: nobody may add to it.
+    pub dead: bool,
+}
+
+/// A session (a row of Table 4 of the paper).
+#[pin_data]
+pub struct Session {
+    /// Session id, the same on both ends.
+    pub id: u32,
+    /// The tuple that the sockets know, seen from this node.
+    pub tuple: Tuple,
+    /// Whether this end opened it.
+    pub initiator: bool,
+    /// The namespace.
+    pub net: Net,
+    /// Settings and counters of the namespace.
+    pub shared: Arc<Shared>,
+    /// The other end.
+    pub peer: Arc<Peer>,
+    /// When it was made, milliseconds since boot.
+    pub born_ms: u64,
+    used_ms: Atomic<u32>,
+    closing: Atomic<bool>,
+    over: Atomic<bool>,
+    multi: Atomic<bool>,
+    attended: Atomic<bool>,
+    una: Atomic<u32>,
+    acked: Atomic<u32>,
+    window: Atomic<u32>,
+    /// Output side and lanes.
+    #[pin]
+    pub inner: BhLock<Inner>,
+    /// Input side: the reordering buffer.
+    #[pin]
+    pub rx: BhLock<Rx>,
+}
+
+/// What a TCP segment of our own needs.
+#[derive(Clone, Copy)]
+pub struct TcpPosition {
+    /// Everything before it was acknowledged by the other end.
+    pub una: u32,
+    /// What this end has acknowledged last.
+    pub ack: u32,
+    /// The window of this end, unscaled.
+    pub window: u16,
+}
+
+impl Session {
+    /// A session with its original lane. Any context.
+    #[expect(clippy::too_many_arguments)]
+    pub fn new(
+        net: Net,
+        shared: Arc<Shared>,
+        id: u32,
+        tuple: Tuple,
+        initiator: bool,
+        peer: Arc<Peer>,
+        path: Arc<Path>,
+        position: TcpPosition,
+        confirm: Option<HelloIds>,
+    ) -> Result<Arc<Session>> {
+        let now = clock::now_us();
+        let s = session::Session::new(tuple, path, initiator, now);
+        Arc::pin_init(
+            pin_init!(Session {
+                net,
+                shared,
+                id,
+                tuple,
+                initiator,
+                peer,
+                born_ms: clock::now_us64() / 1000,
+                used_ms: Atomic::new(clock::now_ms()),
+                closing: Atomic::new(false),
+                over: Atomic::new(false),
+                multi: Atomic::new(false),
+                attended: Atomic::new(false),
+                una: Atomic::new(position.una),
+                acked: Atomic::new(position.ack),
+                window: Atomic::new(u32::from(position.window)),
+                inner <- new_bh_lock!(
+                    Inner {
+                        s,
+                        confirm,
+                        port: 0,
+                        explored_ms: 0,
+                        dead: false,
+                    },
+                    "mpip_session"
+                ),
+                rx <- new_bh_lock!(Rx::new(position.ack), "mpip_session_rx"),
+            }),
+            GFP_ATOMIC,
+        )
+    }
+
+    /// A packet of the session was seen.
+    pub fn touch(&self) {
+        self.used_ms.store(clock::now_ms(), Relaxed);
+    }
+
+    /// Time since the last packet, milliseconds.
+    pub fn idle_ms(&self) -> u32 {
+        clock::now_ms().wrapping_sub(self.used_ms.load(Relaxed))
+    }
+
+    /// The transport is finishing.
+    pub fn set_closing(&self) {
+        self.closing.store(true, Relaxed);
+    }
+
+    /// Whether the transport is finishing.
+    pub fn is_closing(&self) -> bool {
+        self.closing.load(Relaxed)
+    }
+
+    /// It is to be removed at once.
+    pub fn set_over(&self) {
+        self.over.store(true, Relaxed);
+        self.set_multi(false);
+    }
+
+    /// Whether it is to be removed at once.
+    pub fn is_over(&self) -> bool {
+        self.over.load(Relaxed)
+    }
+
+    /// Whether there is, or may soon be, a lane besides the original one.
+    pub fn is_multi(&self) -> bool {
+        self.multi.load(Relaxed)
+    }
+
+    /// Says whether there is a lane besides the original one.
+    pub fn set_multi(&self, multi: bool) {
+        self.multi.store(multi, Relaxed);
+    }
+
+    /// Claims the session for the worker's list; false if it is there already.
+    pub fn attend(&self) -> bool {
+        !self.attended.xchg(true, kernel::sync::atomic::Full)
+    }
+
+    /// The worker has taken it from its list.
+    pub fn unattend(&self) {
+        self.attended.store(false, Relaxed);
+    }
+
+    /// The other end has acknowledged everything before `una`.
+    pub fn saw_ack(&self, una: u32) {
+        if seq::after(una, self.una.load(Relaxed)) {
+            self.una.store(una, Relaxed);
+        }
+    }
+
+    /// This end has acknowledged everything before `ack`, with this window.
+    pub fn sent_ack(&self, ack: u32, window: u16) {
+        if seq::after(ack, self.acked.load(Relaxed)) {
+            self.acked.store(ack, Relaxed);
+        }
+        self.window.store(u32::from(window), Relaxed);
+    }
+
+    /// What this end has acknowledged.
+    pub fn acked(&self) -> u32 {
+        self.acked.load(Relaxed)
+    }
+
+    /// Where a TCP segment of our own belongs.
+    pub fn position(&self) -> TcpPosition {
+        TcpPosition {
+            una: self.una.load(Relaxed),
+            ack: self.acked.load(Relaxed),
+            window: self.window.load(Relaxed) as u16,
+        }
+    }
+}

@@ -1,0 +1,559 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! POST_ROUTING: what leaves the host.
+//!
+//! A packet of a session gets a lane; one of a destination of which nothing is
+//! known may carry, or be followed by, the question whether it speaks MPIP.
+
+use crate::{
+    net::{
+        emit::Target,
+        instance::{
+            Destination,
+            Instance,
+            WireEntry, //
+        },
+        peer::Path,
+        session::{
+            Session,
+            TcpPosition, //
+        },
+        Verdict, //
+    },
+    proto::{
+        addr::{
+            Endpoint,
+            Tuple, //
+        },
+        avail::Availability,
+        counters::Counter,
+        crypto::PUBLIC_KEY,
+        packet::{
+            self,
+            Packet,
+            ParseError, //
+        },
+        params::Param,
+        session::{
+            Lane,
+            State, //
+        },
+        wire::{
+            cm::{
+                self,
+                Cm,
+                Header,
+                Hello, //
+            },
+            option::{
+                self,
+                SynOption, //
+            },
+            surplus,
+            MAX_LEN, //
+        }, //
+    },
+    sys::{
+        clock,
+        crypto::Algo,
+        route::Dst,
+        skb::{
+            Csum,
+            Skb, //
+        }, //
+    },
+};
+use kernel::sync::{
+    atomic::Relaxed,
+    rcu,
+    Arc, //
+};
+
+/// Datagrams that a destination with a higher port gets before it is asked: whoever sends from
+/// the lower port is likely to answer somebody's short question.
+const UDP_PATIENCE: u32 = 3;
+
+/// Reads the headers of a hook's packet, making them linear.
+pub fn parse(skb: &mut Skb<'_>, family: u8) -> Option<Packet> {
+    // One round for the IP header, one for the transport's, one for TCP's options.
+    for _ in 0..3 {
+        match Packet::parse(skb.head(), skb.len(), family) {
+            Ok(packet) => return Some(packet),
+            Err(ParseError::Need(n)) if skb.pull(n) => {}
+            Err(_) => return None,
+        }
+    }
+    None
+}
+
+/// POST_ROUTING of an instance.
+pub fn post_routing(instance: &Instance, skb: &mut Skb<'_>, family: u8) -> Verdict {
+    if !skb.tx_eligible() {
+        return Verdict::Accept;
+    }
+    let Some(packet) = parse(skb, family) else {
+        return Verdict::Accept;
+    };
+    if packet.proto != packet::TCP && packet.proto != packet::UDP {
+        return Verdict::Accept;
+    }
+    if !packet.dst.addr.is_usable_remote() {
+        return Verdict::Accept;
+    }
+    let rcu = rcu::read_lock();
+    let tuple = packet.tx_tuple();
+    match instance.wire.get(&rcu, &tuple) {
+        Some(entry) if entry.lane == 0 => known(instance, skb, &packet, entry),
+        Some(_) => Verdict::Accept,
+        None => {
+            unknown(instance, skb, &packet, &tuple, &rcu);
+            Verdict::Accept
+        }
+    }
+}
+
+/// A packet of a session.
+fn known(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, entry: &WireEntry) -> Verdict {
+    let session = &entry.session;
+    session.touch();
+    let mut reset = false;
+    if let Some(tcp) = packet.tcp {
+        if tcp.flags & packet::SYN != 0 {
+            // A new connection on an old tuple: the session is over.
+            session.set_over();
+            instance.attend(session);
+            return Verdict::Accept;
+        }
+        if tcp.flags & packet::ACK != 0 {
+            session.sent_ack(tcp.ack, tcp.window);
+        }
+        reset = tcp.flags & packet::RST != 0;
+        if reset || tcp.flags & packet::FIN != 0 {
+            session.set_closing();
+        }
+    }
+    let segments = skb.segments();
+    let len = skb.len();
+    // A reset on an added tuple would mean that the lane is refused.
+    if reset || !session.is_multi() || instance.is_stopping() {
+        instance.count(Counter::TxOriginal);
+        entry.path.count_tx(segments, len);
+        question(instance, session, &entry.path, &session.tuple, true);
+        return Verdict::Accept;
+    }
+
+    let every = instance.param(Param::Cm) == 1;
+    let now = clock::now_us();
+    let small = packet.tcp.is_some() && packet.seq_len() == 0;
+    let dispatch = instance.dispatch();
+    let mut inner = session.inner.lock();
+    if inner.s.state != State::Open {
+        drop(inner);
+        instance.count(Counter::TxOriginal);
+        entry.path.count_tx(segments, len);
+        return Verdict::Accept;
+    }
+    let chosen = inner
+        .s
+        .pick(now, len as u32, small, &dispatch, |index, lane| {
+            index == 0 || lane_fits(instance, skb, lane)
+        });
+    let Some(lane) = inner.s.lane_mut(chosen) else {
+        return Verdict::Accept;
+    };
+    lane.tx_packets = lane.tx_packets.wrapping_add(u64::from(segments));
+    lane.tx_bytes = lane.tx_bytes.wrapping_add(len as u64);
+    let path = lane.path.clone();
+    let tuple = lane.tuple;
+    path.count_tx(segments, len);
+    if chosen == 0 {
+        drop(inner);
+        instance.count(Counter::TxOriginal);
+        question(instance, session, &path, &tuple, true);
+        if every {
+            crate::net::every::on_original(instance, skb, packet, session, &path);
+        }
+        return Verdict::Accept;
+    }
+
+    let sent = match &lane.route {
+        Some(route) => redirect(skb, packet, &tuple, route),
+        None => false,
+    };
+    drop(inner);
+    if !sent {
+        // No memory for a header of its own: the original way needs none.
+        instance.count(Counter::NoMemory);
+        return Verdict::Accept;
+    }
+    instance.count(Counter::TxLane);
+    question(instance, session, &path, &tuple, false);
+    if every {
+        return crate::net::every::on_lane(instance, skb, packet.family, session, &path);
+    }
+    Verdict::Accept
+}
+
+/// Whether a lane has a route and the packet fits it.
+fn lane_fits(instance: &Instance, skb: &Skb<'_>, lane: &mut Lane<Arc<Path>, Dst>) -> bool {
+    if !lane.route.as_ref().is_some_and(Dst::is_valid) {
+        lane.route = Dst::lookup(instance.net, lane.path.ifindex(), &lane.tuple);
+    }
+    match &lane.route {
+        Some(route) => skb.fits(route.mtu().min(lane.path.mtu())),
+        None => false,
+    }
+}
+
+/// Puts the lane's addresses and route on a packet.
+fn redirect(skb: &mut Skb<'_>, packet: &Packet, tuple: &Tuple, route: &Dst) -> bool {
+    let partial = skb.csum() == Csum::Partial;
+    let Some(head) = skb.writable(packet.payload) else {
+        return false;
+    };
+    packet::rewrite(head, packet, &tuple.local, &tuple.remote, partial);
+    // A fragment could not be told to belong to a session.
+    packet::set_dont_fragment(head, packet.family);
+    skb.clear_hash();
+    skb.set_dst(route);
+    true
+}
+
+/// Asks for a report on a path when one is due.
+fn question(
+    instance: &Instance,
+    session: &Arc<Session>,
+    path: &Arc<Path>,
+    tuple: &Tuple,
+    original: bool,
+) {
+    let interval = (instance.param(Param::CmInterval) as u32).saturating_mul(1000);
+    let now = clock::now_us();
+    if !session.is_multi() || !path.maybe_due(now, interval) {
+        return;
+    }
+    {
+        let mut state = path.state.lock();
+        if !state.question_due(now, interval) {
+            return;
+        }
+        path.asked(now);
+        if state.check(now, interval) {
+            path.publish(&state);
+            instance.count(Counter::PathSuspect);
+            instance.probing.store(true, Relaxed);
+        }
+    }
+    instance.send_report(session, path, tuple, original, None);
+}
+
+/// A packet that belongs to no session.
+fn unknown(
+    instance: &Instance,
+    skb: &mut Skb<'_>,
+    packet: &Packet,
+    tuple: &Tuple,
+    rcu: &rcu::Guard,
+) {
+    if instance.is_stopping() {
+        return;
+    }
+    let dest = Destination {
+        proto: packet.proto,
+        end: packet.dst,
+    };
+    match packet.tcp {
+        Some(tcp) if tcp.flags & packet::RST != 0 => {}
+        Some(tcp) if tcp.flags & packet::SYN != 0 => {
+            if tcp.flags & packet::ACK != 0 {
+                answer_syn(instance, skb, packet, tuple);
+            } else {
+                ask_by_syn(instance, skb, packet, tuple, &dest, rcu);
+            }
+        }
+        Some(tcp) => {
+            // The socket is busy elsewhere if it is not ours to look into.
+            let Some(una) = skb.socket_una() else { return };
+            let position = TcpPosition {
+                una,
+                ack: tcp.ack,
+                window: tcp.window,
+            };
+            if tcp.flags & packet::FIN == 0 {
+                join(instance, skb, packet, tuple, &dest, position, rcu);
+            }
+        }
+        None => {
+            let position = TcpPosition {
+                una: 0,
+                ack: 0,
+                window: 0,
+            };
+            join(instance, skb, packet, tuple, &dest, position, rcu);
+        }
+    }
+}
+
+/// Whether this end is the one to ask about a flow that both ends may just have found: the one
+/// that looks like a client.
+fn is_asker(tuple: &Tuple) -> bool {
+    let key = |end: &Endpoint| (end.port, end.addr.to_padded());
+    key(&tuple.local) > key(&tuple.remote)
+}
+
+/// Opens the session of a flow if the other end is known to speak MPIP, or asks it.
+fn join(
+    instance: &Instance,
+    skb: &mut Skb<'_>,
+    packet: &Packet,
+    tuple: &Tuple,
+    dest: &Destination,
+    position: TcpPosition,
+    rcu: &rcu::Guard,
+) {
+    if !instance.may_ask(&dest.end.addr) {
+        return;
+    }
+    let tcp = packet.tcp.is_some();
+    // Somebody who was asked by SYN opens its own sessions.
+    if tcp && !is_asker(tuple) {
+        return;
+    }
+    let Some(entry) = instance.avail_entry(rcu, dest) else {
+        return;
+    };
+    let now = clock::now_ms();
+    let policy = instance.ask_policy();
+    {
+        let mut state = entry.state.lock();
+        state.touch(now);
+        match state.state() {
+            Availability::Available => {
+                drop(state);
+                if let Some(peer) = instance.peer_of(rcu, dest) {
+                    let id = instance.new_session_id(peer.node);
+                    if let Some(session) =
+                        instance.add_session(id, *tuple, true, &peer, position, None)
+                    {
+                        instance.attend(&session);
+                    }
+                    return;
+                }
+                // It speaks MPIP but the keys are gone or not agreed yet.
+                let mut state = entry.state.lock();
+                if !state.may_repeat(now, &policy) {
+                    return;
+                }
+                state.asked(now);
+            }
+            _ => {
+                state.silent(now, &policy);
+                if !state.should_ask(now, &policy) {
+                    return;
+                }
+                if !tcp && !is_asker(tuple) {
+                    let sent = entry.sent.load(Relaxed).saturating_add(1);
+                    entry.sent.store(sent, Relaxed);
+                    if sent < UDP_PATIENCE {
+                        return;
+                    }
+                }
+                state.asked(now);
+            }
+        }
+    }
+    let nonce = instance
+        .identity
+        .nonce_a(&Algo, tuple, clock::now_us64() / 1_000_000);
+    let hello = Cm::Hello(Hello {
+        header: Header {
+            node: instance.identity.node,
+            session: 0,
+            number: 0,
+        },
+        nonce_a: nonce,
+    });
+    instance.count(Counter::QueryTxHello);
+    if tcp {
+        instance.send_public(
+            &Target {
+                tuple,
+                ifindex: 0,
+                original: true,
+                position,
+            },
+            &hello,
+        );
+    } else {
+        let mut buf = [0u8; MAX_LEN];
+        let n = cm::emit(
+            &Algo,
+            &PUBLIC_KEY,
+            instance.identity.node,
+            packet.proto,
+            &hello,
+            &mut buf,
+        );
+        ride(skb, packet, buf.get(..n).unwrap_or(&[]));
+    }
+}
+
+/// Puts a CM into the surplus area of a datagram, if there is room. The datagram stays as it is
+/// to every receiver.
+pub fn ride(skb: &mut Skb<'_>, packet: &Packet, cm: &[u8]) -> bool {
+    let mtu = skb.dst_mtu();
+    let udp_len = packet.payload_end - packet.l4;
+    let more = surplus::layout(udp_len, cm.len());
+    if skb.is_gso() || packet.payload_end != packet.end || skb.len() + more > mtu as usize {
+        return false;
+    }
+    // The checksum does not cover the surplus: it has to be complete before that is there.
+    if !skb.complete_csum() {
+        return false;
+    }
+    let mut behind = [0u8; MAX_LEN + 8];
+    let n = surplus::build(udp_len, cm, &mut behind);
+    if !skb.append(behind.get(..n).unwrap_or(&[])) {
+        return false;
+    }
+    let end = skb.len();
+    if let Some(head) = skb.writable(packet.payload) {
+        packet::set_ip_len(head, packet.family, end);
+    }
+    true
+}
+
+/// Adds our option to a SYN of a destination that may be asked.
+fn ask_by_syn(
+    instance: &Instance,
+    skb: &mut Skb<'_>,
+    packet: &Packet,
+    tuple: &Tuple,
+    dest: &Destination,
+    rcu: &rcu::Guard,
+) {
+    if !instance.may_ask(&dest.end.addr) {
+        return;
+    }
+    let Some(entry) = instance.avail_entry(rcu, dest) else {
+        return;
+    };
+    let now = clock::now_ms();
+    let policy = instance.ask_policy();
+    let available = {
+        let mut state = entry.state.lock();
+        state.touch(now);
+        if !state.may_use_option(now, &policy) {
+            return;
+        }
+        // The same SYN again: the one with the option may have been dropped for it.
+        let isn = packet.tcp.map_or(0, |tcp| tcp.seq);
+        if instance
+            .asked_by_syn(&tuple.reversed())
+            .is_some_and(|slot| slot.isn == isn)
+        {
+            state.syn_timed_out(now);
+            return;
+        }
+        let available = state.state() == Availability::Available;
+        if !available {
+            if !state.should_ask(now, &policy) {
+                return;
+            }
+            state.asked(now);
+        }
+        available
+    };
+    let nonce = instance
+        .identity
+        .nonce_a(&Algo, tuple, clock::now_us64() / 1_000_000);
+    if add_option(
+        skb,
+        packet,
+        &SynOption {
+            answer: false,
+            nonce,
+        },
+    ) {
+        instance.count(Counter::QueryTxSyn);
+        instance.remember_syn(crate::net::instance::SynSlot {
+            tuple: tuple.reversed(),
+            nonce,
+            isn: packet.tcp.map_or(0, |tcp| tcp.seq),
+        });
+    }
+    if available {
+        clamp_mss(instance, skb, packet.family);
+    }
+}
+
+/// Answers a SYN that asked, in its SYN-ACK.
+fn answer_syn(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, tuple: &Tuple) {
+    let Some(slot) = instance.asked_by_syn(tuple) else {
+        return;
+    };
+    let nonce = option::answer_nonce(&Algo, slot.nonce);
+    add_option(
+        skb,
+        packet,
+        &SynOption {
+            answer: true,
+            nonce,
+        },
+    );
+    clamp_mss(instance, skb, packet.family);
+}
+
+/// Inserts an option behind the fixed TCP header of a segment without data.
+fn add_option(skb: &mut Skb<'_>, packet: &Packet, option: &SynOption) -> bool {
+    let header = packet.payload - packet.l4;
+    if packet.payload_len() != 0 || header + option::LEN > 60 || skb.is_gso() {
+        return false;
+    }
+    if !skb.complete_csum() || !skb.append(&[0; option::LEN]) {
+        return false;
+    }
+    let end = skb.len();
+    let Some(bytes) = skb.writable(end) else {
+        return false;
+    };
+    let fixed = packet.l4 + 20;
+    bytes.copy_within(fixed..packet.payload, fixed + option::LEN);
+    bytes[fixed..fixed + option::LEN].copy_from_slice(&option::emit(option));
+    // Data offset, in words of four bytes, is in the upper half of this byte.
+    bytes[packet.l4 + 12] += (option::LEN as u8 / 4) << 4;
+    packet::set_ip_len(bytes, packet.family, end);
+    packet::set_checksum(bytes, packet, end);
+    true
+}
+
+/// Lowers the maximum segment size in a SYN or SYN-ACK to what the narrowest interface of this
+/// host carries; never raises it.
+pub fn clamp_mss(instance: &Instance, skb: &mut Skb<'_>, family: u8) {
+    if instance.param(Param::MssClamp) == 0 {
+        return;
+    }
+    let Some(mtu) = instance.narrowest_mtu(family) else {
+        return;
+    };
+    let Some(packet) = parse(skb, family) else {
+        return;
+    };
+    let mut room = (mtu as usize).saturating_sub(packet::ip_header_len(family) + 20);
+    if instance.param(Param::Cm) == 1 {
+        room = room.saturating_sub(cm::DATA_LEN);
+    }
+    let fixed = packet.l4 + 20;
+    let Some((at, mss)) = skb.head().get(fixed..packet.payload).and_then(option::mss) else {
+        return;
+    };
+    if usize::from(mss) <= room {
+        return;
+    }
+    let partial = skb.csum() == Csum::Partial;
+    let Some(head) = skb.writable(packet.payload) else {
+        return;
+    };
+    packet::replace_tcp_word(head, &packet, fixed + at, room as u16, partial);
+    instance.count(Counter::MssClamped);
+}

@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Time and randomness.
+
+use super::bindings;
+
+/// Monotonic time in microseconds since boot.
+pub fn now_us64() -> u64 {
+    // SAFETY: No preconditions.
+    unsafe { bindings::mpip_shim_now_us() }
+}
+
+/// Monotonic time in microseconds, modulo 2^32, as the wire carries it.
+pub fn now_us() -> u32 {
+    now_us64() as u32
+}
+
+/// Monotonic time in milliseconds, modulo 2^32.
+pub fn now_ms() -> u32 {
+    (now_us64() / 1000) as u32
+}
+
+/// 64 random bits of the kernel's generator.
+pub fn random_u64() -> u64 {
+    // SAFETY: No preconditions.
+    unsafe { bindings::mpip_shim_random_u64() }
+}
+
+/// Fills an array with random bytes.
+pub fn random_bytes<const N: usize>() -> [u8; N] {
+    let mut out = [0; N];
+    // SAFETY: `out` is valid for writes of its length.
+    unsafe { bindings::mpip_shim_random_bytes(out.as_mut_ptr(), N) };
+    out
+}
+
+/// Sleeps. Process context.
+pub fn sleep_ms(ms: u32) {
+    // SAFETY: No preconditions but the context.
+    unsafe { bindings::mpip_shim_sleep_ms(ms) };
+}

@@ -1,0 +1,459 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The generic netlink family: requests, replies and dumps.
+//!
+//! The family, its operations and the policy of its attributes are generated
+//! from `uapi/mpip.yaml`; by the time a handler runs, the kernel has checked
+//! types, ranges and rights.
+
+use super::{
+    bindings,
+    net::Net,
+    pernet, //
+};
+use crate::net::{
+    ctl,
+    ns::Namespace, //
+};
+use core::{
+    marker::PhantomData,
+    ptr::NonNull,
+    slice, //
+};
+use kernel::{
+    error::{
+        from_result,
+        to_result, //
+    },
+    ffi::c_int,
+    prelude::*,
+    str::CStr,
+    sync::Arc, //
+};
+
+/// Why a reply could not take more: the message is full.
+const FULL: Error = EMSGSIZE;
+
+/// A message under construction.
+pub struct Message<'a> {
+    skb: NonNull<bindings::sk_buff>,
+    _skb: PhantomData<&'a mut bindings::sk_buff>,
+}
+
+impl Message<'_> {
+    fn put(&mut self, attr: u32, data: &[u8]) -> Result {
+        // SAFETY: `skb` is a message under construction, ours alone.
+        to_result(unsafe {
+            bindings::mpip_shim_nla_put(
+                self.skb.as_ptr(),
+                attr as c_int,
+                data.len() as c_int,
+                data.as_ptr().cast(),
+            )
+        })
+    }
+
+    /// Adds an 8-bit number.
+    pub fn u8(&mut self, attr: u32, value: u8) -> Result {
+        self.put(attr, &[value])
+    }
+
+    /// Adds a 16-bit number.
+    pub fn u16(&mut self, attr: u32, value: u16) -> Result {
+        self.put(attr, &value.to_ne_bytes())
+    }
+
+    /// Adds a 32-bit number.
+    pub fn u32(&mut self, attr: u32, value: u32) -> Result {
+        self.put(attr, &value.to_ne_bytes())
+    }
+
+    /// Adds a signed 32-bit number.
+    pub fn s32(&mut self, attr: u32, value: i32) -> Result {
+        self.put(attr, &value.to_ne_bytes())
+    }
+
+    /// Adds a 64-bit number.
+    pub fn u64(&mut self, attr: u32, value: u64) -> Result {
+        self.put(attr, &value.to_ne_bytes())
+    }
+
+    /// Adds bytes.
+    pub fn bytes(&mut self, attr: u32, value: &[u8]) -> Result {
+        self.put(attr, value)
+    }
+
+    /// Adds a text, with the zero that netlink wants behind it.
+    pub fn text(&mut self, attr: u32, value: &str) -> Result {
+        let mut buf = [0; 256];
+        let bytes = value.as_bytes();
+        let len = bytes.len().min(buf.len() - 1);
+        for (to, from) in buf.iter_mut().zip(bytes.iter().take(len)) {
+            *to = *from;
+        }
+        self.put(attr, buf.get(..len + 1).unwrap_or(&[0]))
+    }
+
+    /// Adds a nest that `f` fills.
+    pub fn nest(&mut self, attr: u32, f: impl FnOnce(&mut Self) -> Result) -> Result {
+        // SAFETY: `skb` is a message under construction.
+        let nest = unsafe { bindings::mpip_shim_nest_start(self.skb.as_ptr(), attr as c_int) };
+        if nest.is_null() {
+            return Err(FULL);
+        }
+        f(self)?;
+        // SAFETY: `nest` was started in the same message; on an error the whole message goes.
+        unsafe { bindings::mpip_shim_nest_end(self.skb.as_ptr(), nest) };
+        Ok(())
+    }
+}
+
+/// A request ("do").
+pub struct Request<'a> {
+    info: NonNull<bindings::genl_info>,
+    _info: PhantomData<&'a mut bindings::genl_info>,
+}
+
+impl Request<'_> {
+    fn attr(&self, attr: u32) -> Option<&[u8]> {
+        // SAFETY: The kernel has parsed the attributes up to the operation's highest, which the
+        // callers stay within; they live as long as the request.
+        unsafe {
+            let nla = bindings::mpip_shim_info_attr(self.info.as_ptr(), attr as c_int);
+            if nla.is_null() {
+                return None;
+            }
+            let len = bindings::mpip_shim_nla_len(nla) as usize;
+            Some(slice::from_raw_parts(
+                bindings::mpip_shim_nla_data(nla),
+                len,
+            ))
+        }
+    }
+
+    /// An 8-bit number.
+    pub fn u8(&self, attr: u32) -> Option<u8> {
+        self.attr(attr)?.first().copied()
+    }
+
+    /// A 64-bit number.
+    pub fn u64(&self, attr: u32) -> Option<u64> {
+        self.attr(attr)?.try_into().ok().map(u64::from_ne_bytes)
+    }
+
+    /// Bytes.
+    pub fn bytes(&self, attr: u32) -> Option<&[u8]> {
+        self.attr(attr)
+    }
+
+    /// A text, without the zero at its end.
+    pub fn text(&self, attr: u32) -> Option<&[u8]> {
+        self.attr(attr)?.split(|b| *b == 0).next()
+    }
+
+    /// Refuses the request: `attr` (0 for none) is wrong because of `why`.
+    pub fn refuse(&mut self, error: Error, attr: u32, why: &'static CStr) -> Error {
+        // SAFETY: The request is alive; the kernel copies the text.
+        unsafe {
+            bindings::mpip_shim_info_fail(self.info.as_ptr(), why.as_ptr().cast(), attr as c_int)
+        };
+        error
+    }
+
+    /// Replies with what `f` writes.
+    pub fn reply(&mut self, cmd: u8, f: impl FnOnce(&mut Message<'_>) -> Result) -> Result {
+        let mut skb = core::ptr::null_mut();
+        // SAFETY: The request is alive and `skb` valid for writes.
+        let header = unsafe { bindings::mpip_shim_info_reply(self.info.as_ptr(), cmd, &mut skb) };
+        if header.is_null() {
+            return Err(ENOMEM);
+        }
+        let skb = NonNull::new(skb).ok_or(ENOMEM)?;
+        let mut message = Message {
+            skb,
+            _skb: PhantomData,
+        };
+        if let Err(error) = f(&mut message) {
+            // SAFETY: The reply is ours and not sent.
+            unsafe { bindings::mpip_shim_skb_free(skb.as_ptr()) };
+            return Err(error);
+        }
+        // SAFETY: The reply is ours and given away.
+        to_result(unsafe {
+            bindings::mpip_shim_info_send(self.info.as_ptr(), skb.as_ptr(), header)
+        })
+    }
+}
+
+/// A dump: called again and again with the same cursor until it adds nothing.
+pub struct Dump<'a> {
+    skb: NonNull<bindings::sk_buff>,
+    cb: NonNull<bindings::netlink_callback>,
+    cmd: u8,
+    _cb: PhantomData<&'a mut bindings::netlink_callback>,
+}
+
+impl Dump<'_> {
+    /// The numbers that the dump keeps between calls; zeros at first.
+    pub fn cursor(&mut self) -> &mut [i64; 4] {
+        // SAFETY: The context of a callback is 48 bytes, aligned, and ours.
+        unsafe { &mut *bindings::mpip_shim_cb_ctx(self.cb.as_ptr()).cast::<[i64; 4]>() }
+    }
+
+    /// Adds one message. `Err(EMSGSIZE)`: it did not fit, to be tried again in the next call.
+    pub fn add(&mut self, f: impl FnOnce(&mut Message<'_>) -> Result) -> Result {
+        // SAFETY: Both are those of the running dump.
+        let header = unsafe {
+            bindings::mpip_shim_dump_begin(self.skb.as_ptr(), self.cb.as_ptr(), self.cmd)
+        };
+        if header.is_null() {
+            return Err(FULL);
+        }
+        let mut message = Message {
+            skb: self.skb,
+            _skb: PhantomData,
+        };
+        match f(&mut message) {
+            Ok(()) => {
+                // SAFETY: `header` was begun in the same message.
+                unsafe { bindings::mpip_shim_msg_end(self.skb.as_ptr(), header) };
+                Ok(())
+            }
+            Err(error) => {
+                // SAFETY: As above.
+                unsafe { bindings::mpip_shim_msg_cancel(self.skb.as_ptr(), header) };
+                Err(error)
+            }
+        }
+    }
+}
+
+/// Runs a request.
+///
+/// # Safety
+///
+/// `info` must be that of the running request.
+unsafe fn run_do(
+    info: *mut bindings::genl_info,
+    f: impl FnOnce(&Namespace, &mut Request<'_>) -> Result,
+) -> c_int {
+    from_result(|| {
+        let info = NonNull::new(info).ok_or(EINVAL)?;
+        // SAFETY: The requesting socket keeps its namespace alive.
+        let net = unsafe { Net::from_raw(bindings::mpip_shim_info_net(info.as_ptr())) };
+        let namespace: Arc<Namespace> = net.and_then(pernet::get).ok_or(ENODEV)?;
+        f(
+            &namespace,
+            &mut Request {
+                info,
+                _info: PhantomData,
+            },
+        )
+        .map(|()| 0)
+    })
+}
+
+/// Runs a round of a dump.
+///
+/// # Safety
+///
+/// `skb` and `cb` must be those of the running dump.
+unsafe fn run_dump(
+    skb: *mut bindings::sk_buff,
+    cb: *mut bindings::netlink_callback,
+    cmd: u32,
+    f: impl FnOnce(&Namespace, &mut Dump<'_>) -> Result,
+) -> c_int {
+    from_result(|| {
+        let skb = NonNull::new(skb).ok_or(EINVAL)?;
+        let cb = NonNull::new(cb).ok_or(EINVAL)?;
+        // SAFETY: The requesting socket keeps its namespace alive.
+        let net = unsafe { Net::from_raw(bindings::mpip_shim_cb_net(cb.as_ptr(), skb.as_ptr())) };
+        let namespace: Arc<Namespace> = net.and_then(pernet::get).ok_or(ENODEV)?;
+        let before = {
+            // SAFETY: The message is alive.
+            unsafe { bindings::mpip_shim_skb_len(skb.as_ptr()) }
+        };
+        let mut dump = Dump {
+            skb,
+            cb,
+            cmd: cmd as u8,
+            _cb: PhantomData,
+        };
+        let result = f(&namespace, &mut dump);
+        // SAFETY: As above.
+        let after = unsafe { bindings::mpip_shim_skb_len(skb.as_ptr()) };
+        match result {
+            // Full: what is in goes out, the rest follows.
+            Err(error) if error == FULL && after > before => Ok(after as c_int),
+            Err(error) => Err(error),
+            Ok(()) => Ok(after as c_int),
+        }
+    })
+}
+
+macro_rules! requests {
+    ($($name:ident => $handler:path;)+) => {$(
+        /// # Safety
+        ///
+        /// To be called by generic netlink only.
+        #[no_mangle]
+        unsafe extern "C" fn $name(
+            _skb: *mut bindings::sk_buff,
+            info: *mut bindings::genl_info,
+        ) -> c_int {
+            // SAFETY: By the contract.
+            unsafe { run_do(info, |namespace, request| $handler(namespace, request)) }
+        }
+    )+};
+}
+
+macro_rules! dumps {
+    ($($name:ident, $cmd:expr => $handler:path;)+) => {$(
+        /// # Safety
+        ///
+        /// To be called by generic netlink only.
+        #[no_mangle]
+        unsafe extern "C" fn $name(
+            skb: *mut bindings::sk_buff,
+            cb: *mut bindings::netlink_callback,
+        ) -> c_int {
+            // SAFETY: By the contract.
+            unsafe { run_dump(skb, cb, $cmd, |namespace, dump| $handler(namespace, dump)) }
+        }
+    )+};
+}
+
+requests! {
+    mpip_nl_get_doit => ctl::get;
+    mpip_nl_set_doit => ctl::set;
+    mpip_nl_param_set_doit => ctl::param_set;
+    mpip_nl_prefix_add_doit => ctl::prefix_add;
+    mpip_nl_prefix_del_doit => ctl::prefix_del;
+}
+
+dumps! {
+    mpip_nl_peer_get_dumpit, uapi::MPIP_CMD_PEER_GET => ctl::peers;
+    mpip_nl_session_get_dumpit, uapi::MPIP_CMD_SESSION_GET => ctl::sessions;
+    mpip_nl_path_get_dumpit, uapi::MPIP_CMD_PATH_GET => ctl::paths;
+    mpip_nl_counter_get_dumpit, uapi::MPIP_CMD_COUNTER_GET => ctl::counters;
+    mpip_nl_param_get_dumpit, uapi::MPIP_CMD_PARAM_GET => ctl::params;
+    mpip_nl_avail_get_dumpit, uapi::MPIP_CMD_AVAIL_GET => ctl::avail;
+    mpip_nl_prefix_get_dumpit, uapi::MPIP_CMD_PREFIX_GET => ctl::prefixes;
+}
+
+/// Numbers of commands and attributes, from the generated header.
+pub mod uapi {
+    pub use super::super::bindings::{
+        MPIP_A_AVAIL_ADDR,
+        MPIP_A_AVAIL_AGE_MS,
+        MPIP_A_AVAIL_AVAILABILITY,
+        MPIP_A_AVAIL_PORT,
+        MPIP_A_AVAIL_PROTOCOL,
+        MPIP_A_AVAIL_QUERIES,
+        MPIP_A_COUNTER_NAME,
+        MPIP_A_COUNTER_VALUE,
+        MPIP_A_ENDPOINT_ADDR,
+        MPIP_A_ENDPOINT_PORT,
+        MPIP_A_LANE_LOCAL,
+        MPIP_A_LANE_ORIGINAL,
+        MPIP_A_LANE_PATH,
+        MPIP_A_LANE_REMOTE,
+        MPIP_A_LANE_RX_BYTES,
+        MPIP_A_LANE_RX_PACKETS,
+        MPIP_A_LANE_STATE,
+        MPIP_A_LANE_TX_BYTES,
+        MPIP_A_LANE_TX_PACKETS,
+        MPIP_A_LANE_WEIGHT,
+        MPIP_A_NODE_ACTIVE_PATHS,
+        MPIP_A_NODE_ENABLED,
+        MPIP_A_NODE_ID,
+        MPIP_A_NODE_PATHS,
+        MPIP_A_NODE_PEERS,
+        MPIP_A_NODE_SESSIONS,
+        MPIP_A_NODE_UDP_PORT,
+        MPIP_A_NODE_VERSION,
+        MPIP_A_PARAM_CHOICES,
+        MPIP_A_PARAM_DEFAULT,
+        MPIP_A_PARAM_HELP,
+        MPIP_A_PARAM_MAXIMUM,
+        MPIP_A_PARAM_MINIMUM,
+        MPIP_A_PARAM_NAME,
+        MPIP_A_PARAM_UNIT,
+        MPIP_A_PARAM_VALUE,
+        MPIP_A_PATH_DELAY_US,
+        MPIP_A_PATH_ID,
+        MPIP_A_PATH_IFINDEX,
+        MPIP_A_PATH_LOCAL,
+        MPIP_A_PATH_LOST,
+        MPIP_A_PATH_MAX_QUEUE_US,
+        MPIP_A_PATH_MIN_DELAY_US,
+        MPIP_A_PATH_MTU,
+        MPIP_A_PATH_PEER,
+        MPIP_A_PATH_PEER_RX_BYTES,
+        MPIP_A_PATH_PEER_RX_PACKETS,
+        MPIP_A_PATH_QUEUE_US,
+        MPIP_A_PATH_REMOTE,
+        MPIP_A_PATH_RX_BYTES,
+        MPIP_A_PATH_RX_DELAY_US,
+        MPIP_A_PATH_RX_PACKETS,
+        MPIP_A_PATH_SRTT_US,
+        MPIP_A_PATH_STATE,
+        MPIP_A_PATH_TX_BYTES,
+        MPIP_A_PATH_TX_PACKETS,
+        MPIP_A_PATH_WEIGHT,
+        MPIP_A_PEER_ADDRESS,
+        MPIP_A_PEER_AGE_MS,
+        MPIP_A_PEER_ID,
+        MPIP_A_PEER_IDLE_MS,
+        MPIP_A_PEER_PATHS,
+        MPIP_A_PEER_SESSIONS,
+        MPIP_A_PEER_UDP_PORT,
+        MPIP_A_PREFIX_ADDR,
+        MPIP_A_PREFIX_LEN,
+        MPIP_A_SESSION_AGE_MS,
+        MPIP_A_SESSION_HELD,
+        MPIP_A_SESSION_HELD_BYTES,
+        MPIP_A_SESSION_ID,
+        MPIP_A_SESSION_IDLE_MS,
+        MPIP_A_SESSION_INITIATOR,
+        MPIP_A_SESSION_LANE,
+        MPIP_A_SESSION_LOCAL,
+        MPIP_A_SESSION_NEXT_SEQ,
+        MPIP_A_SESSION_PEER,
+        MPIP_A_SESSION_PROTOCOL,
+        MPIP_A_SESSION_REMOTE,
+        MPIP_A_SESSION_STATE,
+        MPIP_CMD_AVAIL_GET,
+        MPIP_CMD_COUNTER_GET,
+        MPIP_CMD_GET,
+        MPIP_CMD_PARAM_GET,
+        MPIP_CMD_PATH_GET,
+        MPIP_CMD_PEER_GET,
+        MPIP_CMD_PREFIX_GET,
+        MPIP_CMD_SESSION_GET, //
+    };
+}
+
+/// The registered family.
+pub struct Registration(());
+
+impl Registration {
+    /// Registers the family. Process context, once.
+    pub fn new() -> Result<Registration> {
+        // SAFETY: Called from module initialisation; the handlers are ready.
+        to_result(unsafe { bindings::mpip_shim_genl_register() })?;
+        Ok(Registration(()))
+    }
+}
+
+impl Drop for Registration {
+    /// Waits for running requests.
+    fn drop(&mut self) {
+        // SAFETY: Pairs with `new`.
+        unsafe { bindings::mpip_shim_genl_unregister() };
+    }
+}
+
+// The context that `cursor` hands out must hold four numbers.
+const _: () = assert!(core::mem::size_of::<[i64; 4]>() <= 48);

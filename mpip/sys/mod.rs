@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The border to the kernel's C code: nearly all `unsafe` of the module.
+//!
+//! What leaves this folder is safe to use. Each file wraps one kernel object
+//! and states, where the compiler cannot check it, in which context its
+//! functions may be called.
+
+pub mod bh;
+mod bindings;
+pub mod clock;
+pub mod crypto;
+pub mod entry;
+pub mod genl;
+pub mod net;
+pub mod pernet;
+pub mod route;
+pub mod skb;
+pub mod socket;
+pub mod table;
+pub mod timer;

@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Network namespaces and the hooks in them.
+
+use super::bindings;
+use core::ptr::NonNull;
+use kernel::prelude::*;
+
+/// A network namespace.
+///
+/// # Invariants
+///
+/// The namespace is alive for as long as the value is used: every holder is torn down in the
+/// namespace's `pre_exit` or `exit` operation.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Net(NonNull<bindings::net>);
+
+// SAFETY: A `struct net` is shared by all CPUs.
+unsafe impl Send for Net {}
+// SAFETY: As above.
+unsafe impl Sync for Net {}
+
+impl Net {
+    /// # Safety
+    ///
+    /// `ptr` must point to a namespace that stays alive while the result is used.
+    pub(super) unsafe fn from_raw(ptr: *mut bindings::net) -> Option<Net> {
+        NonNull::new(ptr).map(Net)
+    }
+
+    pub(super) fn as_ptr(self) -> *mut bindings::net {
+        self.0.as_ptr()
+    }
+
+    /// Whether it is the initial namespace.
+    pub fn is_init(self) -> bool {
+        // SAFETY: Alive by the invariant.
+        unsafe { bindings::mpip_shim_net_is_init(self.as_ptr()) }
+    }
+}
+
+/// Registered netfilter hooks of one instance.
+pub struct Hooks {
+    net: Net,
+    raw: NonNull<bindings::mpip_hooks>,
+}
+
+// SAFETY: Registration state may be given up on any CPU.
+unsafe impl Send for Hooks {}
+// SAFETY: Nothing is reachable through `&Hooks`.
+unsafe impl Sync for Hooks {}
+
+impl Hooks {
+    /// Registers the hooks of `instance`. Process context.
+    ///
+    /// # Safety
+    ///
+    /// `instance` must stay alive until the result has been dropped.
+    pub unsafe fn register(net: Net, instance: &crate::net::instance::Instance) -> Result<Hooks> {
+        let ptr = core::ptr::from_ref(instance).cast_mut().cast();
+        // SAFETY: `net` is alive; `instance` outlives the hooks by the caller's promise.
+        let raw = unsafe { bindings::mpip_shim_hooks_register(net.as_ptr(), ptr) };
+        let raw = NonNull::new(raw).ok_or(ENOMEM)?;
+        Ok(Hooks { net, raw })
+    }
+}
+
+impl Drop for Hooks {
+    /// Waits until no hook runs any more. Process context.
+    fn drop(&mut self) {
+        // SAFETY: `raw` came from registration in the same namespace.
+        unsafe { bindings::mpip_shim_hooks_unregister(self.net.as_ptr(), self.raw.as_ptr()) };
+    }
+}

@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Ways out of the host and its addresses.
+
+use super::{
+    bindings,
+    net::Net, //
+};
+use crate::proto::addr::{
+    Addr,
+    Tuple, //
+};
+
+/// An output route with a counted reference.
+pub struct Dst(pub(super) bindings::mpip_dst);
+
+// SAFETY: A `dst_entry` may be used and released on any CPU.
+unsafe impl Send for Dst {}
+// SAFETY: Only read through `&Dst`.
+unsafe impl Sync for Dst {}
+
+pub(super) fn flow_of(tuple: &Tuple) -> bindings::mpip_flow {
+    let mut flow = bindings::mpip_flow {
+        family: tuple.local.addr.family(),
+        proto: tuple.proto,
+        sport: tuple.local.port,
+        dport: tuple.remote.port,
+        src: [0; 16],
+        dst: [0; 16],
+    };
+    for (to, from) in [
+        (&mut flow.src, &tuple.local.addr),
+        (&mut flow.dst, &tuple.remote.addr),
+    ] {
+        let bytes = from.as_bytes();
+        if let Some(to) = to.get_mut(..bytes.len()) {
+            to.copy_from_slice(bytes);
+        }
+    }
+    flow
+}
+
+impl Dst {
+    /// The route of packets from `tuple.local` to `tuple.remote`, out of `ifindex` alone unless
+    /// it is 0. Only routes that the tables really hold count. Any context.
+    pub fn lookup(net: Net, ifindex: u32, tuple: &Tuple) -> Option<Dst> {
+        let mut out = bindings::mpip_dst {
+            dst: core::ptr::null_mut(),
+            cookie: 0,
+        };
+        // SAFETY: `net` is alive (invariant of `Net`); the pointers are valid.
+        let found = unsafe {
+            bindings::mpip_shim_route_out(net.as_ptr(), ifindex as i32, &flow_of(tuple), &mut out)
+        };
+        found.then_some(Dst(out))
+    }
+
+    /// Whether the route may still be used.
+    pub fn is_valid(&self) -> bool {
+        // SAFETY: `self` holds a reference.
+        unsafe { bindings::mpip_shim_dst_valid(&self.0) }
+    }
+
+    /// Path MTU in bytes.
+    pub fn mtu(&self) -> u32 {
+        // SAFETY: `self` holds a reference.
+        unsafe { bindings::mpip_shim_dst_mtu(&self.0) }
+    }
+
+    /// Index of the output interface.
+    pub fn ifindex(&self) -> u32 {
+        // SAFETY: `self` holds a reference.
+        unsafe { bindings::mpip_shim_dst_ifindex(&self.0) as u32 }
+    }
+}
+
+impl Drop for Dst {
+    fn drop(&mut self) {
+        // SAFETY: `self` holds a reference and is not used any more.
+        unsafe { bindings::mpip_shim_dst_put(&mut self.0) };
+    }
+}
+
+/// An address of this host that can carry a path.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct LocalAddr {
+    /// Interface index.
+    pub ifindex: u32,
+    /// MTU of the interface, bytes.
+    pub mtu: u32,
+    /// The address.
+    pub addr: Addr,
+}
+
+/// How many addresses of a host are looked at.
+pub const MAX_LOCAL: usize = 32;
+
+/// The host's usable addresses; returns how many were written. Any context.
+pub fn local_addrs(net: Net, out: &mut [Option<LocalAddr>; MAX_LOCAL]) -> usize {
+    const EMPTY: bindings::mpip_ifaddr = bindings::mpip_ifaddr {
+        ifindex: 0,
+        mtu: 0,
+        family: 0,
+        addr: [0; 16],
+    };
+    let mut raw = [EMPTY; MAX_LOCAL];
+    // SAFETY: `net` is alive; `raw` has room for `MAX_LOCAL` entries.
+    let n =
+        unsafe { bindings::mpip_shim_ifaddrs(net.as_ptr(), raw.as_mut_ptr(), MAX_LOCAL as i32) };
+    let mut count = 0;
+    for entry in raw.iter().take(n.max(0) as usize) {
+        let len = if entry.family == 4 { 4 } else { 16 };
+        let Some(addr) = Addr::from_bytes(&entry.addr[..len]) else {
+            continue;
+        };
+        if let Some(slot) = out.get_mut(count) {
+            *slot = Some(LocalAddr {
+                ifindex: entry.ifindex,
+                mtu: entry.mtu,
+                addr,
+            });
+            count += 1;
+        }
+    }
+    count
+}

@@ -1,0 +1,976 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Shims over kernel inlines and macros. No decision of the protocol is made
+ * here: each function does one thing that Rust cannot express.
+ */
+#include <linux/delay.h>
+#include <linux/hrtimer.h>
+#include <linux/icmp.h>
+#include <linux/icmpv6.h>
+#include <linux/if_vlan.h>
+#include <linux/inetdevice.h>
+#include <linux/ip.h>
+#include <linux/ipv6.h>
+#include <linux/ktime.h>
+#include <linux/module.h>
+#include <linux/net.h>
+#include <linux/netfilter.h>
+#include <linux/netfilter_ipv4.h>
+#include <linux/netfilter_ipv6.h>
+#include <linux/random.h>
+#include <linux/rcupdate.h>
+#include <linux/siphash.h>
+#include <linux/skbuff.h>
+#include <linux/tcp.h>
+#include <linux/workqueue.h>
+#include <net/addrconf.h>
+#include <net/dst.h>
+#include <net/genetlink.h>
+#include <net/gso.h>
+#include <net/icmp.h>
+#include <net/inet6_hashtables.h>
+#include <net/inet_hashtables.h>
+#include <net/ip.h>
+#include <net/ip6_fib.h>
+#include <net/ip6_route.h>
+#include <net/ip_fib.h>
+#include <net/ipv6.h>
+#include <net/l3mdev.h>
+#include <net/netfilter/nf_queue.h>
+#include <net/netns/generic.h>
+#include <net/route.h>
+#include <net/tcp.h>
+#include <net/udp.h>
+#include <crypto/blake2s.h>
+#include <crypto/curve25519.h>
+
+#include "shims.h"
+#include "../uapi/netlink_gen.h"
+
+/* Contexts, clocks, randomness, memory */
+
+void mpip_shim_bh_disable(void)
+{
+	local_bh_disable();
+}
+
+void mpip_shim_bh_enable(void)
+{
+	local_bh_enable();
+}
+
+u64 mpip_shim_now_us(void)
+{
+	return ktime_to_us(ktime_get());
+}
+
+u64 mpip_shim_random_u64(void)
+{
+	return get_random_u64();
+}
+
+void mpip_shim_random_bytes(u8 *buf, size_t len)
+{
+	get_random_bytes(buf, len);
+}
+
+void mpip_shim_synchronize_rcu(void)
+{
+	synchronize_net();
+}
+
+void mpip_shim_rcu_barrier(void)
+{
+	rcu_barrier();
+}
+
+void mpip_shim_call_rcu(void *head, void (*func)(void *head))
+{
+	call_rcu(head, (rcu_callback_t)(void *)func);
+}
+
+size_t mpip_shim_rcu_head_size(void)
+{
+	return sizeof(struct rcu_head);
+}
+
+void mpip_shim_sleep_ms(u32 ms)
+{
+	msleep(ms);
+}
+
+/* Crypto */
+
+u64 mpip_shim_siphash(const u8 *key, const u8 *data, size_t len)
+{
+	siphash_key_t k;
+
+	memcpy(&k, key, sizeof(k));
+	return siphash(data, len, &k);
+}
+
+void mpip_shim_blake2s(const u8 *key, const u8 *data, size_t len, u8 *out)
+{
+	blake2s(key, BLAKE2S_KEY_SIZE, data, len, out, BLAKE2S_HASH_SIZE);
+}
+
+bool mpip_shim_x25519(u8 *out, const u8 *secret, const u8 *point)
+{
+	return curve25519(out, secret, point);
+}
+
+/* Packets */
+
+u8 *mpip_shim_skb_data(const struct sk_buff *skb)
+{
+	return skb->data;
+}
+
+u32 mpip_shim_skb_len(const struct sk_buff *skb)
+{
+	return skb->len;
+}
+
+u32 mpip_shim_skb_headlen(const struct sk_buff *skb)
+{
+	return skb_headlen(skb);
+}
+
+u32 mpip_shim_skb_truesize(const struct sk_buff *skb)
+{
+	return skb->truesize;
+}
+
+bool mpip_shim_skb_pull(struct sk_buff *skb, u32 len)
+{
+	return pskb_may_pull(skb, len);
+}
+
+bool mpip_shim_skb_writable(struct sk_buff *skb, u32 len)
+{
+	return !skb_ensure_writable(skb, len);
+}
+
+bool mpip_shim_skb_copy(const struct sk_buff *skb, u32 off, u8 *to, u32 len)
+{
+	return !skb_copy_bits(skb, off, to, len);
+}
+
+bool mpip_shim_skb_trim(struct sk_buff *skb, u32 len)
+{
+	return !pskb_trim_rcsum(skb, len);
+}
+
+/*
+ * Room for @len bytes at the end, written by the caller. Linear only: the
+ * packets that get something appended are small or just been segmented.
+ */
+u8 *mpip_shim_skb_append(struct sk_buff *skb, u32 len)
+{
+	int need = (int)len - skb_tailroom(skb);
+
+	if (skb_is_nonlinear(skb) && __skb_linearize(skb))
+		return NULL;
+	need = (int)len - skb_tailroom(skb);
+	if (skb_cloned(skb) || need > 0) {
+		if (pskb_expand_head(skb, 0, max(need, 0), GFP_ATOMIC))
+			return NULL;
+	}
+	return skb_put(skb, len);
+}
+
+u8 mpip_shim_skb_csum(const struct sk_buff *skb)
+{
+	BUILD_BUG_ON((int)MPIP_CSUM_NONE != CHECKSUM_NONE);
+	BUILD_BUG_ON((int)MPIP_CSUM_UNNECESSARY != CHECKSUM_UNNECESSARY);
+	BUILD_BUG_ON((int)MPIP_CSUM_COMPLETE != CHECKSUM_COMPLETE);
+	BUILD_BUG_ON((int)MPIP_CSUM_PARTIAL != CHECKSUM_PARTIAL);
+	return skb->ip_summed;
+}
+
+void mpip_shim_skb_set_csum(struct sk_buff *skb, u8 ip_summed)
+{
+	skb->ip_summed = ip_summed;
+	if (ip_summed == CHECKSUM_UNNECESSARY)
+		skb->csum_level = 0;
+}
+
+bool mpip_shim_skb_csum_help(struct sk_buff *skb)
+{
+	return skb->ip_summed != CHECKSUM_PARTIAL || !skb_checksum_help(skb);
+}
+
+bool mpip_shim_skb_gso(const struct sk_buff *skb)
+{
+	return skb_is_gso(skb);
+}
+
+u32 mpip_shim_skb_gso_size(const struct sk_buff *skb)
+{
+	return skb_shinfo(skb)->gso_size;
+}
+
+u32 mpip_shim_skb_segs(const struct sk_buff *skb)
+{
+	return max_t(u32, skb_shinfo(skb)->gso_segs, 1);
+}
+
+u32 mpip_shim_skb_dst_mtu(const struct sk_buff *skb)
+{
+	return skb_dst(skb) ? dst_mtu(skb_dst(skb)) : 0;
+}
+
+bool mpip_shim_skb_get_dst(const struct sk_buff *skb, struct mpip_dst *out)
+{
+	out->dst = skb_dst(skb);
+	out->cookie = 0;
+	return out->dst && dst_hold_safe(out->dst);
+}
+
+bool mpip_shim_skb_fits(const struct sk_buff *skb, u32 mtu)
+{
+	if (skb_is_gso(skb))
+		return skb_gso_validate_network_len(skb, mtu);
+	return skb->len <= mtu;
+}
+
+void mpip_shim_skb_free(struct sk_buff *skb)
+{
+	kfree_skb(skb);
+}
+
+void mpip_shim_skb_clear_hash(struct sk_buff *skb)
+{
+	skb_clear_hash(skb);
+}
+
+/* A linear packet of @len bytes with room for the link header. */
+struct sk_buff *mpip_shim_skb_alloc(u32 len)
+{
+	struct sk_buff *skb = alloc_skb(MAX_HEADER + len, GFP_ATOMIC);
+
+	if (!skb)
+		return NULL;
+	skb_reserve(skb, MAX_HEADER);
+	skb_put_zero(skb, len);
+	skb_reset_network_header(skb);
+	return skb;
+}
+
+/* Software segmentation; the caller keeps @skb whatever the outcome. */
+struct sk_buff *mpip_shim_skb_segment(struct sk_buff *skb)
+{
+	struct sk_buff *segs = skb_gso_segment(skb, 0);
+
+	return IS_ERR(segs) ? NULL : segs;
+}
+
+struct sk_buff *mpip_shim_skb_next_unlink(struct sk_buff *skb)
+{
+	struct sk_buff *next = skb->next;
+
+	skb_mark_not_on_list(skb);
+	return next;
+}
+
+/* Hooks */
+
+/* Outside conntrack (-200) and NAT (+-100), after defragmentation (-400). */
+#define MPIP_PRI_PRE_ROUTING	(-399)
+#define MPIP_PRI_POST_ROUTING	(200)
+/* After the filter; conntrack's confirmation is at INT_MAX. */
+#define MPIP_PRI_LOCAL_IN	(INT_MAX)
+
+static unsigned int hook_out4(void *priv, struct sk_buff *skb,
+			      const struct nf_hook_state *state)
+{
+	return mpip_rs_post_routing(priv, skb, state, 4);
+}
+
+static unsigned int hook_out6(void *priv, struct sk_buff *skb,
+			      const struct nf_hook_state *state)
+{
+	return mpip_rs_post_routing(priv, skb, state, 6);
+}
+
+static unsigned int hook_pre4(void *priv, struct sk_buff *skb,
+			      const struct nf_hook_state *state)
+{
+	return mpip_rs_pre_routing(priv, skb, state, 4);
+}
+
+static unsigned int hook_pre6(void *priv, struct sk_buff *skb,
+			      const struct nf_hook_state *state)
+{
+	return mpip_rs_pre_routing(priv, skb, state, 6);
+}
+
+static unsigned int hook_in4(void *priv, struct sk_buff *skb,
+			     const struct nf_hook_state *state)
+{
+	return mpip_rs_local_in(priv, skb, state, 4);
+}
+
+static unsigned int hook_in6(void *priv, struct sk_buff *skb,
+			     const struct nf_hook_state *state)
+{
+	return mpip_rs_local_in(priv, skb, state, 6);
+}
+
+static const struct nf_hook_ops hook_template[] = {
+	{ .hook = hook_pre4, .pf = NFPROTO_IPV4,
+	  .hooknum = NF_INET_PRE_ROUTING, .priority = MPIP_PRI_PRE_ROUTING },
+	{ .hook = hook_in4, .pf = NFPROTO_IPV4,
+	  .hooknum = NF_INET_LOCAL_IN, .priority = MPIP_PRI_LOCAL_IN },
+	{ .hook = hook_out4, .pf = NFPROTO_IPV4,
+	  .hooknum = NF_INET_POST_ROUTING, .priority = MPIP_PRI_POST_ROUTING },
+	{ .hook = hook_pre6, .pf = NFPROTO_IPV6,
+	  .hooknum = NF_INET_PRE_ROUTING, .priority = MPIP_PRI_PRE_ROUTING },
+	{ .hook = hook_in6, .pf = NFPROTO_IPV6,
+	  .hooknum = NF_INET_LOCAL_IN, .priority = MPIP_PRI_LOCAL_IN },
+	{ .hook = hook_out6, .pf = NFPROTO_IPV6,
+	  .hooknum = NF_INET_POST_ROUTING, .priority = MPIP_PRI_POST_ROUTING },
+};
+
+struct mpip_hooks {
+	struct nf_hook_ops ops[ARRAY_SIZE(hook_template)];
+};
+
+struct mpip_hooks *mpip_shim_hooks_register(struct net *net, void *instance)
+{
+	struct mpip_hooks *hooks = kmalloc(sizeof(*hooks), GFP_KERNEL);
+	int i;
+
+	if (!hooks)
+		return NULL;
+	memcpy(hooks->ops, hook_template, sizeof(hook_template));
+	for (i = 0; i < ARRAY_SIZE(hook_template); i++)
+		hooks->ops[i].priv = instance;
+	if (nf_register_net_hooks(net, hooks->ops, ARRAY_SIZE(hooks->ops))) {
+		kfree(hooks);
+		return NULL;
+	}
+	return hooks;
+}
+
+/* Returns when no hook runs any more. */
+void mpip_shim_hooks_unregister(struct net *net, struct mpip_hooks *hooks)
+{
+	nf_unregister_net_hooks(net, hooks->ops, ARRAY_SIZE(hooks->ops));
+	synchronize_net();
+	kfree(hooks);
+}
+
+/*
+ * May this outgoing packet be looked at? Not what is forwarded, tunnelled or
+ * transformed, nor what a person has steered by mark, device or VRF.
+ */
+bool mpip_shim_tx_eligible(const struct sk_buff *skb,
+			   const struct nf_hook_state *state)
+{
+	const struct net_device *out = state->out;
+	const struct dst_entry *dst = skb_dst(skb);
+	const struct sock *sk = skb->sk;
+
+	if (!dst || dst_xfrm(dst) || skb->mark || skb->encapsulation)
+		return false;
+	if (!out || out->flags & IFF_LOOPBACK)
+		return false;
+	if (netif_is_l3_master(out) || netif_is_l3_slave(out))
+		return false;
+	if (sk && sk->sk_bound_dev_if)
+		return false;
+	if (!skb_frags_readable(skb))
+		return false;
+	if (skb->protocol == htons(ETH_P_IP)) {
+		if (IPCB(skb)->flags & (IPSKB_FORWARDED | IPSKB_XFRM_TRANSFORMED))
+			return false;
+		if (skb_rtable(skb)->rt_flags &
+		    (RTCF_BROADCAST | RTCF_MULTICAST | RTCF_LOCAL))
+			return false;
+	} else if (skb->protocol == htons(ETH_P_IPV6)) {
+		if (IP6CB(skb)->flags & (IP6SKB_FORWARDED | IP6SKB_XFRM_TRANSFORMED))
+			return false;
+	} else {
+		return false;
+	}
+	return true;
+}
+
+bool mpip_shim_rx_eligible(const struct sk_buff *skb,
+			   const struct nf_hook_state *state)
+{
+	const struct net_device *in = state->in;
+
+	return skb->pkt_type == PACKET_HOST && !skb_dst(skb) && !skb->sk &&
+	       in && !(in->flags & IFF_LOOPBACK) && !netif_is_l3_master(in) &&
+	       !netif_is_l3_slave(in) && skb_frags_readable(skb);
+}
+
+/* The oldest unacknowledged sequence number of the packet's own socket. */
+bool mpip_shim_tx_una(const struct sk_buff *skb, u32 *una)
+{
+	const struct sock *sk = skb->sk;
+
+	if (!sk || !sk_fullsock(sk) || sk->sk_protocol != IPPROTO_TCP)
+		return false;
+	if ((1 << READ_ONCE(sk->sk_state)) &
+	    (TCPF_LISTEN | TCPF_SYN_SENT | TCPF_SYN_RECV | TCPF_CLOSE))
+		return false;
+	*una = READ_ONCE(tcp_sk(sk)->snd_una);
+	return true;
+}
+
+int mpip_shim_state_in(const struct nf_hook_state *state)
+{
+	return state->in ? state->in->ifindex : 0;
+}
+
+int mpip_shim_state_out(const struct nf_hook_state *state)
+{
+	return state->out ? state->out->ifindex : 0;
+}
+
+/*
+ * Make @skb fit to be kept beyond the hook. It gives up what would pin other
+ * objects: conntrack (a dying namespace waits for it) and user pages.
+ */
+bool mpip_shim_hold(struct sk_buff *skb, const struct nf_hook_state *state,
+		    struct mpip_held *held)
+{
+	if (!skb_dst_force(skb) || skb_orphan_frags_rx(skb, GFP_ATOMIC))
+		return false;
+	nf_reset_ct(skb);
+	held->skb = skb;
+	held->okfn = (void *)state->okfn;
+	held->ifindex = skb->dev->ifindex;
+	return true;
+}
+
+/* Hand a held packet to the transport, as the hook's caller would have. */
+void mpip_shim_release(struct net *net, struct mpip_held *held)
+{
+	int (*okfn)(struct net *, struct sock *, struct sk_buff *) = held->okfn;
+	struct sk_buff *skb = held->skb;
+
+	rcu_read_lock();
+	local_bh_disable();
+	if (dev_get_by_index_rcu(net, held->ifindex) == skb->dev)
+		okfn(net, NULL, skb);
+	else
+		kfree_skb(skb);
+	local_bh_enable();
+	rcu_read_unlock();
+}
+
+bool mpip_shim_rx_csum_ok(struct sk_buff *skb, u32 l4off, u8 proto, u8 family)
+{
+	return !nf_checksum(skb, NF_INET_PRE_ROUTING, l4off, proto,
+			    family == 4 ? NFPROTO_IPV4 : NFPROTO_IPV6);
+}
+
+/* Decide the route on the header as it stands; true when it ends here. */
+bool mpip_shim_rx_route_local(struct sk_buff *skb, u8 family)
+{
+	if (family == 4) {
+		const struct iphdr *iph = ip_hdr(skb);
+
+		return !ip_route_input_noref(skb, iph->daddr, iph->saddr,
+					     ip4h_dscp(iph), skb->dev) &&
+		       skb_rtable(skb)->rt_type == RTN_LOCAL;
+	}
+	ip6_route_input(skb);
+	return !skb_dst(skb)->error &&
+	       (dst_rt6_info(skb_dst(skb))->rt6i_flags & RTF_LOCAL);
+}
+
+void mpip_shim_icmp_unreach(struct sk_buff *skb, u8 family)
+{
+	if (family == 4)
+		icmp_send(skb, ICMP_DEST_UNREACH, ICMP_PORT_UNREACH, 0);
+	else
+		icmpv6_send(skb, ICMPV6_DEST_UNREACH, ICMPV6_PORT_UNREACH, 0);
+}
+
+/* Routes */
+
+static bool route_out4(struct net *net, int ifindex,
+		       const struct mpip_flow *flow, struct mpip_dst *out)
+{
+	struct flowi4 fl4 = {
+		.flowi4_oif = ifindex,
+		.flowi4_proto = flow->proto,
+		.fl4_sport = htons(flow->sport),
+		.fl4_dport = htons(flow->dport),
+	};
+	struct rtable *rt;
+
+	memcpy(&fl4.saddr, flow->src, sizeof(fl4.saddr));
+	memcpy(&fl4.daddr, flow->dst, sizeof(fl4.daddr));
+	if (ifindex) {
+		/*
+		 * Without a route the output lookup takes the destination for
+		 * on-link; ask the tables first.
+		 */
+		struct fib_result res;
+		bool ok;
+
+		rcu_read_lock();
+		ok = !fib_lookup(net, &fl4, &res, 0) && res.type == RTN_UNICAST;
+		rcu_read_unlock();
+		if (!ok)
+			return false;
+	}
+	rt = ip_route_output_flow(net, &fl4, NULL);
+	if (IS_ERR(rt))
+		return false;
+	if (rt->rt_type != RTN_UNICAST || dst_xfrm(&rt->dst) ||
+	    (ifindex && rt->dst.dev->ifindex != ifindex)) {
+		ip_rt_put(rt);
+		return false;
+	}
+	out->dst = &rt->dst;
+	out->cookie = 0;
+	return true;
+}
+
+static bool route_out6(struct net *net, int ifindex,
+		       const struct mpip_flow *flow, struct mpip_dst *out)
+{
+	struct flowi6 fl6 = {
+		.flowi6_oif = ifindex,
+		.flowi6_proto = flow->proto,
+		.fl6_sport = htons(flow->sport),
+		.fl6_dport = htons(flow->dport),
+	};
+	struct dst_entry *dst;
+
+	memcpy(&fl6.saddr, flow->src, sizeof(fl6.saddr));
+	memcpy(&fl6.daddr, flow->dst, sizeof(fl6.daddr));
+	dst = ip6_route_output_flags(net, NULL, &fl6,
+				     ifindex ? RT6_LOOKUP_F_IFACE : 0);
+	if (dst->error || dst_xfrm(dst) || dst->dev->flags & IFF_LOOPBACK ||
+	    (ifindex && dst->dev->ifindex != ifindex)) {
+		dst_release(dst);
+		return false;
+	}
+	out->dst = dst;
+	out->cookie = rt6_get_cookie(dst_rt6_info(dst));
+	return true;
+}
+
+/* The way from flow->src to flow->dst; through @ifindex alone unless 0. */
+bool mpip_shim_route_out(struct net *net, int ifindex,
+			 const struct mpip_flow *flow, struct mpip_dst *out)
+{
+	return flow->family == 4 ? route_out4(net, ifindex, flow, out) :
+				   route_out6(net, ifindex, flow, out);
+}
+
+bool mpip_shim_dst_valid(const struct mpip_dst *dst)
+{
+	return dst_check(dst->dst, dst->cookie);
+}
+
+void mpip_shim_dst_put(struct mpip_dst *dst)
+{
+	dst_release(dst->dst);
+}
+
+u32 mpip_shim_dst_mtu(const struct mpip_dst *dst)
+{
+	return dst_mtu(dst->dst);
+}
+
+int mpip_shim_dst_ifindex(const struct mpip_dst *dst)
+{
+	return dst->dst->dev->ifindex;
+}
+
+void mpip_shim_skb_set_dst(struct sk_buff *skb, const struct mpip_dst *dst)
+{
+	skb_dst_drop(skb);
+	dst_hold(dst->dst);
+	skb_dst_set(skb, dst->dst);
+	skb->dev = dst->dst->dev;
+}
+
+/* Send a packet of our own, past the hooks. Consumes @skb. */
+void mpip_shim_skb_xmit(struct net *net, struct sk_buff *skb,
+			const struct mpip_dst *dst, u8 family)
+{
+	dst_hold(dst->dst);
+	skb_dst_set(skb, dst->dst);
+	skb->dev = dst->dst->dev;
+	memset(skb->cb, 0, sizeof(skb->cb));
+	if (family == 4) {
+		skb->protocol = htons(ETH_P_IP);
+		skb_set_transport_header(skb, sizeof(struct iphdr));
+		IPCB(skb)->flags = IPSKB_REROUTED;
+	} else {
+		skb->protocol = htons(ETH_P_IPV6);
+		skb_set_transport_header(skb, sizeof(struct ipv6hdr));
+		IP6CB(skb)->flags = IP6SKB_REROUTED;
+	}
+	dst_output(net, NULL, skb);
+}
+
+/* Usable addresses of the namespace: global, preferred, on running devices. */
+int mpip_shim_ifaddrs(struct net *net, struct mpip_ifaddr *out, int max)
+{
+	struct net_device *dev;
+	int n = 0;
+
+	rcu_read_lock();
+	for_each_netdev_rcu(net, dev) {
+		const struct in_device *in4 = __in_dev_get_rcu(dev);
+		const struct inet6_dev *in6 = __in6_dev_get(dev);
+		const struct inet6_ifaddr *ifa6;
+		const struct in_ifaddr *ifa;
+
+		if (dev->flags & IFF_LOOPBACK || !netif_running(dev) ||
+		    !netif_carrier_ok(dev) || netif_is_l3_master(dev) ||
+		    netif_is_l3_slave(dev))
+			continue;
+		if (in4) {
+			in_dev_for_each_ifa_rcu(ifa, in4) {
+				if (n == max)
+					goto out;
+				if (ifa->ifa_scope >= RT_SCOPE_LINK ||
+				    ifa->ifa_flags & IFA_F_SECONDARY)
+					continue;
+				out[n] = (struct mpip_ifaddr){
+					.ifindex = dev->ifindex,
+					.mtu = READ_ONCE(dev->mtu),
+					.family = 4,
+				};
+				memcpy(out[n].addr, &ifa->ifa_local, 4);
+				n++;
+			}
+		}
+		if (!in6)
+			continue;
+		list_for_each_entry_rcu(ifa6, &in6->addr_list, if_list) {
+			if (n == max)
+				goto out;
+			if (ifa6->scope != RT_SCOPE_UNIVERSE ||
+			    ifa6->flags & (IFA_F_TENTATIVE | IFA_F_DADFAILED |
+					   IFA_F_DEPRECATED | IFA_F_TEMPORARY))
+				continue;
+			out[n] = (struct mpip_ifaddr){
+				.ifindex = dev->ifindex,
+				.mtu = READ_ONCE(dev->mtu),
+				.family = 6,
+			};
+			memcpy(out[n].addr, &ifa6->addr, 16);
+			n++;
+		}
+	}
+out:
+	rcu_read_unlock();
+	return n;
+}
+
+/* Sockets */
+
+/*
+ * Keep *@port (any when 0) from everybody else, for both families, by a
+ * socket that nobody reads. Process context.
+ */
+struct socket *mpip_shim_port_reserve(struct net *net, u8 proto, u16 *port)
+{
+	int type = proto == IPPROTO_TCP ? SOCK_STREAM : SOCK_DGRAM;
+	struct sockaddr_storage ss = {};
+	struct socket *sock;
+	int len;
+
+	if (!sock_create_kern(net, AF_INET6, type, proto, &sock)) {
+		struct sockaddr_in6 *a = (struct sockaddr_in6 *)&ss;
+
+		a->sin6_family = AF_INET6;
+		a->sin6_port = htons(*port);
+		len = sizeof(*a);
+	} else if (!sock_create_kern(net, AF_INET, type, proto, &sock)) {
+		struct sockaddr_in *a = (struct sockaddr_in *)&ss;
+
+		a->sin_family = AF_INET;
+		a->sin_port = htons(*port);
+		len = sizeof(*a);
+	} else {
+		return NULL;
+	}
+	/* Nothing is ever queued to it. */
+	sock->sk->sk_rcvbuf = 0;
+	if (kernel_bind(sock, (struct sockaddr_unsized *)&ss, len)) {
+		sock_release(sock);
+		return NULL;
+	}
+	*port = inet_sk(sock->sk)->inet_num;
+	return sock;
+}
+
+void mpip_shim_port_release(struct socket *sock)
+{
+	sock_release(sock);
+}
+
+/* rcv_nxt of the established socket that an incoming @flow belongs to. */
+bool mpip_shim_tcp_lookup(struct net *net, const struct mpip_flow *flow,
+			  int ifindex, u32 *rcv_nxt)
+{
+	struct sock *sk;
+	bool ok;
+
+	if (flow->family == 4) {
+		__be32 saddr, daddr;
+
+		memcpy(&saddr, flow->src, sizeof(saddr));
+		memcpy(&daddr, flow->dst, sizeof(daddr));
+		sk = __inet_lookup_established(net, saddr, htons(flow->sport),
+					       daddr, flow->dport, ifindex, 0);
+	} else {
+		struct in6_addr saddr, daddr;
+
+		memcpy(&saddr, flow->src, sizeof(saddr));
+		memcpy(&daddr, flow->dst, sizeof(daddr));
+		sk = __inet6_lookup_established(net, &saddr, htons(flow->sport),
+						&daddr, flow->dport, ifindex, 0);
+	}
+	if (!sk)
+		return false;
+	ok = sk_fullsock(sk);
+	if (ok)
+		*rcv_nxt = READ_ONCE(tcp_sk(sk)->rcv_nxt);
+	sock_gen_put(sk);
+	return ok;
+}
+
+/* Timers and work */
+
+struct mpip_timer {
+	struct hrtimer timer;
+	void *session;
+};
+
+static enum hrtimer_restart timer_fire(struct hrtimer *t)
+{
+	mpip_rs_timer(container_of(t, struct mpip_timer, timer)->session);
+	return HRTIMER_NORESTART;
+}
+
+struct mpip_timer *mpip_shim_timer_new(void *session, bool atomic)
+{
+	struct mpip_timer *t = kmalloc(sizeof(*t),
+				       atomic ? GFP_ATOMIC : GFP_KERNEL);
+
+	if (!t)
+		return NULL;
+	hrtimer_setup(&t->timer, timer_fire, CLOCK_MONOTONIC,
+		      HRTIMER_MODE_REL_SOFT);
+	t->session = session;
+	return t;
+}
+
+void mpip_shim_timer_start(struct mpip_timer *t, u32 us)
+{
+	hrtimer_start(&t->timer, us_to_ktime(us), HRTIMER_MODE_REL_SOFT);
+}
+
+/* Waits for a running callback. Process context. */
+void mpip_shim_timer_free(struct mpip_timer *t)
+{
+	hrtimer_cancel(&t->timer);
+	kfree(t);
+}
+
+struct mpip_work {
+	struct delayed_work work;
+	void *instance;
+};
+
+static void work_fire(struct work_struct *w)
+{
+	mpip_rs_work(container_of(to_delayed_work(w), struct mpip_work,
+				  work)->instance);
+}
+
+struct mpip_work *mpip_shim_work_new(void *instance)
+{
+	struct mpip_work *w = kmalloc(sizeof(*w), GFP_KERNEL);
+
+	if (!w)
+		return NULL;
+	INIT_DELAYED_WORK(&w->work, work_fire);
+	w->instance = instance;
+	return w;
+}
+
+/* Run within @ms milliseconds, sooner if it was already due sooner. */
+void mpip_shim_work_kick(struct mpip_work *w, u32 ms)
+{
+	unsigned long delay = msecs_to_jiffies(ms);
+
+	if (!delay)
+		mod_delayed_work(system_percpu_wq, &w->work, 0);
+	else
+		queue_delayed_work(system_percpu_wq, &w->work, delay);
+}
+
+/* Waits for a running call. Process context. */
+void mpip_shim_work_free(struct mpip_work *w)
+{
+	disable_delayed_work_sync(&w->work);
+	kfree(w);
+}
+
+/* Network namespaces */
+
+static unsigned int mpip_net_id __read_mostly;
+
+struct mpip_net {
+	void *ns;
+};
+
+static struct pernet_operations mpip_pernet_ops = {
+	.init = mpip_rs_net_init,
+	.pre_exit = mpip_rs_net_pre_exit,
+	.exit = mpip_rs_net_exit,
+	.id = &mpip_net_id,
+	.size = sizeof(struct mpip_net),
+};
+
+int mpip_shim_pernet_register(void)
+{
+	return register_pernet_device(&mpip_pernet_ops);
+}
+
+void mpip_shim_pernet_unregister(void)
+{
+	unregister_pernet_device(&mpip_pernet_ops);
+}
+
+void *mpip_shim_pernet_get(struct net *net)
+{
+	return READ_ONCE(((struct mpip_net *)net_generic(net, mpip_net_id))->ns);
+}
+
+void mpip_shim_pernet_set(struct net *net, void *ns)
+{
+	WRITE_ONCE(((struct mpip_net *)net_generic(net, mpip_net_id))->ns, ns);
+}
+
+bool mpip_shim_net_is_init(const struct net *net)
+{
+	return net_eq(net, &init_net);
+}
+
+/* Generic netlink */
+
+int mpip_shim_genl_register(void)
+{
+	return genl_register_family(&mpip_nl_family);
+}
+
+void mpip_shim_genl_unregister(void)
+{
+	genl_unregister_family(&mpip_nl_family);
+}
+
+struct net *mpip_shim_info_net(const struct genl_info *info)
+{
+	return genl_info_net(info);
+}
+
+struct nlattr *mpip_shim_info_attr(const struct genl_info *info, int attr)
+{
+	return info->attrs[attr];
+}
+
+void mpip_shim_info_fail(struct genl_info *info, const char *msg, int attr)
+{
+	if (attr && info->attrs[attr])
+		NL_SET_BAD_ATTR(info->extack, info->attrs[attr]);
+	/* The message is copied: a weak pointer would outlive the caller's. */
+	NL_SET_ERR_MSG_FMT(info->extack, "%s", msg);
+}
+
+void *mpip_shim_info_reply(struct genl_info *info, u8 cmd, struct sk_buff **skb)
+{
+	void *hdr;
+
+	*skb = genlmsg_new(GENLMSG_DEFAULT_SIZE, GFP_KERNEL);
+	if (!*skb)
+		return NULL;
+	hdr = genlmsg_put_reply(*skb, info, &mpip_nl_family, 0, cmd);
+	if (!hdr)
+		nlmsg_free(*skb);
+	return hdr;
+}
+
+int mpip_shim_info_send(struct genl_info *info, struct sk_buff *skb, void *hdr)
+{
+	genlmsg_end(skb, hdr);
+	return genlmsg_reply(skb, info);
+}
+
+struct net *mpip_shim_cb_net(struct netlink_callback *cb, struct sk_buff *skb)
+{
+	return sock_net(skb->sk);
+}
+
+long *mpip_shim_cb_ctx(struct netlink_callback *cb)
+{
+	return (long *)cb->ctx;
+}
+
+void mpip_shim_cb_seq(struct netlink_callback *cb, u32 seq)
+{
+	cb->seq = seq;
+}
+
+void *mpip_shim_dump_begin(struct sk_buff *skb, struct netlink_callback *cb,
+			   u8 cmd)
+{
+	void *hdr = genlmsg_put(skb, NETLINK_CB(cb->skb).portid,
+				cb->nlh->nlmsg_seq, &mpip_nl_family,
+				NLM_F_MULTI, cmd);
+
+	if (hdr)
+		genl_dump_check_consistent(cb, hdr);
+	return hdr;
+}
+
+void mpip_shim_msg_end(struct sk_buff *skb, void *hdr)
+{
+	genlmsg_end(skb, hdr);
+}
+
+void mpip_shim_msg_cancel(struct sk_buff *skb, void *hdr)
+{
+	genlmsg_cancel(skb, hdr);
+}
+
+int mpip_shim_nla_put(struct sk_buff *skb, int attr, int len, const void *data)
+{
+	return nla_put(skb, attr, len, data);
+}
+
+void *mpip_shim_nest_start(struct sk_buff *skb, int attr)
+{
+	return nla_nest_start(skb, attr);
+}
+
+void mpip_shim_nest_end(struct sk_buff *skb, void *nest)
+{
+	nla_nest_end(skb, nest);
+}
+
+u32 mpip_shim_nla_len(const struct nlattr *nla)
+{
+	return nla_len(nla);
+}
+
+const u8 *mpip_shim_nla_data(const struct nlattr *nla)
+{
+	return nla_data(nla);
+}

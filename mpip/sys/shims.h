@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * What Rust cannot reach by itself: static inlines, macros and variadic
+ * helpers of the kernel, and the entry points that the kernel calls back.
+ *
+ * This header is all that bindgen reads. Kernel types stay opaque on purpose:
+ * Rust code gets at them through these functions only, so that a change of a
+ * kernel structure is seen by the C compiler.
+ */
+#ifndef _MPIP_SHIMS_H
+#define _MPIP_SHIMS_H
+
+#include <linux/types.h>
+#include <uapi/linux/mpip.h>
+
+struct sk_buff;
+struct net;
+struct dst_entry;
+struct socket;
+struct nf_hook_state;
+struct netlink_callback;
+struct genl_info;
+struct nlattr;
+
+/* One direction of a flow: addresses in network order, ports in host order. */
+struct mpip_flow {
+	u8 family; /* 4 or 6 */
+	u8 proto;
+	u16 sport;
+	u16 dport;
+	u8 src[16];
+	u8 dst[16];
+};
+
+struct mpip_ifaddr {
+	u32 ifindex;
+	u32 mtu;
+	u8 family;
+	u8 addr[16];
+};
+
+/* A routed way out: a counted reference and its validity cookie. */
+struct mpip_dst {
+	struct dst_entry *dst;
+	u32 cookie;
+};
+
+/* Where a held packet continues. */
+struct mpip_held {
+	struct sk_buff *skb;
+	void *okfn;
+	int ifindex;
+};
+
+struct mpip_timer;
+struct mpip_work;
+struct mpip_hooks;
+
+enum mpip_shim_csum {
+	MPIP_CSUM_NONE,
+	MPIP_CSUM_UNNECESSARY,
+	MPIP_CSUM_COMPLETE,
+	MPIP_CSUM_PARTIAL,
+};
+
+/* Contexts, clocks, randomness, memory */
+void mpip_shim_bh_disable(void);
+void mpip_shim_bh_enable(void);
+u64 mpip_shim_now_us(void);
+u64 mpip_shim_random_u64(void);
+void mpip_shim_random_bytes(u8 *buf, size_t len);
+void mpip_shim_synchronize_rcu(void);
+void mpip_shim_rcu_barrier(void);
+void mpip_shim_call_rcu(void *head, void (*func)(void *head));
+size_t mpip_shim_rcu_head_size(void);
+void mpip_shim_sleep_ms(u32 ms);
+
+/* Crypto */
+u64 mpip_shim_siphash(const u8 *key, const u8 *data, size_t len);
+void mpip_shim_blake2s(const u8 *key, const u8 *data, size_t len, u8 *out);
+bool mpip_shim_x25519(u8 *out, const u8 *secret, const u8 *point);
+
+/* Packets */
+u8 *mpip_shim_skb_data(const struct sk_buff *skb);
+u32 mpip_shim_skb_len(const struct sk_buff *skb);
+u32 mpip_shim_skb_headlen(const struct sk_buff *skb);
+u32 mpip_shim_skb_truesize(const struct sk_buff *skb);
+bool mpip_shim_skb_pull(struct sk_buff *skb, u32 len);
+bool mpip_shim_skb_writable(struct sk_buff *skb, u32 len);
+bool mpip_shim_skb_copy(const struct sk_buff *skb, u32 off, u8 *to, u32 len);
+bool mpip_shim_skb_trim(struct sk_buff *skb, u32 len);
+u8 *mpip_shim_skb_append(struct sk_buff *skb, u32 len);
+u8 mpip_shim_skb_csum(const struct sk_buff *skb);
+void mpip_shim_skb_set_csum(struct sk_buff *skb, u8 ip_summed);
+bool mpip_shim_skb_csum_help(struct sk_buff *skb);
+bool mpip_shim_skb_gso(const struct sk_buff *skb);
+u32 mpip_shim_skb_gso_size(const struct sk_buff *skb);
+u32 mpip_shim_skb_segs(const struct sk_buff *skb);
+u32 mpip_shim_skb_dst_mtu(const struct sk_buff *skb);
+bool mpip_shim_skb_get_dst(const struct sk_buff *skb, struct mpip_dst *out);
+bool mpip_shim_skb_fits(const struct sk_buff *skb, u32 mtu);
+void mpip_shim_skb_free(struct sk_buff *skb);
+void mpip_shim_skb_clear_hash(struct sk_buff *skb);
+struct sk_buff *mpip_shim_skb_alloc(u32 len);
+struct sk_buff *mpip_shim_skb_segment(struct sk_buff *skb);
+struct sk_buff *mpip_shim_skb_next_unlink(struct sk_buff *skb);
+
+/* Hooks */
+struct mpip_hooks *mpip_shim_hooks_register(struct net *net, void *instance);
+void mpip_shim_hooks_unregister(struct net *net, struct mpip_hooks *hooks);
+bool mpip_shim_tx_eligible(const struct sk_buff *skb,
+			   const struct nf_hook_state *state);
+bool mpip_shim_rx_eligible(const struct sk_buff *skb,
+			   const struct nf_hook_state *state);
+bool mpip_shim_tx_una(const struct sk_buff *skb, u32 *una);
+int mpip_shim_state_in(const struct nf_hook_state *state);
+int mpip_shim_state_out(const struct nf_hook_state *state);
+bool mpip_shim_hold(struct sk_buff *skb, const struct nf_hook_state *state,
+		    struct mpip_held *held);
+void mpip_shim_release(struct net *net, struct mpip_held *held);
+bool mpip_shim_rx_csum_ok(struct sk_buff *skb, u32 l4off, u8 proto, u8 family);
+bool mpip_shim_rx_route_local(struct sk_buff *skb, u8 family);
+void mpip_shim_icmp_unreach(struct sk_buff *skb, u8 family);
+
+/* Routes */
+bool mpip_shim_route_out(struct net *net, int ifindex,
+			 const struct mpip_flow *flow, struct mpip_dst *out);
+bool mpip_shim_dst_valid(const struct mpip_dst *dst);
+void mpip_shim_dst_put(struct mpip_dst *dst);
+u32 mpip_shim_dst_mtu(const struct mpip_dst *dst);
+int mpip_shim_dst_ifindex(const struct mpip_dst *dst);
+void mpip_shim_skb_set_dst(struct sk_buff *skb, const struct mpip_dst *dst);
+void mpip_shim_skb_xmit(struct net *net, struct sk_buff *skb,
+			const struct mpip_dst *dst, u8 family);
+int mpip_shim_ifaddrs(struct net *net, struct mpip_ifaddr *out, int max);
+
+/* Sockets */
+struct socket *mpip_shim_port_reserve(struct net *net, u8 proto, u16 *port);
+void mpip_shim_port_release(struct socket *sock);
+bool mpip_shim_tcp_lookup(struct net *net, const struct mpip_flow *flow,
+			  int ifindex, u32 *rcv_nxt);
+
+/* Timers and work: allocated, so that their addresses never move. */
+struct mpip_timer *mpip_shim_timer_new(void *session, bool atomic);
+void mpip_shim_timer_start(struct mpip_timer *timer, u32 us);
+void mpip_shim_timer_free(struct mpip_timer *timer);
+struct mpip_work *mpip_shim_work_new(void *instance);
+void mpip_shim_work_kick(struct mpip_work *work, u32 ms);
+void mpip_shim_work_free(struct mpip_work *work);
+
+/* Network namespaces and generic netlink */
+int mpip_shim_pernet_register(void);
+void mpip_shim_pernet_unregister(void);
+void *mpip_shim_pernet_get(struct net *net);
+void mpip_shim_pernet_set(struct net *net, void *ns);
+bool mpip_shim_net_is_init(const struct net *net);
+int mpip_shim_genl_register(void);
+void mpip_shim_genl_unregister(void);
+struct net *mpip_shim_info_net(const struct genl_info *info);
+struct nlattr *mpip_shim_info_attr(const struct genl_info *info, int attr);
+void mpip_shim_info_fail(struct genl_info *info, const char *msg, int attr);
+void *mpip_shim_info_reply(struct genl_info *info, u8 cmd,
+			   struct sk_buff **skb);
+int mpip_shim_info_send(struct genl_info *info, struct sk_buff *skb, void *hdr);
+struct net *mpip_shim_cb_net(struct netlink_callback *cb, struct sk_buff *skb);
+long *mpip_shim_cb_ctx(struct netlink_callback *cb);
+void mpip_shim_cb_seq(struct netlink_callback *cb, u32 seq);
+void *mpip_shim_dump_begin(struct sk_buff *skb, struct netlink_callback *cb,
+			   u8 cmd);
+void mpip_shim_msg_end(struct sk_buff *skb, void *hdr);
+void mpip_shim_msg_cancel(struct sk_buff *skb, void *hdr);
+int mpip_shim_nla_put(struct sk_buff *skb, int attr, int len, const void *data);
+void *mpip_shim_nest_start(struct sk_buff *skb, int attr);
+void mpip_shim_nest_end(struct sk_buff *skb, void *nest);
+u32 mpip_shim_nla_len(const struct nlattr *nla);
+const u8 *mpip_shim_nla_data(const struct nlattr *nla);
+
+/* Implemented in Rust; each says there what it may assume. */
+unsigned int mpip_rs_post_routing(void *instance, struct sk_buff *skb,
+				  const struct nf_hook_state *state, u8 family);
+unsigned int mpip_rs_pre_routing(void *instance, struct sk_buff *skb,
+				 const struct nf_hook_state *state, u8 family);
+unsigned int mpip_rs_local_in(void *instance, struct sk_buff *skb,
+			      const struct nf_hook_state *state, u8 family);
+void mpip_rs_timer(void *session);
+void mpip_rs_work(void *instance);
+int mpip_rs_net_init(struct net *net);
+void mpip_rs_net_pre_exit(struct net *net);
+void mpip_rs_net_exit(struct net *net);
+
+#endif /* _MPIP_SHIMS_H */

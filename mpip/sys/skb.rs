@@ -1,0 +1,353 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Packets.
+
+use super::{
+    bindings,
+    net::Net,
+    route::Dst, //
+};
+use core::{
+    marker::PhantomData,
+    ptr::NonNull,
+    slice, //
+};
+
+/// Who has to do what about a packet's transport checksum (`skb->ip_summed`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Csum {
+    /// Nothing is known; the field in the packet is complete.
+    None,
+    /// It was found good.
+    Unnecessary,
+    /// The device has summed the packet.
+    Complete,
+    /// The field holds the pseudo header's sum; a device or the kernel completes it.
+    Partial,
+}
+
+/// A packet that a netfilter hook was called with: ours alone until the verdict.
+///
+/// # Invariants
+///
+/// `ptr` points to an skb that nobody else changes for `'a`; its data starts at the IP header.
+pub struct Skb<'a> {
+    ptr: NonNull<bindings::sk_buff>,
+    state: *const bindings::nf_hook_state,
+    _hook: PhantomData<&'a mut bindings::sk_buff>,
+}
+
+impl Skb<'_> {
+    /// # Safety
+    ///
+    /// The pointers must be those that netfilter called the running hook with.
+    pub(super) unsafe fn from_hook(
+        ptr: NonNull<bindings::sk_buff>,
+        state: *const bindings::nf_hook_state,
+    ) -> Self {
+        Skb {
+            ptr,
+            state,
+            _hook: PhantomData,
+        }
+    }
+
+    fn raw(&self) -> *mut bindings::sk_buff {
+        self.ptr.as_ptr()
+    }
+
+    /// Length in bytes, from the IP header on.
+    pub fn len(&self) -> usize {
+        // SAFETY: Valid by the invariant.
+        unsafe { bindings::mpip_shim_skb_len(self.raw()) as usize }
+    }
+
+    /// The linear part.
+    pub fn head(&self) -> &[u8] {
+        // SAFETY: `skb->data` is valid for `skb_headlen` bytes, which nobody changes while
+        // `self` is borrowed.
+        unsafe {
+            slice::from_raw_parts(
+                bindings::mpip_shim_skb_data(self.raw()),
+                bindings::mpip_shim_skb_headlen(self.raw()) as usize,
+            )
+        }
+    }
+
+    /// Makes the first `len` bytes linear.
+    pub fn pull(&mut self, len: usize) -> bool {
+        // SAFETY: Valid by the invariant; no slice of it is alive.
+        unsafe { bindings::mpip_shim_skb_pull(self.raw(), len as u32) }
+    }
+
+    /// The first `len` bytes, linear and not shared with anybody, to be changed.
+    pub fn writable(&mut self, len: usize) -> Option<&mut [u8]> {
+        // SAFETY: Valid by the invariant; no slice of it is alive.
+        unsafe {
+            if !bindings::mpip_shim_skb_writable(self.raw(), len as u32) {
+                return None;
+            }
+            Some(slice::from_raw_parts_mut(
+                bindings::mpip_shim_skb_data(self.raw()),
+                len,
+            ))
+        }
+    }
+
+    /// Copies `to.len()` bytes from offset `off`.
+    pub fn copy(&self, off: usize, to: &mut [u8]) -> bool {
+        // SAFETY: Valid by the invariant; the function checks the range within the skb.
+        unsafe {
+            bindings::mpip_shim_skb_copy(self.raw(), off as u32, to.as_mut_ptr(), to.len() as u32)
+        }
+    }
+
+    /// Cuts the packet to `len` bytes.
+    pub fn trim(&mut self, len: usize) -> bool {
+        // SAFETY: Valid by the invariant; no slice of it is alive.
+        unsafe { bindings::mpip_shim_skb_trim(self.raw(), len as u32) }
+    }
+
+    /// Adds `bytes` at the end; linearises the packet. The lengths and checksums in its headers
+    /// are the caller's business.
+    pub fn append(&mut self, bytes: &[u8]) -> bool {
+        // SAFETY: Valid by the invariant; no slice of it is alive.
+        let to = unsafe { bindings::mpip_shim_skb_append(self.raw(), bytes.len() as u32) };
+        if to.is_null() {
+            return false;
+        }
+        // SAFETY: `to` is valid for writes of the length asked for.
+        unsafe { slice::from_raw_parts_mut(to, bytes.len()) }.copy_from_slice(bytes);
+        true
+    }
+
+    /// State of the transport checksum.
+    pub fn csum(&self) -> Csum {
+        // SAFETY: Valid by the invariant.
+        match unsafe { bindings::mpip_shim_skb_csum(self.raw()) } {
+            0 => Csum::None,
+            1 => Csum::Unnecessary,
+            2 => Csum::Complete,
+            _ => Csum::Partial,
+        }
+    }
+
+    /// Marks the transport checksum.
+    pub fn set_csum(&mut self, csum: Csum) {
+        // SAFETY: Valid by the invariant.
+        unsafe { bindings::mpip_shim_skb_set_csum(self.raw(), csum as u8) };
+    }
+
+    /// Completes a partial checksum in software.
+    pub fn complete_csum(&mut self) -> bool {
+        // SAFETY: Valid by the invariant; no slice of it is alive.
+        unsafe { bindings::mpip_shim_skb_csum_help(self.raw()) }
+    }
+
+    /// Whether it stands for several segments.
+    pub fn is_gso(&self) -> bool {
+        // SAFETY: Valid by the invariant.
+        unsafe { bindings::mpip_shim_skb_gso(self.raw()) }
+    }
+
+    /// The number of segments it stands for.
+    pub fn segments(&self) -> u32 {
+        // SAFETY: Valid by the invariant.
+        unsafe { bindings::mpip_shim_skb_segs(self.raw()) }
+    }
+
+    /// MTU of the route it has.
+    pub fn dst_mtu(&self) -> u32 {
+        // SAFETY: Valid by the invariant.
+        unsafe { bindings::mpip_shim_skb_dst_mtu(self.raw()) }
+    }
+
+    /// The route it has, with a reference of our own.
+    pub fn dst(&self) -> Option<Dst> {
+        let mut out = bindings::mpip_dst {
+            dst: core::ptr::null_mut(),
+            cookie: 0,
+        };
+        // SAFETY: Valid by the invariant; `out` is valid for writes.
+        unsafe { bindings::mpip_shim_skb_get_dst(self.raw(), &mut out) }.then_some(Dst(out))
+    }
+
+    /// Whether each of its segments fits `mtu`.
+    pub fn fits(&self, mtu: u32) -> bool {
+        // SAFETY: Valid by the invariant.
+        unsafe { bindings::mpip_shim_skb_fits(self.raw(), mtu) }
+    }
+
+    /// Forgets the flow hash, which was computed from the old header.
+    pub fn clear_hash(&mut self) {
+        // SAFETY: Valid by the invariant.
+        unsafe { bindings::mpip_shim_skb_clear_hash(self.raw()) };
+    }
+
+    /// Has the packet leave by `dst`.
+    pub fn set_dst(&mut self, dst: &Dst) {
+        // SAFETY: Valid by the invariant; `dst` holds a reference, another is taken.
+        unsafe { bindings::mpip_shim_skb_set_dst(self.raw(), &dst.0) };
+    }
+
+    /// Whether an outgoing packet is one that multipath may touch.
+    pub fn tx_eligible(&self) -> bool {
+        // SAFETY: Valid by the invariant, as is the state.
+        unsafe { bindings::mpip_shim_tx_eligible(self.raw(), self.state) }
+    }
+
+    /// Whether an incoming packet is one that multipath may touch.
+    pub fn rx_eligible(&self) -> bool {
+        // SAFETY: As above.
+        unsafe { bindings::mpip_shim_rx_eligible(self.raw(), self.state) }
+    }
+
+    /// `snd_una` of the established TCP socket that sends the packet.
+    pub fn socket_una(&self) -> Option<u32> {
+        let mut una = 0;
+        // SAFETY: Valid by the invariant; `una` is valid for writes.
+        unsafe { bindings::mpip_shim_tx_una(self.raw(), &mut una) }.then_some(una)
+    }
+
+    /// Index of the interface it came in by.
+    pub fn ifindex_in(&self) -> u32 {
+        // SAFETY: The state is valid for the hook's run.
+        unsafe { bindings::mpip_shim_state_in(self.state) as u32 }
+    }
+
+    /// Verifies the transport checksum on the header as it stands.
+    pub fn csum_ok(&mut self, l4: usize, proto: u8, family: u8) -> bool {
+        // SAFETY: Valid by the invariant; no slice of it is alive.
+        unsafe { bindings::mpip_shim_rx_csum_ok(self.raw(), l4 as u32, proto, family) }
+    }
+
+    /// Takes the routing decision on the header as it stands; true if it ends on this host.
+    pub fn route_local(&mut self, family: u8) -> bool {
+        // SAFETY: Valid by the invariant; called from PRE_ROUTING under RCU.
+        unsafe { bindings::mpip_shim_rx_route_local(self.raw(), family) }
+    }
+
+    /// Answers "port unreachable".
+    pub fn send_unreachable(&mut self, family: u8) {
+        // SAFETY: Valid by the invariant, with a network header.
+        unsafe { bindings::mpip_shim_icmp_unreach(self.raw(), family) };
+    }
+
+    /// Keeps the packet beyond the hook; on success the verdict must be "stolen".
+    pub fn hold(&mut self) -> Option<Held> {
+        let mut raw = bindings::mpip_held {
+            skb: core::ptr::null_mut(),
+            okfn: core::ptr::null_mut(),
+            ifindex: 0,
+        };
+        // SAFETY: Valid by the invariant; `raw` is valid for writes.
+        let held = unsafe { bindings::mpip_shim_hold(self.raw(), self.state, &mut raw) };
+        held.then(|| Held {
+            truesize: self.len() as u32,
+            raw,
+        })
+    }
+
+    /// Cuts a GSO packet into its segments.
+    pub fn segment(&mut self) -> Option<Segments> {
+        // SAFETY: Valid by the invariant.
+        let list = unsafe { bindings::mpip_shim_skb_segment(self.raw()) };
+        NonNull::new(list).map(|head| Segments(Some(head)))
+    }
+
+    /// Frees the packet; the verdict must be "stolen" and nothing be done with it any more.
+    pub fn discard(&mut self) {
+        // SAFETY: Ours by the invariant, and not used after this.
+        unsafe { bindings::mpip_shim_skb_free(self.raw()) };
+    }
+}
+
+/// A list of owned segments.
+pub struct Segments(Option<NonNull<bindings::sk_buff>>);
+
+impl Iterator for Segments {
+    type Item = OwnSkb;
+
+    fn next(&mut self) -> Option<OwnSkb> {
+        let head = self.0?;
+        // SAFETY: `head` is the first of a list that we own.
+        self.0 = NonNull::new(unsafe { bindings::mpip_shim_skb_next_unlink(head.as_ptr()) });
+        Some(OwnSkb(head))
+    }
+}
+
+impl Drop for Segments {
+    fn drop(&mut self) {
+        for segment in self.by_ref() {
+            drop(segment);
+        }
+    }
+}
+
+/// A packet that we own and send ourselves. Its data starts at the IP header.
+pub struct OwnSkb(NonNull<bindings::sk_buff>);
+
+// SAFETY: An skb may be sent or freed on any CPU.
+unsafe impl Send for OwnSkb {}
+
+impl OwnSkb {
+    /// A linear packet of `len` zero bytes. Any context.
+    pub fn alloc(len: usize) -> Option<OwnSkb> {
+        // SAFETY: No preconditions.
+        NonNull::new(unsafe { bindings::mpip_shim_skb_alloc(len as u32) }).map(OwnSkb)
+    }
+
+    /// The packet as a hook would see it, to be changed.
+    pub fn as_skb(&mut self) -> Skb<'_> {
+        Skb {
+            ptr: self.0,
+            state: core::ptr::null(),
+            _hook: PhantomData,
+        }
+    }
+
+    /// Sends the packet by `dst`, past the hooks. No lock of ours may be held.
+    pub fn send(self, net: Net, dst: &Dst, family: u8) {
+        let skb = self.0.as_ptr();
+        core::mem::forget(self);
+        // SAFETY: We own the skb and give it away; `net` and `dst` are alive.
+        unsafe { bindings::mpip_shim_skb_xmit(net.as_ptr(), skb, &dst.0, family) };
+    }
+}
+
+impl Drop for OwnSkb {
+    fn drop(&mut self) {
+        // SAFETY: We own the skb.
+        unsafe { bindings::mpip_shim_skb_free(self.0.as_ptr()) };
+    }
+}
+
+/// An incoming packet kept between the hook at LOCAL_IN and the transport.
+pub struct Held {
+    raw: bindings::mpip_held,
+    truesize: u32,
+}
+
+// SAFETY: A held skb is ours alone and may be delivered or freed on any CPU.
+unsafe impl Send for Held {}
+
+impl Held {
+    /// Length in bytes, as accounted for by the reordering buffer.
+    pub fn bytes(&self) -> u32 {
+        self.truesize
+    }
+
+    /// Hands the packet to the transport. Softirq or process context, no lock of ours held.
+    pub fn deliver(self, net: Net) {
+        let mut this = core::mem::ManuallyDrop::new(self);
+        // SAFETY: We own the skb and give it away.
+        unsafe { bindings::mpip_shim_release(net.as_ptr(), &mut this.raw) };
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        // SAFETY: We own the skb.
+        unsafe { bindings::mpip_shim_skb_free(self.raw.skb) };
+    }
+}
