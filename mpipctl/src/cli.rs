@@ -1,0 +1,203 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The grammar of the command line: nouns, then verbs.
+
+use clap::Args;
+use clap::Parser;
+use clap::Subcommand;
+
+/// Control and inspect MPIP, multipath transmission at the IP layer.
+#[derive(Clone, Debug, Parser)]
+#[command(
+    name = "mpipctl",
+    version,
+    infer_subcommands = true,
+    after_help = "\
+Without OBJECT the status is shown; without a verb an object is shown. Names of objects and verbs
+may be abbreviated while they are unambiguous.
+
+Exit status: 0 success, 1 wrong usage or bad value, 2 refused by the kernel, 3 no mpip module."
+)]
+#[command(subcommand_value_name = "OBJECT", subcommand_help_heading = "Objects")]
+pub struct Cli {
+    /// Options of every command.
+    #[command(flatten)]
+    pub options: Options,
+
+    /// What to do; nothing means status.
+    #[command(subcommand)]
+    pub object: Option<Object>,
+}
+
+/// Options of every command.
+#[derive(Args, Clone, Debug, Default)]
+pub struct Options {
+    /// Write JSON, in the kernel's units
+    #[arg(short, long, global = true)]
+    pub json: bool,
+
+    /// Write JSON for people to read
+    #[arg(short, long, global = true)]
+    pub pretty: bool,
+
+    /// Show statistics as well
+    #[arg(short, long, global = true)]
+    pub statistics: bool,
+
+    /// Show more details
+    #[arg(short, long, global = true)]
+    pub details: bool,
+
+    /// Write each record on one line, without a header
+    #[arg(short, long, global = true)]
+    pub oneline: bool,
+
+    /// Act in the network namespace NAME: one of `ip netns`, a process id, or a path
+    #[arg(short, long, global = true, value_name = "NAME")]
+    pub netns: Option<String>,
+}
+
+impl Options {
+    /// True if the output is JSON, pretty or not.
+    pub fn is_json(&self) -> bool {
+        self.json || self.pretty
+    }
+}
+
+/// The nouns.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Object {
+    /// Show the state of MPIP in the network namespace
+    Status,
+    /// Enable MPIP in the network namespace
+    Enable,
+    /// Disable MPIP in the network namespace; its sessions end
+    Disable,
+    /// Peers and their addresses
+    Peer(Shown),
+    /// Sessions and how many of their paths are active; -d shows each path
+    Session(Shown),
+    /// Paths, with delays and weights
+    Path(Shown),
+    /// Counters
+    Stats(Shown),
+    /// Parameters
+    #[command(subcommand_value_name = "VERB", subcommand_help_heading = "Verbs")]
+    Param {
+        /// What to do with parameters; nothing means show.
+        #[command(subcommand)]
+        verb: Option<ParamVerb>,
+    },
+    /// Destinations and whether they speak MPIP
+    Avail(Shown),
+    /// Prefixes that are asked when the parameter `ask` is `listed`
+    #[command(subcommand_value_name = "VERB", subcommand_help_heading = "Verbs")]
+    Ask {
+        /// What to do with prefixes; nothing means show.
+        #[command(subcommand)]
+        verb: Option<AskVerb>,
+    },
+}
+
+/// An object that can only be shown.
+#[derive(Args, Clone, Debug)]
+#[command(subcommand_value_name = "VERB", subcommand_help_heading = "Verbs")]
+pub struct Shown {
+    /// What to do with it; nothing means show.
+    #[command(subcommand)]
+    pub verb: Option<ShowVerb>,
+}
+
+/// The verb of objects that can only be shown.
+#[derive(Clone, Copy, Debug, Subcommand)]
+pub enum ShowVerb {
+    /// List them
+    #[command(aliases = ["list", "ls"])]
+    Show,
+}
+
+/// Verbs of parameters.
+#[derive(Clone, Debug, Subcommand)]
+pub enum ParamVerb {
+    /// List them, or only one
+    #[command(aliases = ["list", "ls"])]
+    Show {
+        /// Name of a parameter
+        name: Option<String>,
+    },
+    /// Change one
+    Set {
+        /// Name of a parameter
+        name: String,
+        /// A number in the parameter's unit, a number with a unit (100ms, 2s, 64k) or the name
+        /// of a choice. k, M and G are powers of 1024 for bytes and of 1000 otherwise
+        #[arg(allow_hyphen_values = true)]
+        value: String,
+    },
+}
+
+/// Verbs of prefixes.
+#[derive(Clone, Debug, Subcommand)]
+pub enum AskVerb {
+    /// List them
+    #[command(aliases = ["list", "ls"])]
+    Show,
+    /// Add one
+    Add {
+        /// ADDRESS or ADDRESS/LENGTH
+        prefix: String,
+    },
+    /// Remove one
+    #[command(aliases = ["delete", "remove"])]
+    Del {
+        /// ADDRESS or ADDRESS/LENGTH
+        prefix: String,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn grammar_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    fn parse(line: &str) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(line.split_whitespace())
+    }
+
+    #[test]
+    fn abbreviations() {
+        for (line, object) in [
+            ("mpipctl se", "Session"),
+            ("mpipctl sess l", "Session"),
+            ("mpipctl pe sh", "Peer"),
+            ("mpipctl path ls", "Path"),
+            ("mpipctl av list", "Avail"),
+            ("mpipctl statu", "Status"),
+            ("mpipctl par se ask every", "Param"),
+            ("mpipctl as d 10.0.0.0/8", "Ask"),
+            ("mpipctl ask delete 10.0.0.0/8", "Ask"),
+            ("mpipctl en", "Enable"),
+        ] {
+            let cli = parse(line).unwrap_or_else(|e| panic!("{line}: {e}"));
+            let parsed = format!("{:?}", cli.object.unwrap());
+            assert!(parsed.starts_with(object), "{line}: {parsed}");
+        }
+        for line in ["mpipctl s", "mpipctl stat", "mpipctl pa", "mpipctl param s"] {
+            assert!(parse(line).is_err(), "{line}");
+        }
+    }
+
+    #[test]
+    fn options_may_follow_the_noun() {
+        let options = parse("mpipctl path show -s -d -n blue -j").unwrap().options;
+        assert!(options.statistics && options.details && options.json && !options.oneline);
+        assert_eq!(options.netns.as_deref(), Some("blue"));
+        assert!(parse("mpipctl -p").unwrap().options.is_json());
+    }
+}

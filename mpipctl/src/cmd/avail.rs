@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! `avail`.
+
+use super::Context;
+use crate::nl::Avail;
+use crate::out::text::milliseconds;
+use crate::out::text::or_none;
+use crate::out::text::Table;
+use crate::Error;
+
+pub(super) fn show(context: &mut Context<'_>) -> Result<(), Error> {
+    let rows: Vec<Avail> = context.list()?;
+    if context.options.is_json() {
+        return context.write_json(&rows);
+    }
+    let mut table = Table::new(vec![
+        "ADDR",
+        "PORT",
+        "PROTO",
+        "AVAILABILITY",
+        "QUERIES",
+        "AGE",
+    ]);
+    for row in rows {
+        let cells = vec![
+            row.addr.to_string(),
+            or_none(row.port),
+            or_none(row.protocol),
+            or_none(row.availability),
+            or_none(row.queries),
+            or_none(row.age_ms.map(milliseconds)),
+        ];
+        table.row(cells, Vec::new());
+    }
+    context.write_table(&table)
+}

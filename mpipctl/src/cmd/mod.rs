@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The commands, one file per object.
+
+mod ask;
+mod avail;
+mod enable;
+mod param;
+mod path;
+mod peer;
+mod session;
+mod stats;
+mod status;
+mod value;
+
+use std::io::Write;
+
+use serde::Serialize;
+
+use crate::cli::Object;
+use crate::cli::Options;
+use crate::nl::Client;
+use crate::nl::Record;
+use crate::out::json;
+use crate::out::text::Table;
+use crate::system::System;
+use crate::Error;
+
+/// What commands work with. It outlives a command, so that several can share a connection.
+pub struct Context<'a> {
+    options: Options,
+    system: &'a dyn System,
+    out: &'a mut dyn Write,
+    client: Option<Client>,
+    warnings: Vec<String>,
+}
+
+impl<'a> Context<'a> {
+    /// Nothing is connected yet: bad values are reported even where no module is loaded.
+    pub fn new(options: Options, system: &'a dyn System, out: &'a mut dyn Write) -> Self {
+        Self {
+            options,
+            system,
+            out,
+            client: None,
+            warnings: Vec::new(),
+        }
+    }
+
+    /// Takes the remarks that belong on standard error.
+    pub fn take_warnings(&mut self) -> Vec<String> {
+        let mut warnings = std::mem::take(&mut self.warnings);
+        if let Some(client) = &mut self.client {
+            warnings.extend(client.take_warnings());
+        }
+        warnings
+    }
+
+    fn client(&mut self) -> Result<&mut Client, Error> {
+        if self.client.is_none() {
+            self.client = Some(self.system.connect()?);
+        }
+        Ok(self.client.as_mut().expect("connected above"))
+    }
+
+    fn list<T: Record>(&mut self) -> Result<Vec<T>, Error> {
+        let listing = self.client()?.list()?;
+        if listing.interrupted {
+            self.warnings.push(
+                "the table changed while it was read: entries may be missing or appear twice"
+                    .to_string(),
+            );
+        }
+        Ok(listing.items)
+    }
+
+    fn write_json(&mut self, value: &impl Serialize) -> Result<(), Error> {
+        Ok(json::write(self.out, value, self.options.pretty)?)
+    }
+
+    fn write_table(&mut self, table: &Table) -> Result<(), Error> {
+        Ok(table.write(self.out, self.options.oneline)?)
+    }
+}
+
+/// Does what the command line asks for.
+pub fn run(object: Option<Object>, context: &mut Context<'_>) -> Result<(), Error> {
+    match object.unwrap_or(Object::Status) {
+        Object::Status => status::show(context),
+        Object::Enable => enable::set(context, true),
+        Object::Disable => enable::set(context, false),
+        Object::Peer(_) => peer::show(context),
+        Object::Session(_) => session::show(context),
+        Object::Path(_) => path::show(context),
+        Object::Stats(_) => stats::show(context),
+        Object::Param { verb } => param::run(context, verb),
+        Object::Avail(_) => avail::show(context),
+        Object::Ask { verb } => ask::run(context, verb),
+    }
+}

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! `session`.
+
+use super::Context;
+use crate::cli::Options;
+use crate::nl::Lane;
+use crate::nl::PathState;
+use crate::nl::Session;
+use crate::out::text::count;
+use crate::out::text::milliseconds;
+use crate::out::text::or_none;
+use crate::out::text::Table;
+use crate::Error;
+
+pub(super) fn show(context: &mut Context<'_>) -> Result<(), Error> {
+    let sessions: Vec<Session> = context.list()?;
+    if context.options.is_json() {
+        return context.write_json(&sessions);
+    }
+    context.write_table(&table(&sessions, &context.options))
+}
+
+fn table(sessions: &[Session], options: &Options) -> Table {
+    let mut header = vec!["ID", "PROTO", "LOCAL", "REMOTE", "STATE", "PATHS", "IDLE"];
+    if options.statistics {
+        header.extend(["TX", "RX", "HELD"]);
+    }
+
+    let mut table = Table::new(header);
+    for session in sessions {
+        let lanes = &session.lane;
+        let active = lanes.iter().filter(|l| l.state == Some(PathState::Active));
+        let mut cells = vec![
+            session.id.to_string(),
+            or_none(session.protocol),
+            or_none(session.local.as_ref()),
+            or_none(session.remote.as_ref()),
+            or_none(session.state),
+            format!("{}/{}", active.count(), lanes.len()),
+            or_none(session.idle_ms.map(milliseconds)),
+        ];
+        if options.statistics {
+            cells.extend([
+                total(lanes, |lane| lane.tx_bytes),
+                total(lanes, |lane| lane.rx_bytes),
+                or_none(session.held),
+            ]);
+        }
+        let mut details = Vec::new();
+        if options.details {
+            details.push(own_details(session));
+            let lines = lanes
+                .iter()
+                .map(|lane| lane_details(lane, options.statistics));
+            details.extend(lines);
+        }
+        table.row(cells, details);
+    }
+    table
+}
+
+fn total(lanes: &[Lane], bytes: fn(&Lane) -> Option<u64>) -> String {
+    count(lanes.iter().filter_map(bytes).fold(0, u64::saturating_add))
+}
+
+fn own_details(session: &Session) -> String {
+    let peer = session.peer.filter(|peer| peer.is_known());
+    let opened = match session.initiator {
+        Some(true) => "here",
+        Some(false) => "by-peer",
+        None => "-",
+    };
+    format!(
+        "peer {} opened {opened} age {} next-seq {} held {} ({} bytes)",
+        or_none(peer),
+        or_none(session.age_ms.map(milliseconds)),
+        or_none(session.next_seq),
+        or_none(session.held),
+        or_none(session.held_bytes),
+    )
+}
+
+fn lane_details(lane: &Lane, statistics: bool) -> String {
+    let mut line = format!(
+        "path {} {} > {} {} weight {} tx {} rx {}",
+        lane.path,
+        or_none(lane.local.as_ref()),
+        or_none(lane.remote.as_ref()),
+        or_none(lane.state),
+        or_none(lane.weight),
+        or_none(lane.tx_bytes.map(count)),
+        or_none(lane.rx_bytes.map(count)),
+    );
+    if statistics {
+        line += &format!(
+            " tx-packets {} rx-packets {}",
+            or_none(lane.tx_packets),
+            or_none(lane.rx_packets),
+        );
+    }
+    if lane.original == Some(true) {
+        line += " original";
+    }
+    line
+}

@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Errors of the tool and the exit status each leads to.
+
+use std::fmt;
+use std::io;
+
+use nix::errno::Errno;
+
+use crate::nl;
+
+/// Why a command failed.
+#[derive(Debug)]
+pub enum Error {
+    /// A bad value; the text quotes it and says what would do.
+    Usage(String),
+    /// The network namespace cannot be entered.
+    Namespace {
+        /// As given by the user.
+        name: String,
+        /// What the kernel said.
+        errno: Errno,
+    },
+    /// The kernel refused, or could not be asked.
+    Netlink(nl::Error),
+    /// The output cannot be written.
+    Output(io::Error),
+}
+
+impl Error {
+    /// The exit status to end with.
+    pub fn exit_status(&self) -> u8 {
+        match self {
+            Self::Usage(_) => 1,
+            Self::Namespace { errno, .. } => match errno {
+                Errno::ENOENT | Errno::EINVAL => 1,
+                _ => 2,
+            },
+            Self::Netlink(nl::Error::FamilyMissing) => 3,
+            Self::Netlink(_) => 2,
+            Self::Output(_) => 1,
+        }
+    }
+
+    /// True if whoever reads the output has seen enough: nothing to complain about.
+    pub fn is_broken_pipe(&self) -> bool {
+        matches!(self, Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe)
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Usage(text) => f.write_str(text),
+            Self::Namespace { name, errno } => {
+                write!(f, "network namespace \"{name}\": ")?;
+                match errno {
+                    Errno::ENOENT => {
+                        f.write_str("neither in /var/run/netns nor a process; try: ip netns list")
+                    }
+                    Errno::EPERM | Errno::EACCES => f.write_str(
+                        "operation not permitted: needs CAP_SYS_ADMIN; try: sudo mpipctl …",
+                    ),
+                    Errno::EINVAL => f.write_str("not a network namespace"),
+                    errno => f.write_str(&nl::strerror(*errno as i32)),
+                }
+            }
+            Self::Netlink(error) => error.fmt(f),
+            Self::Output(error) => write!(f, "cannot write the output: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl From<nl::Error> for Error {
+    fn from(error: nl::Error) -> Self {
+        Self::Netlink(error)
+    }
+}
+
+/// Only writing the output gives plain I/O errors.
+impl From<io::Error> for Error {
+    fn from(error: io::Error) -> Self {
+        Self::Output(error)
+    }
+}

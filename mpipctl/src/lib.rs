@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Control and inspect MPIP, multipath transmission at the IP layer.
+//!
+//! [`nl`] speaks the generic netlink family `mpip` with typed requests and dumps and can be used
+//! by other programs. The other modules are the command-line tool `mpipctl` itself: [`cli`] is its
+//! grammar, [`cmd`] has one file per object, [`out`] writes text and JSON, [`system`] is all that
+//! reaches outside the process.
+//!
+//! ```no_run
+//! use mpipctl::nl::{Client, Path};
+//!
+//! fn main() -> Result<(), mpipctl::nl::Error> {
+//!     let mut client = Client::connect()?;
+//!     println!("{} sessions", client.status()?.sessions.unwrap_or(0));
+//!     for path in client.list::<Path>()?.items {
+//!         println!("{} {}", path.peer, path.id);
+//!     }
+//!     Ok(())
+//! }
+//! ```
+
+#![forbid(unsafe_code)]
+
+pub mod cli;
+pub mod cmd;
+pub mod error;
+pub mod nl;
+pub mod out;
+pub mod system;
+
+pub use error::Error;

@@ -1,0 +1,336 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Requests, their answers, and dumps.
+
+use netlink_packet_core::Emitable;
+use netlink_packet_core::NetlinkBuffer;
+use netlink_packet_core::NetlinkHeader;
+use netlink_packet_core::NLA_ALIGNTO;
+use netlink_packet_core::NLMSG_DONE;
+use netlink_packet_core::NLMSG_ERROR;
+use netlink_packet_core::NLMSG_NOOP;
+use netlink_packet_core::NLMSG_OVERRUN;
+use netlink_packet_core::NLM_F_ACK;
+use netlink_packet_core::NLM_F_DUMP;
+use netlink_packet_core::NLM_F_DUMP_INTR;
+use netlink_packet_core::NLM_F_REQUEST;
+use netlink_packet_generic::constants::CTRL_ATTR_FAMILY_ID;
+use netlink_packet_generic::constants::CTRL_ATTR_FAMILY_NAME;
+use netlink_packet_generic::constants::CTRL_CMD_GETFAMILY;
+use netlink_packet_generic::constants::GENL_HDRLEN;
+use netlink_packet_generic::constants::GENL_ID_CTRL;
+use netlink_packet_generic::GenlHeader;
+use nix::errno::Errno;
+
+use super::attr::Attrs;
+use super::attr::Request;
+use super::extack;
+use super::extack::Ending;
+use super::extack::Verdict;
+use super::transport::Socket;
+use super::transport::Transport;
+use super::uapi;
+use super::uapi::AttributeSet;
+use super::uapi::Command;
+use super::DecodeError;
+use super::Error;
+use super::Node;
+use super::Prefix;
+use super::Record;
+
+/// Length of `struct nlmsghdr`.
+const NETLINK_HEADER_LEN: usize = 16;
+/// How often a dump is begun anew because the table changed while it was read.
+const DUMP_ATTEMPTS: usize = 5;
+
+/// The part of the generic netlink controller's attributes that is used here.
+static CTRL: AttributeSet = AttributeSet {
+    name: "ctrl",
+    attributes: &[
+        (CTRL_ATTR_FAMILY_ID, "family-id"),
+        (CTRL_ATTR_FAMILY_NAME, "family-name"),
+    ],
+};
+const GET_FAMILY: Command = Command {
+    number: CTRL_CMD_GETFAMILY,
+    name: "getfamily",
+    attributes: &CTRL,
+};
+const CTRL_VERSION: u8 = 2;
+
+/// What a dump brought.
+#[derive(Clone, Debug)]
+pub struct Listing<T> {
+    /// In the order of the kernel.
+    pub items: Vec<T>,
+    /// The table changed during each attempt: some items may be missing or appear twice.
+    pub interrupted: bool,
+}
+
+/// A connection to the `mpip` family of one network namespace.
+///
+/// Every request acts on the namespace in which the socket was opened.
+pub struct Client {
+    transport: Box<dyn Transport>,
+    family: u16,
+    sequence: u32,
+    buffer: Vec<u8>,
+    warnings: Vec<String>,
+}
+
+/// How an exchange went that was not refused.
+struct Outcome {
+    interrupted: bool,
+}
+
+impl Client {
+    /// Opens a socket in the present network namespace and looks the family up.
+    pub fn connect() -> Result<Self, Error> {
+        Self::new(Socket::open()?)
+    }
+
+    /// Looks the family up over `transport`.
+    pub fn new(transport: impl Transport + 'static) -> Result<Self, Error> {
+        let mut client = Self::unresolved(transport);
+        client.family = client.resolve(uapi::FAMILY_NAME)?;
+        Ok(client)
+    }
+
+    /// A client of the generic netlink controller.
+    fn unresolved(transport: impl Transport + 'static) -> Self {
+        Self {
+            transport: Box::new(transport),
+            family: GENL_ID_CTRL,
+            sequence: 0,
+            buffer: Vec::new(),
+            warnings: Vec::new(),
+        }
+    }
+
+    fn resolve(&mut self, name: &str) -> Result<u16, Error> {
+        let request = Request::new(GET_FAMILY).string(CTRL_ATTR_FAMILY_NAME, name);
+        let mut family = None;
+        let outcome = self.exchange(&request, CTRL_VERSION, NLM_F_ACK, |attrs| {
+            for attr in attrs {
+                let attr = attr?;
+                if attr.kind() == CTRL_ATTR_FAMILY_ID {
+                    family = Some(attr.u16()?);
+                }
+            }
+            Ok(())
+        });
+        match outcome {
+            Err(Error::Refused(refusal)) if refusal.errno == Errno::ENOENT as i32 => {
+                Err(Error::FamilyMissing)
+            }
+            Err(error) => Err(error),
+            Ok(_) => Ok(family.ok_or_else(|| DecodeError::missing(&CTRL, CTRL_ATTR_FAMILY_ID))?),
+        }
+    }
+
+    /// The state of the namespace's instance.
+    pub fn status(&mut self) -> Result<Node, Error> {
+        let mut node = None;
+        self.call(&Request::new(uapi::CMD_GET), |attrs| {
+            node = Some(Node::from_attrs(attrs)?);
+            Ok(())
+        })?;
+        Ok(node.ok_or_else(|| DecodeError::new(uapi::CMD_GET.name, "no reply"))?)
+    }
+
+    /// Enables or disables the namespace's instance.
+    pub fn set_enabled(&mut self, enabled: bool) -> Result<(), Error> {
+        let request = Request::new(uapi::CMD_SET).u8(uapi::NODE_ENABLED, enabled.into());
+        self.call(&request, |_| Ok(()))
+    }
+
+    /// Sets the parameter `name`.
+    pub fn set_param(&mut self, name: &str, value: u64) -> Result<(), Error> {
+        let request = Request::new(uapi::CMD_PARAM_SET)
+            .string(uapi::PARAM_NAME, name)
+            .u64(uapi::PARAM_VALUE, value);
+        self.call(&request, |_| Ok(()))
+    }
+
+    /// Adds a prefix whose destinations are asked.
+    pub fn add_prefix(&mut self, prefix: &Prefix) -> Result<(), Error> {
+        self.call(&prefix.request(uapi::CMD_PREFIX_ADD), |_| Ok(()))
+    }
+
+    /// Removes a prefix whose destinations are asked.
+    pub fn del_prefix(&mut self, prefix: &Prefix) -> Result<(), Error> {
+        self.call(&prefix.request(uapi::CMD_PREFIX_DEL), |_| Ok(()))
+    }
+
+    /// Lists all records of a kind. If the table changes meanwhile the dump is begun anew, a few
+    /// times: a busy table may never hold still.
+    pub fn list<T: Record>(&mut self) -> Result<Listing<T>, Error> {
+        let mut items = Vec::new();
+        for _ in 0..DUMP_ATTEMPTS {
+            items.clear();
+            if self.scan(|item| items.push(item))? {
+                let interrupted = false;
+                return Ok(Listing { items, interrupted });
+            }
+        }
+        let interrupted = true;
+        Ok(Listing { items, interrupted })
+    }
+
+    /// Hands the records of one kind to `each` as the kernel reports them, without keeping any.
+    /// False if the table changed meanwhile.
+    pub fn scan<T: Record>(&mut self, mut each: impl FnMut(T)) -> Result<bool, Error> {
+        let request = Request::new(T::COMMAND);
+        let outcome = self.exchange(&request, uapi::FAMILY_VERSION, NLM_F_DUMP, |attrs| {
+            each(T::decode(attrs)?);
+            Ok(())
+        })?;
+        Ok(!outcome.interrupted)
+    }
+
+    /// Takes the remarks the kernel made about requests it accepted.
+    pub fn take_warnings(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.warnings)
+    }
+
+    fn call(
+        &mut self,
+        request: &Request,
+        each: impl FnMut(Attrs<'_>) -> Result<(), DecodeError>,
+    ) -> Result<(), Error> {
+        self.exchange(request, uapi::FAMILY_VERSION, NLM_F_ACK, each)
+            .map(|_| ())
+    }
+
+    /// Sends `request` and hands each reply to `each` until the kernel ends the exchange. After a
+    /// reply that makes no sense the rest is still read, so that the next exchange is not
+    /// disturbed.
+    fn exchange(
+        &mut self,
+        request: &Request,
+        version: u8,
+        flags: u16,
+        mut each: impl FnMut(Attrs<'_>) -> Result<(), DecodeError>,
+    ) -> Result<Outcome, Error> {
+        let set = request.command.attributes;
+        self.sequence = self.sequence.wrapping_add(1);
+        let message = self.message(request, version, NLM_F_REQUEST | flags);
+        self.transport.send(&message)?;
+
+        let mut interrupted = false;
+        let mut senseless = None;
+        loop {
+            self.transport.receive(&mut self.buffer)?;
+            let mut rest = &self.buffer[..];
+            if rest.is_empty() {
+                return Err(DecodeError::new("netlink", "empty datagram").into());
+            }
+            while !rest.is_empty() {
+                let reply = NetlinkBuffer::new_checked(rest)
+                    .map_err(|why| DecodeError::new("netlink", why))?;
+                let length = reply.length() as usize;
+                let aligned = length.next_multiple_of(NLA_ALIGNTO).min(rest.len());
+                let payload = &rest[NETLINK_HEADER_LEN..length];
+                rest = &rest[aligned..];
+                // Left over from an exchange that was given up.
+                if reply.sequence_number() != self.sequence {
+                    continue;
+                }
+                interrupted |= reply.flags() & NLM_F_DUMP_INTR != 0;
+
+                let ending = match reply.message_type() {
+                    NLMSG_NOOP => continue,
+                    NLMSG_OVERRUN => {
+                        return Err(DecodeError::new("netlink", "data lost").into());
+                    }
+                    NLMSG_ERROR => Ending::Error,
+                    NLMSG_DONE => Ending::Done,
+                    kind if kind != self.family || senseless.is_some() => continue,
+                    _ => {
+                        senseless = check_reply(payload, request)
+                            .and_then(|attrs| each(Attrs::new(set, attrs)))
+                            .err();
+                        continue;
+                    }
+                };
+                match extack::parse(ending, reply.flags(), payload, &message, set)? {
+                    Verdict::Refused(refusal) => return Err(Error::Refused(refusal)),
+                    Verdict::Accepted { warning } => self.warnings.extend(warning),
+                }
+                return match senseless {
+                    Some(error) => Err(error.into()),
+                    None => Ok(Outcome { interrupted }),
+                };
+            }
+        }
+    }
+
+    fn message(&self, request: &Request, version: u8, flags: u16) -> Vec<u8> {
+        let length = NETLINK_HEADER_LEN + GENL_HDRLEN + request.attributes.len();
+        let mut header = NetlinkHeader::default();
+        header.length = length as u32;
+        header.message_type = self.family;
+        header.flags = flags;
+        header.sequence_number = self.sequence;
+
+        let cmd = request.command.number;
+        let mut message = vec![0; NETLINK_HEADER_LEN + GENL_HDRLEN];
+        header.emit(&mut message);
+        GenlHeader { cmd, version }.emit(&mut message[NETLINK_HEADER_LEN..]);
+        message.extend_from_slice(&request.attributes);
+        message
+    }
+}
+
+/// The attributes of a reply.
+fn check_reply<'a>(payload: &'a [u8], request: &Request) -> Result<&'a [u8], DecodeError> {
+    payload
+        .get(GENL_HDRLEN..)
+        .ok_or_else(|| DecodeError::new(request.command.name, "reply too short"))
+}
+
+#[cfg(test)]
+mod tests {
+    //! With the kernel of this machine, whose generic netlink controller is always there. The
+    //! family itself is tested in `tests/client.rs`.
+
+    use super::*;
+
+    #[test]
+    fn controller_knows_itself() {
+        let mut client = Client::unresolved(Socket::open().unwrap());
+        assert_eq!(client.resolve("nlctrl").unwrap(), GENL_ID_CTRL);
+        let missing = client.resolve("no-such-family");
+        assert!(matches!(missing, Err(Error::FamilyMissing)), "{missing:?}");
+        assert_eq!(client.resolve("nlctrl").unwrap(), GENL_ID_CTRL);
+    }
+
+    #[test]
+    fn controller_names_the_attribute_it_refuses() {
+        let mut client = Client::unresolved(Socket::open().unwrap());
+        let refusal = match client.resolve("longer-than-names-of-families-may-be") {
+            Err(Error::Refused(refusal)) => refusal,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(refusal.attribute.as_deref(), Some("ctrl.family-name"));
+        assert!(refusal.message.is_some(), "{refusal}");
+    }
+
+    #[test]
+    fn controller_lists_families() {
+        let mut client = Client::unresolved(Socket::open().unwrap());
+        let mut names = Vec::new();
+        let request = Request::new(GET_FAMILY);
+        let outcome = client.exchange(&request, CTRL_VERSION, NLM_F_DUMP, |attrs| {
+            for attr in attrs {
+                let attr = attr?;
+                if attr.kind() == CTRL_ATTR_FAMILY_NAME {
+                    names.push(attr.string()?);
+                }
+            }
+            Ok(())
+        });
+        assert!(outcome.is_ok());
+        assert!(names.iter().any(|name| name == "nlctrl"), "{names:?}");
+    }
+}

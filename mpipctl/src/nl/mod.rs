@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The generic netlink family `mpip`: typed requests and dumps.
+//!
+//! A [`Client`] carries requests; what the kernel lists is read with [`Client::list`] for
+//! [`Peer`], [`Session`], [`Path`], [`Counter`], [`Param`], [`Avail`] and [`Prefix`].
+//!
+//! The records serialise to the JSON of the tool: the names are those of the specification with
+//! `_` for `-`, the units are the kernel's. An attribute the kernel does not report is `None`,
+//! and no key in JSON; a list without elements is `[]`.
+
+pub mod attr;
+mod avail;
+mod client;
+mod counter;
+mod error;
+mod extack;
+mod node;
+mod param;
+mod path;
+mod peer;
+mod prefix;
+mod record;
+mod session;
+mod transport;
+mod types;
+pub mod uapi;
+
+pub use avail::Avail;
+pub use client::Client;
+pub use client::Listing;
+pub use counter::Counter;
+pub(crate) use error::strerror;
+pub use error::DecodeError;
+pub use error::Error;
+pub use extack::Refusal;
+pub use node::Node;
+pub use param::Choices;
+pub use param::Param;
+pub use path::Path;
+pub use peer::Peer;
+pub use prefix::Prefix;
+pub use prefix::PrefixError;
+pub use record::Record;
+pub use session::Lane;
+pub use session::Session;
+pub use transport::Socket;
+pub use transport::Transport;
+pub use types::Endpoint;
+pub use types::NodeId;
+pub use types::Protocol;
+pub use uapi::Availability;
+pub use uapi::PathState;
+pub use uapi::SessionState;

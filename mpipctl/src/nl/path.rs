@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Paths.
+
+use std::net::IpAddr;
+
+use super::record::record;
+use super::NodeId;
+use super::PathState;
+
+record! {
+    /// A pair of a local and a remote address of a peer.
+    pub struct Path: PATH by CMD_PATH_GET {
+        /// Path id, unique on this node for the peer.
+        id: u8 = PATH_ID,
+        /// Node id of the peer.
+        peer: NodeId = PATH_PEER,
+        /// Index of the local interface.
+        ifindex: Option<u32> = PATH_IFINDEX,
+        /// Local address.
+        local: Option<IpAddr> = PATH_LOCAL,
+        /// Remote address.
+        remote: Option<IpAddr> = PATH_REMOTE,
+        /// State.
+        state: Option<PathState> = PATH_STATE,
+        /// The weight a new session starts with, 1 to 1000.
+        weight: Option<u32> = PATH_WEIGHT,
+        /// Smoothed one-way delay to the peer, microseconds. The clocks' offset is in it, the
+        /// same for all paths of a peer.
+        delay_us: Option<i32> = PATH_DELAY_US,
+        /// Minimum of the one-way delay, with the same offset.
+        min_delay_us: Option<i32> = PATH_MIN_DELAY_US,
+        /// Queueing delay now, microseconds.
+        queue_us: Option<u32> = PATH_QUEUE_US,
+        /// Maximum queueing delay, microseconds.
+        max_queue_us: Option<u32> = PATH_MAX_QUEUE_US,
+        /// Smoothed round-trip time, microseconds; 0 before the first.
+        srtt_us: Option<u32> = PATH_SRTT_US,
+        /// Path MTU, bytes.
+        mtu: Option<u32> = PATH_MTU,
+        /// Packets sent.
+        tx_packets: Option<u64> = PATH_TX_PACKETS,
+        /// Bytes sent.
+        tx_bytes: Option<u64> = PATH_TX_BYTES,
+        /// Packets received.
+        rx_packets: Option<u64> = PATH_RX_PACKETS,
+        /// Bytes received.
+        rx_bytes: Option<u64> = PATH_RX_BYTES,
+        /// Packets the peer reports to have received on the path.
+        peer_rx_packets: Option<u64> = PATH_PEER_RX_PACKETS,
+        /// Bytes the peer reports to have received on the path.
+        peer_rx_bytes: Option<u64> = PATH_PEER_RX_BYTES,
+        /// Packets sent and not received, from the peer's reports.
+        lost: Option<u64> = PATH_LOST,
+        /// Smoothed one-way delay from the peer, with the clocks' offset.
+        rx_delay_us: Option<i32> = PATH_RX_DELAY_US,
+    }
+}

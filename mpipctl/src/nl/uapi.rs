@@ -1,0 +1,418 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The numbers and names of the family, as in `mpip.yaml` and `linux/mpip.h`.
+//!
+//! A test below compares every line with those two files. The names serve messages to people:
+//! the kernel points at an attribute by its offset in the request.
+
+use std::fmt;
+
+use serde::Serialize;
+use serde::Serializer;
+
+/// Name of the generic netlink family.
+pub const FAMILY_NAME: &str = "mpip";
+/// Version of the family, sent in every request.
+pub const FAMILY_VERSION: u8 = 1;
+
+/// A command and the set its attributes come from.
+#[derive(Clone, Copy, Debug)]
+pub struct Command {
+    /// Number in the generic netlink header.
+    pub number: u8,
+    /// Name in the specification.
+    pub name: &'static str,
+    /// Attributes of its request and its replies.
+    pub attributes: &'static AttributeSet,
+}
+
+/// An attribute set: a number space of its own.
+#[derive(Debug)]
+pub struct AttributeSet {
+    /// Name in the specification.
+    pub name: &'static str,
+    /// Numbers and names of the attributes.
+    pub attributes: &'static [(u16, &'static str)],
+}
+
+impl AttributeSet {
+    /// `set.attribute`, the way attributes are named in messages.
+    pub fn name_of(&self, number: u16) -> String {
+        match self.attributes.iter().find(|(n, _)| *n == number) {
+            Some((_, name)) => format!("{}.{name}", self.name),
+            None => format!("{}.{number}", self.name),
+        }
+    }
+}
+
+macro_rules! attribute_sets {
+    ($($set:ident $set_name:literal { $($attr:ident = $number:literal $name:literal,)* })*) => {
+        $(
+            $(
+                #[doc = concat!("Attribute `", $name, "` of the set `", $set_name, "`.")]
+                pub const $attr: u16 = $number;
+            )*
+            #[doc = concat!("The attribute set `", $set_name, "`.")]
+            pub static $set: AttributeSet = AttributeSet {
+                name: $set_name,
+                attributes: &[$(($attr, $name)),*],
+            };
+        )*
+        #[cfg(test)]
+        static SETS: &[&AttributeSet] = &[$(&$set),*];
+    };
+}
+
+macro_rules! commands {
+    ($($command:ident = $number:literal $name:literal $set:ident,)*) => {
+        $(
+            #[doc = concat!("The command `", $name, "`.")]
+            pub const $command: Command = Command {
+                number: $number,
+                name: $name,
+                attributes: &$set,
+            };
+        )*
+        #[cfg(test)]
+        static COMMANDS: &[Command] = &[$($command),*];
+    };
+}
+
+macro_rules! enums {
+    ($($(#[$doc:meta])* $enum:ident $enum_name:literal {
+        $($(#[$variant_doc:meta])* $variant:ident = $number:literal $name:literal,)*
+    })*) => {
+        $(
+            $(#[$doc])*
+            #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+            pub enum $enum {
+                $($(#[$variant_doc])* $variant,)*
+                /// A value this version of the tool has no name for.
+                Other(u32),
+            }
+
+            impl From<u32> for $enum {
+                fn from(number: u32) -> Self {
+                    match number {
+                        $($number => Self::$variant,)*
+                        other => Self::Other(other),
+                    }
+                }
+            }
+
+            impl fmt::Display for $enum {
+                fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                    match self {
+                        $(Self::$variant => f.write_str($name),)*
+                        Self::Other(number) => number.fmt(f),
+                    }
+                }
+            }
+
+            impl Serialize for $enum {
+                fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                    serializer.collect_str(self)
+                }
+            }
+        )*
+        #[cfg(test)]
+        static ENUMS: &[(&str, &[(u32, &str)])] =
+            &[$(($enum_name, &[$(($number, $name)),*])),*];
+    };
+}
+
+attribute_sets! {
+    NODE "node" {
+        NODE_VERSION = 1 "version",
+        NODE_ENABLED = 2 "enabled",
+        NODE_ID = 3 "id",
+        NODE_PEERS = 4 "peers",
+        NODE_SESSIONS = 5 "sessions",
+        NODE_PATHS = 6 "paths",
+        NODE_ACTIVE_PATHS = 7 "active-paths",
+        NODE_UDP_PORT = 8 "udp-port",
+    }
+    PEER "peer" {
+        PEER_ID = 1 "id",
+        PEER_SESSIONS = 2 "sessions",
+        PEER_PATHS = 3 "paths",
+        PEER_UDP_PORT = 4 "udp-port",
+        PEER_AGE_MS = 5 "age-ms",
+        PEER_IDLE_MS = 6 "idle-ms",
+        PEER_ADDRESS = 7 "address",
+    }
+    ENDPOINT "endpoint" {
+        ENDPOINT_ADDR = 1 "addr",
+        ENDPOINT_PORT = 2 "port",
+    }
+    SESSION "session" {
+        SESSION_ID = 1 "id",
+        SESSION_PEER = 2 "peer",
+        SESSION_PROTOCOL = 3 "protocol",
+        SESSION_LOCAL = 4 "local",
+        SESSION_REMOTE = 5 "remote",
+        SESSION_STATE = 6 "state",
+        SESSION_INITIATOR = 7 "initiator",
+        SESSION_NEXT_SEQ = 8 "next-seq",
+        SESSION_AGE_MS = 9 "age-ms",
+        SESSION_IDLE_MS = 10 "idle-ms",
+        SESSION_HELD = 11 "held",
+        SESSION_HELD_BYTES = 12 "held-bytes",
+        SESSION_LANE = 13 "lane",
+    }
+    LANE "lane" {
+        LANE_PATH = 1 "path",
+        LANE_ORIGINAL = 2 "original",
+        LANE_LOCAL = 3 "local",
+        LANE_REMOTE = 4 "remote",
+        LANE_STATE = 5 "state",
+        LANE_WEIGHT = 6 "weight",
+        LANE_TX_PACKETS = 7 "tx-packets",
+        LANE_TX_BYTES = 8 "tx-bytes",
+        LANE_RX_PACKETS = 9 "rx-packets",
+        LANE_RX_BYTES = 10 "rx-bytes",
+    }
+    PATH "path" {
+        PATH_ID = 1 "id",
+        PATH_PEER = 2 "peer",
+        PATH_IFINDEX = 3 "ifindex",
+        PATH_LOCAL = 4 "local",
+        PATH_REMOTE = 5 "remote",
+        PATH_STATE = 6 "state",
+        PATH_WEIGHT = 7 "weight",
+        PATH_DELAY_US = 8 "delay-us",
+        PATH_MIN_DELAY_US = 9 "min-delay-us",
+        PATH_QUEUE_US = 10 "queue-us",
+        PATH_MAX_QUEUE_US = 11 "max-queue-us",
+        PATH_SRTT_US = 12 "srtt-us",
+        PATH_MTU = 13 "mtu",
+        PATH_TX_PACKETS = 14 "tx-packets",
+        PATH_TX_BYTES = 15 "tx-bytes",
+        PATH_RX_PACKETS = 16 "rx-packets",
+        PATH_RX_BYTES = 17 "rx-bytes",
+        PATH_PEER_RX_PACKETS = 18 "peer-rx-packets",
+        PATH_PEER_RX_BYTES = 19 "peer-rx-bytes",
+        PATH_LOST = 20 "lost",
+        PATH_RX_DELAY_US = 21 "rx-delay-us",
+    }
+    COUNTER "counter" {
+        COUNTER_NAME = 1 "name",
+        COUNTER_VALUE = 2 "value",
+    }
+    PARAM "param" {
+        PARAM_NAME = 1 "name",
+        PARAM_VALUE = 2 "value",
+        PARAM_DEFAULT = 3 "default",
+        PARAM_MINIMUM = 4 "minimum",
+        PARAM_MAXIMUM = 5 "maximum",
+        PARAM_UNIT = 6 "unit",
+        PARAM_CHOICES = 7 "choices",
+        PARAM_HELP = 8 "help",
+    }
+    AVAIL "avail" {
+        AVAIL_ADDR = 1 "addr",
+        AVAIL_PORT = 2 "port",
+        AVAIL_PROTOCOL = 3 "protocol",
+        AVAIL_AVAILABILITY = 4 "availability",
+        AVAIL_QUERIES = 5 "queries",
+        AVAIL_AGE_MS = 6 "age-ms",
+    }
+    PREFIX "prefix" {
+        PREFIX_ADDR = 1 "addr",
+        PREFIX_LEN = 2 "len",
+    }
+}
+
+commands! {
+    CMD_GET = 1 "get" NODE,
+    CMD_SET = 2 "set" NODE,
+    CMD_PEER_GET = 3 "peer-get" PEER,
+    CMD_SESSION_GET = 4 "session-get" SESSION,
+    CMD_PATH_GET = 5 "path-get" PATH,
+    CMD_COUNTER_GET = 6 "counter-get" COUNTER,
+    CMD_PARAM_GET = 7 "param-get" PARAM,
+    CMD_PARAM_SET = 8 "param-set" PARAM,
+    CMD_AVAIL_GET = 9 "avail-get" AVAIL,
+    CMD_PREFIX_GET = 10 "prefix-get" PREFIX,
+    CMD_PREFIX_ADD = 11 "prefix-add" PREFIX,
+    CMD_PREFIX_DEL = 12 "prefix-del" PREFIX,
+}
+
+enums! {
+    /// What is known of a destination.
+    Availability "availability" {
+        /// Still being asked.
+        Unknown = 0 "unknown",
+        /// It has answered that it speaks MPIP.
+        Available = 1 "available",
+        /// It stayed silent.
+        Unavailable = 2 "unavailable",
+    }
+    /// State of a path, or of a session's use of it.
+    PathState "path-state" {
+        /// A challenge is out; no data is sent.
+        Pending = 0 "pending",
+        /// Carries data.
+        Active = 1 "active",
+        /// Data was sent and no feedback came; probed, not used.
+        Suspect = 2 "suspect",
+        /// Usable, but kept back by policy.
+        Standby = 3 "standby",
+        /// Refused by the peer or without a local route.
+        Gone = 4 "gone",
+    }
+    /// State of a session.
+    SessionState "session-state" {
+        /// The peer has been asked to open the session.
+        Opening = 0 "opening",
+        /// Both ends know the session.
+        Open = 1 "open",
+        /// The transport has finished; the session expires shortly.
+        Closing = 2 "closing",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    //! The contract is the specification and the header generated from it.
+
+    use super::*;
+
+    const YAML: &str = include_str!("../../../mpip/uapi/mpip.yaml");
+    const HEADER: &str = include_str!("../../../mpip/uapi/include/uapi/linux/mpip.h");
+
+    /// `(name, members)` of the C enums in the header, members numbered as C does.
+    fn header_enums() -> Vec<(String, Vec<(String, u32)>)> {
+        let mut enums = Vec::new();
+        let mut lines = HEADER.lines();
+        while let Some(line) = lines.next() {
+            let Some(name) = line
+                .strip_prefix("enum ")
+                .and_then(|l| l.strip_suffix("{"))
+                .or(line.strip_prefix("enum {"))
+            else {
+                continue;
+            };
+            let mut members = Vec::new();
+            let mut next = 0;
+            for line in lines.by_ref().map(str::trim) {
+                if line.starts_with('}') {
+                    break;
+                }
+                let member = line.trim_end_matches(',');
+                let member = match member.split_once(" = ") {
+                    Some((_, value)) if value.starts_with('(') => continue,
+                    Some((member, value)) => {
+                        next = value.parse().expect("a number");
+                        member
+                    }
+                    None => member,
+                };
+                if !member.is_empty() && !member.starts_with("__") {
+                    members.push((member.to_string(), next));
+                    next += 1;
+                }
+            }
+            enums.push((name.trim().to_string(), members));
+        }
+        enums
+    }
+
+    fn c_name(prefix: &str, name: &str) -> String {
+        format!("{prefix}{}", name.replace('-', "_").to_uppercase())
+    }
+
+    #[test]
+    fn header_agrees() {
+        assert!(HEADER.contains(&format!("#define MPIP_FAMILY_NAME\t\"{FAMILY_NAME}\"\n")));
+        assert!(HEADER.contains(&format!("#define MPIP_FAMILY_VERSION\t{FAMILY_VERSION}\n")));
+
+        // The same enums, in the order of the header.
+        let mut ours: Vec<(String, Vec<(String, u32)>)> = Vec::new();
+        for (name, entries) in ENUMS {
+            let c_enum = format!("mpip_{}", name.replace('-', "_"));
+            let prefix = c_name("MPIP_", name) + "_";
+            let members = entries.iter().map(|(n, e)| (c_name(&prefix, e), *n));
+            ours.push((c_enum, members.collect()));
+        }
+        for set in SETS {
+            let prefix = c_name("MPIP_A_", set.name) + "_";
+            let members = set.attributes.iter();
+            let members = members.map(|(n, a)| (c_name(&prefix, a), u32::from(*n)));
+            ours.push((String::new(), members.collect()));
+        }
+        let members = COMMANDS.iter();
+        let members = members.map(|c| (c_name("MPIP_CMD_", c.name), u32::from(c.number)));
+        ours.push((String::new(), members.collect()));
+        for (ours, theirs) in ours.iter().zip(&header_enums()) {
+            assert_eq!(ours, theirs);
+        }
+        assert_eq!(ours.len(), header_enums().len());
+    }
+
+    /// The specification's structure as nested lists of `(indent, text)` is more than is needed:
+    /// names at known depths suffice.
+    fn yaml_section(section: &str) -> impl Iterator<Item = (usize, &'static str)> + use<'_> {
+        let top = format!("{section}:");
+        YAML.lines()
+            .skip_while(move |line| *line != top)
+            .skip(1)
+            .take_while(|line| line.is_empty() || line.starts_with(' '))
+            .map(|line| (line.len() - line.trim_start().len(), line.trim_start()))
+    }
+
+    #[test]
+    fn specification_agrees_on_attributes_and_types() {
+        let mut sets: Vec<(&str, Vec<&str>)> = Vec::new();
+        for (indent, text) in yaml_section("attribute-sets") {
+            match (indent, text.strip_prefix("name: ")) {
+                (4, Some(set)) => sets.push((set, Vec::new())),
+                (8, Some(attr)) => sets.last_mut().unwrap().1.push(attr),
+                _ => {}
+            }
+        }
+        let ours = SETS.iter();
+        let ours = ours.map(|s| (s.name, s.attributes.iter().map(|a| a.1).collect()));
+        let ours: Vec<(&str, Vec<&str>)> = ours.collect();
+        for (ours, theirs) in ours.iter().zip(&sets) {
+            assert_eq!(ours, theirs);
+        }
+        assert_eq!(ours.len(), sets.len());
+    }
+
+    #[test]
+    fn specification_agrees_on_commands() {
+        assert!(YAML.contains(&format!("\nname: {FAMILY_NAME}\n")));
+        let mut commands: Vec<(&str, &str)> = Vec::new();
+        for (indent, text) in yaml_section("operations") {
+            match (indent, text.split_once(": ")) {
+                (6, Some(("name", name))) => commands.push((name, "")),
+                (6, Some(("attribute-set", set))) => commands.last_mut().unwrap().1 = set,
+                _ => {}
+            }
+        }
+        let ours = COMMANDS.iter().map(|c| (c.name, c.attributes.name));
+        assert_eq!(ours.collect::<Vec<_>>(), commands);
+    }
+
+    #[test]
+    fn specification_agrees_on_enums() {
+        let mut enums: Vec<(&str, Vec<&str>)> = Vec::new();
+        for (indent, text) in yaml_section("definitions") {
+            match (indent, text.strip_prefix("name: ")) {
+                (4, Some(name)) => enums.push((name, Vec::new())),
+                (8, Some(entry)) => enums.last_mut().unwrap().1.push(entry),
+                _ => {}
+            }
+        }
+        let ours = ENUMS.iter();
+        let ours = ours.map(|(name, entries)| (*name, entries.iter().map(|e| e.1).collect()));
+        assert_eq!(ours.collect::<Vec<_>>(), enums);
+    }
+
+    #[test]
+    fn unknown_enum_values_are_kept() {
+        assert_eq!(PathState::from(1), PathState::Active);
+        assert_eq!(PathState::from(9).to_string(), "9");
+    }
+}

@@ -1,0 +1,6 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Text for people, JSON for programs.
+
+pub mod json;
+pub mod text;

@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Aligned tables, and quantities as people write them.
+
+use std::fmt::Display;
+use std::io;
+use std::io::Write;
+
+/// What stands for a value that is not known.
+const NONE: &str = "-";
+const INDENT: &str = "    ";
+
+/// A table whose rows may have lines of details below them.
+#[derive(Clone, Debug)]
+pub struct Table {
+    header: Vec<&'static str>,
+    rows: Vec<Row>,
+}
+
+#[derive(Clone, Debug)]
+struct Row {
+    cells: Vec<String>,
+    details: Vec<String>,
+}
+
+impl Table {
+    /// An empty table with these columns.
+    pub fn new(header: Vec<&'static str>) -> Self {
+        let rows = Vec::new();
+        Self { header, rows }
+    }
+
+    /// Appends a row and the lines below it.
+    pub fn row(&mut self, cells: Vec<String>, details: Vec<String>) {
+        debug_assert_eq!(cells.len(), self.header.len());
+        self.rows.push(Row { cells, details });
+    }
+
+    /// Writes the table: aligned below its header, or with one line per row and neither
+    /// alignment nor header.
+    pub fn write(&self, out: &mut dyn Write, oneline: bool) -> io::Result<()> {
+        if oneline {
+            self.write_oneline(out)
+        } else {
+            self.write_aligned(out)
+        }
+    }
+
+    fn write_oneline(&self, out: &mut dyn Write) -> io::Result<()> {
+        for row in &self.rows {
+            write!(out, "{}", row.cells.join(" "))?;
+            for line in &row.details {
+                write!(out, " \\ {line}")?;
+            }
+            writeln!(out)?;
+        }
+        Ok(())
+    }
+
+    fn write_aligned(&self, out: &mut dyn Write) -> io::Result<()> {
+        let mut widths: Vec<usize> = self.header.iter().map(|h| h.len()).collect();
+        for row in &self.rows {
+            for (width, cell) in widths.iter_mut().zip(&row.cells) {
+                *width = (*width).max(cell.len());
+            }
+        }
+        write_cells(out, &self.header, &widths)?;
+        for row in &self.rows {
+            write_cells(out, &row.cells, &widths)?;
+            for line in &row.details {
+                writeln!(out, "{INDENT}{line}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The last cell is not padded, so that lines have no blanks at their end.
+fn write_cells(out: &mut dyn Write, cells: &[impl AsRef<str>], widths: &[usize]) -> io::Result<()> {
+    let last = cells.len().saturating_sub(1);
+    for (i, (cell, &width)) in cells.iter().zip(widths).enumerate() {
+        let cell = cell.as_ref();
+        if i == last {
+            writeln!(out, "{cell}")?;
+        } else {
+            write!(out, "{cell:width$} ")?;
+        }
+    }
+    Ok(())
+}
+
+/// A value, or what stands for none.
+pub fn or_none<T: Display>(value: Option<T>) -> String {
+    value.map_or_else(|| NONE.to_string(), |value| value.to_string())
+}
+
+/// A number with a decimal prefix: 999, 1.0k, 81.2M.
+pub fn count(number: u64) -> String {
+    let mut unit = 1u128;
+    for prefix in ["", "k", "M", "G", "T", "P", "E"] {
+        // In tenths, rounded, of 1000^n. What rounds up to 1000 has the next prefix.
+        let tenths = (u128::from(number) * 10 + unit / 2) / unit;
+        if unit == 1 && number < 1000 {
+            return number.to_string();
+        }
+        if unit > 1 && tenths < 10_000 {
+            return format!("{}.{}{prefix}", tenths / 10, tenths % 10);
+        }
+        unit *= 1000;
+    }
+    number.to_string()
+}
+
+/// Microseconds: 350us, 12.4ms, 1.2s.
+pub fn microseconds(us: i64) -> String {
+    let sign = if us < 0 { "-" } else { "" };
+    match us.unsigned_abs() {
+        us @ 0..1_000 => format!("{sign}{us}us"),
+        us @ 1_000..999_950 => {
+            let tenths = (us + 50) / 100;
+            format!("{sign}{}.{}ms", tenths / 10, tenths % 10)
+        }
+        us => {
+            let tenths = us.saturating_add(50_000) / 100_000;
+            format!("{sign}{}.{}s", tenths / 10, tenths % 10)
+        }
+    }
+}
+
+/// Milliseconds since something happened: 350ms, 3.2s, 2m05s, 3h12m, 2d03h.
+pub fn milliseconds(ms: u64) -> String {
+    let (seconds, tenths) = (ms / 1000, ms / 100 % 10);
+    let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86400);
+    match seconds {
+        0 => format!("{ms}ms"),
+        1..60 => format!("{seconds}.{tenths}s"),
+        60..3600 => format!("{minutes}m{:02}s", seconds % 60),
+        3600..86400 => format!("{hours}h{:02}m", minutes % 60),
+        _ => format!("{days}d{:02}h", hours % 24),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts() {
+        for (number, text) in [
+            (0, "0"),
+            (999, "999"),
+            (1000, "1.0k"),
+            (1049, "1.0k"),
+            (1050, "1.1k"),
+            (999_949, "999.9k"),
+            (999_950, "1.0M"),
+            (81_234_567, "81.2M"),
+            (u64::MAX, "18.4E"),
+        ] {
+            assert_eq!(count(number), text);
+        }
+    }
+
+    #[test]
+    fn durations() {
+        for (us, text) in [
+            (0, "0us"),
+            (999, "999us"),
+            (12_449, "12.4ms"),
+            (999_949, "999.9ms"),
+            (999_950, "1.0s"),
+            (-41_000, "-41.0ms"),
+            (i64::MIN, "-9223372036854.8s"),
+        ] {
+            assert_eq!(microseconds(us), text);
+        }
+        for (ms, text) in [
+            (0, "0ms"),
+            (999, "999ms"),
+            (3_250, "3.2s"),
+            (59_999, "59.9s"),
+            (125_000, "2m05s"),
+            (11_520_000, "3h12m"),
+            (183_600_000, "2d03h"),
+        ] {
+            assert_eq!(milliseconds(ms), text);
+        }
+    }
+
+    fn table() -> Table {
+        let mut table = Table::new(vec!["ID", "DEV", "STATE"]);
+        let cells = ["1", "wwan0", "active"].map(str::to_string);
+        table.row(cells.to_vec(), vec!["mtu 1500".to_string()]);
+        let cells = ["200", "-", "gone"].map(str::to_string);
+        table.row(cells.to_vec(), Vec::new());
+        table
+    }
+
+    fn written(table: &Table, oneline: bool) -> String {
+        let mut out = Vec::new();
+        table.write(&mut out, oneline).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn tables() {
+        assert_eq!(
+            written(&table(), false),
+            "ID  DEV   STATE\n1   wwan0 active\n    mtu 1500\n200 -     gone\n"
+        );
+        assert_eq!(
+            written(&table(), true),
+            "1 wwan0 active \\ mtu 1500\n200 - gone\n"
+        );
+        let empty = Table::new(vec!["ID", "DEV"]);
+        assert_eq!(written(&empty, false), "ID DEV\n");
+        assert_eq!(written(&empty, true), "");
+    }
+}

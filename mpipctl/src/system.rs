@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! All that reaches outside the process, behind one trait that tests replace.
+
+use std::fs;
+use std::fs::File;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::path::PathBuf;
+
+use nix::errno::Errno;
+use nix::net::if_::if_indextoname;
+use nix::sched::setns;
+use nix::sched::CloneFlags;
+
+use crate::nl;
+use crate::nl::Client;
+use crate::Error;
+
+const NETNS_DIR: &str = "/var/run/netns";
+const OWN_NETNS: &str = "/proc/self/ns/net";
+/// Inode of the initial network namespace (`NET_NS_INIT_INO` of linux/nsfs.h); kernels before
+/// 6.18 choose another.
+const INIT_NETNS_INODE: u64 = 0xEFFF_FFF9;
+
+/// What commands need of the system.
+pub trait System {
+    /// Opens a connection to the kernel.
+    fn connect(&self) -> Result<Client, nl::Error>;
+
+    /// The name of the interface with this index.
+    fn interface(&self, index: u32) -> Option<String>;
+
+    /// The name of the network namespace that commands act on.
+    fn namespace(&self) -> String;
+}
+
+/// The system this process runs on.
+#[derive(Debug, Default)]
+pub struct Real {
+    namespace: Option<String>,
+}
+
+impl Real {
+    /// Enters the network namespace `name`, if one is given. Interface names, sockets and thus
+    /// requests belong to it from then on.
+    pub fn enter(name: Option<&str>) -> Result<Self, Error> {
+        if let Some(name) = name {
+            let failed = |errno| Error::Namespace {
+                name: name.to_string(),
+                errno,
+            };
+            let file = File::open(namespace_path(name)).map_err(|error| {
+                failed(Errno::from_raw(error.raw_os_error().unwrap_or_default()))
+            })?;
+            setns(file, CloneFlags::CLONE_NEWNET).map_err(failed)?;
+        }
+        let namespace = name.map(str::to_string);
+        Ok(Self { namespace })
+    }
+}
+
+/// A path is taken as it is, as `ip -n` does; otherwise names go before process ids.
+fn namespace_path(name: &str) -> PathBuf {
+    let named = Path::new(NETNS_DIR).join(name);
+    let is_pid = !name.is_empty() && name.bytes().all(|b| b.is_ascii_digit());
+    if name.contains('/') {
+        PathBuf::from(name)
+    } else if is_pid && !named.exists() {
+        PathBuf::from(format!("/proc/{name}/ns/net"))
+    } else {
+        named
+    }
+}
+
+impl System for Real {
+    fn connect(&self) -> Result<Client, nl::Error> {
+        Client::connect()
+    }
+
+    fn interface(&self, index: u32) -> Option<String> {
+        if_indextoname(index).ok()?.into_string().ok()
+    }
+
+    fn namespace(&self) -> String {
+        if let Some(name) = &self.namespace {
+            return name.clone();
+        }
+        match fs::metadata(OWN_NETNS) {
+            Ok(own) => namespace_name(own.dev(), own.ino()),
+            Err(_) => "unknown".to_string(),
+        }
+    }
+}
+
+fn namespace_name(device: u64, inode: u64) -> String {
+    let is_own = |path: &Path| {
+        fs::metadata(path).is_ok_and(|other| (other.dev(), other.ino()) == (device, inode))
+    };
+    // /proc/1 may be read by root only, and in a container shows the container's first process.
+    if inode == INIT_NETNS_INODE || is_own(Path::new("/proc/1/ns/net")) {
+        return "init".to_string();
+    }
+    let named = fs::read_dir(NETNS_DIR).into_iter().flatten().flatten();
+    match named.map(|entry| entry.path()).find(|path| is_own(path)) {
+        Some(path) => path
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into(),
+        None => inode.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn namespace_paths() {
+        for (name, path) in [
+            ("blue", "/var/run/netns/blue"),
+            ("1", "/proc/1/ns/net"),
+            ("1a", "/var/run/netns/1a"),
+            ("/proc/self/ns/net", "/proc/self/ns/net"),
+        ] {
+            assert_eq!(namespace_path(name), Path::new(path));
+        }
+    }
+
+    #[test]
+    fn unknown_namespace_is_a_bad_value() {
+        let error = Real::enter(Some("no-such-namespace")).unwrap_err();
+        assert_eq!(error.exit_status(), 1);
+        assert!(
+            error.to_string().contains("\"no-such-namespace\""),
+            "{error}"
+        );
+    }
+}

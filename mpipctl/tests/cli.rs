@@ -1,0 +1,223 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The program itself: usage, help, exit status. Nothing here needs the module.
+
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+
+use snapbox::cmd::cargo_bin;
+use snapbox::cmd::Command;
+use snapbox::str;
+
+fn mpipctl(line: &str) -> Command {
+    Command::new(cargo_bin!("mpipctl")).args(line.split_whitespace())
+}
+
+#[test]
+fn version() {
+    let version = concat!("mpipctl ", env!("CARGO_PKG_VERSION"), "\n");
+    mpipctl("-V").assert().success().stdout_eq(version);
+}
+
+#[test]
+fn help() {
+    mpipctl("--help").assert().success().stdout_eq(str![[r#"
+Control and inspect MPIP, multipath transmission at the IP layer
+
+Usage: mpipctl [OPTIONS] [OBJECT]
+
+Objects:
+  status   Show the state of MPIP in the network namespace
+  enable   Enable MPIP in the network namespace
+  disable  Disable MPIP in the network namespace; its sessions end
+  peer     Peers and their addresses
+  session  Sessions and how many of their paths are active; -d shows each path
+  path     Paths, with delays and weights
+  stats    Counters
+  param    Parameters
+  avail    Destinations and whether they speak MPIP
+  ask      Prefixes that are asked when the parameter `ask` is `listed`
+  help     Print this message or the help of the given subcommand(s)
+
+Options:
+  -j, --json          Write JSON, in the kernel's units
+  -p, --pretty        Write JSON for people to read
+  -s, --statistics    Show statistics as well
+  -d, --details       Show more details
+  -o, --oneline       Write each record on one line, without a header
+  -n, --netns <NAME>  Act in the network namespace NAME: one of `ip netns`, a process id, or a path
+  -h, --help          Print help
+  -V, --version       Print version
+
+Without OBJECT the status is shown; without a verb an object is shown. Names of objects and verbs
+may be abbreviated while they are unambiguous.
+
+Exit status: 0 success, 1 wrong usage or bad value, 2 refused by the kernel, 3 no mpip module.
+
+"#]]);
+    mpipctl("param set -h")
+        .assert()
+        .success()
+        .stdout_eq(str![[r#"
+Change one
+
+Usage: mpipctl param set [OPTIONS] <NAME> <VALUE>
+
+Arguments:
+  <NAME>   Name of a parameter
+  <VALUE>  A number in the parameter's unit, a number with a unit (100ms, 2s, 64k) or the name of a choice. k, M and G are powers of 1024 for bytes and of 1000 otherwise
+
+Options:
+  -j, --json          Write JSON, in the kernel's units
+  -p, --pretty        Write JSON for people to read
+  -s, --statistics    Show statistics as well
+  -d, --details       Show more details
+  -o, --oneline       Write each record on one line, without a header
+  -n, --netns <NAME>  Act in the network namespace NAME: one of `ip netns`, a process id, or a path
+  -h, --help          Print help
+
+"#]]);
+}
+
+#[test]
+fn help_of_objects() {
+    mpipctl("path -h").assert().success().stdout_eq(str![[r#"
+Paths, with delays and weights
+
+Usage: mpipctl path [OPTIONS] [VERB]
+
+Verbs:
+  show  List them
+  help  Print this message or the help of the given subcommand(s)
+
+Options:
+  -j, --json          Write JSON, in the kernel's units
+  -p, --pretty        Write JSON for people to read
+  -s, --statistics    Show statistics as well
+  -d, --details       Show more details
+  -o, --oneline       Write each record on one line, without a header
+  -n, --netns <NAME>  Act in the network namespace NAME: one of `ip netns`, a process id, or a path
+  -h, --help          Print help
+
+"#]]);
+    mpipctl("ask -h").assert().success().stdout_eq(str![[r#"
+Prefixes that are asked when the parameter `ask` is `listed`
+
+Usage: mpipctl ask [OPTIONS] [VERB]
+
+Verbs:
+  show  List them
+  add   Add one
+  del   Remove one
+  help  Print this message or the help of the given subcommand(s)
+
+Options:
+  -j, --json          Write JSON, in the kernel's units
+  -p, --pretty        Write JSON for people to read
+  -s, --statistics    Show statistics as well
+  -d, --details       Show more details
+  -o, --oneline       Write each record on one line, without a header
+  -n, --netns <NAME>  Act in the network namespace NAME: one of `ip netns`, a process id, or a path
+  -h, --help          Print help
+
+"#]]);
+}
+
+/// Whoever reads the output may stop early.
+#[test]
+fn closed_output() {
+    let (reader, writer) = UnixStream::pair().unwrap();
+    drop(reader);
+    let status = std::process::Command::new(cargo_bin!("mpipctl"))
+        .arg("--help")
+        .stdout(OwnedFd::from(writer))
+        .status();
+    assert!(status.unwrap().success());
+}
+
+#[test]
+fn unknown_object() {
+    mpipctl("pth")
+        .assert()
+        .code(1)
+        .stdout_eq("")
+        .stderr_eq(str![[r#"
+Error: unrecognized subcommand 'pth'
+
+  tip: a similar subcommand exists: 'path'
+
+Usage: mpipctl [OPTIONS] [OBJECT]
+
+For more information, try '--help'.
+
+"#]]);
+}
+
+#[test]
+fn ambiguous_verb() {
+    mpipctl("param s").assert().code(1).stderr_eq(str![[r#"
+Error: unrecognized subcommand 's'
+
+  tip: some similar subcommands exist: 'show', 'set'
+
+Usage: mpipctl param [OPTIONS] [VERB]
+
+For more information, try '--help'.
+
+"#]]);
+}
+
+#[test]
+fn missing_value() {
+    mpipctl("param set ask")
+        .assert()
+        .code(1)
+        .stderr_eq(str![[r#"
+Error: the following required arguments were not provided:
+  <VALUE>
+
+Usage: mpipctl param set <NAME> <VALUE>
+
+For more information, try '--help'.
+
+"#]]);
+}
+
+/// Bad values are found before the kernel is asked.
+#[test]
+fn bad_prefix() {
+    mpipctl("ask add 203.0.113.999")
+        .assert()
+        .code(1)
+        .stdout_eq("")
+        .stderr_eq(str![[r#"
+Error: ask: not an IP address or prefix: "203.0.113.999"
+
+"#]]);
+}
+
+#[test]
+fn unknown_namespace() {
+    mpipctl("-n no-such-namespace status")
+        .assert()
+        .code(1)
+        .stderr_eq(str![[r#"
+Error: network namespace "no-such-namespace": neither in /var/run/netns nor a process; try: ip netns list
+
+"#]]);
+}
+
+#[test]
+fn module_absent() {
+    if Path::new("/sys/module/mpip").exists() {
+        return;
+    }
+    for line in ["", "status", "-j session", "enable", "ask add 10.0.0.0/8"] {
+        mpipctl(line)
+            .assert()
+            .code(3)
+            .stdout_eq("")
+            .stderr_eq("Error: generic netlink family \"mpip\" not found; try: modprobe mpip\n");
+    }
+}

@@ -1,0 +1,231 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A scripted kernel: it answers each command with canned netlink bytes.
+
+#![allow(dead_code, reason = "each test program uses its part")]
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::collections::VecDeque;
+use std::io;
+use std::rc::Rc;
+
+use mpipctl::nl::uapi::*;
+use mpipctl::nl::Client;
+use mpipctl::nl::Error;
+use mpipctl::nl::Transport;
+use mpipctl::system::System;
+
+pub const FAMILY: u16 = 0x23;
+pub const CTRL: u16 = 0x10;
+pub const ERROR: u16 = 2;
+pub const DONE: u16 = 3;
+pub const MULTI: u16 = 2;
+pub const DUMP_INTR: u16 = 0x10;
+pub const CAPPED: u16 = 0x100;
+pub const ACK_TLVS: u16 = 0x200;
+
+/// An attribute, padded.
+pub fn attr(kind: u16, value: &[u8]) -> Vec<u8> {
+    let mut bytes = (4 + value.len() as u16).to_ne_bytes().to_vec();
+    bytes.extend(kind.to_ne_bytes());
+    bytes.extend(value);
+    bytes.resize(bytes.len().next_multiple_of(4), 0);
+    bytes
+}
+
+pub fn u8(kind: u16, value: u8) -> Vec<u8> {
+    attr(kind, &[value])
+}
+
+pub fn u16(kind: u16, value: u16) -> Vec<u8> {
+    attr(kind, &value.to_ne_bytes())
+}
+
+pub fn u32(kind: u16, value: u32) -> Vec<u8> {
+    attr(kind, &value.to_ne_bytes())
+}
+
+pub fn s32(kind: u16, value: i32) -> Vec<u8> {
+    attr(kind, &value.to_ne_bytes())
+}
+
+pub fn u64(kind: u16, value: u64) -> Vec<u8> {
+    attr(kind, &value.to_ne_bytes())
+}
+
+pub fn string(kind: u16, value: &str) -> Vec<u8> {
+    attr(kind, format!("{value}\0").as_bytes())
+}
+
+pub fn nest(kind: u16, attrs: &[Vec<u8>]) -> Vec<u8> {
+    attr(kind | 0x8000, &attrs.concat())
+}
+
+pub fn endpoint(kind: u16, addr: &[u8], port: u16) -> Vec<u8> {
+    let addr = attr(ENDPOINT_ADDR, addr);
+    nest(kind, &[addr, u16(ENDPOINT_PORT, port)])
+}
+
+/// A netlink message; the sequence number is that of the request unless one is given.
+pub fn message(kind: u16, flags: u16, sequence: u32, payload: &[u8]) -> Vec<u8> {
+    let mut bytes = (16 + payload.len() as u32).to_ne_bytes().to_vec();
+    bytes.extend(kind.to_ne_bytes());
+    bytes.extend(flags.to_ne_bytes());
+    bytes.extend(sequence.to_ne_bytes());
+    bytes.extend(0u32.to_ne_bytes());
+    bytes.extend(payload);
+    bytes.resize(bytes.len().next_multiple_of(4), 0);
+    bytes
+}
+
+/// A message of the family.
+pub fn reply(flags: u16, attrs: &[Vec<u8>]) -> Vec<u8> {
+    message(
+        FAMILY,
+        flags,
+        0,
+        &[&[1, 1, 0, 0], &attrs.concat()[..]].concat(),
+    )
+}
+
+pub fn ack() -> Vec<u8> {
+    message(ERROR, CAPPED, 0, &[0; 20])
+}
+
+pub fn refusal(errno: i32, tlvs: &[Vec<u8>]) -> Vec<u8> {
+    let mut payload = (-errno).to_ne_bytes().to_vec();
+    payload.resize(20, 0);
+    payload.extend(tlvs.concat());
+    message(ERROR, CAPPED | ACK_TLVS, 0, &payload)
+}
+
+pub fn done(flags: u16) -> Vec<u8> {
+    message(DONE, MULTI | flags, 0, &0i32.to_ne_bytes())
+}
+
+/// What the kernel sends for one request, datagram by datagram.
+pub type Answer = Vec<Vec<u8>>;
+
+/// A whole dump in two datagrams.
+pub fn dump(records: &[Vec<Vec<u8>>]) -> Answer {
+    let records: Vec<u8> = records
+        .iter()
+        .flat_map(|attrs| reply(MULTI, attrs))
+        .collect();
+    let mut answer = vec![records, done(0)];
+    answer.retain(|datagram| !datagram.is_empty());
+    answer
+}
+
+#[derive(Default)]
+pub struct Kernel {
+    answers: HashMap<u8, VecDeque<Answer>>,
+    pending: VecDeque<Vec<u8>>,
+    requests: Rc<RefCell<Vec<Vec<u8>>>>,
+    absent: bool,
+}
+
+impl Kernel {
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A kernel without the module.
+    pub fn without_module() -> Self {
+        let absent = true;
+        Self {
+            absent,
+            ..Self::default()
+        }
+    }
+
+    /// The next answer to `command`.
+    pub fn answer(mut self, command: Command, answer: Answer) -> Self {
+        let answers = self.answers.entry(command.number).or_default();
+        answers.push_back(answer);
+        self
+    }
+
+    /// The requests of the family so far, from the generic netlink header on.
+    pub fn requests(&self) -> Rc<RefCell<Vec<Vec<u8>>>> {
+        Rc::clone(&self.requests)
+    }
+
+    fn family_answer(&self) -> Answer {
+        if self.absent {
+            return vec![refusal(2, &[])];
+        }
+        let attrs = [string(2, FAMILY_NAME), u16(1, FAMILY)].concat();
+        let newfamily = message(CTRL, 0, 0, &[&[1, 2, 0, 0], &attrs[..]].concat());
+        vec![newfamily, ack()]
+    }
+}
+
+impl Transport for Kernel {
+    fn send(&mut self, datagram: &[u8]) -> io::Result<()> {
+        let kind = u16::from_ne_bytes([datagram[4], datagram[5]]);
+        let command = datagram[16];
+        let mut answer = if kind == CTRL {
+            self.family_answer()
+        } else {
+            assert_eq!(kind, FAMILY);
+            self.requests.borrow_mut().push(datagram[16..].to_vec());
+            let answers = self.answers.get_mut(&command);
+            let answer = answers.and_then(VecDeque::pop_front);
+            answer.unwrap_or_else(|| panic!("no answer to command {command}"))
+        };
+        for bytes in &mut answer {
+            set_sequence(bytes, &datagram[8..12]);
+        }
+        self.pending.extend(answer);
+        Ok(())
+    }
+
+    fn receive(&mut self, buffer: &mut Vec<u8>) -> io::Result<()> {
+        *buffer = self.pending.pop_front().ok_or(io::ErrorKind::WouldBlock)?;
+        Ok(())
+    }
+}
+
+/// Fills in the sequence number where there is none; stops at damaged lengths.
+fn set_sequence(mut bytes: &mut [u8], sequence: &[u8]) {
+    while bytes.len() >= 16 {
+        let length = u32::from_ne_bytes(bytes[..4].try_into().unwrap()) as usize;
+        if bytes[8..12] == [0; 4] {
+            bytes[8..12].copy_from_slice(sequence);
+        }
+        if length < 16 {
+            break;
+        }
+        let next = length.next_multiple_of(4).min(bytes.len());
+        bytes = &mut bytes[next..];
+    }
+}
+
+/// A system with this kernel, two interfaces and a namespace.
+pub struct Fake(RefCell<Option<Kernel>>);
+
+impl Fake {
+    pub fn new(kernel: Kernel) -> Self {
+        Self(RefCell::new(Some(kernel)))
+    }
+}
+
+impl System for Fake {
+    fn connect(&self) -> Result<Client, Error> {
+        Client::new(self.0.take().expect("connected once"))
+    }
+
+    fn interface(&self, index: u32) -> Option<String> {
+        match index {
+            2 => Some("eth0".to_string()),
+            3 => Some("wwan0".to_string()),
+            _ => None,
+        }
+    }
+
+    fn namespace(&self) -> String {
+        "init".to_string()
+    }
+}
