@@ -510,11 +510,13 @@ impl Instance {
                     self.count(Counter::CmBadTag);
                     return false;
                 }
-                self.submit(Job::Confirm {
-                    tuple: *tuple,
-                    position,
-                    wire: Wire::new(raw.bytes()),
-                });
+                if let Some(wire) = Wire::new(raw.bytes()) {
+                    self.submit(Job::Confirm {
+                        tuple: *tuple,
+                        position,
+                        wire,
+                    });
+                }
                 true
             }
             Some(Cm::Open(open)) => {
@@ -534,14 +536,21 @@ impl Instance {
                 if peer.has_left() {
                     return true;
                 }
-                self.open_from(peer, tuple, position, &open.header, &open.block);
+                if let Some(wire) = Wire::new(raw.bytes()) {
+                    self.submit(Job::Open {
+                        tuple: *tuple,
+                        position,
+                        peer: peer.clone(),
+                        wire,
+                    });
+                }
                 true
             }
             _ => false,
         }
     }
 
-    /// A peer opens a session on `tuple`. Any context.
+    /// A peer opens a session on `tuple`. Process context.
     pub fn open_from(
         &self,
         peer: &Arc<Peer>,

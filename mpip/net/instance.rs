@@ -75,7 +75,7 @@ use kernel::{
 /// UDP port of the paths of UDP sessions, if it is free.
 pub const UDP_PORT: u16 = 29170;
 /// Jobs that wait for process context at most.
-const MAX_JOBS: usize = 64;
+const MAX_JOBS: usize = 1024;
 /// Destinations in the availability table at most.
 const MAX_AVAIL: usize = 16384;
 /// Prefixes that are asked at most.
@@ -295,7 +295,9 @@ pub struct Instance {
     pub ports_wanted: [Atomic<bool>; 2],
     udp_socket: Option<ReservedPort>,
     #[pin]
-    jobs: BhLock<KVec<Job>>,
+    jobs: BhLock<KVVec<Job>>,
+    #[pin]
+    joining: BhLock<KVec<Option<(Tuple, u32)>>>,
     /// Sessions that the worker has to look at.
     #[pin]
     pub attention: BhLock<KVec<Arc<Session>>>,
@@ -325,10 +327,11 @@ impl Instance {
         let udp_socket = ReservedPort::reserve(net, crate::proto::packet::UDP, UDP_PORT)
             .or_else(|| ReservedPort::reserve(net, crate::proto::packet::UDP, 0));
         let identity = Identity::new(&Algo, clock::random_bytes(), clock::random_bytes());
-        let mut jobs = KVec::new();
+        let mut jobs = KVVec::new();
         jobs.reserve(MAX_JOBS, GFP_KERNEL)?;
         let mut attention = KVec::new();
         attention.reserve(256, GFP_KERNEL)?;
+        let joining = KVec::from_elem(None, SYN_SLOTS, GFP_KERNEL)?;
         let syns = KVec::from_elem(None, SYN_SLOTS, GFP_KERNEL)?;
         let now = clock::now_ms();
         let instance = Arc::pin_init(
@@ -360,6 +363,7 @@ impl Instance {
                 ports_wanted: [Atomic::new(false), Atomic::new(false)],
                 udp_socket,
                 jobs <- new_bh_lock!(jobs, "mpip_jobs"),
+                joining <- new_bh_lock!(joining, "mpip_joining"),
                 attention <- new_bh_lock!(attention, "mpip_attention"),
                 next_session: Atomic::new(clock::random_u64() as u32),
                 stopping: Atomic::new(false),
@@ -466,9 +470,33 @@ impl Instance {
         true
     }
 
-    /// Takes the next job.
-    pub fn next_job(&self) -> Option<Job> {
-        self.jobs.lock().remove(0).ok()
+    /// Takes all jobs. Process context.
+    pub fn take_jobs(&self) -> KVVec<Job> {
+        let mut jobs = KVVec::new();
+        if self.jobs.lock().is_empty() || jobs.reserve(MAX_JOBS, GFP_KERNEL).is_err() {
+            return jobs;
+        }
+        core::mem::swap(&mut *self.jobs.lock(), &mut jobs);
+        jobs
+    }
+
+    /// Whether a flow should be handed to the worker: not if it just was.
+    pub fn start_joining(&self, tuple: &Tuple) -> bool {
+        const AGAIN_MS: u32 = 100;
+        let now = clock::now_ms();
+        let at = self.syn_index(tuple);
+        match self.joining.lock().get_mut(at) {
+            Some(Some((known, since)))
+                if *known == *tuple && now.wrapping_sub(*since) < AGAIN_MS =>
+            {
+                false
+            }
+            Some(slot) => {
+                *slot = Some((*tuple, now));
+                true
+            }
+            None => false,
+        }
     }
 
     /// Has the worker look at a session soon.

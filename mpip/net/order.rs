@@ -49,7 +49,7 @@ use kernel::{
 };
 
 /// Added to the longest difference between the paths: jitter and timer slack, microseconds.
-const MARGIN_US: u32 = 4_000;
+const MARGIN_US: u32 = 15_000;
 /// How long a computed wait holds, microseconds.
 const WAIT_LIFE_US: u32 = 20_000;
 
@@ -257,7 +257,10 @@ impl Session {
         match (low, high) {
             // Nothing measured on some path yet: be patient.
             _ if unknown => max.min(100_000),
+            // Twice the difference: queues grow faster than estimates follow. A hole that is known
+            // to be lost does not wait for this.
             (Some(low), Some(high)) => (seq::delta(high as u32, low as u32).max(0) as u32)
+                .saturating_mul(2)
                 .saturating_add(MARGIN_US)
                 .min(max),
             _ => max.min(100_000),

@@ -18,6 +18,7 @@ use crate::{
             Session,
             TcpPosition, //
         },
+        work::Job,
         Verdict, //
     },
     proto::{
@@ -331,11 +332,12 @@ fn join(
             Availability::Available => {
                 drop(state);
                 if let Some(peer) = instance.peer_of(rcu, dest) {
-                    let id = instance.new_session_id(peer.node);
-                    if let Some(session) =
-                        instance.add_session(id, *tuple, true, &peer, position, None)
-                    {
-                        instance.attend(&session);
+                    if instance.start_joining(tuple) {
+                        instance.submit(Job::Join {
+                            tuple: *tuple,
+                            position,
+                            peer,
+                        });
                     }
                     return;
                 }

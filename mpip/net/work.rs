@@ -86,8 +86,8 @@ pub struct Wire {
 }
 
 impl Wire {
-    /// Copies `bytes`, which are at most `MAX_LEN`.
-    pub fn new(bytes: &[u8]) -> Wire {
+    /// Copies `bytes`, which are at most `MAX_LEN`. Any context.
+    pub fn new(bytes: &[u8]) -> Option<KBox<Wire>> {
         let mut wire = Wire {
             buf: [0; MAX_LEN],
             len: bytes.len().min(MAX_LEN),
@@ -95,7 +95,7 @@ impl Wire {
         for (to, from) in wire.buf.iter_mut().zip(bytes) {
             *to = *from;
         }
-        wire
+        KBox::new(wire, GFP_ATOMIC).ok()
     }
 
     fn bytes(&self) -> &[u8] {
@@ -103,8 +103,29 @@ impl Wire {
     }
 }
 
-/// Something that softirq leaves to process context.
+/// Something that softirq leaves to process context: keys, and whatever makes a session, which
+/// takes more stack than may be left below a deep output path.
 pub enum Job {
+    /// A flow to a known peer: open its session.
+    Join {
+        /// The session's tuple.
+        tuple: Tuple,
+        /// Where in the stream carriers go.
+        position: TcpPosition,
+        /// The peer.
+        peer: Arc<Peer>,
+    },
+    /// A peer opens a session; the message is authentic and new.
+    Open {
+        /// The session's tuple.
+        tuple: Tuple,
+        /// Where in the stream carriers go.
+        position: TcpPosition,
+        /// The peer.
+        peer: Arc<Peer>,
+        /// The message.
+        wire: KBox<Wire>,
+    },
     /// HELLO_REPLY came: compute the keys and open the session.
     Initiate {
         /// The session's tuple.
@@ -121,7 +142,7 @@ pub enum Job {
         /// Where in the stream carriers go.
         position: TcpPosition,
         /// The message.
-        wire: Wire,
+        wire: KBox<Wire>,
     },
     /// A peer has said goodbye.
     PeerLeft(Arc<Peer>),
@@ -133,7 +154,7 @@ impl Instance {
         if self.is_stopping() {
             return;
         }
-        while let Some(job) = self.next_job() {
+        for job in self.take_jobs().drain_all() {
             self.run(job);
         }
         let mut next = self.attend_sessions();
@@ -167,6 +188,21 @@ impl Instance {
 
     fn run(&self, job: Job) {
         match job {
+            Job::Join {
+                tuple,
+                position,
+                peer,
+            } => self.open(&tuple, position, &peer, None),
+            Job::Open {
+                tuple,
+                position,
+                peer,
+                wire,
+            } => {
+                if let Some(Cm::Open(m)) = Raw::new(wire.bytes()).and_then(|raw| raw.parse()) {
+                    self.open_from(&peer, &tuple, position, &m.header, &m.block);
+                }
+            }
             Job::Initiate {
                 tuple,
                 position,
@@ -222,8 +258,25 @@ impl Instance {
             },
             Some(node),
         );
-        let id = self.new_session_id(node);
-        if let Some(session) = self.add_session(id, *tuple, true, &peer, position, confirm) {
+        self.open(tuple, position, &peer, confirm);
+    }
+
+    /// Opens a session with a peer unless the tuple has one.
+    fn open(
+        &self,
+        tuple: &Tuple,
+        position: TcpPosition,
+        peer: &Arc<Peer>,
+        confirm: Option<HelloIds>,
+    ) {
+        {
+            let rcu = rcu::read_lock();
+            if peer.has_left() || self.wire.get(&rcu, tuple).is_some() {
+                return;
+            }
+        }
+        let id = self.new_session_id(peer.node);
+        if let Some(session) = self.add_session(id, *tuple, true, peer, position, confirm) {
             self.attend(&session);
         }
     }
@@ -866,8 +919,6 @@ impl Instance {
         let mut list = KVec::new();
         core::mem::swap(&mut *self.attention.lock(), &mut list);
         drop(list);
-        while let Some(job) = self.next_job() {
-            drop(job);
-        }
+        drop(self.take_jobs());
     }
 }

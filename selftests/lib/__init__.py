@@ -1,0 +1,24 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Harness of the MPIP selftests: what a test file needs, under one name.
+
+A test file holds functions marked with @case; `selftests/run` calls each of
+them with a fresh World (lib/world.py) and prints TAP.
+"""
+
+from .mpip import active
+from .net import Link, NetemError, wait_for
+from .world import RX_BYTES, RX_PACKETS, TX_BYTES, TX_PACKETS, Failure, World, case
+
+__all__ = [
+    "RX_BYTES",
+    "RX_PACKETS",
+    "TX_BYTES",
+    "TX_PACKETS",
+    "Failure",
+    "Link",
+    "NetemError",
+    "World",
+    "active",
+    "case",
+    "wait_for",
+]

@@ -1,0 +1,222 @@
+# SPDX-License-Identifier: GPL-2.0
+"""What one test case works with: hosts, the module, checks, and the clean-up after it."""
+
+import contextlib
+import json
+import random
+import subprocess
+import time
+
+from tools import xfer
+
+from . import net
+from .mpip import Mpip, active
+from .net import wait_for
+
+CASES = []
+
+# Fields of Host.counters()
+RX_BYTES, RX_PACKETS, TX_BYTES, TX_PACKETS = range(4)
+
+
+class Failure(Exception):
+    """A check of a test case did not hold."""
+
+
+class Case:
+    """A test case as the runner sees it."""
+
+    def __init__(self, name, function, timeout):
+        self.name = name
+        self.function = function
+        self.timeout = timeout
+
+
+def case(name, timeout=60):
+    """Declare a function as a test case; it gets a fresh World."""
+
+    def register(function):
+        CASES.append(Case(name, function, timeout))
+        return function
+
+    return register
+
+
+class World:
+    """Everything a case makes is undone by `close`, whatever happened in between."""
+
+    def __init__(self, report):
+        self.report = report
+        self.hosts = []
+        self.undo = []
+        self.module = Mpip()
+        self.random = random.Random(20180)
+        self.checks = 0
+
+    # --- checks and notes -------------------------------------------------
+
+    def note(self, text):
+        """A diagnostic line of the TAP output."""
+        for line in str(text).splitlines():
+            self.report(line)
+
+    def check(self, condition, what):
+        """Fail the case unless the condition holds."""
+        self.checks += 1
+        if not condition:
+            raise Failure(what)
+
+    def equal(self, got, want, what):
+        """Fail the case unless both are equal; show them."""
+        self.check(got == want, f"{what}: got {got!r}, want {want!r}")
+
+    def at_least(self, got, want, what):
+        """Fail the case unless got >= want; show both."""
+        self.check(got >= want, f"{what}: got {got}, want at least {want}")
+
+    def at_most(self, got, want, what):
+        """Fail the case unless got <= want; show both."""
+        self.check(got <= want, f"{what}: got {got}, want at most {want}")
+
+    def wait(self, condition, timeout, what):
+        """Wait until the condition returns something true and return that, or fail the case."""
+        self.checks += 1
+        try:
+            return wait_for(condition, timeout, what)
+        except TimeoutError as error:
+            raise Failure(str(error)) from None
+
+    def defer(self, function, *args):
+        """Call this at the end of the case; the last deferred comes first."""
+        self.undo.append((function, args))
+
+    # --- hosts ------------------------------------------------------------
+
+    def two_hosts(self, links=2):
+        """See net.two_hosts."""
+        hosts = net.two_hosts(links)
+        self.hosts += hosts
+        return hosts
+
+    def routed(self, links_a=2, links_b=2):
+        """See net.routed."""
+        hosts = net.routed(links_a, links_b)
+        self.hosts += hosts
+        return hosts
+
+    # --- the module -------------------------------------------------------
+
+    def load(self, *hosts, **options):
+        """Load the module, off in the initial namespace, on in the hosts named."""
+        options.setdefault("enabled", 0)
+        self.module.load(**options)
+        for host in hosts:
+            self.module.enable(host)
+
+    def unload(self):
+        """Unload the module; it must go at once, so nothing may still refer to it."""
+        start = time.monotonic()
+        self.module.unload()
+        took = time.monotonic() - start
+        self.check(took < 15, f"rmmod took {took:.1f} s")
+
+    # --- what the module has done ------------------------------------------
+
+    def spread(self, a, b, pairs, lanes=2, timeout=30):
+        """Exchange a little over open connections until all are sessions with so many active lanes.
+
+        Returns A's sessions by A's port.
+        """
+        ports = {near.getsockname()[1] for near, _ in pairs}
+        seed = 1000
+
+        def ready():
+            nonlocal seed
+            seed += 2 * len(pairs)
+            xfer.exchange(pairs, 3000, 3000, seed)
+            views = [self.by_port(host, "local" if host is a else "remote") for host in (b, a)]
+            if all(len(active(view.get(port, {}))) >= lanes for view in views for port in ports):
+                return {port: views[1][port] for port in ports}
+            return None
+
+        return self.wait(ready, timeout, f"{len(pairs)} sessions with {lanes} active lanes at both ends")
+
+    def by_port(self, host, end, protocol=6):
+        """Sessions of a host by the port of one end."""
+        return {s[end]["port"]: s for s in self.module.sessions(host, protocol=protocol)}
+
+    def shares(self, host, before, field=TX_BYTES):
+        """What part of a counter's growth since `before` each of the host's devices had."""
+        now = host.counters()
+        grown = [now[dev][field] - before[dev][field] for dev in host.dev]
+        return [part / max(1, sum(grown)) for part in grown]
+
+    # --- the end ----------------------------------------------------------
+
+    def dump(self):
+        """What helps to understand a failure, as diagnostics."""
+        for host in self.hosts:
+            if self.module.loaded():
+                for what in ("status", "peer", "session", "path", "stats"):
+                    with contextlib.suppress(Exception):
+                        self.note(f"{host} {what}: {shorten(json.dumps(self.module.show(host, what)))}")
+            for argv in (("ss", "-tinmH"), ("nstat", "-asz"), ("ip", "-s", "-o", "link"), ("tc", "-s", "qdisc")):
+                with contextlib.suppress(Exception):
+                    out = host.run(*argv, check=False, timeout=20).stdout
+                    if argv[0] == "nstat":
+                        out = " ".join(interesting(out))
+                    self.note(f"{host} {argv[0]}: {shorten(out, 3000)}")
+
+    def close(self):
+        """Undo everything. Returns what went wrong meanwhile, or None."""
+        trouble = None
+        for function, args in reversed(self.undo):
+            try:
+                function(*args)
+            except Exception as error:  # the rest must be undone all the same
+                trouble = trouble or f"clean-up: {error}"
+        try:
+            if self.module.loaded():
+                self.unload()
+        except (Failure, net.NetemError, subprocess.SubprocessError) as error:
+            trouble = trouble or f"unloading at the end: {error}"
+        for host in self.hosts:
+            host.delete()
+        return trouble
+
+
+def shorten(text, most=2000):
+    """The text, or its beginning if it is long."""
+    return text if len(text) <= most else text[:most] + " ..."
+
+
+def interesting(nstat):
+    """Non-zero TCP, UDP and IP counters of nstat's output that tell of trouble."""
+    words = ("Retrans", "InErrs", "CsumErr", "PAWS", "Ofo", "OFO", "Discards", "RcvbufErr", "TCPTimeouts", "Dup", "Spurious", "InNoRoutes", "OutRsts", "InAddrErr", "Reorder", "SACK")
+    for line in nstat.splitlines():
+        fields = line.split()
+        if len(fields) >= 2 and fields[1] != "0" and any(w in fields[0] for w in words):
+            yield f"{fields[0]}={fields[1]}"
+
+
+def run_case(one, report):
+    """Run one case; returns None when it passed and a reason otherwise."""
+    world = World(report)
+    reason = None
+    try:
+        one.function(world)
+        if not world.checks:
+            reason = "the case checked nothing"
+    except (Failure, net.NetemError) as error:
+        reason = str(error) or type(error).__name__
+    except Exception as error:
+        import traceback
+
+        for line in traceback.format_exc().splitlines():
+            report(line)
+        reason = f"{type(error).__name__}: {error}"
+    if reason:
+        with contextlib.suppress(Exception):
+            world.dump()
+    trouble = world.close()
+    return reason or trouble

@@ -1,0 +1,251 @@
+# SPDX-License-Identifier: GPL-2.0
+"""A peer without the module: gets every byte and datagram exactly once and notices nothing.
+
+hA has the module on, in hB it was never enabled. What arrives is judged by a
+capture at B and by B's own sockets.
+"""
+
+import random
+
+from lib import Failure, Link, case
+from lib.packet import SYN, TCP, UDP, Capture
+from tools import rawcheck, udpcount, xfer
+
+# Slow enough for a capture without gaps.
+LINKS = [Link(rate="50mbit", limit=500)] * 2
+
+
+def family_of(hosts, family):
+    return [(h.addr if family == 4 else h.addr6)[0] for h in hosts]
+
+
+def threshold(t, host):
+    """How many unanswered questions are allowed."""
+    return t.module.params(host)["query_threshold"]["value"]
+
+
+def unavailable(t, host, address):
+    """Whether the availability table says that an address does not speak MPIP."""
+    rows = [row for row in t.module.show(host, "avail") if row["addr"] == address]
+    return bool(rows) and all(row["availability"] == "unavailable" for row in rows)
+
+
+def tcp(t, family):
+    a, b = t.two_hosts(LINKS)
+    x, y = family_of((a, b), family)
+    capture = Capture(b, "b1", "tcp")
+    xfer.transfer(a, b, y, 1000, 1000, port=6999)
+    plain = next(p for p in capture.stop() if p.flags & SYN and p.src == x)
+
+    t.load(a)
+    limit = threshold(t, a)
+    capture, other = Capture(b, "b1"), Capture(b, "b2")
+    ends = []
+    for n in range(limit + 4):
+        pairs = xfer.connect(a, b, y, 7000)
+        ends.append(pairs[0][0].getsockname()[1])
+        size = 2 << 20 if n == 0 else 20000
+        xfer.exchange(pairs, size, size, seed=2 * n)
+        xfer.exchange(pairs, 5000, 5000, seed=500 + 2 * n)
+        # This one ends with a FIN: bytes behind the last one would be noticed.
+        xfer.Traffic(pairs, 3000, 3000, seed=900 + 2 * n).wait()
+        xfer.close(pairs)
+    packets, elsewhere = capture.stop(), other.stop()
+
+    questions = 0
+    for n, port in enumerate(ends):
+        size = 2 << 20 if n == 0 else 20000
+        seeds = 2 * n, 500 + 2 * n, 900 + 2 * n
+        for tup, extra in (((x, port, y, 7000), 0), ((y, 7000, x, port), 1)):
+            stream = b"".join(xfer.Source(s + extra).read(c) for s, c in zip(seeds, (size, 5000, 3000)))
+            account = rawcheck.check_tcp(packets, tup, stream)
+            t.equal(account.wrong[:3], [], f"foreign bytes on {tup}")
+            t.equal(account.covered, len(stream), f"bytes of the stream on {tup}")
+            if extra:
+                t.equal((account.asked, account.carriers), (0, 0), "what B itself sends of MPIP")
+            else:
+                questions += account.asked + account.carriers
+    t.note(f"{questions} questions in {len(ends)} connections, {len(packets)} packets")
+    t.at_least(questions, 1, "questions asked")
+    t.at_most(questions, limit, "questions asked")
+    t.equal([p.tuple for p in elsewhere if p.protocol in (TCP, UDP)], [], "packets on the other link")
+
+    syns = [p for p in packets if p.flags & SYN and p.src == x]
+    for syn in syns:
+        kinds = set(syn.options) - {253}
+        t.equal(kinds, set(plain.options), "options of a SYN besides the question")
+        for kind in kinds - {8}:
+            t.equal(syn.options[kind], plain.options[kind], f"option {kind} of a SYN")
+    t.check(253 not in syns[-1].options, "the last SYN asks no more")
+    t.check(unavailable(t, a, y), f"availability: {t.module.show(a, 'avail')}")
+    t.equal(t.module.sessions(a, 7000), [], "sessions")
+
+
+@case("TCP, IPv4: streams untouched, questions within the threshold", timeout=120)
+def tcp4(t):
+    tcp(t, 4)
+
+
+@case("TCP, IPv6: streams untouched, questions within the threshold", timeout=120)
+def tcp6(t):
+    tcp(t, 6)
+
+
+def tcp_open_before(t, family):
+    a, b = t.two_hosts(LINKS)
+    x, y = family_of((a, b), family)
+    capture = Capture(b, "b1", "tcp")
+    pairs = xfer.connect(a, b, y, 7000)
+    port = pairs[0][0].getsockname()[1]
+    sizes = 50000, 2 << 20, 30000
+    xfer.exchange(pairs, sizes[0], sizes[0], seed=10)
+    t.load(a)
+    xfer.exchange(pairs, sizes[1], sizes[1], seed=20)
+    # Time enough for every question that is to come.
+    t.wait(lambda: unavailable(t, a, y), 30, "B to count as unable")
+    xfer.Traffic(pairs, sizes[2], sizes[2], seed=30).wait()
+    packets = capture.stop()
+    for tup, extra in (((x, port, y, 7000), 0), ((y, 7000, x, port), 1)):
+        stream = b"".join(xfer.Source(s + extra).read(c) for s, c in zip((10, 20, 30), sizes))
+        account = rawcheck.check_tcp(packets, tup, stream)
+        t.equal(account.wrong[:3], [], f"foreign bytes on {tup}")
+        t.equal(account.covered, len(stream), f"bytes of the stream on {tup}")
+        if not extra:
+            t.note(f"{account.carriers} questions")
+            t.at_least(account.carriers, 1, "questions asked")
+            t.at_most(account.carriers, threshold(t, a), "questions asked")
+
+
+@case("TCP session open before insmod, IPv4: stream untouched", timeout=120)
+def before4(t):
+    tcp_open_before(t, 4)
+
+
+@case("TCP session open before insmod, IPv6: stream untouched", timeout=120)
+def before6(t):
+    tcp_open_before(t, 6)
+
+
+def udp(t, family, load_first):
+    a, b = t.two_hosts(LINKS)
+    x, y = family_of((a, b), family)
+    # B's conntrack must find every checksum right, with the surplus and without.
+    b.run("nft", "add table inet t; add chain inet t c { type filter hook input priority 0; }; add rule inet t c ct state invalid counter drop")
+    capture = Capture(b, "b1", "udp")
+    sa, sb = udpcount.pair(a, b, x, y)
+    total = 1200
+    at_b, at_a = udpcount.Receiver(sb, 1), udpcount.Receiver(sa, 2)
+    if load_first:
+        t.load(a)
+        first = 0
+    else:
+        first = udpcount.send(sa, None, 1, 200, (10, 1400), 400)
+        udpcount.send(sb, None, 2, 200, (10, 1400), 400)
+        t.load(a)
+    limit = threshold(t, a)
+    there = udpcount.Sender(sa, None, 1, total - first, (10, 1400), 400, first)
+    back = udpcount.Sender(sb, None, 2, total - first, (10, 1400), 400, first)
+    there.wait()
+    back.wait()
+    for receiver, who in ((at_b, "B"), (at_a, "A")):
+        receiver.settle(total, 10)
+        t.check(receiver.exact(total), f"exactly once at {who}: {receiver.result(total)}")
+    packets = capture.stop()
+    expected = set()
+    for number in (first, 0):
+        dice = random.Random(1)
+        count = total - first if number else first or total
+        expected |= {udpcount.payload(1, number + n, dice.randint(10, 1400)) for n in range(count)}
+    account = rawcheck.check_udp(packets, (x, 5001, y, 5002), expected)
+    t.equal(account.wrong[:3], [], "foreign datagrams")
+    t.equal(account.segments, total, "datagrams on the cable")
+    t.note(f"{account.surplus} questions")
+    t.at_least(account.surplus, 1, "questions asked")
+    t.at_most(account.surplus, limit, "questions asked")
+    t.equal([p.tuple for p in packets if p.protocol == UDP and p.sport not in (5001, 5002)], [], "datagrams of others")
+    dropped = b.run("nft", "list", "ruleset").stdout
+    t.check("packets 0 bytes 0" in dropped, f"conntrack finds nothing invalid: {dropped}")
+    t.wait(lambda: unavailable(t, a, y), 30, "B to count as unable")
+
+
+@case("UDP, IPv4: each datagram once, as it was, questions neutral and few")
+def udp4(t):
+    udp(t, 4, True)
+
+
+@case("UDP, IPv6: each datagram once, as it was, questions neutral and few")
+def udp6(t):
+    udp(t, 6, True)
+
+
+@case("UDP session open before insmod: each datagram once, as it was")
+def udp_before(t):
+    udp(t, 4, False)
+
+
+@case("a peer that drops SYNs with the option: the next one goes without, and it is remembered")
+def drops_option(t):
+    a, b = t.two_hosts(1)
+    b.run("nft", "add table inet t; add chain inet t c { type filter hook prerouting priority -350; }; add rule inet t c tcp option 253 exists counter drop")
+    t.load(a)
+    took = xfer.transfer(a, b, b.addr[0], 100000, 100000)
+    dropped = b.run("nft", "list", "ruleset").stdout
+    t.check("packets 0 bytes 0" not in dropped, f"the first SYN asked: {dropped}")
+    t.at_most(took, 8, "seconds")
+    capture = Capture(b, "b1", "tcp")
+    xfer.transfer(a, b, b.addr[0], 100000, 100000)
+    syns = [p for p in capture.stop() if p.flags & SYN and p.dst == b.addr[0]]
+    t.equal(len(syns), 1, "SYNs of the next connection")
+
+
+@case("a stranger calls: its SYN is answered as ever, both ways exact")
+def stranger_calls(t):
+    a, b = t.two_hosts(LINKS)
+    t.load(a)
+    capture = Capture(b, "b1", "tcp")
+    for _ in range(3):
+        pairs = xfer.connect(b, a, a.addr[0], 7000)
+        xfer.exchange(pairs, 100000, 100000)
+        xfer.Traffic(pairs, 1000, 1000, seed=5).wait()
+        xfer.close(pairs)
+    packets = capture.stop()
+    t.equal([p.options for p in packets if p.flags & SYN and 253 in p.options], [], "SYN-ACKs with an option nobody asked for")
+
+
+@case("ask=nobody: not one question; ask=listed: only the listed")
+def ask(t):
+    a, b = t.two_hosts(2)
+    t.load(a)
+    t.module.set(a, ask="nobody")
+    xfer.transfer(a, b, b.addr[0], 100000, 100000)
+    t.module.set(a, ask="listed")
+    t.module.ctl(a, "ask", "add", f"{b.addr[1]}/32")
+    xfer.transfer(a, b, b.addr[0], 100000, 100000)
+    stats = t.module.stats(a)
+    t.equal(stats["query_tx_syn"] + stats["query_tx_hello"], 0, "questions to the unlisted")
+    xfer.transfer(a, b, b.addr[1], 100000, 100000)
+    stats = t.module.stats(a)
+    t.at_least(stats["query_tx_syn"] + stats["query_tx_hello"], 1, "questions to the listed")
+
+
+@case("a negative answer ages out: a peer that gets the module later is found")
+def ages_out(t):
+    a, b = t.two_hosts(2)
+    t.load(a)
+    t.module.set(a, negative_ttl="3s")
+    for _ in range(threshold(t, a) + 1):
+        xfer.transfer(a, b, b.addr[0], 3000, 3000)
+    t.wait(lambda: unavailable(t, a, b.addr[0]), 20, "B to count as unable")
+    t.module.enable(b)
+
+    def joined():
+        pairs = xfer.connect(a, b, b.addr[0])
+        try:
+            t.spread(a, b, pairs, timeout=2)
+        except Failure:
+            return False
+        finally:
+            xfer.close(pairs)
+        return True
+
+    t.wait(joined, 40, "a session with B")

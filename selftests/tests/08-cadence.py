@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: GPL-2.0
+"""When CMs travel: with every packet if told so, else seldom; never behind data on the original tuple."""
+
+from lib import Link, case
+from lib.packet import TCP, UDP, Capture
+from tools import rawcheck, udpcount, xfer
+
+SLOW = dict(rate="50mbit", limit=500)
+
+
+def every(t, family, offload):
+    a, b = t.two_hosts([Link(offload=offload, **SLOW)] * 2)
+    x, y = [(h.addr if family == 4 else h.addr6)[0] for h in (a, b)]
+    t.load(a, b)
+    for host in (a, b):
+        t.module.set(host, cm="every")
+    captures = [Capture(b, dev, "tcp") for dev in b.dev]
+    pairs = xfer.connect(a, b, y, 7000)
+    port = pairs[0][0].getsockname()[1]
+    session = next(iter(t.spread(a, b, pairs).values()))
+    xfer.exchange(pairs, 4 << 20, 1 << 20, seed=40)
+    own, added = [c.stop() for c in captures]
+
+    # On the added tuple every packet with data ends in a CM of the session.
+    lane = next(lane for lane in session["lane"] if not lane["original"])
+    ends = [(lane[end]["addr"], lane[end]["port"]) for end in ("local", "remote")]
+    data = [p for p in added if p.protocol == TCP and {(p.src, p.sport), (p.dst, p.dport)} == set(ends) and p.payload]
+    bare = [p for p in data if not p.cm()]
+    t.note(f"{len(data)} packets with payload on the added tuple, {len(bare)} without a CM; {len(own)} on the original link")
+    t.at_least(len(data), 100, "packets on the added tuple")
+    t.equal(len(bare), 0, "packets without a CM on the added tuple")
+    big = max(len(p.payload) for p in data)
+    if offload:
+        t.at_least(big, 3000, "longest payload: offloads are in use")
+    else:
+        t.at_most(big, 1460, "longest payload")
+
+    # On the original tuple nothing but the user's bytes, and carriers below what is acknowledged.
+    wrong = carriers = 0
+    for tup in ((x, port, y, 7000), (y, 7000, x, port)):
+        packets = [p for p in own if p.protocol == TCP]
+        known = {p.seq: p for p in packets if p.tuple == tup}
+        t.at_least(len(known), 10, "packets on the original tuple")
+        for p in packets:
+            if p.tuple == tup and p.payload and p.cm():
+                carriers += 1
+                acked = [q.ack for q in packets if q.tuple == (tup[2], tup[3], tup[0], tup[1]) and q.time <= p.time]
+                wrong += not any(rawcheck.distance(ack, p.seq + len(p.payload)) >= 0 for ack in acked)
+    t.equal(wrong, 0, f"CMs behind user data on the original tuple, of {carriers}")
+    xfer.Traffic(pairs, 1000, 1000, seed=3).wait()
+    stats = t.module.stats(b)
+    t.equal(stats["cm_bad_tag"] + stats["cm_malformed"], 0, "CMs not understood")
+
+
+@case("cm=every, TCP, IPv4, offloads on", timeout=90)
+def tcp4_on(t):
+    every(t, 4, True)
+
+
+@case("cm=every, TCP, IPv4, offloads off", timeout=90)
+def tcp4_off(t):
+    every(t, 4, False)
+
+
+@case("cm=every, TCP, IPv6, offloads off", timeout=90)
+def tcp6_off(t):
+    every(t, 6, False)
+
+
+def every_udp(t, family):
+    a, b = t.two_hosts(2)
+    x, y = [(h.addr if family == 4 else h.addr6)[0] for h in (a, b)]
+    t.load(a, b)
+    for host in (a, b):
+        t.module.set(host, cm="every")
+    capture = Capture(b, "b2", "udp")
+    sa, sb = udpcount.pair(a, b, x, y)
+    at_b, at_a = udpcount.Receiver(sb, 1), udpcount.Receiver(sa, 2)
+    senders = [udpcount.Sender(sa, None, 1, 3000, 600, 1000), udpcount.Sender(sb, None, 2, 3000, 600, 1000)]
+    for sender in senders:
+        sender.wait()
+    for receiver in (at_b, at_a):
+        receiver.settle(3000, 5)
+        t.check(receiver.exact(3000), f"{receiver.result(3000)}")
+    data = [p for p in capture.stop() if p.protocol == UDP and len(p.payload) >= 600]
+    t.at_least(len(data), 300, "datagrams on the added path")
+    t.equal([p.tuple for p in data if not p.cm()][:3], [], "datagrams without a CM")
+
+
+@case("cm=every, UDP, IPv4")
+def udp4(t):
+    every_udp(t, 4)
+
+
+@case("cm=every, UDP, IPv6")
+def udp6(t):
+    every_udp(t, 6)
+
+
+@case("adaptive: CMs are less than one per cent of the bytes and most packets have none", timeout=90)
+def adaptive(t):
+    a, b = t.two_hosts([Link(offload=False, **SLOW)] * 2)
+    t.load(a, b)
+    pairs = xfer.connect(a, b, b.addr[0])
+    t.spread(a, b, pairs)
+    before = t.module.stats(a)
+    capture = Capture(b, "b2", "tcp and src host " + a.addr[1])
+    xfer.exchange(pairs, 16 << 20, 0)
+    packets = [p for p in capture.stop() if p.payload]
+    after = t.module.stats(a)
+    sent = after["cm_tx"] - before["cm_tx"]
+    with_cm = sum(bool(p.cm()) for p in packets)
+    t.note(f"{sent} CMs for 16 MiB; {with_cm} of {len(packets)} packets on the added path had one")
+    t.at_least(sent, 3, "CMs sent")
+    t.at_most(sent * 52, (16 << 20) // 100, "bytes of CMs")
+    t.at_most(with_cm, len(packets) // 4, "packets with a CM")
+
+
+@case("an idle session: heartbeats only, and they keep the path measured")
+def idle(t):
+    a, b = t.two_hosts(2)
+    t.load(a, b)
+    for host in (a, b):
+        t.module.set(host, heartbeat="500ms")
+    pairs = xfer.connect(a, b, b.addr[0])
+    t.spread(a, b, pairs)
+    before = t.module.stats(a)["cm_rx"], a.counters()
+    t.wait(lambda: t.module.stats(a)["cm_rx"] >= before[0] + 4, 20, "four CMs")
+    lost = sum(p["lost"] for p in t.module.paths(a))
+    t.at_most(lost, 0, "packets lost")
+    t.check(all(p["state"] == "active" for p in t.module.paths(a)[:2]), "the paths stay active")
+    t.check(any(p["srtt_us"] for p in t.module.paths(a)), "round trips are measured")
+    xfer.Traffic(pairs, 1000, 1000, seed=3).wait()

@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: GPL-2.0
+"""mpipctl and netlink: parameters, bad values, missing rights, the kernel's own ynl tool."""
+
+import json
+import os
+
+from lib import NetemError, case
+from lib.net import Host, command
+from tools import xfer
+
+HERE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+
+def one_host(t):
+    host = Host("hA")
+    t.hosts.append(host)
+    t.load(host)
+    return host
+
+
+@case("parameters: shown, set, limited, kept per namespace")
+def params(t):
+    a = one_host(t)
+    all_of_them = t.module.params(a)
+    for name in ("cm", "weight_step", "weight_interval", "query_threshold", "heartbeat", "reorder_packets", "max_sessions"):
+        t.check(name in all_of_them, f"parameter {name}")
+    t.equal((all_of_them["weight_step"]["value"], all_of_them["weight_interval"]["value"]), (10, 100), "the paper's S and T")
+    for name, p in all_of_them.items():
+        t.equal(p["value"], p["default"], f"{name} at its default")
+    for words, name, value in (("every", "cm", 1), ("adaptive", "cm", 0), ("2s", "heartbeat", 2000), ("77", "weight_step", 77)):
+        t.module.set(a, **{name: words})
+        t.equal(t.module.params(a)[name]["value"], value, f"{name} set to {words}")
+    for name, bad in (
+        ("cm", "sometimes"),
+        ("weight_step", "0"),
+        ("weight_step", "501"),
+        ("weight_step", "-1"),
+        ("weight_step", "99999999999999999999"),
+        ("heartbeat", "soon"),
+        ("heartbeat", "1.5"),
+        ("nonsense", "1"),
+        ("", "1"),
+    ):
+        before = t.module.params(a)
+        done = t.module.ctl(a, "param", "set", name, bad, check=False)
+        t.equal(done.returncode, 1, f"exit status of {name}={bad}")
+        t.check((bad if name in before else name) in done.stderr, f"the message quotes the value: {done.stderr}")
+        t.equal(t.module.params(a), before, f"nothing changed by {name}={bad}")
+
+
+@case("words that mean nothing: status 1 and a message, no state changed")
+def bad_words(t):
+    a = one_host(t)
+    for words in (["frobnicate"], ["param", "frob"], ["param", "set", "cm"], ["ask", "add", "10.0.0.0/33"], ["ask", "add", "10.0.0.999"]):
+        done = t.module.ctl(a, *words, check=False)
+        t.equal(done.returncode, 1, f"exit status of {words}: {done.stderr}")
+        t.check(done.stderr.strip(), "a message")
+    done = t.module.ctl("no-such-namespace", "status", check=False)
+    t.check(done.returncode in (1, 2) and "no-such-namespace" in done.stderr, f"unknown namespace: {done.stderr}")
+
+
+@case("without CAP_NET_ADMIN: status, counters and parameters may be read, no more")
+def rights(t):
+    a = one_host(t)
+    nobody = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--bounding-set=-all", "--inh-caps=-all", "mpipctl")
+    for words in (["status"], ["stats"], ["param"]):
+        done = a.run(*nobody, *words, check=False)
+        t.equal(done.returncode, 0, f"{words}: {done.stderr}")
+    before = t.module.params(a), t.module.show(a, "status")["enabled"]
+    for words in (["disable"], ["enable"], ["session"], ["path"], ["peer"], ["avail"], ["param", "set", "cm", "every"], ["ask", "add", "10.0.0.0/8"]):
+        done = a.run(*nobody, *words, check=False)
+        t.equal(done.returncode, 2, f"exit status of {words}: {done.stdout}{done.stderr}")
+        t.check("CAP_NET_ADMIN" in done.stderr or "ermitted" in done.stderr, f"message of {words}: {done.stderr}")
+    t.equal((t.module.params(a), t.module.show(a, "status")["enabled"]), before, "nothing changed")
+
+
+@case("root of a user namespace rules its own network namespace, not the others")
+def user_namespace(t):
+    a = one_host(t)
+    script = "mpipctl enable && mpipctl param set weight_step 44 && mpipctl -j status && mpipctl -j param"
+    done = command("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "unshare", "--user", "--net", "--map-root-user", "sh", "-c", script)
+    status, params_there = [json.loads(line) for line in done.stdout.splitlines()]
+    t.check(status["enabled"], "enabled in its own namespace")
+    t.equal({p["name"]: p["value"] for p in params_there}["weight_step"], 44, "parameter in its own namespace")
+    t.equal(t.module.params(a)["weight_step"]["value"], 10, "parameter elsewhere")
+    t.check(not t.module.show(None, "status")["enabled"], "the initial namespace is as it was")
+
+
+@case("the kernel's ynl tool reads the same objects from mpip.yaml", timeout=120)
+def ynl(t):
+    folder = os.environ.get("YNL_DIR", "")
+    tool = next((f for f in (f"{folder}/pyynl/cli.py", f"{folder}/cli.py") if os.path.exists(f)), None)
+    t.check(tool, f"YNL_DIR names the kernel's tools/net/ynl: {folder!r}")
+    spec = f"{HERE}/mpip/uapi/mpip.yaml"
+
+    def ask(host, *words):
+        done = host.run("python3", tool, "--spec", spec, "--no-schema", "--output-json", *words)
+        return json.loads(done.stdout or "[]")
+
+    a, b = t.two_hosts(2)
+    t.load(a, b)
+    pairs = xfer.connect(a, b, b.addr[0], 7000)
+    t.spread(a, b, pairs)
+
+    status, mine = ask(a, "--do", "get"), t.module.show(a, "status")
+    t.equal(int(status["id"]), int(mine["id"], 16), "node id")
+    t.equal((status["enabled"], status["sessions"]), (1, mine["sessions"]), "enabled, sessions")
+    sessions = ask(a, "--dump", "session-get")
+    shown = t.module.sessions(a)
+    t.equal({s["id"] for s in sessions}, {s["id"] for s in shown}, "session ids")
+    one = next(s for s in sessions if s["remote"]["port"] == 7000)
+    t.equal((one["state"], one["remote"]["addr"], len(one["lane"])), ("open", b.addr[0], 2), "the session")
+    t.equal({lane["state"] for lane in one["lane"]}, {"active"}, "its lanes")
+    paths, shown = ask(a, "--dump", "path-get"), t.module.paths(a)
+    t.equal({(p["id"], p["local"], p["remote"]) for p in paths}, {(p["id"], p["local"], p["remote"]) for p in shown}, "paths")
+    t.equal([int(p["id"]) for p in ask(a, "--dump", "peer-get")], [int(p["id"], 16) for p in t.module.show(a, "peer")], "peers")
+    t.equal({c["name"].replace("-", "_") for c in ask(a, "--dump", "counter-get")}, set(t.module.stats(a)), "counters")
+    t.equal({p["name"]: p["default"] for p in ask(a, "--dump", "param-get")}, {n: p["default"] for n, p in t.module.params(a).items()}, "parameters")
+    t.equal(len(ask(a, "--dump", "avail-get")), len(t.module.show(a, "avail")), "availability rows")
+    ask(a, "--do", "param-set", "--json", json.dumps({"name": "weight_step", "value": 55}))
+    t.equal(t.module.params(a)["weight_step"]["value"], 55, "parameter set by ynl")
+    ask(a, "--do", "set", "--json", '{"enabled": 0}')
+    t.check(not t.module.show(a, "status")["enabled"], "disabled by ynl")
+    try:
+        ask(a, "--do", "param-set", "--json", json.dumps({"name": "weight_step", "value": 100000}))
+    except NetemError as error:
+        t.note(error)
+    else:
+        t.check(False, "a value out of range is refused by the kernel itself")
+    xfer.Traffic(pairs, 1000, 1000).wait()
+
+
+@case("dumps larger than one message: 300 sessions are listed once each", timeout=120)
+def large_dump(t):
+    a, b = t.two_hosts(2)
+    t.load(a, b)
+    pairs = xfer.connect(a, b, b.addr[0], count=300)
+    t.spread(a, b, pairs, timeout=60)
+    ids = [s["id"] for s in t.module.sessions(a, protocol=6)]
+    t.at_least(len(ids), 300, "sessions")
+    t.equal(len(ids), len(set(ids)), "each once")

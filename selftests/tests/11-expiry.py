@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Tables do not grow for ever: finished and idle sessions are forgotten, and may come back."""
+
+from lib import case
+from tools import udpcount, xfer
+
+
+def gone(t, host, ports):
+    """Whether no session of these ports is left."""
+    return not any({s["local"]["port"], s["remote"]["port"]} & ports for s in t.module.sessions(host))
+
+
+@case("a closed TCP session expires after close_timeout, by FIN and by RST")
+def closed(t):
+    a, b = t.two_hosts(2)
+    t.load(a, b)
+    for host in (a, b):
+        t.module.set(host, close_timeout=1)
+    pairs = xfer.connect(a, b, b.addr[0], 7000, count=6)
+    t.spread(a, b, pairs)
+    ports = {p[0].getsockname()[1] for p in pairs}
+    stay = xfer.connect(a, b, b.addr[0], 7001)
+    t.spread(a, b, stay)
+    xfer.Traffic(pairs[:3], 1000, 1000, seed=4).wait()
+    for near, far in pairs[3:]:
+        # SO_LINGER with no time: close sends RST.
+        near.setsockopt(1, 13, bytes([1, 0, 0, 0, 0, 0, 0, 0]))
+        near.close()
+        far.setblocking(True)
+        far.settimeout(10)
+        try:
+            t.equal(far.recv(10), b"reset expected", "end of a reset connection")
+        except ConnectionResetError:
+            pass
+    xfer.close(pairs[:3])
+    for host in (a, b):
+        t.wait(lambda h=host: gone(t, h, ports), 20, f"closed sessions to be forgotten at {host}")
+        t.check(not gone(t, host, {7001}), "the open one is still there")
+    xfer.Traffic(stay, 1000, 1000, seed=4).wait()
+
+
+@case("an idle UDP session expires after session_timeout_udp, a TCP session does not", timeout=90)
+def idle_udp(t):
+    a, b = t.two_hosts(2)
+    t.load(a, b)
+    for host in (a, b):
+        t.module.set(host, session_timeout_udp="10s")
+    pairs = xfer.connect(a, b, b.addr[0], 7000)
+    t.spread(a, b, pairs)
+    sa, sb = udpcount.pair(a, b, a.addr[0], b.addr[0])
+    receivers = udpcount.Receiver(sb, 1), udpcount.Receiver(sa, 2)
+
+    def seen():
+        udpcount.send(sa, None, 1, 5, 100, 1000)
+        udpcount.send(sb, None, 2, 5, 100, 1000)
+        return t.module.sessions(a, 5001, 17) and t.module.sessions(b, 5001, 17)
+
+    t.wait(seen, 20, "a UDP session")
+    for host in (a, b):
+        t.wait(lambda h=host: gone(t, h, {5001}), 30, f"the UDP session to be forgotten at {host}")
+        t.check(not gone(t, host, {7000}), "the TCP session is still there")
+    t.wait(seen, 20, "the UDP session to come back with traffic")
+    for receiver in receivers:
+        receiver.stopping.set()
+    xfer.Traffic(pairs, 1000, 1000, seed=4).wait()
+
+
+@case("an idle TCP session expires after session_timeout_tcp and is found again", timeout=90)
+def idle_tcp(t):
+    a, b = t.two_hosts(2)
+    t.load(a, b)
+    for host in (a, b):
+        t.module.set(host, session_timeout_tcp="10s")
+    pairs = xfer.connect(a, b, b.addr[0], 7000)
+    t.spread(a, b, pairs)
+    t.wait(lambda: gone(t, a, {7000}) and gone(t, b, {7000}), 40, "the idle session to be forgotten")
+    xfer.exchange(pairs, 50000, 50000, seed=8)
+    t.spread(a, b, pairs)
+    before = a.counters()
+    xfer.exchange(pairs, 1 << 20, 1 << 20, seed=18)
+    t.at_least(min(t.shares(a, before)), 0.05, "share of the lesser path")
+    xfer.Traffic(pairs, 1000, 1000, seed=4).wait()
+
+
+@case("one end has forgotten the session, the other not: every byte", timeout=90)
+def one_end(t):
+    a, b = t.two_hosts(2)
+    t.load(a, b)
+    t.module.set(b, session_timeout_tcp="10s")
+    pairs = xfer.connect(a, b, b.addr[0], 7000)
+    t.spread(a, b, pairs)
+    t.wait(lambda: gone(t, b, {7000}), 40, "B to forget the idle session")
+    for n in range(5):
+        xfer.exchange(pairs, 300000, 300000, seed=10 * n, timeout=30)
+    xfer.Traffic(pairs, 1000, 1000, seed=4).wait()

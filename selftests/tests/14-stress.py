@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Loading, unloading and tearing down under full traffic: no warning, no reference kept."""
+
+import contextlib
+import time
+
+from lib import active, case
+from lib.net import two_hosts
+from tools import udpcount, xfer
+
+
+def background(t, a, b):
+    """iperf3 in both directions, as applications that know nothing."""
+    servers = [b.spawn("iperf3", "-s", "-p", port) for port in (5201, 5202)]
+    t.wait(lambda: {"1451", "1452"} <= set(listening(b)), 10, "iperf3 to listen")
+    clients = [
+        a.spawn("iperf3", "-c", b.addr[0], "-p", 5201, "-t", 600, "-P", 2),
+        a.spawn("iperf3", "-c", b.addr6[1], "-p", 5202, "-t", 600, "-R"),
+    ]
+    return servers + clients
+
+
+def listening(host):
+    """Listening TCP ports of a host, in hexadecimal."""
+    found = []
+    with host.inside():
+        for name in ("tcp", "tcp6"):
+            with open(f"/proc/thread-self/net/{name}", encoding="ascii") as file:
+                rows = [line.split() for line in file.readlines()[1:]]
+            found += [row[1].split(":")[1] for row in rows if row[3] == "0A"]
+    return found
+
+
+@case("100 times loaded and unloaded under TCP and UDP traffic; every byte", timeout=400)
+def hundred(t):
+    a, b = t.two_hosts(2)
+    others = background(t, a, b)
+    pairs = xfer.connect(a, b, b.addr[0], count=4) + xfer.connect(a, b, b.addr6[0], count=4)
+    traffic = xfer.Traffic(pairs)
+    sa, sb = udpcount.pair(a, b, a.addr[0], b.addr[0])
+    at_b, at_a = udpcount.Receiver(sb, 1), udpcount.Receiver(sa, 2)
+    senders = [udpcount.Sender(sa, None, 1, None, 700, 300), udpcount.Sender(sb, None, 2, None, 700, 300)]
+    joined = 0
+    for n in range(100):
+        t.load(a, b)
+        if n % 5 == 0:
+            # Every fifth time long enough for sessions to be on two paths, the others in the middle of it.
+            t.wait(lambda: any(len(active(s)) >= 2 for s in t.module.sessions(a)), 20, f"a session on two paths in cycle {n}")
+            joined += 1
+        elif n % 5 == 1:
+            t.module.disable(a)
+        elif n % 5 == 2:
+            t.module.disable(b)
+        moved = traffic.moved()
+        t.unload()
+        t.wait(lambda m=moved: traffic.moved()[0] > m[0], 20, f"bytes after cycle {n}")
+    t.equal(joined, 20, "cycles with sessions on two paths")
+    for process in others:
+        t.check(process.poll() is None, "iperf3 still runs")
+        process.kill()
+        process.wait()
+    took = traffic.finish()
+    t.note(f"{traffic.moved()} bytes exact in {took:.0f} s; longest silence {max(p.gap for p in traffic.pumps):.2f} s")
+    sent = [s.finish() for s in senders]
+    for receiver, n in ((at_b, sent[0]), (at_a, sent[1])):
+        result = receiver.settle(n, 3).result(n)
+        t.note(result)
+        t.equal((result["duplicate"], result["corrupt"]), (0, 0), f"duplicate and corrupt: {result}")
+
+
+@case("namespaces deleted under traffic with the module on", timeout=180)
+def namespaces(t):
+    t.load()
+    for n in range(6):
+        a, b = two_hosts(2)
+        t.module.enable(a)
+        t.module.enable(b)
+        processes = background(t, a, b)
+        t.wait(lambda: any(len(active(s)) >= 2 for s in t.module.sessions(a)), 30, f"sessions on two paths, round {n}")
+        first, second = (a, b) if n % 2 else (b, a)
+        # `delete` ends the processes inside: sockets and namespace go in one moment, packets still flying.
+        first.delete()
+        time.sleep(0.1 * (n % 3))
+        second.delete()
+        for process in processes:
+            with contextlib.suppress(Exception):
+                process.kill()
+            process.wait()
+    t.unload()
+    t.check(not t.module.loaded(), "unloaded")
+
+
+@case("interfaces go down, come back and are deleted under traffic", timeout=120)
+def interfaces(t):
+    a, b = t.two_hosts(3)
+    t.load(a, b)
+    pairs = xfer.connect(a, b, b.addr[0], count=3)
+    t.spread(a, b, pairs, lanes=3)
+    traffic = xfer.Traffic(pairs)
+    for _ in range(5):
+        moved = traffic.moved()
+        a.ip(["link set a2 down"])
+        t.wait(lambda m=moved: traffic.moved()[0] > m[0] + (1 << 20), 30, "bytes with one link down")
+        a.ip(["link set a2 up"])
+    moved = traffic.moved()
+    b.ip(["link del b3"])
+    t.wait(lambda: min(n - m for n, m in zip(traffic.moved(), moved)) > 1 << 20, 30, "bytes with a link gone for good")
+    a.ip([f"addr del {a.addr[1]}/24 dev a2"])
+    moved = traffic.moved()
+    t.wait(lambda: min(n - m for n, m in zip(traffic.moved(), moved)) > 1 << 20, 30, "bytes with an address gone")
+    took = traffic.finish()
+    t.note(f"{traffic.moved()} bytes in {took:.1f} s; longest silence {max(p.gap for p in traffic.pumps):.2f} s")
+
+
+@case("parameters and tables changed and read under traffic", timeout=120)
+def control(t):
+    a, b = t.two_hosts(2)
+    t.load(a, b)
+    pairs = xfer.connect(a, b, b.addr[0], count=10)
+    t.spread(a, b, pairs)
+    traffic = xfer.Traffic(pairs)
+    for n in range(12):
+        for host in (a, b):
+            t.module.set(host, cm=("every", "adaptive")[n % 2])
+            t.module.set(host, reorder_packets=(1024, 0, 3)[n % 3])
+            t.equal(len(t.module.sessions(host, protocol=6)), 10, "sessions")
+            t.at_least(len(t.module.paths(host)), 2, "paths")
+    traffic.finish()
+    t.note(f"{traffic.moved()} bytes")
