@@ -438,7 +438,10 @@ impl Instance {
         }
         match raw.kind() {
             Kind::Lane => return self.new_lane(tuple, raw, rcu),
-            Kind::Hello | Kind::HelloReply | Kind::Confirm | Kind::Open if known => {}
+            // These prove by their nonce that they belong to the tuple; a socket that was quicker
+            // to finish than they to come does not make them the user's.
+            Kind::Hello | Kind::HelloReply | Kind::Confirm => {}
+            Kind::Open if known => {}
             _ => return false,
         }
         let now_s = clock::now_us64() / 1_000_000;
@@ -495,6 +498,7 @@ impl Instance {
                     tuple: *tuple,
                     position,
                     reply,
+                    alive: known,
                 });
                 true
             }
@@ -515,6 +519,7 @@ impl Instance {
                         tuple: *tuple,
                         position,
                         wire,
+                        alive: known,
                     });
                 }
                 true
@@ -558,12 +563,16 @@ impl Instance {
         position: TcpPosition,
         header: &Header,
         block: &OpenBlock<'_>,
+        alive: bool,
     ) {
         peer.learn(tuple.local.addr.family(), block);
         let Some(session) = self.add_session(header.session, *tuple, false, peer, position, None)
         else {
             return;
         };
+        if !alive {
+            session.set_closing();
+        }
         {
             let mut inner = session.inner.lock();
             inner.s.opened();

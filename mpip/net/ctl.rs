@@ -274,7 +274,10 @@ pub fn sessions(namespace: &Namespace, dump: &mut Dump<'_>) -> Result {
                 )
             };
             let rcu = rcu::read_lock();
-            let rx = instance.wire.get(&rcu, &tuple).map_or((0, 0), |e| e.rx());
+            let entry = instance.wire.get(&rcu, &tuple);
+            let rx = entry.map_or((0, 0), |e| e.rx());
+            let more = entry.map_or((0, 0), |e| e.tx());
+            let tx = (tx.0.wrapping_add(more.0), tx.1.wrapping_add(more.1));
             let state = match lane_state {
                 LaneState::Pending => 0,
                 LaneState::Active if path.usable() => 1,
@@ -439,8 +442,13 @@ pub fn avail(namespace: &Namespace, dump: &mut Dump<'_>) -> Result {
         return Ok(());
     };
     let now = clock::now_ms();
+    let policy = instance.ask_policy();
     table(dump, &instance.avail, |m, dest, entry| {
-        let state = *entry.state.lock();
+        let state = {
+            let mut state = entry.state.lock();
+            state.silent(now, &policy);
+            *state
+        };
         m.bytes(MPIP_A_AVAIL_ADDR, dest.end.addr.as_bytes())?;
         m.u16(MPIP_A_AVAIL_PORT, dest.end.port)?;
         m.u8(MPIP_A_AVAIL_PROTOCOL, dest.proto)?;

@@ -238,6 +238,9 @@ pub struct Peer {
     pub keys: Keys,
     /// Which exchange the keys came from: a repeated CONFIRM changes nothing.
     pub exchange: (u64, u64),
+    /// Whether this end asked.
+    pub initiated: bool,
+    confirmed: Atomic<bool>,
     /// When the keys were agreed, milliseconds since boot.
     pub born_ms: u64,
     heard_ms: Atomic<u64>,
@@ -258,13 +261,20 @@ pub struct Peer {
 
 impl Peer {
     /// A peer with fresh keys. Process context.
-    pub fn new(node: u64, keys: Keys, exchange: (u64, u64)) -> Result<Arc<Peer>> {
+    pub fn new(
+        node: u64,
+        keys: Keys,
+        exchange: (u64, u64),
+        initiated: bool,
+    ) -> Result<Arc<Peer>> {
         let now = clock::now_us64() / 1000;
         Arc::pin_init(
             pin_init!(Peer {
                 node,
                 keys,
                 exchange,
+                initiated,
+                confirmed: Atomic::new(false),
                 born_ms: now,
                 heard_ms: Atomic::new(now),
                 number: Atomic::new(0),
@@ -303,6 +313,12 @@ impl Peer {
     /// An authentic message came.
     pub fn heard(&self) {
         self.heard_ms.store(clock::now_us64() / 1000, Relaxed);
+        self.confirmed.store(true, Relaxed);
+    }
+
+    /// Whether the peer is known to have the keys: an authentic message came.
+    pub fn is_confirmed(&self) -> bool {
+        self.confirmed.load(Relaxed)
     }
 
     /// When the last authentic message came, milliseconds since boot.

@@ -134,6 +134,8 @@ pub enum Job {
         position: TcpPosition,
         /// The message.
         reply: HelloReply,
+        /// Whether a socket or somebody else still owns the tuple.
+        alive: bool,
     },
     /// CONFIRM with a good cookie came: compute the keys and let the session be opened.
     Confirm {
@@ -143,6 +145,8 @@ pub enum Job {
         position: TcpPosition,
         /// The message.
         wire: KBox<Wire>,
+        /// Whether a socket or somebody else still owns the tuple.
+        alive: bool,
     },
     /// A peer has said goodbye.
     PeerLeft(Arc<Peer>),
@@ -192,7 +196,7 @@ impl Instance {
                 tuple,
                 position,
                 peer,
-            } => self.open(&tuple, position, &peer, None),
+            } => self.open(&tuple, position, &peer, None, true),
             Job::Open {
                 tuple,
                 position,
@@ -200,19 +204,21 @@ impl Instance {
                 wire,
             } => {
                 if let Some(Cm::Open(m)) = Raw::new(wire.bytes()).and_then(|raw| raw.parse()) {
-                    self.open_from(&peer, &tuple, position, &m.header, &m.block);
+                    self.open_from(&peer, &tuple, position, &m.header, &m.block, true);
                 }
             }
             Job::Initiate {
                 tuple,
                 position,
                 reply,
-            } => self.initiate(&tuple, position, &reply),
+                alive,
+            } => self.initiate(&tuple, position, &reply, alive),
             Job::Confirm {
                 tuple,
                 position,
                 wire,
-            } => self.confirm(&tuple, position, wire.bytes()),
+                alive,
+            } => self.confirm(&tuple, position, wire.bytes(), alive),
             Job::PeerLeft(peer) => self.forget_peer(&peer, true),
         }
     }
@@ -223,7 +229,10 @@ impl Instance {
     }
 
     /// Keys for a node that has answered our HELLO; then the session is opened with CONFIRM.
-    fn initiate(&self, tuple: &Tuple, position: TcpPosition, reply: &HelloReply) {
+    ///
+    /// The flow that caused the question may be over (`alive`): the keys are worth having all
+    /// the same, for the next one.
+    fn initiate(&self, tuple: &Tuple, position: TcpPosition, reply: &HelloReply, alive: bool) {
         let node = reply.header.node;
         if node == self.identity.node || node != hello::node_id(&Algo, &reply.public_key) {
             self.count(Counter::CmMalformed);
@@ -258,7 +267,7 @@ impl Instance {
             },
             Some(node),
         );
-        self.open(tuple, position, &peer, confirm);
+        self.open(tuple, position, &peer, confirm, alive);
     }
 
     /// Opens a session with a peer unless the tuple has one.
@@ -268,6 +277,7 @@ impl Instance {
         position: TcpPosition,
         peer: &Arc<Peer>,
         confirm: Option<HelloIds>,
+        alive: bool,
     ) {
         {
             let rcu = rcu::read_lock();
@@ -277,6 +287,9 @@ impl Instance {
         }
         let id = self.new_session_id(peer.node);
         if let Some(session) = self.add_session(id, *tuple, true, peer, position, confirm) {
+            if !alive {
+                session.set_closing();
+            }
             self.attend(&session);
         }
     }
@@ -292,7 +305,7 @@ impl Instance {
             initiator,
         )?;
         let node = if initiator { ids.node_b } else { ids.node_a };
-        let peer = Peer::new(node, keys, (ids.nonce_a, ids.nonce_b)).ok()?;
+        let peer = Peer::new(node, keys, (ids.nonce_a, ids.nonce_b), initiator).ok()?;
         let old = {
             let rcu = rcu::read_lock();
             self.peers.get(&rcu, &Ids(node, 0)).cloned()
@@ -305,7 +318,7 @@ impl Instance {
     }
 
     /// CONFIRM with a good cookie.
-    fn confirm(&self, tuple: &Tuple, position: TcpPosition, bytes: &[u8]) {
+    fn confirm(&self, tuple: &Tuple, position: TcpPosition, bytes: &[u8], alive: bool) {
         let Some(raw) = Raw::new(bytes) else { return };
         let Some(Cm::Confirm(m)) = raw.parse() else {
             return;
@@ -323,11 +336,16 @@ impl Instance {
         };
         let known = {
             let rcu = rcu::read_lock();
-            self.peers
-                .get(&rcu, &Ids(node, 0))
-                .filter(|p| p.exchange == (m.nonce_a, m.nonce_b))
-                .cloned()
+            self.peers.get(&rcu, &Ids(node, 0)).cloned()
         };
+        if let Some(peer) = &known {
+            // Both ends have asked each other at once: one of the two exchanges counts, that of the
+            // node with the larger id.
+            if peer.initiated && !peer.is_confirmed() && self.identity.node > node {
+                return;
+            }
+        }
+        let known = known.filter(|p| p.exchange == (m.nonce_a, m.nonce_b));
         let peer = match known {
             // Sent again because our answer was lost.
             Some(peer) => {
@@ -388,7 +406,7 @@ impl Instance {
             }
             self.remove_session(&session);
         }
-        self.open_from(&peer, tuple, position, &m.header, &m.block);
+        self.open_from(&peer, tuple, position, &m.header, &m.block, alive);
     }
 
     /// Removes a peer and its sessions. With `left` it is not asked again for a while.

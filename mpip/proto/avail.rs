@@ -32,6 +32,10 @@ pub struct AskPolicy {
 /// as it stays silent. A module that is loaded anew should be found soon.
 const LEFT_MS: u32 = 1_000;
 
+/// After so long without an answer there is no need to ask as often as the threshold allows,
+/// milliseconds.
+const QUIET_MS: u32 = 5_000;
+
 /// The state of one destination.
 #[derive(Copy, Clone, Debug)]
 pub struct Entry {
@@ -112,9 +116,9 @@ impl Entry {
     /// Gives up a destination that stayed silent after the last question; true
     /// when it just became unavailable.
     pub fn silent(&mut self, now_ms: u32, policy: &AskPolicy) -> bool {
-        let give_up = self.state == Availability::Unknown
-            && self.queries >= policy.threshold
-            && self.waited(now_ms, policy);
+        let enough = self.queries >= policy.threshold && self.waited(now_ms, policy);
+        let quiet = self.queries > 0 && now_ms.wrapping_sub(self.asked_ms) >= QUIET_MS;
+        let give_up = self.state == Availability::Unknown && (enough || quiet);
         if give_up {
             self.hold_ms = self.hold_ms.saturating_mul(2);
             self.set(Availability::Unavailable, now_ms);

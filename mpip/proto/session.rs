@@ -23,9 +23,9 @@ use crate::proto::weighted::Smooth;
 pub const MAX_LANES: usize = 8;
 
 /// First interval between two tries, microseconds; it doubles.
-const RETRY_US: u32 = 100_000;
+const RETRY_US: u32 = 50_000;
 /// Tries of OPEN, LANE and LANE_ACK.
-const TRIES: u8 = 6;
+const TRIES: u8 = 7;
 /// How long a refused lane is left alone, microseconds.
 const REVIVE_US: u32 = 2_000_000;
 
