@@ -240,7 +240,6 @@ pub struct Peer {
     pub exchange: (u64, u64),
     /// Whether this end asked.
     pub initiated: bool,
-    confirmed: Atomic<bool>,
     /// When the keys were agreed, milliseconds since boot.
     pub born_ms: u64,
     heard_ms: Atomic<u64>,
@@ -274,7 +273,6 @@ impl Peer {
                 keys,
                 exchange,
                 initiated,
-                confirmed: Atomic::new(false),
                 born_ms: now,
                 heard_ms: Atomic::new(now),
                 number: Atomic::new(0),
@@ -313,12 +311,6 @@ impl Peer {
     /// An authentic message came.
     pub fn heard(&self) {
         self.heard_ms.store(clock::now_us64() / 1000, Relaxed);
-        self.confirmed.store(true, Relaxed);
-    }
-
-    /// Whether the peer is known to have the keys: an authentic message came.
-    pub fn is_confirmed(&self) -> bool {
-        self.confirmed.load(Relaxed)
     }
 
     /// When the last authentic message came, milliseconds since boot.

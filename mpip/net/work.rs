@@ -74,6 +74,8 @@ const QUIET_MS: u32 = 30_000;
 const LOST_MS: u64 = 2_000;
 /// A peer without sessions is forgotten after this time, milliseconds.
 const PEER_LIFE_MS: u64 = 3_600_000;
+/// Exchanges of keys that begin within this time of each other may have crossed, milliseconds.
+const CROSSING_MS: u64 = 3_000;
 /// How long leaving waits for the peers to have heard of it, milliseconds.
 const GOODBYE_MS: u32 = 300;
 /// How long what is under way to us may take after that, milliseconds.
@@ -340,8 +342,10 @@ impl Instance {
         };
         if let Some(peer) = &known {
             // Both ends have asked each other at once: one of the two exchanges counts, that of the
-            // node with the larger id.
-            if peer.initiated && !peer.is_confirmed() && self.identity.node > node {
+            // node with the larger id. A peer that has lost the keys keeps trying for longer.
+            let age = (clock::now_us64() / 1000).saturating_sub(peer.born_ms);
+            let other = peer.exchange != (m.nonce_a, m.nonce_b);
+            if other && peer.initiated && age < CROSSING_MS && self.identity.node > node {
                 return;
             }
         }
@@ -456,6 +460,11 @@ impl Instance {
             session.unattend();
             if session.is_over() {
                 self.remove_session(&session);
+                continue;
+            }
+            // It may have been removed while it was on the list.
+            let dead = session.inner.lock().dead;
+            if dead {
                 continue;
             }
             if let Some(ms) = self.look_after(&session) {
