@@ -33,8 +33,7 @@ use crate::{
         counters::Counter,
         crypto::PUBLIC_KEY,
         packet::{
-            self,
-            TcpHeader, //
+            self, //
         },
         params::Param,
         path::Received,
@@ -61,22 +60,6 @@ use kernel::sync::{
     rcu,
     Arc, //
 };
-
-/// The position of an answer to a carrier: below what its sender has acknowledged.
-fn answer_position(tcp: Option<TcpHeader>, expected: Option<u32>) -> TcpPosition {
-    match tcp {
-        Some(tcp) => TcpPosition {
-            una: tcp.ack,
-            ack: expected.unwrap_or(tcp.seq),
-            window: tcp.window,
-        },
-        None => TcpPosition {
-            una: 0,
-            ack: 0,
-            window: 0,
-        },
-    }
-}
 
 impl Session {
     /// A lane was refused by the other end or on the way.
@@ -115,26 +98,19 @@ impl Peer {
 impl Instance {
     /// A message on a tuple of a session. True if it was an authentic one, new or repeated: the
     /// packet is not the user's then.
-    pub fn session_message(
-        &self,
-        entry: &WireEntry,
-        raw: &Raw<'_>,
-        tuple: &Tuple,
-        tcp: Option<TcpHeader>,
-    ) -> bool {
+    pub fn session_message(&self, entry: &WireEntry, raw: &Raw<'_>, tuple: &Tuple) -> bool {
         let session = &entry.session;
         let peer = &session.peer;
         if matches!(raw.kind(), Kind::Hello | Kind::HelloReply | Kind::Confirm) {
             let rcu = rcu::read_lock();
-            let expected = Some(session.acked());
-            return self.stranger_raw(tuple, raw, tcp, expected, true, &rcu);
+            return self.stranger_raw(tuple, raw, session.position(), true, &rcu);
         }
         let node = raw.node().unwrap_or(peer.node);
         if node != peer.node || !raw.verify(&Algo, &peer.keys.rx, peer.node, tuple.proto) {
             if raw.kind() == Kind::Open {
                 // Another peer may have come to this tuple.
                 let rcu = rcu::read_lock();
-                return self.stranger_raw(tuple, raw, tcp, Some(session.acked()), true, &rcu);
+                return self.stranger_raw(tuple, raw, session.position(), true, &rcu);
             }
             self.count(Counter::CmBadTag);
             return false;
@@ -167,6 +143,17 @@ impl Instance {
                 }
                 true
             }
+            Cm::Data(data) if data.session == session.id => {
+                let mut state = entry.path.state.lock();
+                let now = clock::now_us();
+                if state.on_data(now, entry.path.id, &data) == Received::Replayed {
+                    self.count(Counter::CmReplayed);
+                } else {
+                    entry.path.publish(&state);
+                    peer.heard();
+                }
+                true
+            }
             Cm::Report(_) | Cm::Data(_) => {
                 self.count(Counter::CmMalformed);
                 true
@@ -180,21 +167,14 @@ impl Instance {
                     return true;
                 }
                 peer.heard();
-                self.control(entry, tuple, tcp, &cm, &header);
+                self.control(entry, tuple, &cm, &header);
                 true
             }
         }
     }
 
     /// An authentic and new control message on a tuple of a session.
-    fn control(
-        &self,
-        entry: &WireEntry,
-        tuple: &Tuple,
-        tcp: Option<TcpHeader>,
-        cm: &Cm<'_>,
-        header: &Header,
-    ) {
+    fn control(&self, entry: &WireEntry, tuple: &Tuple, cm: &Cm<'_>, header: &Header) {
         let session = &entry.session;
         let now = clock::now_us();
         match cm {
@@ -217,7 +197,7 @@ impl Instance {
                     return;
                 }
                 session.peer.learn(tuple.local.addr.family(), &open.block);
-                return self.send_open_ack(session, answer_position(tcp, Some(session.acked())));
+                return self.send_open_ack(session, session.position());
             }
             _ => {}
         }
@@ -297,6 +277,10 @@ impl Instance {
     }
 
     fn lane_is_up(&self, entry: &WireEntry) {
+        if entry.session.is_over() || entry.session.peer.has_left() {
+            return;
+        }
+        entry.set_up();
         entry.path.confirm();
         entry.session.set_multi(true);
         self.count(Counter::LaneOpened);
@@ -405,20 +389,18 @@ impl Instance {
         self.submit(Job::PeerLeft(peer.clone()));
     }
 
-    /// A message on a tuple that stands for nothing here. `expected` is what the socket of the
-    /// tuple expects next, if there is one; `known` says that somebody here owns the tuple. True
-    /// if the packet is not the user's.
+    /// A message on a tuple that stands for nothing here. `position` is where answers go;
+    /// `owned` says that a socket here has the tuple. True if the packet is not the user's.
     pub fn stranger(
         &self,
         tuple: &Tuple,
         found: &Found,
-        tcp: Option<TcpHeader>,
-        expected: Option<u32>,
-        known: bool,
+        position: TcpPosition,
+        owned: bool,
         rcu: &rcu::Guard,
     ) -> bool {
         match Raw::new(found.bytes()) {
-            Some(raw) => self.stranger_raw(tuple, &raw, tcp, expected, known, rcu),
+            Some(raw) => self.stranger_raw(tuple, &raw, position, owned, rcu),
             None => false,
         }
     }
@@ -427,9 +409,8 @@ impl Instance {
         &self,
         tuple: &Tuple,
         raw: &Raw<'_>,
-        tcp: Option<TcpHeader>,
-        expected: Option<u32>,
-        known: bool,
+        position: TcpPosition,
+        owned: bool,
         rcu: &rcu::Guard,
     ) -> bool {
         if self.is_stopping() {
@@ -437,15 +418,18 @@ impl Instance {
             return false;
         }
         match raw.kind() {
-            Kind::Lane => return self.new_lane(tuple, raw, rcu),
+            // A tuple that a socket has is never a lane's.
+            Kind::Lane => {
+                return !(owned && tuple.proto == packet::TCP) && self.new_lane(tuple, raw, rcu)
+            }
             // These prove by their nonce that they belong to the tuple; a socket that was quicker
             // to finish than they to come does not make them the user's.
-            Kind::Hello | Kind::HelloReply | Kind::Confirm => {}
-            Kind::Open if known => {}
+            Kind::Hello | Kind::HelloReply | Kind::Confirm
+                if owned || tuple.proto == packet::TCP => {}
+            Kind::Open if owned => {}
             _ => return false,
         }
         let now_s = clock::now_us64() / 1_000_000;
-        let position = answer_position(tcp, expected);
         if matches!(raw.kind(), Kind::Hello | Kind::HelloReply) {
             let node = raw.node().unwrap_or(0);
             if !raw.verify(&Algo, &PUBLIC_KEY, node, tuple.proto) {
@@ -459,9 +443,15 @@ impl Instance {
                     return true;
                 }
                 self.count(Counter::QueryRx);
-                let nonce_b =
-                    self.identity
-                        .nonce_b(&Algo, tuple, now_s, hello.header.node, hello.nonce_a);
+                let salt = clock::random_u64() as u16;
+                let nonce_b = self.identity.nonce_b(
+                    &Algo,
+                    tuple,
+                    now_s,
+                    salt,
+                    hello.header.node,
+                    hello.nonce_a,
+                );
                 self.send_public(
                     &Target {
                         tuple,
@@ -498,7 +488,7 @@ impl Instance {
                     tuple: *tuple,
                     position,
                     reply,
-                    alive: known,
+                    alive: owned,
                 });
                 true
             }
@@ -519,7 +509,7 @@ impl Instance {
                         tuple: *tuple,
                         position,
                         wire,
-                        alive: known,
+                        alive: owned,
                     });
                 }
                 true
@@ -565,6 +555,9 @@ impl Instance {
         block: &OpenBlock<'_>,
         alive: bool,
     ) {
+        if peer.has_left() {
+            return;
+        }
         peer.learn(tuple.local.addr.family(), block);
         let Some(session) = self.add_session(header.session, *tuple, false, peer, position, None)
         else {

@@ -168,6 +168,7 @@ fn table<K: crate::sys::table::Key, V: Send + Sync>(
     table: &Table<K, V>,
     f: impl Fn(&mut Message<'_>, &K, &V) -> Result,
 ) -> Result {
+    dump.set_generation(table.generation());
     let [bucket, done, ..] = *dump.cursor();
     let mut done = usize::try_from(done).unwrap_or(0);
     for bucket in usize::try_from(bucket).unwrap_or(0)..table.buckets() {
@@ -306,6 +307,7 @@ pub fn paths(namespace: &Namespace, dump: &mut Dump<'_>) -> Result {
     let Some(instance) = namespace.instance() else {
         return Ok(());
     };
+    dump.set_generation(instance.peers.generation());
     let [bucket, peer_index, path_index, _] = *dump.cursor();
     let (mut skip_peers, mut skip_paths) = (peer_index, path_index);
     for bucket in bucket..instance.peers.buckets() as i64 {

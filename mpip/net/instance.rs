@@ -31,11 +31,19 @@ use crate::{
         },
         crypto::HelloIds,
         hello::Identity,
+        packet::{
+            self,
+            Packet, //
+        },
         params::{
             self,
             Param, //
         },
-        session::Dispatch, //
+        session::{
+            self,
+            Dispatch,
+            MAX_LANES, //
+        }, //
     },
     sys::{
         bh::BhLock,
@@ -50,7 +58,11 @@ use crate::{
             LocalAddr,
             MAX_LOCAL, //
         },
-        socket::ReservedPort,
+        socket::{
+            self,
+            Owner,
+            ReservedPort, //
+        },
         table::{
             InsertError,
             Key,
@@ -82,6 +94,8 @@ const MAX_AVAIL: usize = 16384;
 pub const MAX_PREFIXES: usize = 64;
 /// Slots for SYNs that wait for their SYN-ACK.
 const SYN_SLOTS: usize = 256;
+/// Exchanges of keys that are remembered.
+const USED_EXCHANGES: usize = 64;
 /// Ports reserved for added lanes at most, per protocol.
 pub const MAX_PORTS: usize = 4096;
 
@@ -136,6 +150,7 @@ pub struct WireEntry {
     rx_bytes: Atomic<u64>,
     tx_packets: Atomic<u64>,
     tx_bytes: Atomic<u64>,
+    up: Atomic<bool>,
 }
 
 impl WireEntry {
@@ -144,6 +159,25 @@ impl WireEntry {
         self.rx_packets.add(u64::from(packets), Relaxed);
         self.rx_bytes.add(bytes as u64, Relaxed);
         self.path.count_rx(packets, bytes);
+    }
+
+    /// A challenge came back: the tuple is this lane's for certain.
+    pub fn set_up(&self) {
+        self.up.store(true, Relaxed);
+    }
+
+    /// Whether a challenge came back.
+    pub fn is_up(&self) -> bool {
+        self.up.load(Relaxed)
+    }
+
+    /// Whether a packet on a lane that is not up yet belongs to a connection of this host: a
+    /// tuple that a peer names may be somebody else's.
+    pub fn belongs_to_a_socket(&self, instance: &Instance, packet: &Packet, ifindex: u32) -> bool {
+        if packet.tcp.is_some_and(|tcp| tcp.flags & packet::SYN != 0) {
+            return true;
+        }
+        socket::tcp_owner(instance.net, &packet.rx_tuple(), ifindex) != Owner::None
     }
 
     /// Counts a packet that was sent without asking the session, for the lane and its path.
@@ -172,6 +206,22 @@ pub struct AvailEntry {
     pub state: BhLock<avail::Entry>,
     /// Datagrams sent while nothing is known.
     pub sent: Atomic<u32>,
+    quiet_from: Atomic<u32>,
+    quiet: Atomic<bool>,
+}
+
+impl AvailEntry {
+    /// There is nothing to ask for a moment: packets pass without looking at the state.
+    pub fn be_quiet(&self, now_ms: u32) {
+        self.quiet_from.store(now_ms, Relaxed);
+        self.quiet.store(true, Relaxed);
+    }
+
+    /// Whether there is nothing to ask now.
+    pub fn is_quiet(&self, now_ms: u32) -> bool {
+        const MOMENT_MS: u32 = 100;
+        self.quiet.load(Relaxed) && now_ms.wrapping_sub(self.quiet_from.load(Relaxed)) < MOMENT_MS
+    }
 }
 
 /// A SYN that asked, until its SYN-ACK leaves.
@@ -183,6 +233,8 @@ pub struct SynSlot {
     pub nonce: u64,
     /// Sequence number of the SYN.
     pub isn: u32,
+    /// A SYN-ACK with the answer has left.
+    pub answered: bool,
 }
 
 /// A destination prefix.
@@ -234,27 +286,39 @@ impl Settings {
     }
 }
 
-/// Counters, in one copy for each of a few groups of CPUs.
+/// Copies of the counters, chosen by CPU, so that CPUs rarely share a cache line.
+const SHARDS: usize = 8;
+
+#[repr(align(64))]
+struct Shard([Atomic<u64>; counters::COUNT]);
+
+/// Counters.
 pub struct Counters {
-    values: [Atomic<u64>; counters::COUNT],
+    shards: KVec<Shard>,
 }
 
 impl Counters {
-    /// All zero.
-    pub fn new() -> Counters {
-        Counters {
-            values: [const { 0u64 }; counters::COUNT].map(Atomic::new),
+    /// All zero. Process context.
+    pub fn new() -> Result<Counters> {
+        let mut shards = KVec::with_capacity(SHARDS, GFP_KERNEL)?;
+        for _ in 0..SHARDS {
+            shards.push(Shard([0u64; counters::COUNT].map(Atomic::new)), GFP_KERNEL)?;
         }
+        Ok(Counters { shards })
     }
 
     /// Adds to a counter.
     pub fn add(&self, counter: Counter, n: u64) {
-        self.values[counter.index()].add(n, Relaxed);
+        if let Some(shard) = self.shards.get(clock::cpu() % SHARDS) {
+            shard.0[counter.index()].add(n, Relaxed);
+        }
     }
 
     /// The value of a counter.
     pub fn get(&self, counter: Counter) -> u64 {
-        self.values[counter.index()].load(Relaxed)
+        self.shards.iter().fold(0, |sum, shard| {
+            sum.wrapping_add(shard.0[counter.index()].load(Relaxed))
+        })
     }
 }
 
@@ -264,6 +328,8 @@ pub struct Shared {
     pub settings: Settings,
     /// Counters; they survive disabling.
     pub counters: Counters,
+    /// Memory held by all reordering buffers, bytes.
+    pub held: Atomic<i64>,
 }
 
 /// Ports reserved for one protocol.
@@ -275,6 +341,9 @@ pub struct PortPool {
 /// A working instance.
 #[pin_data]
 pub struct Instance {
+    // First, because fields are dropped in order: no hook and no work may run when the rest goes.
+    #[pin]
+    machinery: BhLock<Machinery>,
     /// The namespace.
     pub net: Net,
     /// Settings and counters of the namespace.
@@ -317,15 +386,17 @@ pub struct Instance {
     pub attention: BhLock<KVec<Arc<Session>>>,
     next_session: Atomic<u32>,
     stopping: Atomic<bool>,
+    /// Addresses have changed since the last look.
+    pub addrs_changed: Atomic<bool>,
+    /// Exchanges of keys that were used: a captured CONFIRM cannot bring one of them back.
+    #[pin]
+    used_exchanges: BhLock<([(u64, u64); USED_EXCHANGES], usize)>,
     /// Where the expiry scan goes on.
     pub scan: Atomic<usize>,
     /// When the next scan, heartbeat and address look-up are due, milliseconds.
     pub due_ms: [Atomic<u32>; 3],
     /// How many suspect paths there may be: makes the worker probe.
     pub probing: Atomic<bool>,
-    // The order matters: no hook and no work may run when the rest goes.
-    #[pin]
-    machinery: BhLock<Machinery>,
 }
 
 struct Machinery {
@@ -338,8 +409,8 @@ impl Instance {
     pub fn start(net: Net, shared: Arc<Shared>, prefixes: KVec<Prefix>) -> Result<Arc<Instance>> {
         let max_sessions = shared.settings.get(Param::MaxSessions) as usize;
         let max_peers = shared.settings.get(Param::MaxPeers) as usize;
-        let udp_socket = ReservedPort::reserve(net, crate::proto::packet::UDP, UDP_PORT)
-            .or_else(|| ReservedPort::reserve(net, crate::proto::packet::UDP, 0));
+        let udp_socket = ReservedPort::reserve(net, packet::UDP, UDP_PORT)
+            .or_else(|| ReservedPort::reserve(net, packet::UDP, 0));
         let identity = Identity::new(&Algo, clock::random_bytes(), clock::random_bytes());
         let mut jobs = KVVec::new();
         jobs.reserve(MAX_JOBS, GFP_KERNEL)?;
@@ -353,7 +424,7 @@ impl Instance {
                 net,
                 shared,
                 identity,
-                wire <- Table::new(14, max_sessions.saturating_mul(3)),
+                wire <- Table::new(14, max_sessions.saturating_mul(MAX_LANES)),
                 sessions <- Table::new(12, max_sessions),
                 peers <- Table::new(8, max_peers),
                 avail <- Table::new(10, MAX_AVAIL),
@@ -381,6 +452,8 @@ impl Instance {
                 attention <- new_bh_lock!(attention, "mpip_attention"),
                 next_session: Atomic::new(clock::random_u64() as u32),
                 stopping: Atomic::new(false),
+                addrs_changed: Atomic::new(false),
+                used_exchanges <- new_bh_lock!(([(0, 0); USED_EXCHANGES], 0), "mpip_exchanges"),
                 scan: Atomic::new(0),
                 due_ms: [Atomic::new(now), Atomic::new(now), Atomic::new(now)],
                 probing: Atomic::new(false),
@@ -398,8 +471,8 @@ impl Instance {
         // SAFETY: `stop` drops the work before the instance can go; every holder of the first
         // reference calls it.
         let work = unsafe { Work::new(&instance) }.ok_or(ENOMEM)?;
-        work.kick(100);
         instance.machinery.lock().work = Some(work);
+        instance.kick(100);
         // SAFETY: As above.
         match unsafe { Hooks::register(net, &instance) } {
             Ok(hooks) => instance.machinery.lock().hooks = Some(hooks),
@@ -531,6 +604,29 @@ impl Instance {
         self.kick(0);
     }
 
+    /// Whether an exchange of keys is used for the first time.
+    pub fn use_exchange(&self, exchange: (u64, u64)) -> bool {
+        let mut used = self.used_exchanges.lock();
+        let (known, next) = &mut *used;
+        if known.contains(&exchange) {
+            return false;
+        }
+        if let Some(slot) = known.get_mut(*next) {
+            *slot = exchange;
+        }
+        *next = (*next + 1) % USED_EXCHANGES;
+        true
+    }
+
+    /// Has the worker probe suspect paths at once and regularly.
+    pub fn probe_soon(&self) {
+        self.probing.store(true, Relaxed);
+        if let Some(due) = self.due_ms.get(1) {
+            due.store(clock::now_ms(), Relaxed);
+        }
+        self.kick(0);
+    }
+
     /// Looks up the host's addresses anew; true if they have changed.
     pub fn refresh_addrs(&self) -> bool {
         let mut fresh = [None; MAX_LOCAL];
@@ -540,6 +636,7 @@ impl Instance {
             return false;
         }
         *addrs = fresh;
+        self.addrs_changed.store(true, Relaxed);
         true
     }
 
@@ -586,6 +683,29 @@ impl Instance {
         }
     }
 
+    /// As [`Instance::asked_by_syn`], but only for the first SYN-ACK: if that is lost, it may be
+    /// because of the option.
+    pub fn answer_syn_once(&self, tuple: &Tuple) -> Option<SynSlot> {
+        let at = self.syn_index(tuple);
+        match self.syns.lock().get_mut(at) {
+            Some(Some(slot)) if slot.tuple == *tuple && !slot.answered => {
+                slot.answered = true;
+                Some(*slot)
+            }
+            _ => None,
+        }
+    }
+
+    /// Forgets the question of a tuple's last SYN.
+    pub fn forget_syn(&self, tuple: &Tuple) {
+        let at = self.syn_index(tuple);
+        if let Some(slot) = self.syns.lock().get_mut(at) {
+            if slot.is_some_and(|s| s.tuple == *tuple) {
+                *slot = None;
+            }
+        }
+    }
+
     fn syn_index(&self, tuple: &Tuple) -> usize {
         use crate::proto::crypto::Crypto;
         Algo.siphash(&self.identity.cookie, &tuple.encode()) as usize % SYN_SLOTS
@@ -605,11 +725,16 @@ impl Instance {
         if let Some(entry) = self.avail.get(rcu, dest) {
             return Some(entry.clone());
         }
+        if self.avail.is_full() {
+            return None;
+        }
         let now = clock::now_ms();
         let entry = Arc::pin_init(
             pin_init!(AvailEntry {
                 state <- new_bh_lock!(avail::Entry::new(now), "mpip_avail"),
                 sent: Atomic::new(0),
+                quiet_from: Atomic::new(0),
+                quiet: Atomic::new(false),
             }),
             GFP_ATOMIC,
         )
@@ -727,13 +852,15 @@ impl Instance {
             rx_bytes: Atomic::new(0),
             tx_packets: Atomic::new(0),
             tx_bytes: Atomic::new(0),
+            up: Atomic::new(lane == 0),
         };
         self.wire.insert(tuple, entry).is_ok()
     }
 
     /// Takes a session out of the tables. Process context: waits for its timer.
     pub fn remove_session(&self, session: &Arc<Session>) {
-        let mut tuples = [None; crate::proto::session::MAX_LANES];
+        let mut tuples = [None; MAX_LANES];
+        let mut routes = [const { None }; MAX_LANES];
         {
             let mut inner = session.inner.lock();
             if inner.dead {
@@ -741,10 +868,15 @@ impl Instance {
             }
             inner.dead = true;
             session.set_multi(false);
-            for (to, lane) in tuples.iter_mut().zip(&inner.s.lanes) {
-                *to = lane.as_ref().map(|l| l.tuple);
+            inner.s.state = session::State::Closing;
+            let lanes = inner.s.lanes.iter_mut();
+            for ((tuple, route), lane) in tuples.iter_mut().zip(&mut routes).zip(lanes) {
+                *tuple = lane.as_ref().map(|l| l.tuple);
+                *route = lane.as_mut().and_then(|l| l.route.take());
             }
         }
+        // Now and not with the session, whose memory outlives the namespace by a grace period.
+        drop(routes);
         for tuple in tuples.into_iter().flatten() {
             self.wire
                 .remove_if(&tuple, |entry| Arc::ptr_eq(&entry.session, session));
@@ -757,7 +889,7 @@ impl Instance {
 
     /// A reserved port such that `free` accepts it, for lanes of `proto`.
     pub fn pick_port(&self, proto: u8, mut free: impl FnMut(u16) -> bool) -> Option<u16> {
-        let which = usize::from(proto == crate::proto::packet::UDP);
+        let which = usize::from(proto == packet::UDP);
         let mut ports = self.ports.lock();
         let pool = ports.get_mut(which)?;
         let n = pool.held.len();
@@ -779,7 +911,7 @@ impl Instance {
 
     /// Reserves more ports for `proto`: twice as many as there are. Process context.
     pub fn grow_ports(&self, proto: u8) -> bool {
-        let which = usize::from(proto == crate::proto::packet::UDP);
+        let which = usize::from(proto == packet::UDP);
         let have = self.ports.lock().get(which).map_or(0, |p| p.held.len());
         let want = have.saturating_mul(2).clamp(16, MAX_PORTS) - have;
         if want == 0 {

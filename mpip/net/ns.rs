@@ -59,7 +59,8 @@ impl Namespace {
         let shared = Arc::new(
             Shared {
                 settings: Settings::new(),
-                counters: Counters::new(),
+                counters: Counters::new()?,
+                held: Atomic::new(0),
             },
             GFP_KERNEL,
         )?;
@@ -90,8 +91,9 @@ impl Namespace {
 
     /// Disables the instance; nothing happens if it is not enabled.
     pub fn disable(&self, gently: bool) {
-        let instance = self.control.lock().instance.take();
-        if let Some(instance) = instance {
+        // The lock is kept meanwhile: there are never two instances in a namespace.
+        let mut control = self.control.lock();
+        if let Some(instance) = control.instance.take() {
             instance.stop(gently);
         }
     }

@@ -40,9 +40,13 @@ use core::borrow::{
     BorrowMut, //
 };
 use kernel::{
-    alloc::flags::GFP_ATOMIC,
+    alloc::flags::{
+        GFP_ATOMIC,
+        __GFP_NOWARN, //
+    },
     prelude::*,
     sync::{
+        atomic::Relaxed,
         rcu,
         Arc, //
     },
@@ -50,6 +54,10 @@ use kernel::{
 
 /// Added to the longest difference between the paths: jitter and timer slack, microseconds.
 const MARGIN_US: u32 = 15_000;
+/// Memory that all buffers of a namespace hold at most, bytes.
+const MAX_HELD: i64 = 64 << 20;
+/// An idle session gives back its storage after this time, milliseconds.
+const STORAGE_LIFE_MS: u32 = 5_000;
 /// How long a computed wait holds, microseconds.
 const WAIT_LIFE_US: u32 = 20_000;
 
@@ -60,7 +68,8 @@ pub struct Storage(KVec<Slot>);
 
 impl Storage {
     fn new(slots: usize) -> Option<Storage> {
-        let mut slots_vec = KVec::with_capacity(slots, GFP_ATOMIC).ok()?;
+        // There is a smaller one if this fails: no need to complain.
+        let mut slots_vec = KVec::with_capacity(slots, GFP_ATOMIC | __GFP_NOWARN).ok()?;
         for _ in 0..slots {
             slots_vec.push_within_capacity(None).ok()?;
         }
@@ -82,12 +91,13 @@ impl BorrowMut<[Slot]> for Storage {
 
 /// The input side of a session.
 pub struct Rx {
+    // First: the timer's callback uses the rest.
+    timer: Option<Timer>,
     buffer: Reorder<Held, Storage>,
     /// In order, to be delivered by whoever is delivering.
     ready: KVec<Held>,
     /// Somebody is delivering: others queue behind, so that the order holds across CPUs.
     delivering: bool,
-    timer: Option<Timer>,
     waited_at: u32,
     started: bool,
     dead: bool,
@@ -97,10 +107,10 @@ impl Rx {
     /// An empty buffer that expects `next`.
     pub fn new(next: u32) -> Rx {
         Rx {
+            timer: None,
             buffer: Reorder::new(next),
             ready: KVec::new(),
             delivering: false,
-            timer: None,
             waited_at: 0,
             started: false,
             dead: false,
@@ -166,12 +176,14 @@ impl Session {
         rx.delivering = true;
         loop {
             let now = clock::now_us();
+            let before = rx.buffer.bytes();
             rx.buffer.acked(self.acked());
             while let Some(held) = rx.buffer.pop(now) {
                 if rx.ready.push(held, GFP_ATOMIC).is_err() {
                     self.shared.counters.add(Counter::NoMemory, 1);
                 }
             }
+            self.account(before, rx.buffer.bytes());
             core::mem::swap(&mut rx.ready, &mut batch);
             if first.is_none() && batch.is_empty() {
                 break;
@@ -192,6 +204,26 @@ impl Session {
         rx.delivering = false;
         self.arm(&mut rx);
         self.count_given_up(&mut rx);
+    }
+
+    /// Keeps the sum of what all sessions hold.
+    fn account(&self, before: u32, after: u32) {
+        let delta = i64::from(after) - i64::from(before);
+        if delta != 0 {
+            self.shared.held.add(delta, Relaxed);
+        }
+    }
+
+    /// Gives back the buffer's storage if the session is idle.
+    pub fn save_memory(&self) {
+        if self.idle_ms() < STORAGE_LIFE_MS {
+            return;
+        }
+        let storage = {
+            let mut rx = self.rx.lock();
+            rx.buffer.detach()
+        };
+        drop(storage);
     }
 
     fn count_given_up(&self, rx: &mut Rx) {
@@ -301,13 +333,17 @@ pub fn local_in(instance: &Instance, skb: &mut Skb<'_>, family: u8) -> Verdict {
         end: tcp.seq.wrapping_add(packet.seq_len()),
         // The lane was reported at PRE_ROUTING.
         lane: u8::MAX,
-        bytes: len as u32,
+        bytes: 0,
         rst,
     };
 
     let mut rx = session.rx.lock();
     if rx.dead {
         return Verdict::Accept;
+    }
+    if !rx.started && rx.buffer.is_empty() {
+        // The stream has gone on while nobody looked.
+        rx.buffer = Reorder::new(session.acked());
     }
     if !rx.started || seq::age(now, rx.waited_at) >= WAIT_LIFE_US {
         rx.started = true;
@@ -326,9 +362,20 @@ pub fn local_in(instance: &Instance, skb: &mut Skb<'_>, family: u8) -> Verdict {
             None => instance.count(Counter::NoMemory),
         }
     }
+    let held_bytes = session.shared.held.load(Relaxed);
+    if held_bytes > MAX_HELD {
+        // All sessions together hold enough: TCP has to sort this out by itself.
+        instance.count(Counter::ReorderOverflow);
+        return Verdict::Accept;
+    }
     let Some(held) = skb.hold() else {
         return Verdict::Accept;
     };
+    let segment = Segment {
+        bytes: held.bytes(),
+        ..segment
+    };
+    let before = rx.buffer.bytes();
     let first = match rx.buffer.push(now, segment, held) {
         Push::Held => {
             instance.count(Counter::ReorderHeld);
@@ -336,6 +383,7 @@ pub fn local_in(instance: &Instance, skb: &mut Skb<'_>, family: u8) -> Verdict {
         }
         Push::Pass(held) | Push::Refused(held) | Push::Wild(held) => Some(held),
     };
+    session.account(before, rx.buffer.bytes());
     drop(rx);
     session.deliver(first);
     Verdict::Stolen

@@ -260,12 +260,7 @@ pub struct Peer {
 
 impl Peer {
     /// A peer with fresh keys. Process context.
-    pub fn new(
-        node: u64,
-        keys: Keys,
-        exchange: (u64, u64),
-        initiated: bool,
-    ) -> Result<Arc<Peer>> {
+    pub fn new(node: u64, keys: Keys, exchange: (u64, u64), initiated: bool) -> Result<Arc<Peer>> {
         let now = clock::now_us64() / 1000;
         Arc::pin_init(
             pin_init!(Peer {

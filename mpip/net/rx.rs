@@ -14,6 +14,7 @@ use crate::{
             SynSlot,
             WireEntry, //
         },
+        session::TcpPosition,
         tx::{
             clamp_mss,
             parse, //
@@ -53,7 +54,10 @@ use crate::{
             Csum,
             Skb, //
         },
-        socket, //
+        socket::{
+            self,
+            Owner, //
+        }, //
     },
 };
 use kernel::{
@@ -69,6 +73,14 @@ pub struct Found {
 }
 
 impl Found {
+    const fn empty() -> Found {
+        Found {
+            buf: [0; MAX_LEN],
+            len: 0,
+            alone: false,
+        }
+    }
+
     /// The CM's bytes.
     pub fn bytes(&self) -> &[u8] {
         self.buf.get(..self.len).unwrap_or(&[])
@@ -78,18 +90,15 @@ impl Found {
 /// Looks for what may be a CM: behind the data of a TCP segment, in the surplus area of a UDP
 /// datagram. Magic and length only; the tag is the caller's business.
 fn find(skb: &Skb<'_>, packet: &Packet) -> Option<Found> {
-    let mut found = Found {
-        buf: [0; MAX_LEN],
-        len: 0,
-        alone: false,
-    };
     if packet.proto == packet::TCP {
         let available = packet.payload_len();
         let mut tail = [0; 4];
+        // The last bytes decide in nearly all cases.
         if available < 4 || !skb.copy(packet.end - 4, &mut tail) {
             return None;
         }
         let len = trailer_len(&tail, available)?;
+        let mut found = Found::empty();
         let to = found.buf.get_mut(..len)?;
         if !skb.copy(packet.end - len, to) {
             return None;
@@ -108,6 +117,7 @@ fn find(skb: &Skb<'_>, packet: &Packet) -> Option<Found> {
         return None;
     }
     let cm = surplus::cm_of(behind)?;
+    let mut found = Found::empty();
     found.buf.get_mut(..cm.len())?.copy_from_slice(cm);
     found.len = cm.len();
     found.alone = packet.payload_len() == 0;
@@ -141,35 +151,36 @@ fn original(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, entry: &Wir
     session.touch();
     if let Some(tcp) = packet.tcp {
         if tcp.flags & packet::SYN != 0 {
-            // The socket decides whether this is a new connection; lanes do not outlive one.
-            session.set_over();
-            instance.attend(session);
-            let rcu = rcu::read_lock();
-            return unknown(instance, skb, packet, &packet.rx_tuple(), &rcu);
+            // The socket decides whether this is a new connection: its own SYN or SYN-ACK ends
+            // the session.
+            syn(instance, skb, packet, &packet.rx_tuple(), &tcp);
+            return Verdict::Accept;
         }
         // A carrier lies wholly below what this end has acknowledged; user data never does.
         if packet.payload_len() != 0 && below(packet, &tcp, session.acked()) {
             if let Some(found) = find(skb, packet) {
-                if found.alone && message(instance, skb, packet, entry, &found, Some(tcp)) {
+                if found.alone && message(instance, skb, packet, entry, &found, true) {
                     return Verdict::Drop;
                 }
             }
-        }
-        if tcp.flags & packet::ACK != 0 {
-            session.saw_ack(tcp.ack);
         }
         if tcp.flags & (packet::RST | packet::FIN) != 0 {
             session.set_closing();
         }
         entry.count_rx(skb.segments(), skb.len());
-        if session.is_multi() && packet.payload_len() != 0 {
+        // Only what is intact tells how far a lane is. The result is kept in the packet: TCP does
+        // not sum again.
+        if session.is_multi()
+            && packet.payload_len() != 0
+            && skb.csum_ok(packet.l4, packet.proto, packet.family)
+        {
             session.lane_progress(0, tcp.seq.wrapping_add(packet.seq_len()));
         }
         return Verdict::Accept;
     }
     if packet.payload_end != packet.end {
         if let Some(found) = find(skb, packet) {
-            if message(instance, skb, packet, entry, &found, None) {
+            if message(instance, skb, packet, entry, &found, false) {
                 if found.alone {
                     return Verdict::Drop;
                 }
@@ -193,10 +204,19 @@ fn below(packet: &Packet, tcp: &TcpHeader, acked: u32) -> bool {
 fn lane(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, entry: &WireEntry) -> Verdict {
     let session = &entry.session;
     if let Some(tcp) = packet.tcp {
+        if !entry.is_up() && entry.belongs_to_a_socket(instance, packet, skb.ifindex_in()) {
+            return Verdict::Accept;
+        }
         if tcp.flags & packet::RST != 0 {
-            // Sessions never send theirs here: somebody does not know the lane.
-            session.refuse_lane(instance, entry.lane);
-            instance.count(Counter::LaneRefusedRst);
+            // Sessions never send theirs here: somebody does not know the lane. Such a host takes
+            // the sequence number from an acknowledgement of ours.
+            let age = session.acked().wrapping_sub(tcp.seq);
+            if age > 1 << 20 || !skb.csum_ok(packet.l4, packet.proto, packet.family) {
+                instance.count(Counter::RxUnexpected);
+            } else {
+                session.refuse_lane(instance, entry.lane);
+                instance.count(Counter::LaneRefusedRst);
+            }
             return Verdict::Drop;
         }
         if tcp.flags & packet::SYN != 0 {
@@ -204,7 +224,11 @@ fn lane(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, entry: &WireEnt
             return Verdict::Drop;
         }
     }
-    if !skb.csum_ok(packet.l4, packet.proto, packet.family) {
+    // IPv4 knows datagrams without a checksum.
+    let unchecked = packet.proto == packet::UDP
+        && packet.family == 4
+        && skb.head().get(packet.l4 + 6..packet.l4 + 8) == Some(&[0, 0]);
+    if !unchecked && !skb.csum_ok(packet.l4, packet.proto, packet.family) {
         instance.count(Counter::RxBadChecksum);
         return Verdict::Drop;
     }
@@ -256,9 +280,6 @@ fn lane(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, entry: &WireEnt
     instance.count(Counter::RxLane);
     if let Some(tcp) = packet.tcp {
         let data = end - packet.payload;
-        if tcp.flags & packet::ACK != 0 {
-            session.saw_ack(tcp.ack);
-        }
         if tcp.flags & packet::FIN != 0 {
             session.set_closing();
         }
@@ -295,8 +316,8 @@ fn trailer(
             Some(tcp) => found.alone && below(packet, &tcp, session.acked()),
             None => found.alone,
         };
-        let tcp = packet.tcp;
-        return if mine && message(instance, skb, packet, entry, found, tcp) {
+        let checked = false;
+        return if mine && message(instance, skb, packet, entry, found, checked) {
             Trailer::Consumed
         } else {
             Trailer::None
@@ -314,7 +335,7 @@ fn trailer(
         instance.count(Counter::CmMalformed);
         return Trailer::None;
     }
-    let user = packet.payload_len() - found.bytes().len();
+    let user = packet.payload_len().saturating_sub(found.bytes().len());
     if packet.proto == packet::TCP && (usize::from(data.length) != user || skb.is_gso()) {
         // Segments were merged across a hole: another CM lies in the middle of the data.
         instance.count(Counter::RxMergedHole);
@@ -362,16 +383,35 @@ fn unknown(
     if !found.alone {
         return Verdict::Accept;
     }
-    // On the tuple of a socket, only what lies below what the socket expects can be a carrier.
-    let expected = socket::tcp_rcv_nxt(instance.net, tuple, skb.ifindex_in());
-    if expected.is_some_and(|next| !below(packet, &tcp, next)) {
+    // What is for somebody else is only passing through.
+    if !socket::is_local(instance.net, &tuple.local.addr) {
         return Verdict::Accept;
     }
+    // On the tuple of a socket, only what lies below what the socket expects can be a carrier.
+    let owner = socket::tcp_owner(instance.net, tuple, skb.ifindex_in());
+    let position = match owner {
+        Owner::Stream { rcv_nxt, snd_una } => {
+            if !below(packet, &tcp, rcv_nxt) {
+                return Verdict::Accept;
+            }
+            TcpPosition {
+                una: snd_una,
+                ack: rcv_nxt,
+                window: tcp.window,
+            }
+        }
+        Owner::None => TcpPosition {
+            una: tcp.ack,
+            ack: tcp.seq.wrapping_add(len as u32),
+            window: tcp.window,
+        },
+        Owner::Other => return Verdict::Accept,
+    };
     if !skb.csum_ok(packet.l4, packet.proto, packet.family) {
         return Verdict::Accept;
     }
-    let known = expected.is_some();
-    if instance.stranger(tuple, &found, packet.tcp, expected, known, rcu) {
+    let owned = owner != Owner::None;
+    if instance.stranger(tuple, &found, position, owned, rcu) {
         Verdict::Drop
     } else {
         Verdict::Accept
@@ -387,15 +427,20 @@ fn unknown_udp(
 ) -> Verdict {
     if packet.payload_end != packet.end {
         if let Some(found) = find(skb, packet) {
-            if instance.stranger(tuple, &found, None, None, true, rcu) && found.alone {
+            let local = socket::is_local(instance.net, &tuple.local.addr);
+            let owned = local && socket::udp_owned(instance.net, tuple, skb.ifindex_in());
+            if local
+                && instance.stranger(tuple, &found, TcpPosition::NONE, owned, rcu)
+                && found.alone
+            {
                 return Verdict::Drop;
             }
         }
-        if packet.payload_len() == 0 && tuple.local.port != instance.udp_port() {
-            return Verdict::Accept;
-        }
     }
-    if tuple.local.port == instance.udp_port() && tuple.local.port != 0 {
+    if tuple.local.port == instance.udp_port()
+        && tuple.local.port != 0
+        && socket::is_local(instance.net, &tuple.local.addr)
+    {
         // The port is ours, but no lane is known: tell the sender, as a host without MPIP would.
         if skb.csum_ok(packet.l4, packet.proto, packet.family) && skb.route_local(packet.family) {
             instance.count(Counter::RxUnexpected);
@@ -408,27 +453,31 @@ fn unknown_udp(
 
 /// A SYN may ask, a SYN-ACK may answer.
 fn syn(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, tuple: &Tuple, tcp: &TcpHeader) {
+    let is_answer = tcp.flags & packet::ACK != 0;
     let Some(found) = skb
         .head()
         .get(packet.l4 + 20..packet.payload)
         .and_then(option::find)
     else {
+        if !is_answer {
+            // Whoever asks no more is not answered any more.
+            instance.forget_syn(tuple);
+        }
         return;
     };
-    if instance.is_stopping() {
+    if instance.is_stopping() || !socket::is_local(instance.net, &tuple.local.addr) {
         return;
     }
-    let is_answer = tcp.flags & packet::ACK != 0;
     if found.answer != is_answer {
         return;
     }
     if is_answer {
-        let now = clock::now_us64() / 1_000_000;
-        let expected = |nonce| option::answer_nonce(&Algo, nonce);
-        if !instance
-            .identity
-            .check_answer(&Algo, tuple, now, found.nonce, expected)
-        {
+        let asked = instance.asked_by_syn(&tuple.reversed());
+        let right = asked.is_some_and(|slot| {
+            tcp.ack == slot.isn.wrapping_add(1)
+                && option::answer_nonce(&Algo, slot.nonce) == found.nonce
+        });
+        if !right {
             instance.count(Counter::CmMalformed);
             return;
         }
@@ -445,6 +494,7 @@ fn syn(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, tuple: &Tuple, t
             tuple: *tuple,
             nonce: found.nonce,
             isn: tcp.seq,
+            answered: false,
         });
     }
     clamp_mss(instance, skb, packet.family);
@@ -457,16 +507,17 @@ fn message(
     packet: &Packet,
     entry: &WireEntry,
     found: &Found,
-    tcp: Option<TcpHeader>,
+    check: bool,
 ) -> bool {
     let Some(raw) = Raw::new(found.bytes()) else {
         return false;
     };
     // A carrier on the original tuple of UDP has a wrong checksum on purpose; its tag is enough.
-    if tcp.is_some() && !skb.csum_ok(packet.l4, packet.proto, packet.family) {
+    // On added lanes everything was checked before.
+    if check && !skb.csum_ok(packet.l4, packet.proto, packet.family) {
         return false;
     }
-    instance.session_message(entry, &raw, &packet.rx_tuple(), tcp)
+    instance.session_message(entry, &raw, &packet.rx_tuple())
 }
 
 /// An ICMP error that quotes a packet of an added lane.
@@ -506,6 +557,15 @@ fn icmp_error(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, rcu: &rcu
         // The socket's own business.
         return;
     }
+    if tuple.proto == packet::TCP {
+        // Who has not seen the packet cannot know where in the stream it lay.
+        let una = entry.session.position().una;
+        let at = quoted_seq(quote, packet.family).unwrap_or(una.wrapping_sub(1 << 31));
+        if !(-(1 << 20)..1 << 27).contains(&seq::delta(at, una)) {
+            instance.count(Counter::RxUnexpected);
+            return;
+        }
+    }
     if too_big {
         if entry.path.lower_mtu(mtu) {
             instance.count(Counter::PathMtuLowered);
@@ -514,6 +574,17 @@ fn icmp_error(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, rcu: &rcu
         entry.session.refuse_lane(instance, entry.lane);
         instance.count(Counter::LaneRefusedIcmp);
     }
+}
+
+/// The sequence number of a quoted TCP segment.
+fn quoted_seq(quote: &[u8], family: u8) -> Option<u32> {
+    let l4 = if family == 4 {
+        usize::from(quote.first()? & 0x0f) * 4
+    } else {
+        40
+    };
+    let bytes = quote.get(l4 + 4..l4 + 8)?;
+    Some(u32::from_be_bytes(bytes.try_into().ok()?))
 }
 
 /// The tuple of a quoted packet of ours, seen from this node.

@@ -31,11 +31,16 @@ use kernel::{
     sync::{
         atomic::{
             Atomic,
+            Full,
             Relaxed, //
         },
         Arc, //
     },
 };
+
+/// A session without packets for so long is not measured, and its lanes are not looked after,
+/// milliseconds.
+pub const QUIET_MS: u32 = 30_000;
 
 /// The state that output and control messages share.
 pub struct Inner {
@@ -95,6 +100,15 @@ pub struct TcpPosition {
     pub window: u16,
 }
 
+impl TcpPosition {
+    /// For UDP.
+    pub const NONE: TcpPosition = TcpPosition {
+        una: 0,
+        ack: 0,
+        window: 0,
+    };
+}
+
 impl Session {
     /// A session with its original lane. Any context.
     #[expect(clippy::too_many_arguments)]
@@ -144,9 +158,14 @@ impl Session {
         )
     }
 
-    /// A packet of the session was seen.
-    pub fn touch(&self) {
-        self.used_ms.store(clock::now_ms(), Relaxed);
+    /// A packet of the session was seen. True if it was quiet for long before.
+    pub fn touch(&self) -> bool {
+        let now = clock::now_ms();
+        let before = self.used_ms.load(Relaxed);
+        if now != before {
+            self.used_ms.store(now, Relaxed);
+        }
+        now.wrapping_sub(before) > QUIET_MS
     }
 
     /// Time since the last packet, milliseconds.
@@ -187,15 +206,16 @@ impl Session {
 
     /// Claims the session for the worker's list; false if it is there already.
     pub fn attend(&self) -> bool {
-        !self.attended.xchg(true, kernel::sync::atomic::Full)
+        !self.attended.xchg(true, Full)
     }
 
     /// The worker has taken it from its list.
     pub fn unattend(&self) {
-        self.attended.store(false, Relaxed);
+        // What was written before the next look must be seen by it.
+        self.attended.xchg(false, Full);
     }
 
-    /// The other end has acknowledged everything before `una`.
+    /// The other end has acknowledged everything before `una`, as the socket knows.
     pub fn saw_ack(&self, una: u32) {
         if seq::after(una, self.una.load(Relaxed)) {
             self.una.store(una, Relaxed);

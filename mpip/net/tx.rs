@@ -116,7 +116,10 @@ pub fn post_routing(instance: &Instance, skb: &mut Skb<'_>, family: u8) -> Verdi
 /// A packet of a session.
 fn known(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, entry: &WireEntry) -> Verdict {
     let session = &entry.session;
-    session.touch();
+    if session.touch() {
+        // Lanes were not looked after while it was quiet.
+        instance.attend(session);
+    }
     let mut reset = false;
     if let Some(tcp) = packet.tcp {
         if tcp.flags & packet::SYN != 0 {
@@ -127,6 +130,10 @@ fn known(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, entry: &WireEn
         }
         if tcp.flags & packet::ACK != 0 {
             session.sent_ack(tcp.ack, tcp.window);
+        }
+        // Never from what comes over the wire: a carrier must lie below it for certain.
+        if let Some(una) = skb.socket_una() {
+            session.saw_ack(una);
         }
         reset = tcp.flags & packet::RST != 0;
         if reset || tcp.flags & packet::FIN != 0 {
@@ -242,7 +249,7 @@ fn question(
         if state.check(now, interval) {
             path.publish(&state);
             instance.count(Counter::PathSuspect);
-            instance.probing.store(true, Relaxed);
+            instance.probe_soon();
         }
     }
     instance.send_report(session, path, tuple, original, None);
@@ -324,6 +331,9 @@ fn join(
         return;
     };
     let now = clock::now_ms();
+    if entry.is_quiet(now) {
+        return;
+    }
     let policy = instance.ask_policy();
     {
         let mut state = entry.state.lock();
@@ -344,13 +354,14 @@ fn join(
                 // It speaks MPIP but the keys are gone or not agreed yet.
                 let mut state = entry.state.lock();
                 if !state.may_repeat(now, &policy) {
+                    entry.be_quiet(now);
                     return;
                 }
-                state.asked(now);
             }
             _ => {
                 state.silent(now, &policy);
                 if !state.should_ask(now, &policy) {
+                    entry.be_quiet(now);
                     return;
                 }
                 if !tcp && !is_asker(tuple) {
@@ -360,13 +371,12 @@ fn join(
                         return;
                     }
                 }
-                state.asked(now);
             }
         }
     }
-    let nonce = instance
-        .identity
-        .nonce_a(&Algo, tuple, clock::now_us64() / 1_000_000);
+    let now_s = clock::now_us64() / 1_000_000;
+    let salt = clock::random_u64() as u16;
+    let nonce = instance.identity.nonce_a(&Algo, tuple, now_s, salt);
     let hello = Cm::Hello(Hello {
         header: Header {
             node: instance.identity.node,
@@ -375,7 +385,6 @@ fn join(
         },
         nonce_a: nonce,
     });
-    instance.count(Counter::QueryTxHello);
     if tcp {
         instance.send_public(
             &Target {
@@ -386,6 +395,8 @@ fn join(
             },
             &hello,
         );
+        entry.state.lock().asked(now);
+        instance.count(Counter::QueryTxHello);
     } else {
         let mut buf = [0u8; MAX_LEN];
         let n = cm::emit(
@@ -396,13 +407,21 @@ fn join(
             &hello,
             &mut buf,
         );
-        ride(skb, packet, buf.get(..n).unwrap_or(&[]));
+        // A datagram that leaves no room for it asks nothing.
+        if ride(skb, packet, buf.get(..n).unwrap_or(&[])) {
+            entry.state.lock().asked(now);
+            instance.count(Counter::QueryTxHello);
+        }
     }
 }
 
 /// Puts a CM into the surplus area of a datagram, if there is room. The datagram stays as it is
 /// to every receiver.
 pub fn ride(skb: &mut Skb<'_>, packet: &Packet, cm: &[u8]) -> bool {
+    if packet.payload_len() == 0 {
+        // An empty datagram with something behind it would be a carrier.
+        return false;
+    }
     let mtu = skb.dst_mtu();
     let udp_len = packet.payload_end - packet.l4;
     let more = surplus::layout(udp_len, cm.len());
@@ -466,9 +485,9 @@ fn ask_by_syn(
         }
         available
     };
-    let nonce = instance
-        .identity
-        .nonce_a(&Algo, tuple, clock::now_us64() / 1_000_000);
+    let now_s = clock::now_us64() / 1_000_000;
+    let salt = clock::random_u64() as u16;
+    let nonce = instance.identity.nonce_a(&Algo, tuple, now_s, salt);
     if add_option(
         skb,
         packet,
@@ -482,6 +501,7 @@ fn ask_by_syn(
             tuple: tuple.reversed(),
             nonce,
             isn: packet.tcp.map_or(0, |tcp| tcp.seq),
+            answered: false,
         });
     }
     if available {
@@ -491,9 +511,15 @@ fn ask_by_syn(
 
 /// Answers a SYN that asked, in its SYN-ACK.
 fn answer_syn(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, tuple: &Tuple) {
-    let Some(slot) = instance.asked_by_syn(tuple) else {
+    let Some(slot) = instance.answer_syn_once(tuple) else {
         return;
     };
+    if packet
+        .tcp
+        .is_none_or(|tcp| tcp.ack != slot.isn.wrapping_add(1))
+    {
+        return;
+    }
     let nonce = option::answer_nonce(&Algo, slot.nonce);
     add_option(
         skb,
@@ -509,6 +535,10 @@ fn answer_syn(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, tuple: &T
 /// Inserts an option behind the fixed TCP header of a segment without data.
 fn add_option(skb: &mut Skb<'_>, packet: &Packet, option: &SynOption) -> bool {
     let header = packet.payload - packet.l4;
+    let options = skb.head().get(packet.l4 + 20..packet.payload);
+    if options.is_none_or(option::is_signed) {
+        return false;
+    }
     if packet.payload_len() != 0 || header + option::LEN > 60 || skb.is_gso() {
         return false;
     }
@@ -541,6 +571,13 @@ pub fn clamp_mss(instance: &Instance, skb: &mut Skb<'_>, family: u8) {
     let Some(packet) = parse(skb, family) else {
         return;
     };
+    if skb
+        .head()
+        .get(packet.l4 + 20..packet.payload)
+        .is_none_or(option::is_signed)
+    {
+        return;
+    }
     let mut room = (mtu as usize).saturating_sub(packet::ip_header_len(family) + 20);
     if instance.param(Param::Cm) == 1 {
         room = room.saturating_sub(cm::DATA_LEN);

@@ -13,7 +13,8 @@ use crate::{
         peer::Peer,
         session::{
             Session,
-            TcpPosition, //
+            TcpPosition,
+            QUIET_MS, //
         }, //
     },
     proto::{
@@ -68,12 +69,12 @@ use kernel::{
 const TICK_MS: u32 = 1000;
 /// Interval of the probes of suspect paths, milliseconds.
 const PROBE_MS: u32 = 200;
-/// A session without packets for so long is not measured, milliseconds.
-const QUIET_MS: u32 = 30_000;
 /// A peer that answers nothing for so long while its lanes are refused has lost its state.
 const LOST_MS: u64 = 2_000;
 /// A peer without sessions is forgotten after this time, milliseconds.
-const PEER_LIFE_MS: u64 = 3_600_000;
+const PEER_LIFE_MS: u64 = 60_000;
+/// How long a row of the availability table is kept that was never asked, milliseconds.
+const UNUSED_MS: u32 = 10_000;
 /// Exchanges of keys that begin within this time of each other may have crossed, milliseconds.
 const CROSSING_MS: u64 = 3_000;
 /// How long leaving waits for the peers to have heard of it, milliseconds.
@@ -315,8 +316,33 @@ impl Instance {
         if let Some(old) = old {
             self.forget_peer(&old, false);
         }
+        self.make_room_for_peer();
         self.peers.insert(Ids(node, 0), peer.clone()).ok()?;
         Some(peer)
+    }
+
+    /// When there are too many peers, the one without sessions that was heard least lately goes.
+    fn make_room_for_peer(&self) {
+        if !self.peers.is_full() {
+            return;
+        }
+        let mut oldest: Option<Arc<Peer>> = None;
+        {
+            let rcu = rcu::read_lock();
+            self.peers.for_each(&rcu, |_, peer| {
+                let idle = peer.sessions.load(Relaxed) == 0;
+                if idle
+                    && oldest
+                        .as_ref()
+                        .is_none_or(|o| peer.heard_ms() < o.heard_ms())
+                {
+                    oldest = Some(peer.clone());
+                }
+            });
+        }
+        if let Some(peer) = oldest {
+            self.forget_peer(&peer, false);
+        }
     }
 
     /// CONFIRM with a good cookie.
@@ -373,6 +399,10 @@ impl Instance {
                 };
                 if !raw.verify(&Algo, &keys.rx, node, tuple.proto) {
                     self.count(Counter::CmBadTag);
+                    return;
+                }
+                if !self.use_exchange((m.nonce_a, m.nonce_b)) {
+                    self.count(Counter::CmReplayed);
                     return;
                 }
                 let Some(peer) = self.new_peer(&m.public_key, &ids, false) else {
@@ -490,9 +520,7 @@ impl Instance {
             match todo {
                 None => break,
                 Some(Todo::Abandon) => {
-                    // No answer: the peer has lost its keys or its state.
-                    self.forget_peer(&session.peer.clone(), false);
-                    self.remove_session(session);
+                    self.abandon(session);
                     return None;
                 }
                 Some(Todo::Open) => self.send_open(session),
@@ -507,11 +535,38 @@ impl Instance {
             (inner.s.poll_in(clock::now_us()), all_gone)
         };
         let silent = (clock::now_us64() / 1000).saturating_sub(session.peer.heard_ms());
-        if lost && session.initiator && silent > LOST_MS && session.idle_ms() < TICK_MS {
+        let quiet = session.idle_ms();
+        if quiet > QUIET_MS {
+            return None;
+        }
+        // Only once a lane was up are questions asked on the original one, too.
+        if lost && session.is_multi() && session.initiator && silent > LOST_MS && quiet < TICK_MS {
             self.forget_peer(&session.peer.clone(), false);
             return None;
         }
         wait.map(|us| (us / 1000).saturating_add(1))
+    }
+
+    /// A session was not answered. If there is no other with the peer, the peer has lost its keys;
+    /// otherwise only this destination is left alone for a while: it may have told us of a node
+    /// that it is not.
+    fn abandon(&self, session: &Arc<Session>) {
+        self.count(Counter::SessionUnanswered);
+        let dest = Destination {
+            proto: session.tuple.proto,
+            end: session.tuple.remote,
+        };
+        self.nodes.remove(&dest);
+        {
+            let rcu = rcu::read_lock();
+            if let Some(entry) = self.avail.get(&rcu, &dest) {
+                entry.state.lock().left(clock::now_ms());
+            }
+        }
+        self.remove_session(session);
+        if session.peer.sessions.load(Relaxed) == 0 {
+            self.forget_peer(&session.peer.clone(), false);
+        }
     }
 
     fn send_open(&self, session: &Arc<Session>) {
@@ -656,7 +711,11 @@ impl Instance {
                     let grown = self.grow_ports(original.proto);
                     match self.pick_port(original.proto, free) {
                         Some(port) if grown => port,
-                        _ => return,
+                        _ => {
+                            // Once more when there may be some.
+                            session.inner.lock().explored_ms = 0;
+                            return;
+                        }
                     }
                 }
             };
@@ -691,7 +750,8 @@ impl Instance {
 
     /// Once a second: addresses, and what has expired.
     fn tick(&self) {
-        let changed = self.refresh_addrs();
+        self.refresh_addrs();
+        let changed = self.addrs_changed.xchg(false, Relaxed);
         let tcp_ms = (self.param(Param::SessionTimeoutTcp) as u32).saturating_mul(1000);
         let udp_ms = (self.param(Param::SessionTimeoutUdp) as u32).saturating_mul(1000);
         let close_ms = (self.param(Param::CloseTimeout) as u32).saturating_mul(1000);
@@ -717,6 +777,7 @@ impl Instance {
                             expired = Some(session.clone());
                             return ControlFlow::Break(());
                         }
+                        session.save_memory();
                         if changed {
                             session.inner.lock().explored_ms = 0;
                             self.attend(session);
@@ -739,19 +800,12 @@ impl Instance {
 
     fn expire_peers(&self) {
         let now = clock::now_us64() / 1000;
-        let mut expired = None;
-        {
-            let rcu = rcu::read_lock();
-            self.peers.for_each(&rcu, |_, peer| {
-                if peer.sessions.load(Relaxed) == 0
-                    && now.saturating_sub(peer.heard_ms()) >= PEER_LIFE_MS
-                {
-                    expired = Some(peer.clone());
-                }
-            });
-        }
-        if let Some(peer) = expired {
-            self.forget_peer(&peer, false);
+        for peer in self.collect_peers().iter() {
+            if peer.sessions.load(Relaxed) == 0
+                && now.saturating_sub(peer.heard_ms()) >= PEER_LIFE_MS
+            {
+                self.forget_peer(peer, false);
+            }
         }
     }
 
@@ -772,6 +826,8 @@ impl Instance {
                 let _ = self.avail.for_bucket::<()>(&rcu, bucket, |dest, entry| {
                     let mut state = entry.state.lock();
                     state.silent(now, &policy);
+                    // A row that was only looked up is not worth keeping.
+                    let limit = if state.is_unused() { UNUSED_MS } else { limit };
                     if state.idle_ms(now) >= limit {
                         if let Some(slot) = expired.get_mut(n) {
                             *slot = Some(*dest);
@@ -793,7 +849,12 @@ impl Instance {
         let now = clock::now_us();
         let interval = (self.param(Param::Heartbeat) as u32).saturating_mul(1000);
         let mut suspects = false;
-        for bucket in 0..self.sessions.buckets() {
+        // From another place each time: paths are shared, and one session's questions may be
+        // lost on its own account.
+        let buckets = self.sessions.buckets();
+        let start = clock::random_u64() as usize % buckets;
+        for bucket in 0..buckets {
+            let bucket = (start + bucket) % buckets;
             let mut index = 0;
             // Sending must not happen with the table's entries in hand for long: one at a time.
             loop {
@@ -942,6 +1003,22 @@ impl Instance {
     pub fn clear(&self) {
         for peer in self.collect_peers().iter() {
             self.forget_peer(peer, false);
+        }
+        // Sessions of peers that were replaced.
+        let mut bucket = 0;
+        while bucket < self.sessions.buckets() {
+            let mut found = None;
+            {
+                let rcu = rcu::read_lock();
+                let _ = self.sessions.for_bucket(&rcu, bucket, |_, session| {
+                    found = Some(session.clone());
+                    ControlFlow::Break(())
+                });
+            }
+            match found {
+                Some(session) => self.remove_session(&session),
+                None => bucket += 1,
+            }
         }
         let mut list = KVec::new();
         core::mem::swap(&mut *self.attention.lock(), &mut list);

@@ -169,6 +169,11 @@ impl Entry {
             .is_none_or(|lost| now_ms.wrapping_sub(lost) >= policy.ttl_ms)
     }
 
+    /// Whether nothing was ever asked or answered.
+    pub const fn is_unused(&self) -> bool {
+        matches!(self.state, Availability::Unknown) && self.queries == 0
+    }
+
     /// A packet went to the destination or came from it.
     pub fn touch(&mut self, now_ms: u32) {
         self.used_ms = now_ms;

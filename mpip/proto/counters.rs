@@ -98,6 +98,8 @@ counters! {
     RxNotLocal "rx-not-local";
     /// Sessions forgotten because they were idle or finished.
     SessionExpired "session-expired";
+    /// Sessions given up because the peer did not answer.
+    SessionUnanswered "session-unanswered";
 }
 
 impl Counter {

@@ -43,54 +43,55 @@ impl Identity {
         }
     }
 
-    fn nonce(&self, c: &impl Crypto, label: u8, tuple: &Tuple, epoch: u64, extra: [u64; 2]) -> u64 {
-        let mut input = [0; 40 + 3 * 8 + 1];
+    /// 16 bits of salt, so that no two exchanges are the same, and 48 bits that only this node
+    /// can compute.
+    fn nonce(
+        &self,
+        c: &impl Crypto,
+        label: u8,
+        tuple: &Tuple,
+        epoch: u64,
+        salt: u16,
+        extra: [u64; 2],
+    ) -> u64 {
+        let mut input = [0; 40 + 3 * 8 + 2 + 1];
         let (head, rest) = input.split_at_mut(40);
         head.copy_from_slice(&tuple.encode());
         let fields = [epoch, extra[0], extra[1]];
-        for (out, field) in rest.chunks_exact_mut(8).zip(fields) {
+        let (numbers, rest) = rest.split_at_mut(24);
+        for (out, field) in numbers.chunks_exact_mut(8).zip(fields) {
             out.copy_from_slice(&field.to_be_bytes());
         }
-        if let Some(last) = input.last_mut() {
-            *last = label;
-        }
-        c.siphash(&self.cookie, &input)
+        let (salt_out, label_out) = rest.split_at_mut(2);
+        salt_out.copy_from_slice(&salt.to_be_bytes());
+        label_out.copy_from_slice(&[label]);
+        u64::from(salt) << 48 | c.siphash(&self.cookie, &input) >> 16
     }
 
     /// `nonce_a` of a HELLO on `tuple` (seen from this node), and the nonce of a SYN option.
-    /// `now_s` is any clock in seconds.
-    pub fn nonce_a(&self, c: &impl Crypto, tuple: &Tuple, now_s: u64) -> u64 {
-        self.nonce(c, b'a', tuple, now_s / EPOCH_SECONDS, [0; 2])
+    /// `now_s` is any clock in seconds, `salt` random.
+    pub fn nonce_a(&self, c: &impl Crypto, tuple: &Tuple, now_s: u64, salt: u16) -> u64 {
+        self.nonce(c, b'a', tuple, now_s / EPOCH_SECONDS, salt, [0; 2])
     }
 
     /// Whether `nonce` was made by [`Identity::nonce_a`] lately.
     pub fn check_a(&self, c: &impl Crypto, tuple: &Tuple, now_s: u64, nonce: u64) -> bool {
-        recent(now_s).any(|epoch| self.nonce(c, b'a', tuple, epoch, [0; 2]) == nonce)
+        let salt = (nonce >> 48) as u16;
+        recent(now_s).any(|epoch| self.nonce(c, b'a', tuple, epoch, salt, [0; 2]) == nonce)
     }
 
-    /// Whether `nonce` answers a nonce that [`Identity::nonce_a`] made lately, as `answer`
-    /// derives answers.
-    pub fn check_answer(
-        &self,
-        c: &impl Crypto,
-        tuple: &Tuple,
-        now_s: u64,
-        nonce: u64,
-        answer: impl Fn(u64) -> u64,
-    ) -> bool {
-        recent(now_s).any(|epoch| answer(self.nonce(c, b'a', tuple, epoch, [0; 2])) == nonce)
-    }
-
-    /// `nonce_b` for a HELLO that came in on `tuple` (seen from this node).
+    /// `nonce_b` for a HELLO that came in on `tuple` (seen from this node); `salt` is random.
     pub fn nonce_b(
         &self,
         c: &impl Crypto,
         tuple: &Tuple,
         now_s: u64,
+        salt: u16,
         node_a: u64,
         nonce_a: u64,
     ) -> u64 {
-        self.nonce(c, b'b', tuple, now_s / EPOCH_SECONDS, [node_a, nonce_a])
+        let epoch = now_s / EPOCH_SECONDS;
+        self.nonce(c, b'b', tuple, epoch, salt, [node_a, nonce_a])
     }
 
     /// Whether `nonce_b` was made by [`Identity::nonce_b`] lately for the same HELLO.
@@ -103,7 +104,9 @@ impl Identity {
         nonce_a: u64,
         nonce_b: u64,
     ) -> bool {
-        recent(now_s).any(|epoch| self.nonce(c, b'b', tuple, epoch, [node_a, nonce_a]) == nonce_b)
+        let salt = (nonce_b >> 48) as u16;
+        let extra = [node_a, nonce_a];
+        recent(now_s).any(|epoch| self.nonce(c, b'b', tuple, epoch, salt, extra) == nonce_b)
     }
 }
 

@@ -26,7 +26,7 @@ pub const MAX_LANES: usize = 8;
 const RETRY_US: u32 = 50_000;
 /// Tries of OPEN, LANE and LANE_ACK.
 const TRIES: u8 = 7;
-/// How long a refused lane is left alone, microseconds.
+/// How long a refused lane is left alone, microseconds; it doubles up to 64 times that.
 const REVIVE_US: u32 = 2_000_000;
 
 /// State of a session.
@@ -85,6 +85,7 @@ pub struct Lane<P, D> {
     pub tx_bytes: u64,
     initiator: bool,
     tries: u8,
+    refusals: u8,
     next_try: u32,
 }
 
@@ -141,6 +142,7 @@ impl<P: PathInfo, D> Session<P, D> {
             tx_bytes: 0,
             initiator,
             tries: 0,
+            refusals: 0,
             next_try: now,
         });
         let mut session = Session {
@@ -218,6 +220,7 @@ impl<P: PathInfo, D> Session<P, D> {
             tx_bytes: 0,
             initiator,
             tries: 0,
+            refusals: 0,
             next_try: now,
         });
         Some(index)
@@ -265,6 +268,7 @@ impl<P: PathInfo, D> Session<P, D> {
         lane.echo = challenge;
         if lane.state != LaneState::Active {
             lane.state = LaneState::Active;
+            lane.refusals = 0;
             self.relearn();
         }
         true
@@ -293,7 +297,8 @@ impl<P: PathInfo, D> Session<P, D> {
         if let Some(lane) = self.lane_mut(index) {
             lane.state = LaneState::Gone;
             lane.tries = 0;
-            lane.next_try = now.wrapping_add(REVIVE_US);
+            lane.next_try = now.wrapping_add(REVIVE_US << lane.refusals.min(6));
+            lane.refusals = lane.refusals.saturating_add(1);
             lane.route = None;
         }
         self.relearn();

@@ -20,6 +20,12 @@ pub fn now_ms() -> u32 {
     (now_us64() / 1000) as u32
 }
 
+/// The CPU that runs this, a hint only.
+pub fn cpu() -> usize {
+    // SAFETY: No preconditions.
+    unsafe { bindings::mpip_shim_cpu() as usize }
+}
+
 /// 64 random bits of the kernel's generator.
 pub fn random_u64() -> u64 {
     // SAFETY: No preconditions.

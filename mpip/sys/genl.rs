@@ -200,6 +200,13 @@ impl Dump<'_> {
         unsafe { &mut *bindings::mpip_shim_cb_ctx(self.cb.as_ptr()).cast::<[i64; 4]>() }
     }
 
+    /// Says which state of the list the messages show: when it changes in mid-dump, the receiver
+    /// is told that the dump was interrupted.
+    pub fn set_generation(&mut self, generation: u32) {
+        // SAFETY: `cb` is that of the running dump.
+        unsafe { bindings::mpip_shim_cb_seq(self.cb.as_ptr(), generation) };
+    }
+
     /// Adds one message. `Err(EMSGSIZE)`: it did not fit, to be tried again in the next call.
     pub fn add(&mut self, f: impl FnOnce(&mut Message<'_>) -> Result) -> Result {
         // SAFETY: Both are those of the running dump.

@@ -84,14 +84,17 @@ void mpip_shim_rcu_barrier(void)
 	rcu_barrier();
 }
 
-void mpip_shim_call_rcu(void *head, void (*func)(void *head))
+void mpip_shim_call_rcu(struct rcu_head *head,
+			void (*func)(struct rcu_head *head))
 {
-	call_rcu(head, (rcu_callback_t)(void *)func);
+	/* The table's nodes start with room for one. */
+	BUILD_BUG_ON(sizeof(struct rcu_head) != 2 * sizeof(void *));
+	call_rcu(head, func);
 }
 
-size_t mpip_shim_rcu_head_size(void)
+u32 mpip_shim_cpu(void)
 {
-	return sizeof(struct rcu_head);
+	return raw_smp_processor_id();
 }
 
 void mpip_shim_sleep_ms(u32 ms)
@@ -380,7 +383,7 @@ bool mpip_shim_tx_eligible(const struct sk_buff *skb,
 		return false;
 	if (sk && sk->sk_bound_dev_if)
 		return false;
-	if (!skb_frags_readable(skb))
+	if (!skb_frags_readable(skb) || skb_is_decrypted(skb))
 		return false;
 	if (skb->protocol == htons(ETH_P_IP)) {
 		if (IPCB(skb)->flags & (IPSKB_FORWARDED | IPSKB_XFRM_TRANSFORMED))
@@ -499,6 +502,7 @@ static bool route_out4(struct net *net, int ifindex,
 {
 	struct flowi4 fl4 = {
 		.flowi4_oif = ifindex,
+		.flowi4_iif = LOOPBACK_IFINDEX,
 		.flowi4_proto = flow->proto,
 		.fl4_sport = htons(flow->sport),
 		.fl4_dport = htons(flow->dport),
@@ -549,6 +553,12 @@ static bool route_out6(struct net *net, int ifindex,
 	memcpy(&fl6.daddr, flow->dst, sizeof(fl6.daddr));
 	dst = ip6_route_output_flags(net, NULL, &fl6,
 				     ifindex ? RT6_LOOKUP_F_IFACE : 0);
+	if (!dst->error) {
+		/* The lookup alone knows nothing of IPsec policies. */
+		dst = xfrm_lookup_route(net, dst, flowi6_to_flowi(&fl6), NULL, 0);
+		if (IS_ERR(dst))
+			return false;
+	}
 	if (dst->error || dst_xfrm(dst) || dst->dev->flags & IFF_LOOPBACK ||
 	    (ifindex && dst->dev->ifindex != ifindex)) {
 		dst_release(dst);
@@ -599,6 +609,8 @@ void mpip_shim_skb_set_dst(struct sk_buff *skb, const struct mpip_dst *dst)
 void mpip_shim_skb_xmit(struct net *net, struct sk_buff *skb,
 			const struct mpip_dst *dst, u8 family)
 {
+	/* A segment comes with a reference of its own. */
+	skb_dst_drop(skb);
 	dst_hold(dst->dst);
 	skb_dst_set(skb, dst->dst);
 	skb->dev = dst->dst->dev;
@@ -687,6 +699,8 @@ struct socket *mpip_shim_port_reserve(struct net *net, u8 proto, u16 *port)
 	if (!sock_create_kern(net, AF_INET6, type, proto, &sock)) {
 		struct sockaddr_in6 *a = (struct sockaddr_in6 *)&ss;
 
+		/* Whatever the host's default: the port is ours in IPv4, too. */
+		sock->sk->sk_ipv6only = 0;
 		a->sin6_family = AF_INET6;
 		a->sin6_port = htons(*port);
 		len = sizeof(*a);
@@ -714,12 +728,15 @@ void mpip_shim_port_release(struct socket *sock)
 	sock_release(sock);
 }
 
-/* rcv_nxt of the established socket that an incoming @flow belongs to. */
-bool mpip_shim_tcp_lookup(struct net *net, const struct mpip_flow *flow,
-			  int ifindex, u32 *rcv_nxt)
+/*
+ * Who owns the tuple of an incoming TCP @flow: nobody, a socket that is not
+ * established (a request, TIME_WAIT), or one whose stream is then told.
+ */
+int mpip_shim_tcp_lookup(struct net *net, const struct mpip_flow *flow,
+			 int ifindex, struct mpip_stream *stream)
 {
 	struct sock *sk;
-	bool ok;
+	bool full;
 
 	if (flow->family == 4) {
 		__be32 saddr, daddr;
@@ -737,12 +754,57 @@ bool mpip_shim_tcp_lookup(struct net *net, const struct mpip_flow *flow,
 						&daddr, flow->dport, ifindex, 0);
 	}
 	if (!sk)
-		return false;
-	ok = sk_fullsock(sk);
-	if (ok)
-		*rcv_nxt = READ_ONCE(tcp_sk(sk)->rcv_nxt);
+		return MPIP_OWNER_NONE;
+	full = sk_fullsock(sk);
+	if (full) {
+		stream->rcv_nxt = READ_ONCE(tcp_sk(sk)->rcv_nxt);
+		stream->snd_una = READ_ONCE(tcp_sk(sk)->snd_una);
+	}
 	sock_gen_put(sk);
-	return ok;
+	return full ? MPIP_OWNER_STREAM : MPIP_OWNER_OTHER;
+}
+
+/* Whether a UDP socket would get an incoming @flow. */
+bool mpip_shim_udp_owned(struct net *net, const struct mpip_flow *flow,
+			 int ifindex)
+{
+	struct sock *sk;
+
+	if (flow->family == 4) {
+		__be32 saddr, daddr;
+
+		memcpy(&saddr, flow->src, sizeof(saddr));
+		memcpy(&daddr, flow->dst, sizeof(daddr));
+		sk = udp4_lib_lookup(net, saddr, htons(flow->sport), daddr,
+				     htons(flow->dport), ifindex);
+	} else {
+		struct in6_addr saddr, daddr;
+
+		memcpy(&saddr, flow->src, sizeof(saddr));
+		memcpy(&daddr, flow->dst, sizeof(daddr));
+		sk = udp6_lib_lookup(net, &saddr, htons(flow->sport), &daddr,
+				     htons(flow->dport), ifindex);
+	}
+	if (!sk)
+		return false;
+	sock_put(sk);
+	return true;
+}
+
+/* Whether @addr is one of this host: what comes for another is forwarded. */
+bool mpip_shim_addr_is_local(struct net *net, u8 family, const u8 *addr)
+{
+	if (family == 4) {
+		__be32 a;
+
+		memcpy(&a, addr, sizeof(a));
+		return inet_addr_type(net, a) == RTN_LOCAL;
+	} else {
+		struct in6_addr a;
+
+		memcpy(&a, addr, sizeof(a));
+		return ipv6_chk_addr(net, &a, NULL, 0);
+	}
 }
 
 /* Timers and work */
@@ -811,9 +873,9 @@ void mpip_shim_work_kick(struct mpip_work *w, u32 ms)
 	unsigned long delay = msecs_to_jiffies(ms);
 
 	if (!delay)
-		mod_delayed_work(system_percpu_wq, &w->work, 0);
+		mod_delayed_work(system_dfl_wq, &w->work, 0);
 	else
-		queue_delayed_work(system_percpu_wq, &w->work, delay);
+		queue_delayed_work(system_dfl_wq, &w->work, delay);
 }
 
 /* Waits for a running call. Process context. */

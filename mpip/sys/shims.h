@@ -45,6 +45,12 @@ struct mpip_dst {
 	u32 cookie;
 };
 
+/* What the established socket of a flow knows of its stream. */
+struct mpip_stream {
+	u32 rcv_nxt;
+	u32 snd_una;
+};
+
 /* Where a held packet continues. */
 struct mpip_held {
 	struct sk_buff *skb;
@@ -71,8 +77,9 @@ u64 mpip_shim_random_u64(void);
 void mpip_shim_random_bytes(u8 *buf, size_t len);
 void mpip_shim_synchronize_rcu(void);
 void mpip_shim_rcu_barrier(void);
-void mpip_shim_call_rcu(void *head, void (*func)(void *head));
-size_t mpip_shim_rcu_head_size(void);
+void mpip_shim_call_rcu(struct rcu_head *head,
+			void (*func)(struct rcu_head *head));
+u32 mpip_shim_cpu(void);
 void mpip_shim_sleep_ms(u32 ms);
 
 /* Crypto */
@@ -137,8 +144,16 @@ int mpip_shim_ifaddrs(struct net *net, struct mpip_ifaddr *out, int max);
 /* Sockets */
 struct socket *mpip_shim_port_reserve(struct net *net, u8 proto, u16 *port);
 void mpip_shim_port_release(struct socket *sock);
-bool mpip_shim_tcp_lookup(struct net *net, const struct mpip_flow *flow,
-			  int ifindex, u32 *rcv_nxt);
+enum mpip_shim_owner {
+	MPIP_OWNER_NONE,
+	MPIP_OWNER_OTHER,
+	MPIP_OWNER_STREAM,
+};
+int mpip_shim_tcp_lookup(struct net *net, const struct mpip_flow *flow,
+			 int ifindex, struct mpip_stream *stream);
+bool mpip_shim_udp_owned(struct net *net, const struct mpip_flow *flow,
+			 int ifindex);
+bool mpip_shim_addr_is_local(struct net *net, u8 family, const u8 *addr);
 
 /* Timers and work: allocated, so that their addresses never move. */
 struct mpip_timer *mpip_shim_timer_new(void *session, bool atomic);

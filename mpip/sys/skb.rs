@@ -243,7 +243,8 @@ impl Skb<'_> {
         // SAFETY: Valid by the invariant; `raw` is valid for writes.
         let held = unsafe { bindings::mpip_shim_hold(self.raw(), self.state, &mut raw) };
         held.then(|| Held {
-            truesize: self.len() as u32,
+            // SAFETY: Valid by the invariant.
+            truesize: unsafe { bindings::mpip_shim_skb_truesize(self.raw()) },
             raw,
         })
     }
@@ -332,7 +333,7 @@ pub struct Held {
 unsafe impl Send for Held {}
 
 impl Held {
-    /// Length in bytes, as accounted for by the reordering buffer.
+    /// Memory that it takes, bytes.
     pub fn bytes(&self) -> u32 {
         self.truesize
     }

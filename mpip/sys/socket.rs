@@ -7,7 +7,10 @@ use super::{
     net::Net,
     route::flow_of, //
 };
-use crate::proto::addr::Tuple;
+use crate::proto::addr::{
+    Addr,
+    Tuple, //
+};
 use core::ptr::NonNull;
 
 /// A port of this host that no socket of anybody else can have meanwhile.
@@ -47,22 +50,59 @@ impl Drop for ReservedPort {
     }
 }
 
-/// Next sequence number that the established TCP socket of `tuple` expects. Softirq or RCU.
-pub fn tcp_rcv_nxt(net: Net, tuple: &Tuple, ifindex: u32) -> Option<u32> {
-    let incoming = Tuple {
-        proto: tuple.proto,
-        local: tuple.remote,
-        remote: tuple.local,
+/// Who owns a TCP tuple on this host.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Owner {
+    /// Nobody.
+    None,
+    /// A socket without a stream: a connection that begins or has ended.
+    Other,
+    /// An established connection.
+    Stream {
+        /// Next sequence number that it expects.
+        rcv_nxt: u32,
+        /// Oldest sequence number that is not acknowledged to it.
+        snd_una: u32,
+    },
+}
+
+/// The owner of a TCP tuple. Softirq or RCU.
+pub fn tcp_owner(net: Net, tuple: &Tuple, ifindex: u32) -> Owner {
+    let mut stream = bindings::mpip_stream {
+        rcv_nxt: 0,
+        snd_una: 0,
     };
-    let mut rcv_nxt = 0;
     // SAFETY: `net` is alive; the pointers are valid.
-    let found = unsafe {
+    let owner = unsafe {
         bindings::mpip_shim_tcp_lookup(
             net.as_ptr(),
-            &flow_of(&incoming),
+            &flow_of(&tuple.reversed()),
             ifindex as i32,
-            &mut rcv_nxt,
+            &mut stream,
         )
     };
-    found.then_some(rcv_nxt)
+    match owner {
+        0 => Owner::None,
+        1 => Owner::Other,
+        _ => Owner::Stream {
+            rcv_nxt: stream.rcv_nxt,
+            snd_una: stream.snd_una,
+        },
+    }
+}
+
+/// Whether a UDP socket of this host gets what comes on `tuple`. Softirq or RCU.
+pub fn udp_owned(net: Net, tuple: &Tuple, ifindex: u32) -> bool {
+    // SAFETY: `net` is alive; the pointer is valid.
+    unsafe {
+        bindings::mpip_shim_udp_owned(net.as_ptr(), &flow_of(&tuple.reversed()), ifindex as i32)
+    }
+}
+
+/// Whether `addr` is one of this host's. Any context.
+pub fn is_local(net: Net, addr: &Addr) -> bool {
+    // SAFETY: `net` is alive; the function reads as many bytes as the family has.
+    unsafe {
+        bindings::mpip_shim_addr_is_local(net.as_ptr(), addr.family(), addr.as_bytes().as_ptr())
+    }
 }

@@ -76,6 +76,7 @@ pub struct Table<K: Key, V: Send + Sync> {
     buckets: KVVec<Atomic<*mut Node<K, V>>>,
     secret: [u8; 16],
     len: Atomic<usize>,
+    generation: Atomic<u32>,
     cap: Atomic<usize>,
     #[pin]
     writer: BhLock<()>,
@@ -99,6 +100,7 @@ impl<K: Key, V: Send + Sync> Table<K, V> {
                 buckets,
                 secret: clock::random_bytes(),
                 len: Atomic::new(0),
+                generation: Atomic::new(1),
                 cap: Atomic::new(cap),
                 writer <- new_bh_lock!((), "mpip_table"),
             }))
@@ -113,6 +115,16 @@ impl<K: Key, V: Send + Sync> Table<K, V> {
     /// Number of entries.
     pub fn len(&self) -> usize {
         self.len.load(Relaxed)
+    }
+
+    /// A number that changes with every change of the table; never 0.
+    pub fn generation(&self) -> u32 {
+        self.generation.load(Relaxed) | 1 << 31
+    }
+
+    /// Whether the cap is reached.
+    pub fn is_full(&self) -> bool {
+        self.len() >= self.cap.load(Relaxed)
     }
 
     /// Changes the cap; entries beyond it stay.
@@ -159,6 +171,7 @@ impl<K: Key, V: Send + Sync> Table<K, V> {
         node.next.store(bucket.load(Relaxed), Relaxed);
         bucket.store(KBox::into_raw(node), Release);
         self.len.fetch_add(1usize, Relaxed);
+        self.generation.fetch_add(1u32, Relaxed);
         Ok(())
     }
 
@@ -180,6 +193,7 @@ impl<K: Key, V: Send + Sync> Table<K, V> {
                 }
                 link.store(entry.next.load(Relaxed), Release);
                 self.len.fetch_sub(1usize, Relaxed);
+                self.generation.fetch_add(1u32, Relaxed);
                 // SAFETY: The node starts with room for an `rcu_head`, is unlinked, and from
                 // here on belongs to the callback.
                 unsafe { bindings::mpip_shim_call_rcu(entry.rcu.get().cast(), Some(free::<K, V>)) };
@@ -235,7 +249,7 @@ impl<K: Key, V: Send + Sync> Table<K, V> {
 /// # Safety
 ///
 /// `head` must be the start of an unlinked `Node<K, V>` that came from `KBox::into_raw`.
-unsafe extern "C" fn free<K, V>(head: *mut kernel::ffi::c_void) {
+unsafe extern "C" fn free<K, V>(head: *mut bindings::callback_head) {
     // SAFETY: By the contract; the `rcu_head` is the first field of a `repr(C)` struct.
     drop(unsafe { KBox::from_raw(head.cast::<Node<K, V>>()) });
 }

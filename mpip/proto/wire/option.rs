@@ -23,6 +23,8 @@ const ANSWER: u16 = MAGIC + 1;
 const KIND_END: u8 = 0;
 const KIND_NOP: u8 = 1;
 const KIND_MSS: u8 = 2;
+const KIND_MD5: u8 = 19;
+const KIND_AO: u8 = 29;
 
 /// The option in a SYN or SYN-ACK.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
@@ -75,6 +77,11 @@ pub fn mss(options: &[u8]) -> Option<(usize, u16)> {
         let value = <[u8; 2]>::try_from(option.value).ok()?;
         (option.kind == KIND_MSS).then_some((option.offset, u16::from_be_bytes(value)))
     })
+}
+
+/// Whether the segment is signed (RFC 2385, RFC 5925): nothing in its header may be changed.
+pub fn is_signed(options: &[u8]) -> bool {
+    Options::new(options).any(|option| matches!(option.kind, KIND_MD5 | KIND_AO))
 }
 
 /// One option with a length.

@@ -369,9 +369,12 @@ impl Tcp {
     }
 
     fn due(&self) -> Option<u64> {
-        let start = (self.active && !self.established && self.rto_at.is_none())
-            .then_some(self.start);
-        [self.rto_at, self.ack_at, start].into_iter().flatten().min()
+        let start =
+            (self.active && !self.established && self.rto_at.is_none()).then_some(self.start);
+        [self.rto_at, self.ack_at, start]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     fn syn(&self) -> Wire {
@@ -520,14 +523,7 @@ impl Tcp {
         out
     }
 
-    fn data(
-        &mut self,
-        now: u64,
-        seq: u32,
-        packet: &Packet,
-        wire: &Wire,
-        out: &mut Vec<Wire>,
-    ) {
+    fn data(&mut self, now: u64, seq: u32, packet: &Packet, wire: &Wire, out: &mut Vec<Wire>) {
         let from = self.rcv as i64 + i64::from(seq::delta(seq, self.rcv_nxt()));
         let to = from + packet.payload_len() as i64;
         if to <= self.rcv as i64 {

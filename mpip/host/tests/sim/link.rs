@@ -68,7 +68,9 @@ impl Shape {
     }
 
     fn is_down(&self, at: u64) -> bool {
-        self.down.iter().any(|(from, to)| (*from..*to).contains(&at))
+        self.down
+            .iter()
+            .any(|(from, to)| (*from..*to).contains(&at))
     }
 }
 

@@ -108,10 +108,7 @@ impl Wire {
             return None;
         }
         let behind = self.copy(packet.payload_end, packet.end - packet.payload_end);
-        Some((
-            surplus::cm_of(&behind)?.to_vec(),
-            packet.payload_len() == 0,
-        ))
+        Some((surplus::cm_of(&behind)?.to_vec(), packet.payload_len() == 0))
     }
 
     /// The kind of CM that the packet seems to carry.

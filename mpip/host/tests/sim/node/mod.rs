@@ -228,6 +228,8 @@ pub struct Peer {
     pub exchange: (u64, u64),
     /// How it can be reached.
     pub reach: RefCell<Reach>,
+    initiated: bool,
+    born_ms: u64,
     number: Cell<u32>,
     window: RefCell<Window>,
     paths: RefCell<Vec<Path>>,
@@ -253,7 +255,10 @@ impl Peer {
 
     fn path(&self, local: Addr, remote: Addr, limit: usize, now: u32) -> Option<Path> {
         let mut paths = self.paths.borrow_mut();
-        if let Some(path) = paths.iter().find(|p| p.local == local && p.remote == remote) {
+        if let Some(path) = paths
+            .iter()
+            .find(|p| p.local == local && p.remote == remote)
+        {
             return Some(path.clone());
         }
         if paths.len() >= limit {
@@ -637,7 +642,8 @@ impl Node {
             inner.dead = true;
         }
         session.multi.set(false);
-        self.wire.retain(|_, entry| !Rc::ptr_eq(&entry.session, session));
+        self.wire
+            .retain(|_, entry| !Rc::ptr_eq(&entry.session, session));
         self.sessions.remove(&(session.peer.node, session.id));
         session.end_ordering()
     }

@@ -33,6 +33,7 @@ use mpip_host::proto::wire::option;
 use mpip_host::proto::wire::option::SynOption;
 use mpip_host::proto::wire::surplus;
 use mpip_host::proto::wire::MAX_LEN;
+use rand_chacha::rand_core::RngCore;
 use std::rc::Rc;
 
 const UDP_PATIENCE: u32 = 3;
@@ -63,6 +64,27 @@ fn add_option(wire: &mut Wire, packet: &Packet, option: &SynOption) {
     let end = wire.len();
     packet::set_ip_len(&mut wire.bytes, packet.family, end);
     packet::set_checksum(&mut wire.bytes, packet, end);
+}
+
+/// The addresses to announce for sessions of one family.
+pub(super) fn entries(addrs: &[Addr], family: u8) -> Vec<Entry> {
+    let of_family = addrs.iter().filter(|a| a.family() == family);
+    of_family
+        .map(|addr| Entry {
+            flags: 0,
+            port: 0,
+            addr: *addr,
+        })
+        .collect()
+}
+
+/// The open block of a session.
+pub(super) fn block(entries: &[Entry], path: u8) -> OpenBlock<'_> {
+    OpenBlock {
+        udp_port: super::UDP_PORT,
+        path,
+        addrs: AddrList::new(entries),
+    }
 }
 
 impl Node {
@@ -165,7 +187,10 @@ impl Node {
 
     fn data_cm(&mut self, cx: &Cx<'_>, session: &Session, path: &Path, length: u16) -> Vec<u8> {
         let now = self.now_us(cx);
-        let data = path.state.borrow_mut().data(now, session.id, path.id, length);
+        let data = path
+            .state
+            .borrow_mut()
+            .data(now, session.id, path.id, length);
         self.count(Counter::CmTx);
         let proto = session.tuple.proto;
         self.emit(&session.peer.keys.tx, proto, &Cm::Data(data))
@@ -291,7 +316,8 @@ impl Node {
             }
             entry.state.asked(now);
         }
-        let nonce_a = self.identity.nonce_a(&Algo, tuple, self.now_s(cx));
+        let (salt, now) = (cx.rng.next_u32() as u16, self.now_s(cx));
+        let nonce_a = self.identity.nonce_a(&Algo, tuple, now, salt);
         let hello = Cm::Hello(Hello {
             header: Header {
                 node: self.identity.node,
@@ -339,7 +365,8 @@ impl Node {
             }
             state.asked(now);
         }
-        let nonce = self.identity.nonce_a(&Algo, tuple, self.now_s(cx));
+        let (salt, now) = (cx.rng.next_u32() as u16, self.now_s(cx));
+        let nonce = self.identity.nonce_a(&Algo, tuple, now, salt);
         let answer = false;
         add_option(wire, packet, &SynOption { answer, nonce });
         self.count(Counter::QueryTxSyn);
@@ -415,26 +442,6 @@ impl Node {
             session,
             number: peer.next_number(),
         }
-    }
-
-    pub(super) fn with_block<R>(
-        &self,
-        family: u8,
-        path: u8,
-        f: impl FnOnce(OpenBlock<'_>) -> R,
-    ) -> R {
-        let entry = |addr: &Addr| Entry {
-            flags: 0,
-            port: 0,
-            addr: *addr,
-        };
-        let of_family = self.addrs.iter().filter(|a| a.family() == family);
-        let entries: Vec<_> = of_family.map(entry).collect();
-        f(OpenBlock {
-            udp_port: super::UDP_PORT,
-            path,
-            addrs: AddrList::new(&entries),
-        })
     }
 
     pub(super) fn send_report(

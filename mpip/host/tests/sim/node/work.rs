@@ -1,0 +1,564 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! `net/work.rs`: keys, opening, lanes, retries, heartbeat.
+
+use super::tx::block;
+use super::tx::entries;
+use super::Algo;
+use super::Node;
+use super::Peer;
+use super::Session;
+use super::TcpPosition;
+use crate::wire;
+use crate::wire::Wire;
+use crate::world::Cx;
+use mpip_host::proto::addr::Tuple;
+use mpip_host::proto::counters::Counter;
+use mpip_host::proto::crypto;
+use mpip_host::proto::crypto::HelloIds;
+use mpip_host::proto::hello;
+use mpip_host::proto::packet;
+use mpip_host::proto::params::Param;
+use mpip_host::proto::replay::Window;
+use mpip_host::proto::session::LaneState;
+use mpip_host::proto::session::PathInfo;
+use mpip_host::proto::session::State;
+use mpip_host::proto::session::Todo;
+use mpip_host::proto::session::MAX_LANES;
+use mpip_host::proto::wire::cm::Cm;
+use mpip_host::proto::wire::cm::Confirm;
+use mpip_host::proto::wire::cm::HelloReply;
+use mpip_host::proto::wire::cm::Kind;
+use mpip_host::proto::wire::cm::Open;
+use mpip_host::proto::wire::cm::Raw;
+use rand_chacha::rand_core::RngCore;
+use std::cell::Cell;
+use std::cell::RefCell;
+use std::rc::Rc;
+
+const TICK_MS: u32 = 1000;
+const PROBE_MS: u32 = 200;
+const QUIET_MS: u32 = 30_000;
+const LOST_MS: u64 = 2_000;
+const CROSSING_MS: u64 = 3_000;
+
+/// Something for process context.
+pub enum Job {
+    /// A flow to a known peer.
+    Join {
+        /// The session's tuple.
+        tuple: Tuple,
+        /// Where in the stream carriers go.
+        position: TcpPosition,
+        /// The peer.
+        peer: Rc<Peer>,
+    },
+    /// A peer opens a session.
+    Open {
+        /// The session's tuple.
+        tuple: Tuple,
+        /// Where in the stream carriers go.
+        position: TcpPosition,
+        /// The peer.
+        peer: Rc<Peer>,
+        /// The message.
+        cm: Vec<u8>,
+    },
+    /// HELLO_REPLY came.
+    Initiate {
+        /// The session's tuple.
+        tuple: Tuple,
+        /// Where in the stream carriers go.
+        position: TcpPosition,
+        /// The message.
+        reply: HelloReply,
+        /// Whether a socket still owns the tuple.
+        alive: bool,
+    },
+    /// CONFIRM with a good cookie came.
+    Confirm {
+        /// The session's tuple.
+        tuple: Tuple,
+        /// Where in the stream carriers go.
+        position: TcpPosition,
+        /// The message.
+        cm: Vec<u8>,
+        /// Whether a socket still owns the tuple.
+        alive: bool,
+    },
+    /// A peer has said goodbye.
+    PeerLeft(Rc<Peer>),
+}
+
+impl Node {
+    /// The worker; returns packets that were held for sessions that end.
+    pub fn on_work(&mut self, cx: &mut Cx<'_>) -> Vec<Wire> {
+        if cx.now < self.work_at {
+            return Vec::new();
+        }
+        self.work_at = u64::MAX;
+        let mut ready = Vec::new();
+        for job in std::mem::take(&mut self.jobs) {
+            self.run(cx, job, &mut ready);
+        }
+        let mut next = self.attend_sessions(cx, &mut ready);
+        let now = self.now_ms(cx);
+        let beat = if self.probing {
+            PROBE_MS
+        } else {
+            self.param(Param::Heartbeat) as u32
+        };
+        for (i, interval) in [TICK_MS, beat].into_iter().enumerate() {
+            let late = now.wrapping_sub(self.due_ms[i]) as i32;
+            if late >= 0 {
+                self.due_ms[i] = now.wrapping_add(interval);
+                match i {
+                    0 => self.tick(cx),
+                    _ => self.heartbeat(cx),
+                }
+                next = next.min(interval);
+            } else {
+                next = next.min(late.unsigned_abs().min(interval));
+            }
+        }
+        self.kick(cx, next.max(1));
+        ready
+    }
+
+    fn run(&mut self, cx: &mut Cx<'_>, job: Job, ready: &mut Vec<Wire>) {
+        match job {
+            Job::Join {
+                tuple,
+                position,
+                peer,
+            } => self.open(cx, &tuple, position, &peer, None, true),
+            Job::Open {
+                tuple,
+                position,
+                peer,
+                cm,
+            } => {
+                let existing = self.wire.get(&tuple).map(|e| e.session.clone());
+                if let Some(session) = existing.filter(|s| s.over.get()) {
+                    ready.extend(self.remove_session(&session));
+                }
+                if let Some(Cm::Open(m)) = Raw::new(&cm).and_then(|raw| raw.parse()) {
+                    self.open_from(cx, &peer, &tuple, position, &m.header, &m.block, true);
+                }
+            }
+            Job::Initiate {
+                tuple,
+                position,
+                reply,
+                alive,
+            } => self.initiate(cx, &tuple, position, &reply, alive, ready),
+            Job::Confirm {
+                tuple,
+                position,
+                cm,
+                alive,
+            } => self.confirm(cx, &tuple, position, &cm, alive, ready),
+            Job::PeerLeft(peer) => self.forget_peer(cx, &peer, true, ready),
+        }
+    }
+
+    fn initiate(
+        &mut self,
+        cx: &mut Cx<'_>,
+        tuple: &Tuple,
+        position: TcpPosition,
+        reply: &HelloReply,
+        alive: bool,
+        ready: &mut Vec<Wire>,
+    ) {
+        let node = reply.header.node;
+        if node == self.identity.node || node != hello::node_id(&Algo, &reply.public_key) {
+            return self.count(Counter::CmMalformed);
+        }
+        let known = self.peers.get(&node).filter(|p| !p.left.get()).cloned();
+        let (peer, confirm) = match known {
+            Some(peer) => (peer, None),
+            None => {
+                let ids = HelloIds {
+                    node_a: self.identity.node,
+                    node_b: node,
+                    nonce_a: reply.nonce_a,
+                    nonce_b: reply.nonce_b,
+                };
+                let Some(peer) = self.new_peer(cx, &reply.public_key, &ids, true, ready) else {
+                    return;
+                };
+                (peer, Some(ids))
+            }
+        };
+        self.note_available(cx, &(tuple.proto, tuple.remote), Some(node));
+        self.open(cx, tuple, position, &peer, confirm, alive);
+    }
+
+    fn open(
+        &mut self,
+        cx: &mut Cx<'_>,
+        tuple: &Tuple,
+        position: TcpPosition,
+        peer: &Rc<Peer>,
+        confirm: Option<HelloIds>,
+        alive: bool,
+    ) {
+        if peer.left.get() || self.wire.contains_key(tuple) {
+            return;
+        }
+        let id = self.new_session_id(peer.node);
+        if let Some(session) = self.add_session(cx, id, *tuple, true, peer, position, confirm) {
+            session.closing.set(!alive);
+            self.attend(cx, &session);
+        }
+    }
+
+    fn new_peer(
+        &mut self,
+        cx: &mut Cx<'_>,
+        public: &[u8; 32],
+        ids: &HelloIds,
+        initiator: bool,
+        ready: &mut Vec<Wire>,
+    ) -> Option<Rc<Peer>> {
+        let secret = &self.identity.secret;
+        let keys = crypto::derive(&Algo, secret, public, &[0; 32], ids, initiator)?;
+        let node = if initiator { ids.node_b } else { ids.node_a };
+        let peer = Rc::new(Peer {
+            node,
+            keys,
+            exchange: (ids.nonce_a, ids.nonce_b),
+            reach: RefCell::default(),
+            number: Cell::new(0),
+            window: RefCell::new(Window::new()),
+            paths: RefCell::default(),
+            left: Cell::new(false),
+            initiated: initiator,
+            born_ms: self.now64(cx) / 1000,
+            heard_ms: Cell::new(self.now64(cx) / 1000),
+        });
+        if let Some(old) = self.peers.get(&node).cloned() {
+            self.forget_peer(cx, &old, false, ready);
+        }
+        self.peers.insert(node, peer.clone());
+        Some(peer)
+    }
+
+    fn confirm(
+        &mut self,
+        cx: &mut Cx<'_>,
+        tuple: &Tuple,
+        position: TcpPosition,
+        bytes: &[u8],
+        alive: bool,
+        ready: &mut Vec<Wire>,
+    ) {
+        let Some(raw) = Raw::new(bytes) else { return };
+        let Some(Cm::Confirm(m)) = raw.parse() else {
+            return;
+        };
+        let node = m.header.node;
+        if node == self.identity.node || node != hello::node_id(&Algo, &m.public_key) {
+            return self.count(Counter::CmMalformed);
+        }
+        let ids = HelloIds {
+            node_a: node,
+            node_b: self.identity.node,
+            nonce_a: m.nonce_a,
+            nonce_b: m.nonce_b,
+        };
+        let exchange = (m.nonce_a, m.nonce_b);
+        let known = self.peers.get(&node).cloned();
+        if let Some(peer) = &known {
+            let age = (self.now64(cx) / 1000).saturating_sub(peer.born_ms);
+            let other = peer.exchange != exchange;
+            if other && peer.initiated && age < CROSSING_MS && self.identity.node > node {
+                return;
+            }
+        }
+        let peer = match known.filter(|p| p.exchange == exchange) {
+            Some(peer) => {
+                if !raw.verify(&Algo, &peer.keys.rx, node, tuple.proto) {
+                    return self.count(Counter::CmBadTag);
+                }
+                peer
+            }
+            None => {
+                let secret = &self.identity.secret;
+                let derived = crypto::derive(&Algo, secret, &m.public_key, &[0; 32], &ids, false);
+                let Some(keys) = derived else { return };
+                if !raw.verify(&Algo, &keys.rx, node, tuple.proto) {
+                    return self.count(Counter::CmBadTag);
+                }
+                let Some(peer) = self.new_peer(cx, &m.public_key, &ids, false, ready) else {
+                    return;
+                };
+                peer
+            }
+        };
+        if !peer.accept(m.header.number) {
+            return self.count(Counter::CmReplayed);
+        }
+        self.heard(cx, &peer);
+        let existing = self.wire.get(tuple).map(|e| e.session.clone());
+        if let Some(session) = existing {
+            if session.id == m.header.session && Rc::ptr_eq(&session.peer, &peer) {
+                return self.send_open_ack(cx, &session, position);
+            }
+            ready.extend(self.remove_session(&session));
+        }
+        self.open_from(cx, &peer, tuple, position, &m.header, &m.block, alive);
+    }
+
+    fn forget_peer(&mut self, cx: &mut Cx<'_>, peer: &Rc<Peer>, left: bool, ready: &mut Vec<Wire>) {
+        peer.left.set(true);
+        let now = self.now_ms(cx);
+        if self
+            .peers
+            .get(&peer.node)
+            .is_some_and(|p| Rc::ptr_eq(p, peer))
+        {
+            self.peers.remove(&peer.node);
+        }
+        let sessions: Vec<_> = self.sessions.values().cloned().collect();
+        for session in sessions {
+            if Rc::ptr_eq(&session.peer, peer) {
+                let dest = (session.tuple.proto, session.tuple.remote);
+                if let Some(entry) = self.avail.get_mut(&dest).filter(|_| left) {
+                    entry.state.left(now);
+                }
+                ready.extend(self.remove_session(&session));
+            }
+        }
+    }
+
+    fn attend_sessions(&mut self, cx: &mut Cx<'_>, ready: &mut Vec<Wire>) -> u32 {
+        let mut next = u32::MAX;
+        for session in std::mem::take(&mut self.attention) {
+            if session.over.get() {
+                ready.extend(self.remove_session(&session));
+                continue;
+            }
+            if session.inner.borrow().dead {
+                continue;
+            }
+            if let Some(ms) = self.look_after(cx, &session, ready) {
+                next = next.min(ms);
+                if !self.attention.iter().any(|s| Rc::ptr_eq(s, &session)) {
+                    self.attention.push(session);
+                }
+            }
+        }
+        next
+    }
+
+    fn look_after(
+        &mut self,
+        cx: &mut Cx<'_>,
+        session: &Rc<Session>,
+        ready: &mut Vec<Wire>,
+    ) -> Option<u32> {
+        self.explore(cx, session);
+        let now = self.now_us(cx);
+        loop {
+            let random = cx.rng.next_u64();
+            let todo = session.inner.borrow_mut().s.poll(now, random);
+            match todo {
+                None => break,
+                Some(Todo::Abandon) => {
+                    self.forget_peer(cx, &session.peer, false, ready);
+                    ready.extend(self.remove_session(session));
+                    return None;
+                }
+                Some(Todo::Open) => self.send_open(cx, session),
+                Some(Todo::Lane(i)) => self.send_lane_todo(cx, session, i, Kind::Lane),
+                Some(Todo::LaneAck(i)) => self.send_lane_todo(cx, session, i, Kind::LaneAck),
+            }
+        }
+        let (wait, lost) = {
+            let inner = session.inner.borrow();
+            let added = || inner.s.lanes.iter().skip(1).flatten();
+            let gone = added().all(|l| l.state == LaneState::Gone);
+            (inner.s.poll_in(now), added().next().is_some() && gone)
+        };
+        let silent = (self.now64(cx) / 1000).saturating_sub(session.peer.heard_ms.get());
+        let idle = self.now_ms(cx).wrapping_sub(session.used_ms.get());
+        if lost && session.initiator && silent > LOST_MS && idle < TICK_MS {
+            self.forget_peer(cx, &session.peer, false, ready);
+            return None;
+        }
+        wait.map(|us| us / 1000 + 1)
+    }
+
+    fn send_open(&mut self, cx: &mut Cx<'_>, session: &Rc<Session>) {
+        let (confirm, path) = {
+            let inner = session.inner.borrow();
+            (inner.confirm, inner.s.lane(0).map_or(0, |l| l.path.id))
+        };
+        let header = self.header(&session.peer, session.id);
+        let entries = entries(&self.addrs, session.tuple.local.addr.family());
+        let block = block(&entries, path);
+        let cm = match confirm {
+            Some(ids) => Cm::Confirm(Confirm {
+                header,
+                nonce_a: ids.nonce_a,
+                nonce_b: ids.nonce_b,
+                public_key: self.identity.public,
+                block,
+            }),
+            None => Cm::Open(Open { header, block }),
+        };
+        let (peer, position) = (&session.peer, session.position());
+        self.send_cm(cx, peer, &session.tuple, true, position, &cm);
+    }
+
+    fn send_lane_todo(&mut self, cx: &mut Cx<'_>, session: &Rc<Session>, index: usize, kind: Kind) {
+        let (tuple, path, challenge, echo) = {
+            let inner = session.inner.borrow();
+            let Some(lane) = inner.s.lane(index) else {
+                return;
+            };
+            (lane.tuple, lane.path.clone(), lane.challenge, lane.echo)
+        };
+        let ack = kind == Kind::LaneAck;
+        let echo = if ack { echo } else { 0 };
+        let observed = ack.then_some(tuple.remote);
+        self.send_lane_on(cx, session, &path, &tuple, kind, challenge, echo, observed);
+    }
+
+    fn explore(&mut self, cx: &mut Cx<'_>, session: &Rc<Session>) {
+        {
+            let mut inner = session.inner.borrow_mut();
+            let open = inner.s.state == State::Open;
+            if inner.dead || !session.initiator || !open || inner.explored {
+                return;
+            }
+            inner.explored = true;
+        }
+        let now = self.now_us(cx);
+        let limit = self.param(Param::MaxLanes) as usize;
+        let max_paths = self.param(Param::MaxPaths) as usize;
+        let original = session.tuple;
+        let family = original.local.addr.family();
+        let reach = session.peer.reach.borrow().clone();
+        let remote_port = if original.proto == packet::TCP {
+            original.remote.port
+        } else {
+            reach.udp_port
+        };
+        let mut pairs = Vec::new();
+        for local in &self.addrs {
+            for remote in reach.addrs.iter().map(|e| e.addr) {
+                let tuple = Tuple {
+                    proto: original.proto,
+                    local: wire::end(*local, 0),
+                    remote: wire::end(remote, remote_port),
+                };
+                let inner = session.inner.borrow();
+                let known = inner
+                    .s
+                    .lanes
+                    .iter()
+                    .flatten()
+                    .any(|l| l.tuple.local.addr == *local && l.tuple.remote.addr == remote);
+                if local.family() == family
+                    && remote.family() == family
+                    && !known
+                    && !self.addrs.contains(&remote)
+                    && cx.has_route(local, &remote)
+                    && pairs.len() + 1 < limit
+                {
+                    pairs.push(tuple);
+                }
+            }
+        }
+        if pairs.is_empty() {
+            return;
+        }
+        let mut port = session.inner.borrow().port;
+        if port == 0 {
+            self.next_port += 1;
+            port = self.next_port;
+        }
+        for mut tuple in pairs {
+            tuple.local.port = port;
+            let (local, remote) = (tuple.local.addr, tuple.remote.addr);
+            let Some(path) = session.peer.path(local, remote, max_paths, now) else {
+                continue;
+            };
+            let mut inner = session.inner.borrow_mut();
+            inner.port = port;
+            let challenge = cx.rng.next_u64();
+            let lane = inner
+                .s
+                .add_lane(tuple, path.clone(), challenge, true, limit, now);
+            let Some(index) = lane else { return };
+            if !self.add_wire(tuple, session, index, path) {
+                inner.s.remove_lane(index);
+            }
+        }
+    }
+
+    fn tick(&mut self, cx: &mut Cx<'_>) {
+        let (now, policy) = (self.now_ms(cx), self.ask_policy());
+        for entry in self.avail.values_mut() {
+            entry.state.silent(now, &policy);
+        }
+    }
+
+    fn heartbeat(&mut self, cx: &mut Cx<'_>) {
+        let now = self.now_us(cx);
+        let interval = self.param(Param::Heartbeat) as u32 * 1000;
+        let mut suspects = false;
+        let sessions: Vec<_> = self.sessions.values().cloned().collect();
+        for session in sessions {
+            let idle = self.now_ms(cx).wrapping_sub(session.used_ms.get());
+            if session.is_multi() && !session.closing.get() && idle <= QUIET_MS {
+                suspects |= self.beat(cx, &session, now, interval);
+            }
+        }
+        self.probing = suspects;
+    }
+
+    fn beat(&mut self, cx: &mut Cx<'_>, session: &Rc<Session>, now: u32, interval: u32) -> bool {
+        let mut suspects = false;
+        for index in 0..MAX_LANES {
+            let (tuple, path) = {
+                let inner = session.inner.borrow();
+                match inner.s.lane(index) {
+                    Some(l) if l.state == LaneState::Active => (l.tuple, l.path.clone()),
+                    _ => continue,
+                }
+            };
+            let suspect = !path.usable();
+            suspects |= suspect;
+            let interval = if suspect { PROBE_MS * 1000 } else { interval };
+            if !path.maybe_due(now, interval) {
+                continue;
+            }
+            path.asked_at.set(now);
+            suspects |= self.check(cx, &path, now, interval);
+            self.send_report(cx, session, &path, &tuple, index == 0, None);
+        }
+        suspects
+    }
+
+    /// Says goodbye to all peers, once on every lane of one session.
+    pub fn goodbye(&mut self, cx: &mut Cx<'_>) {
+        self.stopping = true;
+        let sessions: Vec<_> = self.sessions.values().cloned().collect();
+        for session in sessions {
+            let header = self.header(&session.peer, 0);
+            let (peer, position) = (&session.peer, session.position());
+            self.send_cm(
+                cx,
+                peer,
+                &session.tuple,
+                true,
+                position,
+                &Cm::Goodbye(header),
+            );
+        }
+    }
+}
