@@ -188,7 +188,8 @@ impl Instance {
                     return;
                 }
                 if header.session != session.id {
-                    // Both ends have opened: the session of the node with the larger id stays.
+                    // Both ends have opened: the session that the node with the larger id opened
+                    // stays.
                     if session.initiator && session.peer.node < self.identity.node {
                         return;
                     }
@@ -207,7 +208,8 @@ impl Instance {
         }
         let lane = usize::from(entry.lane);
         match cm {
-            Cm::OpenAck(open) => {
+            Cm::OpenAck(open) if lane == 0 => {
+                entry.path.state.lock().bind(open.block.path);
                 session.peer.learn(tuple.local.addr.family(), &open.block);
                 let opened = {
                     let mut inner = session.inner.lock();
@@ -230,6 +232,7 @@ impl Instance {
                 }
             }
             Cm::Lane(m) if lane != 0 => {
+                entry.path.state.lock().bind(m.path);
                 let challenge = clock::random_u64();
                 if session
                     .inner
@@ -241,6 +244,7 @@ impl Instance {
                 }
             }
             Cm::LaneAck(m) if lane != 0 => {
+                entry.path.state.lock().bind(m.path);
                 let (accepted, echo) = {
                     let mut inner = session.inner.lock();
                     (inner.s.on_lane_ack(lane, m.challenge, m.echo), m.challenge)
@@ -280,10 +284,12 @@ impl Instance {
         if entry.session.is_over() || entry.session.peer.has_left() {
             return;
         }
-        entry.set_up();
+        let first = entry.set_up();
         entry.path.confirm();
         entry.session.set_multi(true);
-        self.count(Counter::LaneOpened);
+        if first {
+            self.count(Counter::LaneOpened);
+        }
     }
 
     /// Sends a message of the lane exchange.
@@ -386,7 +392,7 @@ impl Instance {
             peer,
             &Cm::GoodbyeAck(header),
         );
-        self.submit(Job::PeerLeft(peer.clone()));
+        // What it sent on slower lanes is still under way: the tables follow with the next tick.
     }
 
     /// A message on a tuple that stands for nothing here. `position` is where answers go;
@@ -414,7 +420,7 @@ impl Instance {
         rcu: &rcu::Guard,
     ) -> bool {
         if self.is_stopping() {
-            // Do not let anybody start with us, but keep the CM from the user.
+            // Nobody starts with us any more.
             return false;
         }
         match raw.kind() {
@@ -571,6 +577,7 @@ impl Instance {
             inner.s.opened();
             if let Some(lane) = inner.s.lane(0) {
                 lane.path.confirm();
+                lane.path.state.lock().bind(block.path);
             }
         }
         self.count(Counter::SessionOpened);
@@ -623,6 +630,7 @@ impl Instance {
         let Some(path) = peer.path(tuple.local.addr, tuple.remote.addr, ifindex, limit) else {
             return true;
         };
+        let path_bound = path.clone();
         let lanes = self.param(Param::MaxLanes) as usize;
         let now = clock::now_us();
         {
@@ -635,6 +643,7 @@ impl Instance {
                 .s
                 .add_lane(*tuple, path.clone(), challenge, false, lanes, now)
             else {
+                self.count(Counter::LaneRefusedCap);
                 return true;
             };
             if !self.add_wire(*tuple, session, index, path) {
@@ -644,6 +653,7 @@ impl Instance {
             inner.s.on_lane(index, m.challenge, challenge, now);
         }
         session.set_multi(true);
+        path_bound.state.lock().bind(m.path);
         self.attend(session);
         true
     }

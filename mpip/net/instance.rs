@@ -161,9 +161,9 @@ impl WireEntry {
         self.path.count_rx(packets, bytes);
     }
 
-    /// A challenge came back: the tuple is this lane's for certain.
-    pub fn set_up(&self) {
-        self.up.store(true, Relaxed);
+    /// A challenge came back: the tuple is this lane's for certain. False if that was known.
+    pub fn set_up(&self) -> bool {
+        !self.up.xchg(true, Relaxed)
     }
 
     /// Whether a challenge came back.
@@ -269,7 +269,7 @@ pub struct Settings {
 
 impl Settings {
     /// The defaults.
-    pub fn new() -> Settings {
+    pub fn defaults() -> Settings {
         Settings {
             values: params::defaults().map(Atomic::new),
         }
@@ -393,9 +393,9 @@ pub struct Instance {
     used_exchanges: BhLock<([(u64, u64); USED_EXCHANGES], usize)>,
     /// Where the expiry scan goes on.
     pub scan: Atomic<usize>,
-    /// When the next scan, heartbeat and address look-up are due, milliseconds.
-    pub due_ms: [Atomic<u32>; 3],
-    /// How many suspect paths there may be: makes the worker probe.
+    /// When the next tick and the next heartbeat are due, milliseconds.
+    pub due_ms: [Atomic<u32>; 2],
+    /// There may be suspect paths: the worker probes them.
     pub probing: Atomic<bool>,
 }
 
@@ -455,7 +455,7 @@ impl Instance {
                 addrs_changed: Atomic::new(false),
                 used_exchanges <- new_bh_lock!(([(0, 0); USED_EXCHANGES], 0), "mpip_exchanges"),
                 scan: Atomic::new(0),
-                due_ms: [Atomic::new(now), Atomic::new(now), Atomic::new(now)],
+                due_ms: [Atomic::new(now), Atomic::new(now)],
                 probing: Atomic::new(false),
                 machinery <- new_bh_lock!(
                     Machinery {
@@ -726,6 +726,7 @@ impl Instance {
             return Some(entry.clone());
         }
         if self.avail.is_full() {
+            self.count(Counter::AvailRefusedCap);
             return None;
         }
         let now = clock::now_ms();
@@ -753,15 +754,15 @@ impl Instance {
             entry.state.lock().answered(clock::now_ms());
         }
         if let Some(node) = node {
-            match self.nodes.insert(*dest, node) {
-                Err(InsertError::Exists) => {
-                    if self.nodes.get(&rcu, dest) != Some(&node) {
-                        self.nodes.remove(dest);
-                        let _ = self.nodes.insert(*dest, node);
-                    }
-                }
-                Ok(()) | Err(_) => {}
+            let stale = match self.nodes.get(&rcu, dest) {
+                Some(known) if *known == node => return,
+                known => known.is_some(),
+            };
+            if stale {
+                self.nodes.remove(dest);
             }
+            // Without room the next session asks again.
+            let _ = self.nodes.insert(*dest, node);
         }
     }
 
@@ -800,7 +801,10 @@ impl Instance {
         }
         let limit = self.param(Param::MaxPaths) as usize;
         let ifindex = self.ifindex_of(&tuple.local.addr);
-        let path = peer.path(tuple.local.addr, tuple.remote.addr, ifindex, limit)?;
+        let Some(path) = peer.path(tuple.local.addr, tuple.remote.addr, ifindex, limit) else {
+            self.count(Counter::PathRefusedCap);
+            return None;
+        };
         let Ok(session) = Session::new(
             self.net,
             self.shared.clone(),

@@ -58,7 +58,7 @@ impl Namespace {
     fn new(net: Net) -> Result<Arc<Namespace>> {
         let shared = Arc::new(
             Shared {
-                settings: Settings::new(),
+                settings: Settings::defaults(),
                 counters: Counters::new()?,
                 held: Atomic::new(0),
             },

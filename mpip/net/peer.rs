@@ -247,6 +247,7 @@ pub struct Peer {
     /// Number of sessions.
     pub sessions: Atomic<u32>,
     left: Atomic<bool>,
+    left_ms: Atomic<u64>,
     /// The goodbye of this end was answered.
     pub goodbye_acked: Atomic<bool>,
     #[pin]
@@ -273,6 +274,7 @@ impl Peer {
                 number: Atomic::new(0),
                 sessions: Atomic::new(0),
                 left: Atomic::new(false),
+                left_ms: Atomic::new(0),
                 goodbye_acked: Atomic::new(false),
                 window <- new_bh_lock!(Window::new(), "mpip_peer_window"),
                 reach <- new_bh_lock!(
@@ -315,7 +317,15 @@ impl Peer {
 
     /// The peer has said goodbye.
     pub fn leave(&self) {
+        self.left_ms.store(clock::now_us64() / 1000, Relaxed);
         self.left.store(true, Relaxed);
+    }
+
+    /// Whether the peer has said goodbye so long ago that nothing of it is under way.
+    pub fn is_long_gone(&self) -> bool {
+        const DRAIN_MS: u64 = 500;
+        let since = (clock::now_us64() / 1000).saturating_sub(self.left_ms.load(Relaxed));
+        self.has_left() && since >= DRAIN_MS
     }
 
     /// Whether the peer has said goodbye.

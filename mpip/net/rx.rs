@@ -148,7 +148,6 @@ pub fn pre_routing(instance: &Instance, skb: &mut Skb<'_>, family: u8) -> Verdic
 /// A packet on the tuple that the sockets know.
 fn original(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, entry: &WireEntry) -> Verdict {
     let session = &entry.session;
-    session.touch();
     if let Some(tcp) = packet.tcp {
         if tcp.flags & packet::SYN != 0 {
             // The socket decides whether this is a new connection: its own SYN or SYN-ACK ends
@@ -167,6 +166,7 @@ fn original(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, entry: &Wir
         if tcp.flags & (packet::RST | packet::FIN) != 0 {
             session.set_closing();
         }
+        session.touch();
         entry.count_rx(skb.segments(), skb.len());
         // Only what is intact tells how far a lane is. The result is kept in the packet: TCP does
         // not sum again.
@@ -185,11 +185,13 @@ fn original(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, entry: &Wir
                     return Verdict::Drop;
                 }
                 // The socket sees the datagram alone; it would ignore the rest anyway.
+                session.touch();
                 entry.count_rx(1, skb.len());
                 return Verdict::Accept;
             }
         }
     }
+    session.touch();
     entry.count_rx(skb.segments(), skb.len());
     Verdict::Accept
 }

@@ -323,7 +323,7 @@ fn join(
         return;
     }
     let tcp = packet.tcp.is_some();
-    // Somebody who was asked by SYN opens its own sessions.
+    // One end is enough: the one that looks like a client.
     if tcp && !is_asker(tuple) {
         return;
     }
@@ -407,11 +407,21 @@ fn join(
             &hello,
             &mut buf,
         );
-        // A datagram that leaves no room for it asks nothing.
-        if ride(skb, packet, buf.get(..n).unwrap_or(&[])) {
-            entry.state.lock().asked(now);
-            instance.count(Counter::QueryTxHello);
+        let cm = buf.get(..n).unwrap_or(&[]);
+        if !ride(skb, packet, cm) {
+            // No room behind this datagram: a carrier that a plain host drops goes with it.
+            instance.send_raw(
+                &Target {
+                    tuple,
+                    ifindex: 0,
+                    original: true,
+                    position,
+                },
+                cm,
+            );
         }
+        entry.state.lock().asked(now);
+        instance.count(Counter::QueryTxHello);
     }
 }
 

@@ -151,8 +151,6 @@ pub enum Job {
         /// Whether a socket or somebody else still owns the tuple.
         alive: bool,
     },
-    /// A peer has said goodbye.
-    PeerLeft(Arc<Peer>),
 }
 
 impl Instance {
@@ -222,7 +220,6 @@ impl Instance {
                 wire,
                 alive,
             } => self.confirm(&tuple, position, wire.bytes(), alive),
-            Job::PeerLeft(peer) => self.forget_peer(&peer, true),
         }
     }
 
@@ -317,7 +314,10 @@ impl Instance {
             self.forget_peer(&old, false);
         }
         self.make_room_for_peer();
-        self.peers.insert(Ids(node, 0), peer.clone()).ok()?;
+        if self.peers.insert(Ids(node, 0), peer.clone()).is_err() {
+            self.count(Counter::PeerRefusedCap);
+            return None;
+        }
         Some(peer)
     }
 
@@ -424,7 +424,8 @@ impl Instance {
             if session.id == m.header.session && Arc::ptr_eq(&session.peer, &peer) {
                 // A repetition; the answer to OPEN is repeated by sending it again.
                 let header = self.header(&peer, session.id);
-                self.with_block(tuple.local.addr.family(), 0, |block| {
+                let path = session.inner.lock().s.lane(0).map_or(0, |l| l.path.id);
+                self.with_block(tuple.local.addr.family(), path, |block| {
                     self.send_cm(
                         &Target {
                             tuple,
@@ -436,6 +437,13 @@ impl Instance {
                         &Cm::OpenAck(Open { header, block }),
                     );
                 });
+                return;
+            }
+            // A tuple whose session's peer is alive is not taken over by another node.
+            let now = clock::now_us64() / 1000;
+            let silent = now.saturating_sub(session.peer.heard_ms());
+            if session.peer.node != peer.node && silent < LOST_MS {
+                self.count(Counter::RxUnexpected);
                 return;
             }
             self.remove_session(&session);
@@ -540,9 +548,13 @@ impl Instance {
             return None;
         }
         // Only once a lane was up are questions asked on the original one, too.
-        if lost && session.is_multi() && session.initiator && silent > LOST_MS && quiet < TICK_MS {
-            self.forget_peer(&session.peer.clone(), false);
-            return None;
+        if lost && session.is_multi() && quiet < TICK_MS {
+            if silent > LOST_MS {
+                self.forget_peer(&session.peer.clone(), false);
+                return None;
+            }
+            // Look again, even if this end has nothing to try.
+            return Some(wait.map_or(TICK_MS, |us| (us / 1000).saturating_add(1).min(TICK_MS)));
         }
         wait.map(|us| (us / 1000).saturating_add(1))
     }
@@ -757,6 +769,9 @@ impl Instance {
         let close_ms = (self.param(Param::CloseTimeout) as u32).saturating_mul(1000);
         self.sessions
             .set_cap(self.param(Param::MaxSessions) as usize);
+        let lanes = crate::proto::session::MAX_LANES;
+        self.wire
+            .set_cap((self.param(Param::MaxSessions) as usize).saturating_mul(lanes));
         self.peers.set_cap(self.param(Param::MaxPeers) as usize);
 
         for bucket in 0..self.sessions.buckets() {
@@ -801,7 +816,9 @@ impl Instance {
     fn expire_peers(&self) {
         let now = clock::now_us64() / 1000;
         for peer in self.collect_peers().iter() {
-            if peer.sessions.load(Relaxed) == 0
+            if peer.is_long_gone() {
+                self.forget_peer(peer, true);
+            } else if peer.sessions.load(Relaxed) == 0
                 && now.saturating_sub(peer.heard_ms()) >= PEER_LIFE_MS
             {
                 self.forget_peer(peer, false);

@@ -100,6 +100,14 @@ counters! {
     SessionExpired "session-expired";
     /// Sessions given up because the peer did not answer.
     SessionUnanswered "session-unanswered";
+    /// Peers refused because there were too many.
+    PeerRefusedCap "peer-refused-cap";
+    /// Rows of the availability table refused because there were too many.
+    AvailRefusedCap "avail-refused-cap";
+    /// Paths refused because the peer has too many.
+    PathRefusedCap "path-refused-cap";
+    /// Lanes refused because the session has too many.
+    LaneRefusedCap "lane-refused-cap";
 }
 
 impl Counter {

@@ -65,7 +65,7 @@ impl Identity {
         let (salt_out, label_out) = rest.split_at_mut(2);
         salt_out.copy_from_slice(&salt.to_be_bytes());
         label_out.copy_from_slice(&[label]);
-        u64::from(salt) << 48 | c.siphash(&self.cookie, &input) >> 16
+        (u64::from(salt) << 48) | (c.siphash(&self.cookie, &input) >> 16)
     }
 
     /// `nonce_a` of a HELLO on `tuple` (seen from this node), and the nonce of a SYN option.

@@ -83,7 +83,7 @@ params! {
     WeightStep "weight_step": 10 in 1..=500, "" "";
     /// Interval T between adjustments of the path weights (Algorithm 1).
     WeightInterval "weight_interval": 100 in 10..=10000, "ms" "";
-    /// Shortest time between two CMs on a path of a session.
+    /// Shortest time between two questions on a path; the path's sessions share it.
     CmInterval "cm_interval": 20 in 1..=1000, "ms" "";
     /// Interval between the heartbeats of a session that sends nothing else (section 3.4.4).
     Heartbeat "heartbeat": 1000 in 100..=15000, "ms" "";
@@ -98,7 +98,7 @@ params! {
     /// Most sessions.
     MaxSessions "max_sessions": 131072 in 1..=4194304, "" "";
     /// Most paths of a peer.
-    MaxPaths "max_paths": 64 in 1..=255, "" "";
+    MaxPaths "max_paths": 64 in 1..=64, "" "";
     /// Most paths that one session uses.
     MaxLanes "max_lanes": 8 in 1..=8, "" "";
     /// Most packets held back to restore the order of a TCP session; 0 turns it off.

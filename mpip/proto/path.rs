@@ -24,6 +24,8 @@ use crate::proto::wire::NO_PATH;
 const SUSPECT_AFTER: u8 = 3;
 /// The least time without an answer before a path is suspect, microseconds.
 const SUSPECT_MIN_US: u32 = 200_000;
+/// Questions whose answers may be under way.
+const QUESTIONS: usize = 8;
 /// How often a suspect path is probed, microseconds.
 const PROBE_US: u32 = 200_000;
 
@@ -76,8 +78,11 @@ pub struct Path {
     last_rx: (u32, i32),
     measured: bool,
     asked_before: bool,
-    // `tx_packets` at the time of a question and what it found: the base of `lost`.
-    last_tx_packets: u32,
+    // The last questions: their time stamps and how many packets had been sent by then.
+    questions: [(u32, u32); QUESTIONS],
+    next_question: usize,
+    // What had been sent but not counted by the peer when it first answered.
+    uncounted: Option<u32>,
     reported: Option<(u32, u32)>,
 }
 
@@ -102,7 +107,9 @@ impl Path {
             last_rx: (0, 0),
             measured: false,
             asked_before: false,
-            last_tx_packets: 0,
+            questions: [(0, 0); QUESTIONS],
+            next_question: 0,
+            uncounted: None,
             reported: None,
         }
     }
@@ -143,7 +150,10 @@ impl Path {
                 self.first_unanswered = now;
             }
             self.unanswered = self.unanswered.saturating_add(1);
-            self.last_tx_packets = totals.tx_packets as u32;
+            if let Some(slot) = self.questions.get_mut(self.next_question) {
+                *slot = (now, totals.tx_packets as u32);
+            }
+            self.next_question = self.next_question.wrapping_add(1) % QUESTIONS;
         }
         Report {
             session,
@@ -181,10 +191,15 @@ impl Path {
         }
     }
 
-    /// Takes in what came over this path: its own delay and, if the feedback is about this path
-    /// as well, that of the other direction. Returns `None` for a replay.
+    /// The peer's id of this path, from a message that came over it or is about it.
+    pub fn bind(&mut self, peer_id: u8) {
+        self.peer_id = Some(peer_id);
+    }
+
+    /// Takes in the stamp of a CM that came over this path. False for a replay, be it of another
+    /// path's CM.
     fn on_stamp(&mut self, now: u32, number: u32, path: u8, timestamp: u32) -> bool {
-        if !self.window.check_and_set(number) {
+        if self.peer_id.is_some_and(|id| id != path) || !self.window.check_and_set(number) {
             return false;
         }
         self.peer_id = Some(path);
@@ -214,7 +229,7 @@ impl Path {
         }
         if report.feedback == own_id {
             self.tx.sample(now, report.delay);
-            self.on_counts(report.fb_rx_packets, report.fb_rx_bytes);
+            self.on_counts(report.fb_rx_packets, report.fb_rx_bytes, report.echo);
         }
         if report.echo != 0 {
             let rtt = now.wrapping_sub(report.echo).wrapping_sub(report.hold);
@@ -232,7 +247,7 @@ impl Path {
         }
     }
 
-    fn on_counts(&mut self, packets: u32, bytes: u32) {
+    fn on_counts(&mut self, packets: u32, bytes: u32, echo: u32) {
         if let Some((last_packets, last_bytes)) = self.reported {
             let more = packets.wrapping_sub(last_packets);
             // Reports may overtake each other.
@@ -248,9 +263,16 @@ impl Path {
             self.peer_rx_bytes = u64::from(bytes);
         }
         self.reported = Some((packets, bytes));
-        let missing = self.last_tx_packets.wrapping_sub(packets) as i32;
-        // What was in flight when the question left has arrived before the answer, or is lost.
-        self.lost = u64::from(missing.max(0) as u32);
+        // What was sent before the question that this answers has arrived before it, or is lost.
+        let sent = self
+            .questions
+            .iter()
+            .find(|(at, _)| echo != 0 && *at == echo);
+        if let Some((_, sent)) = sent {
+            let missing = sent.wrapping_sub(packets);
+            let base = *self.uncounted.get_or_insert(missing);
+            self.lost = u64::from((missing.wrapping_sub(base) as i32).max(0) as u32);
+        }
     }
 
     /// Whether the path has just become suspect, to be called now and then. `interval` is the

@@ -155,7 +155,7 @@ impl Request<'_> {
     pub fn refuse(&mut self, error: Error, attr: u32, why: &'static CStr) -> Error {
         // SAFETY: The request is alive; the kernel copies the text.
         unsafe {
-            bindings::mpip_shim_info_fail(self.info.as_ptr(), why.as_ptr().cast(), attr as c_int)
+            bindings::mpip_shim_info_fail(self.info.as_ptr(), why.as_char_ptr(), attr as c_int)
         };
         error
     }

@@ -22,6 +22,7 @@
 #include <linux/siphash.h>
 #include <linux/skbuff.h>
 #include <linux/tcp.h>
+#include <linux/unaligned.h>
 #include <linux/workqueue.h>
 #include <net/addrconf.h>
 #include <net/dst.h>
@@ -106,9 +107,12 @@ void mpip_shim_sleep_ms(u32 ms)
 
 u64 mpip_shim_siphash(const u8 *key, const u8 *data, size_t len)
 {
-	siphash_key_t k;
+	/* The key is bytes on the wire's side: the same on every host. */
+	siphash_key_t k = { {
+		get_unaligned_le64(key),
+		get_unaligned_le64(key + 8),
+	} };
 
-	memcpy(&k, key, sizeof(k));
 	return siphash(data, len, &k);
 }
 

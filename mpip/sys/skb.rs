@@ -56,7 +56,8 @@ impl Skb<'_> {
         self.ptr.as_ptr()
     }
 
-    /// Length in bytes, from the IP header on.
+    /// Length in bytes, from the IP header on; never 0.
+    #[expect(clippy::len_without_is_empty)]
     pub fn len(&self) -> usize {
         // SAFETY: Valid by the invariant.
         unsafe { bindings::mpip_shim_skb_len(self.raw()) as usize }

@@ -122,6 +122,11 @@ impl<K: Key, V: Send + Sync> Table<K, V> {
         self.generation.load(Relaxed) | 1 << 31
     }
 
+    /// Whether there is no entry.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     /// Whether the cap is reached.
     pub fn is_full(&self) -> bool {
         self.len() >= self.cap.load(Relaxed)

@@ -51,7 +51,7 @@ pub struct Data {
     /// One-way delay of the path `feedback`, microseconds, with the offset
     /// between the two clocks in it (section 3.4.2 of the paper).
     pub delay: i32,
-    /// Number against replays, per session.
+    /// Number against replays, per path.
     pub number: u32,
 }
 
@@ -71,7 +71,7 @@ pub struct Report {
     pub timestamp: u32,
     /// One-way delay of the path `feedback`, microseconds, as in [`Data`].
     pub delay: i32,
-    /// Number against replays, per session.
+    /// Number against replays, per path.
     pub number: u32,
     /// Packets that the sender has sent on `path`, modulo 2^32.
     pub tx_packets: u32,
