@@ -374,7 +374,7 @@ fn one_path(
             (
                 state.tx.smoothed(),
                 state.tx.min(),
-                state.tx.queue(),
+                state.queue(),
                 state.tx.max_queue(),
             )
         });

@@ -144,7 +144,7 @@ impl Path {
     pub fn publish(&self, state: &path::Path) {
         if state.tx.last().is_some() {
             self.delay.store(state.tx.smoothed(), Relaxed);
-            self.queue.store(state.tx.queue(), Relaxed);
+            self.queue.store(state.queue(), Relaxed);
             self.measured.store(true, Relaxed);
         }
         if state.rx.last().is_some() {

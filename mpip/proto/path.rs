@@ -76,6 +76,7 @@ pub struct Path {
     unanswered: u8,
     suspect: bool,
     last_rx: (u32, i32),
+    last_tx: i32,
     measured: bool,
     asked_before: bool,
     // The last questions: their time stamps and how many packets had been sent by then.
@@ -105,6 +106,7 @@ impl Path {
             unanswered: 0,
             suspect: false,
             last_rx: (0, 0),
+            last_tx: 0,
             measured: false,
             asked_before: false,
             questions: [(0, 0); QUESTIONS],
@@ -112,6 +114,13 @@ impl Path {
             uncounted: None,
             reported: None,
         }
+    }
+
+    /// Real-time queueing delay towards the peer, microseconds: what the last report says above
+    /// the minimum. It is not smoothed: Algorithm 1 only asks which path is above the average,
+    /// and a late answer makes it swing.
+    pub fn queue(&self) -> u32 {
+        seq::delta(self.last_tx as u32, self.tx.min() as u32).max(0) as u32
     }
 
     /// Whether data was sent and no answer came.
@@ -218,6 +227,7 @@ impl Path {
         }
         if data.feedback == own_id {
             self.tx.sample(now, data.delay);
+            self.last_tx = data.delay;
         }
         Received::Taken
     }
@@ -229,6 +239,7 @@ impl Path {
         }
         if report.feedback == own_id {
             self.tx.sample(now, report.delay);
+            self.last_tx = report.delay;
             self.on_counts(report.fb_rx_packets, report.fb_rx_bytes, report.echo);
         }
         if report.echo != 0 {

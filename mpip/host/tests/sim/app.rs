@@ -16,6 +16,20 @@ use mpip_host::proto::packet::Packet;
 use mpip_host::proto::seq;
 use std::collections::BTreeMap;
 
+/// Who has a tuple.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum Owner {
+    /// A connection.
+    Stream {
+        /// The next sequence number that it expects.
+        rcv_nxt: u32,
+        /// What it knows to be acknowledged.
+        snd_una: u32,
+    },
+    /// Another socket.
+    Other,
+}
+
 /// An application with its socket.
 pub enum App {
     /// One end of a TCP connection.
@@ -36,11 +50,15 @@ impl App {
         }
     }
 
-    /// The next sequence number that a connection on this tuple expects.
-    pub fn expects(&self, tuple: &Tuple) -> Option<u32> {
+    /// Whether a tuple is its socket's, and where in the stream a connection is.
+    pub fn owns(&self, tuple: &Tuple) -> Option<Owner> {
         match self {
-            App::Tcp(tcp) if tcp.tuple == *tuple && tcp.established => Some(tcp.rcv_nxt()),
-            _ => None,
+            _ if !self.wants(tuple) => None,
+            App::Tcp(tcp) if tcp.established => Some(Owner::Stream {
+                rcv_nxt: tcp.rcv_nxt(),
+                snd_una: tcp.seq_of(tcp.una),
+            }),
+            _ => Some(Owner::Other),
         }
     }
 

@@ -16,3 +16,5 @@ mod world;
 mod scene;
 
 mod handshake;
+mod hostile;
+mod lanes;

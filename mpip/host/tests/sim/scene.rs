@@ -168,3 +168,17 @@ pub fn seeds(few: u64) -> std::ops::Range<u64> {
 pub fn capacity(rate: u64, time: u64) -> f64 {
     rate as f64 * time as f64 / 8e6 * 1400.0 / 1458.0
 }
+
+/// Fails unless the two nodes are in these states; shows what differs.
+pub fn assert_same(before: &[Vec<String>; 2], world: &World) {
+    for (host, before) in before.iter().enumerate() {
+        let after = world.node(host).state();
+        let differs: Vec<_> = before.iter().zip(&after).filter(|(b, a)| b != a).collect();
+        assert!(*before == after, "host {host}: {differs:#?}");
+    }
+}
+
+/// The states of the two nodes.
+pub fn states(world: &World) -> [Vec<String>; 2] {
+    [A, B].map(|host| world.node(host).state())
+}

@@ -217,6 +217,23 @@ impl World {
         self.arrive(self.now, &dst, wire);
     }
 
+    /// Has a packet come out of nowhere, before anything else happens; what it causes to be sent
+    /// gets lost.
+    pub fn deliver(&mut self, wire: Wire) {
+        let (_, dst) = addresses(&wire);
+        let host = self.hosts.iter().position(|h| h.addrs.contains(&dst));
+        let tap = self.tap.replace(Box::new(|_, _| false));
+        if let Some(host) = host {
+            self.with(host, |host, cx| {
+                host.input(cx, wire);
+                if let Some(node) = &mut host.node {
+                    node.run_jobs(cx);
+                }
+            });
+        }
+        self.tap = tap;
+    }
+
     fn arrive(&mut self, at: u64, dst: &Addr, wire: Wire) {
         if let Some(host) = self.hosts.iter().position(|h| h.addrs.contains(dst)) {
             self.schedule(at, Event::Arrive(host, wire));
@@ -305,8 +322,8 @@ impl Host {
             return self.socket(cx, wire);
         };
         let tuple = packet.rx_tuple();
-        let expected = self.apps.iter().find_map(|app| app.expects(&tuple));
-        let Some(wire) = node.pre_routing(cx, wire, &packet, expected) else {
+        let owner = self.apps.iter().find_map(|app| app.owns(&tuple));
+        let Some(wire) = node.pre_routing(cx, wire, &packet, owner) else {
             return;
         };
         let ready = node.local_in(cx, wire);

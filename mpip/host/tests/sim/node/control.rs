@@ -18,7 +18,6 @@ use mpip_host::proto::addr::Tuple;
 use mpip_host::proto::counters::Counter;
 use mpip_host::proto::crypto::PUBLIC_KEY;
 use mpip_host::proto::packet;
-use mpip_host::proto::packet::TcpHeader;
 use mpip_host::proto::params::Param;
 use mpip_host::proto::path::Received;
 use mpip_host::proto::wire::cm::Cm;
@@ -31,15 +30,6 @@ use mpip_host::proto::wire::cm::OpenBlock;
 use mpip_host::proto::wire::cm::Raw;
 use rand_chacha::rand_core::RngCore;
 use std::rc::Rc;
-
-/// Below what the sender of a carrier has acknowledged.
-fn answer_position(tcp: Option<TcpHeader>, expected: Option<u32>) -> TcpPosition {
-    tcp.map_or_else(TcpPosition::default, |tcp| TcpPosition {
-        una: tcp.ack,
-        ack: expected.unwrap_or(tcp.seq),
-        window: tcp.window,
-    })
-}
 
 impl Peer {
     fn learn(&self, family: u8, block: &OpenBlock<'_>) {
@@ -64,18 +54,17 @@ impl Node {
         entry: &WireEntry,
         raw: &Raw<'_>,
         tuple: &Tuple,
-        tcp: Option<TcpHeader>,
     ) -> bool {
         let session = &entry.session;
         let peer = &session.peer;
-        let expected = Some(session.acked());
+        let position = session.position();
         if matches!(raw.kind(), Kind::Hello | Kind::HelloReply | Kind::Confirm) {
-            return self.stranger_raw(cx, tuple, raw, tcp, expected, true);
+            return self.stranger_raw(cx, tuple, raw, position, true);
         }
         let node = raw.node().unwrap_or(peer.node);
         if node != peer.node || !raw.verify(&Algo, &peer.keys.rx, peer.node, tuple.proto) {
             if raw.kind() == Kind::Open {
-                return self.stranger_raw(cx, tuple, raw, tcp, expected, true);
+                return self.stranger_raw(cx, tuple, raw, position, true);
             }
             self.count(Counter::CmBadTag);
             return false;
@@ -107,6 +96,14 @@ impl Node {
                     }
                 }
             }
+            Cm::Data(data) if data.session == session.id => {
+                let now = self.now_us(cx);
+                let id = entry.path.id;
+                match entry.path.state.borrow_mut().on_data(now, id, &data) {
+                    Received::Replayed => self.count(Counter::CmReplayed),
+                    _ => self.heard(cx, peer),
+                }
+            }
             Cm::Report(_) | Cm::Data(_) => self.count(Counter::CmMalformed),
             cm => {
                 let Some(header) = header_of(&cm) else {
@@ -117,7 +114,7 @@ impl Node {
                     return true;
                 }
                 self.heard(cx, peer);
-                self.control(cx, entry, tuple, tcp, raw, &cm, &header);
+                self.control(cx, entry, tuple, raw, &cm, &header);
             }
         }
         true
@@ -128,7 +125,6 @@ impl Node {
         cx: &mut Cx<'_>,
         entry: &WireEntry,
         tuple: &Tuple,
-        tcp: Option<TcpHeader>,
         raw: &Raw<'_>,
         cm: &Cm<'_>,
         header: &Header,
@@ -138,7 +134,7 @@ impl Node {
         let now = self.now_us(cx);
         match cm {
             Cm::Goodbye(_) => {
-                session.peer.left.set(true);
+                session.peer.leave(self.now64(cx) / 1000);
                 for other in self.sessions.values() {
                     if Rc::ptr_eq(&other.peer, &session.peer) {
                         other.multi.set(false);
@@ -147,7 +143,7 @@ impl Node {
                 let ack = Cm::GoodbyeAck(self.header(&session.peer, 0));
                 let original = entry.lane == 0;
                 self.send_cm(cx, &session.peer, tuple, original, session.position(), &ack);
-                return self.submit(cx, Job::PeerLeft(session.peer.clone()));
+                return;
             }
             Cm::GoodbyeAck(_) => return,
             Cm::Open(open) => {
@@ -164,15 +160,14 @@ impl Node {
                     // next packet would open another session in vain.
                     let job = Job::Open {
                         tuple: *tuple,
-                        position: answer_position(tcp, Some(session.acked())),
+                        position: session.position(),
                         peer: session.peer.clone(),
                         cm: raw.bytes().to_vec(),
                     };
                     return self.submit(cx, job);
                 }
                 session.peer.learn(family, &open.block);
-                let position = answer_position(tcp, Some(session.acked()));
-                return self.send_open_ack(cx, session, position);
+                return self.send_open_ack(cx, session, session.position());
             }
             _ => {}
         }
@@ -181,7 +176,8 @@ impl Node {
         }
         let lane = usize::from(entry.lane);
         match cm {
-            Cm::OpenAck(open) => {
+            Cm::OpenAck(open) if lane == 0 => {
+                entry.path.state.borrow_mut().bind(open.block.path);
                 session.peer.learn(family, &open.block);
                 let opened = {
                     let mut inner = session.inner.borrow_mut();
@@ -198,6 +194,7 @@ impl Node {
                 }
             }
             Cm::Lane(m) if lane != 0 => {
+                entry.path.state.borrow_mut().bind(m.path);
                 let challenge = cx.rng.next_u64();
                 let mut inner = session.inner.borrow_mut();
                 let taken = inner.s.on_lane(lane, m.challenge, challenge, now);
@@ -207,6 +204,7 @@ impl Node {
                 }
             }
             Cm::LaneAck(m) if lane != 0 => {
+                entry.path.state.borrow_mut().bind(m.path);
                 let mut inner = session.inner.borrow_mut();
                 let accepted = inner.s.on_lane_ack(lane, m.challenge, m.echo);
                 drop(inner);
@@ -236,8 +234,14 @@ impl Node {
     }
 
     fn lane_is_up(&mut self, entry: &WireEntry) {
+        if entry.session.over.get() || entry.session.peer.left.get() {
+            return;
+        }
+        let first = !entry.up.replace(true);
         entry.session.multi.set(true);
-        self.count(Counter::LaneOpened);
+        if first {
+            self.count(Counter::LaneOpened);
+        }
     }
 
     #[expect(clippy::too_many_arguments)]
@@ -288,12 +292,11 @@ impl Node {
         cx: &mut Cx<'_>,
         tuple: &Tuple,
         cm: &[u8],
-        tcp: Option<TcpHeader>,
-        expected: Option<u32>,
-        known: bool,
+        position: TcpPosition,
+        owned: bool,
     ) -> bool {
         match Raw::new(cm) {
-            Some(raw) => self.stranger_raw(cx, tuple, &raw, tcp, expected, known),
+            Some(raw) => self.stranger_raw(cx, tuple, &raw, position, owned),
             None => false,
         }
     }
@@ -303,21 +306,22 @@ impl Node {
         cx: &mut Cx<'_>,
         tuple: &Tuple,
         raw: &Raw<'_>,
-        tcp: Option<TcpHeader>,
-        expected: Option<u32>,
-        known: bool,
+        position: TcpPosition,
+        owned: bool,
     ) -> bool {
         if self.stopping {
             return false;
         }
         match raw.kind() {
-            Kind::Lane => return self.new_lane(cx, tuple, raw),
-            Kind::Hello | Kind::HelloReply | Kind::Confirm => {}
-            Kind::Open if known => {}
+            Kind::Lane => {
+                return !(owned && tuple.proto == packet::TCP) && self.new_lane(cx, tuple, raw);
+            }
+            Kind::Hello | Kind::HelloReply | Kind::Confirm
+                if owned || tuple.proto == packet::TCP => {}
+            Kind::Open if owned => {}
             _ => return false,
         }
         let now_s = self.now_s(cx);
-        let position = answer_position(tcp, expected);
         if raw.kind().is_unauthenticated() {
             let node = raw.node().unwrap_or(0);
             if !raw.verify(&Algo, &PUBLIC_KEY, node, tuple.proto) {
@@ -358,7 +362,7 @@ impl Node {
                     tuple: *tuple,
                     position,
                     reply,
-                    alive: known,
+                    alive: owned,
                 };
                 self.submit(cx, job);
                 true
@@ -375,7 +379,7 @@ impl Node {
                     tuple: *tuple,
                     position,
                     cm: raw.bytes().to_vec(),
-                    alive: known,
+                    alive: owned,
                 };
                 self.submit(cx, job);
                 true
@@ -419,6 +423,9 @@ impl Node {
         block: &OpenBlock<'_>,
         alive: bool,
     ) {
+        if peer.left.get() {
+            return;
+        }
         peer.learn(tuple.local.addr.family(), block);
         let Some(session) =
             self.add_session(cx, header.session, *tuple, false, peer, position, None)
@@ -427,6 +434,9 @@ impl Node {
         };
         session.closing.set(!alive);
         session.inner.borrow_mut().s.opened();
+        if let Some(lane) = session.inner.borrow().s.lane(0) {
+            lane.path.state.borrow_mut().bind(block.path);
+        }
         self.count(Counter::SessionOpened);
         self.note_available(cx, &(tuple.proto, tuple.remote), Some(peer.node));
         self.send_open_ack(cx, &session, position);
@@ -469,6 +479,7 @@ impl Node {
         let Some(path) = peer.path(tuple.local.addr, tuple.remote.addr, limit, now) else {
             return true;
         };
+        let bound = path.clone();
         let lanes = self.param(Param::MaxLanes) as usize;
         {
             let mut inner = session.inner.borrow_mut();
@@ -484,6 +495,7 @@ impl Node {
             s.on_lane(index, m.challenge, challenge, now);
         }
         session.multi.set(true);
+        bound.state.borrow_mut().bind(m.path);
         self.attend(cx, &session);
         true
     }

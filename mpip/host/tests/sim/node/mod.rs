@@ -196,7 +196,8 @@ impl Session {
         self.window.set(window);
     }
 
-    fn acked(&self) -> u32 {
+    /// What this end has acknowledged.
+    pub fn acked(&self) -> u32 {
         self.acked.get()
     }
 
@@ -234,6 +235,7 @@ pub struct Peer {
     window: RefCell<Window>,
     paths: RefCell<Vec<Path>>,
     left: Cell<bool>,
+    left_ms: Cell<u64>,
     heard_ms: Cell<u64>,
 }
 
@@ -242,6 +244,11 @@ impl Peer {
         // 0 is never valid.
         self.number.set(self.number.get().wrapping_add(1).max(1));
         self.number.get()
+    }
+
+    fn leave(&self, now_ms: u64) {
+        self.left_ms.set(now_ms);
+        self.left.set(true);
     }
 
     fn accept(&self, number: u32) -> bool {
@@ -291,6 +298,8 @@ pub struct WireEntry {
     pub lane: u8,
     /// The path.
     pub path: Path,
+    /// Whether a challenge came back.
+    up: Rc<Cell<bool>>,
 }
 
 /// A destination: protocol and endpoint.
@@ -339,6 +348,7 @@ pub struct Node {
     due_ms: [u32; 2],
     probing: bool,
     work_at: u64,
+    used_exchanges: Vec<(u64, u64)>,
 }
 
 impl Node {
@@ -369,6 +379,7 @@ impl Node {
             due_ms: [0; 2],
             probing: false,
             work_at: u64::MAX,
+            used_exchanges: Vec::new(),
         }
     }
 
@@ -523,6 +534,12 @@ impl Node {
         }
     }
 
+    fn probe_soon(&mut self, cx: &mut Cx<'_>) {
+        self.probing = true;
+        self.due_ms[1] = self.now_ms(cx);
+        self.kick(cx, 0);
+    }
+
     fn submit(&mut self, cx: &mut Cx<'_>, job: work::Job) {
         self.jobs.push(job);
         self.kick(cx, 0);
@@ -628,6 +645,7 @@ impl Node {
             session: session.clone(),
             lane: lane as u8,
             path,
+            up: Rc::new(Cell::new(lane == 0)),
         };
         self.wire.insert(tuple, entry);
         true

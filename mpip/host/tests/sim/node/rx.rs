@@ -5,7 +5,9 @@
 use super::Algo;
 use super::Node;
 use super::Session;
+use super::TcpPosition;
 use super::WireEntry;
+use crate::app::Owner;
 use crate::wire;
 use crate::wire::Wire;
 use crate::world::Cx;
@@ -37,13 +39,13 @@ fn below(packet: &Packet, tcp: &TcpHeader, acked: u32) -> bool {
 }
 
 impl Node {
-    /// PRE_ROUTING: what goes on. `expected` is what the socket of the tuple expects next.
+    /// PRE_ROUTING: what goes on. `owner` is whose the tuple is on this host.
     pub fn pre_routing(
         &mut self,
         cx: &mut Cx<'_>,
         wire: Wire,
         packet: &Packet,
-        expected: Option<u32>,
+        owner: Option<Owner>,
     ) -> Option<Wire> {
         if packet.proto != packet::TCP && packet.proto != packet::UDP {
             self.icmp_error(cx, &wire, packet);
@@ -52,8 +54,8 @@ impl Node {
         let tuple = packet.rx_tuple();
         match self.wire.get(&tuple).cloned() {
             Some(entry) if entry.lane == 0 => self.original(cx, wire, packet, &entry),
-            Some(entry) => self.lane(cx, wire, packet, &entry),
-            None => self.unknown_in(cx, wire, packet, &tuple, expected),
+            Some(entry) => self.lane(cx, wire, packet, &entry, owner),
+            None => self.unknown_in(cx, wire, packet, &tuple, owner),
         }
     }
 
@@ -65,38 +67,36 @@ impl Node {
         entry: &WireEntry,
     ) -> Option<Wire> {
         let session = &entry.session;
-        session.used_ms.set(self.now_ms(cx));
+        let now_ms = self.now_ms(cx);
         if let Some(tcp) = packet.tcp {
             if tcp.flags & packet::SYN != 0 {
-                session.set_over();
-                self.attend(cx, session);
-                return self.unknown_in(cx, wire, packet, &packet.rx_tuple(), None);
+                self.syn(cx, &wire, packet, &packet.rx_tuple(), &tcp);
+                return Some(wire);
             }
             if packet.payload_len() != 0 && below(packet, &tcp, session.acked()) {
                 if let Some((cm, true)) = wire.cm() {
-                    if self.message(cx, &wire, packet, entry, &cm) {
+                    if self.message(cx, &wire, packet, entry, &cm, true) {
                         return None;
                     }
                 }
             }
-            if tcp.flags & packet::ACK != 0 {
-                session.saw_ack(tcp.ack);
-            }
             if tcp.flags & (packet::RST | packet::FIN) != 0 {
                 session.closing.set(true);
             }
+            session.used_ms.set(now_ms);
             entry.path.count_rx(wire.len());
-            if session.is_multi() && packet.payload_len() != 0 {
+            if session.is_multi() && packet.payload_len() != 0 && wire.l4_ok(packet) {
                 let end = tcp.seq.wrapping_add(packet.seq_len());
                 session.lane_progress(self.now_us(cx), 0, end);
             }
             return Some(wire);
         }
         if let Some((cm, alone)) = wire.cm() {
-            if self.message(cx, &wire, packet, entry, &cm) && alone {
+            if self.message(cx, &wire, packet, entry, &cm, false) && alone {
                 return None;
             }
         }
+        session.used_ms.set(now_ms);
         entry.path.count_rx(wire.len());
         Some(wire)
     }
@@ -107,12 +107,21 @@ impl Node {
         mut wire: Wire,
         packet: &Packet,
         entry: &WireEntry,
+        owner: Option<Owner>,
     ) -> Option<Wire> {
         let session = &entry.session;
         if let Some(tcp) = packet.tcp {
+            if !entry.up.get() && (tcp.flags & packet::SYN != 0 || owner.is_some()) {
+                return Some(wire);
+            }
             if tcp.flags & packet::RST != 0 {
-                self.refuse_lane(cx, session, entry.lane);
-                self.count(Counter::LaneRefusedRst);
+                let age = session.acked().wrapping_sub(tcp.seq);
+                if age > 1 << 20 || !wire.l4_ok(packet) {
+                    self.count(Counter::RxUnexpected);
+                } else {
+                    self.refuse_lane(cx, session, entry.lane);
+                    self.count(Counter::LaneRefusedRst);
+                }
                 return None;
             }
             if tcp.flags & packet::SYN != 0 {
@@ -162,9 +171,6 @@ impl Node {
         self.count(Counter::RxLane);
         if let Some(tcp) = packet.tcp {
             let data = end - packet.payload;
-            if tcp.flags & packet::ACK != 0 {
-                session.saw_ack(tcp.ack);
-            }
             if tcp.flags & packet::FIN != 0 {
                 session.closing.set(true);
             }
@@ -194,7 +200,7 @@ impl Node {
                 Some(tcp) => alone && below(packet, &tcp, session.acked()),
                 None => alone,
             };
-            return if mine && self.message(cx, wire, packet, entry, cm) {
+            return if mine && self.message(cx, wire, packet, entry, cm, false) {
                 Trailer::Consumed
             } else {
                 Trailer::None
@@ -238,10 +244,10 @@ impl Node {
         wire: Wire,
         packet: &Packet,
         tuple: &Tuple,
-        expected: Option<u32>,
+        owner: Option<Owner>,
     ) -> Option<Wire> {
         let Some(tcp) = packet.tcp else {
-            return self.unknown_udp(cx, wire, packet, tuple);
+            return self.unknown_udp(cx, wire, packet, tuple, owner.is_some());
         };
         if tcp.flags & packet::SYN != 0 {
             self.syn(cx, &wire, packet, tuple, &tcp);
@@ -254,11 +260,28 @@ impl Node {
         let Some((cm, true)) = wire.cm() else {
             return Some(wire);
         };
-        if expected.is_some_and(|next| !below(packet, &tcp, next)) || !wire.l4_ok(packet) {
+        let position = match owner {
+            Some(Owner::Stream { rcv_nxt, snd_una }) => {
+                if !below(packet, &tcp, rcv_nxt) {
+                    return Some(wire);
+                }
+                TcpPosition {
+                    una: snd_una,
+                    ack: rcv_nxt,
+                    window: tcp.window,
+                }
+            }
+            Some(Owner::Other) => return Some(wire),
+            None => TcpPosition {
+                una: tcp.ack,
+                ack: tcp.seq.wrapping_add(len as u32),
+                window: tcp.window,
+            },
+        };
+        if !wire.l4_ok(packet) {
             return Some(wire);
         }
-        let known = expected.is_some();
-        let ours = self.stranger(cx, tuple, &cm, packet.tcp, expected, known);
+        let ours = self.stranger(cx, tuple, &cm, position, owner.is_some());
         (!ours).then_some(wire)
     }
 
@@ -268,15 +291,14 @@ impl Node {
         wire: Wire,
         packet: &Packet,
         tuple: &Tuple,
+        owned: bool,
     ) -> Option<Wire> {
         if packet.payload_end != packet.end {
             if let Some((cm, alone)) = wire.cm() {
-                if self.stranger(cx, tuple, &cm, None, None, true) && alone {
+                let position = TcpPosition::default();
+                if self.stranger(cx, tuple, &cm, position, owned) && alone {
                     return None;
                 }
-            }
-            if packet.payload_len() == 0 && tuple.local.port != super::UDP_PORT {
-                return Some(wire);
             }
         }
         if tuple.local.port == super::UDP_PORT {
@@ -298,10 +320,13 @@ impl Node {
         tcp: &TcpHeader,
     ) {
         let options = wire.copy(packet.l4 + 20, packet.payload - packet.l4 - 20);
+        let is_answer = tcp.flags & packet::ACK != 0;
         let Some(found) = option::find(&options) else {
+            if !is_answer {
+                self.syns.remove(tuple);
+            }
             return;
         };
-        let is_answer = tcp.flags & packet::ACK != 0;
         if self.stopping || found.answer != is_answer {
             return;
         }
@@ -311,7 +336,11 @@ impl Node {
             return;
         }
         let asked = self.syns.get(&tuple.reversed());
-        if asked.is_some_and(|slot| option::answer_nonce(&Algo, slot.nonce) == found.nonce) {
+        let right = asked.is_some_and(|slot| {
+            tcp.ack == slot.isn.wrapping_add(1)
+                && option::answer_nonce(&Algo, slot.nonce) == found.nonce
+        });
+        if right {
             self.note_available(cx, &(packet.proto, tuple.remote), None);
         } else {
             self.count(Counter::CmMalformed);
@@ -325,14 +354,15 @@ impl Node {
         packet: &Packet,
         entry: &WireEntry,
         cm: &[u8],
+        check: bool,
     ) -> bool {
         let Some(raw) = Raw::new(cm) else {
             return false;
         };
-        if packet.tcp.is_some() && !wire.l4_ok(packet) {
+        if check && !wire.l4_ok(packet) {
             return false;
         }
-        self.session_message(cx, entry, &raw, &packet.rx_tuple(), packet.tcp)
+        self.session_message(cx, entry, &raw, &packet.rx_tuple())
     }
 
     fn icmp_error(&mut self, cx: &mut Cx<'_>, wire: &Wire, packet: &Packet) {
@@ -341,11 +371,18 @@ impl Node {
             return;
         }
         let quote = wire.copy(packet.l4 + 8, wire.len() - packet.l4 - 8);
+        let l4 = if packet.family == 4 { 20 } else { 40 };
         let Some(tuple) = quoted_tuple(&quote, packet.family) else {
             return;
         };
         if let Some(entry) = self.wire.get(&tuple).cloned() {
-            if entry.lane != 0 {
+            let una = entry.session.position().una;
+            let at = match <[u8; 4]>::try_from(&quote[l4 + 4..l4 + 8]) {
+                Ok(seq) if tuple.proto == packet::TCP => u32::from_be_bytes(seq),
+                _ => una,
+            };
+            let seen = (-(1 << 20)..1 << 27).contains(&seq::delta(at, una));
+            if entry.lane != 0 && seen {
                 self.refuse_lane(cx, &entry.session, entry.lane);
                 self.count(Counter::LaneRefusedIcmp);
             }

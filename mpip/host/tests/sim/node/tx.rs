@@ -95,7 +95,7 @@ impl Node {
                 let tuple = packet.tx_tuple();
                 match self.wire.get(&tuple).cloned() {
                     Some(entry) if entry.lane == 0 => {
-                        return self.known(cx, wire, &packet, &entry);
+                        return self.known(cx, wire, &packet, &entry, una);
                     }
                     Some(_) => {}
                     None => self.unknown_out(cx, &mut wire, &packet, &tuple, una),
@@ -105,7 +105,14 @@ impl Node {
         cx.sent.push(wire);
     }
 
-    fn known(&mut self, cx: &mut Cx<'_>, mut wire: Wire, packet: &Packet, entry: &WireEntry) {
+    fn known(
+        &mut self,
+        cx: &mut Cx<'_>,
+        mut wire: Wire,
+        packet: &Packet,
+        entry: &WireEntry,
+        una: Option<u32>,
+    ) {
         let session = &entry.session;
         session.used_ms.set(self.now_ms(cx));
         let mut reset = false;
@@ -118,6 +125,9 @@ impl Node {
             }
             if tcp.flags & packet::ACK != 0 {
                 session.sent_ack(tcp.ack, tcp.window);
+            }
+            if let Some(una) = una {
+                session.saw_ack(una);
             }
             reset = tcp.flags & packet::RST != 0;
             if reset || tcp.flags & packet::FIN != 0 {
@@ -215,7 +225,7 @@ impl Node {
         }
         path.asked_at.set(now);
         if self.check(cx, path, now, interval) {
-            self.probing = true;
+            self.probe_soon(cx);
         }
         self.send_report(cx, session, path, tuple, original, None);
     }
@@ -245,7 +255,7 @@ impl Node {
             Some(tcp) if tcp.flags & packet::RST != 0 => {}
             Some(tcp) if tcp.flags & packet::SYN != 0 => {
                 if tcp.flags & packet::ACK != 0 {
-                    if let Some(slot) = self.syns.get(tuple) {
+                    if let Some(slot) = self.syns.remove(tuple) {
                         let nonce = option::answer_nonce(&Algo, slot.nonce);
                         let answer = true;
                         add_option(wire, packet, &SynOption { answer, nonce });

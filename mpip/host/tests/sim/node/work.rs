@@ -40,6 +40,7 @@ const TICK_MS: u32 = 1000;
 const PROBE_MS: u32 = 200;
 const QUIET_MS: u32 = 30_000;
 const LOST_MS: u64 = 2_000;
+const DRAIN_MS: u64 = 500;
 const CROSSING_MS: u64 = 3_000;
 
 /// Something for process context.
@@ -86,8 +87,6 @@ pub enum Job {
         /// Whether a socket still owns the tuple.
         alive: bool,
     },
-    /// A peer has said goodbye.
-    PeerLeft(Rc<Peer>),
 }
 
 impl Node {
@@ -97,10 +96,7 @@ impl Node {
             return Vec::new();
         }
         self.work_at = u64::MAX;
-        let mut ready = Vec::new();
-        for job in std::mem::take(&mut self.jobs) {
-            self.run(cx, job, &mut ready);
-        }
+        let mut ready = self.run_jobs(cx);
         let mut next = self.attend_sessions(cx, &mut ready);
         let now = self.now_ms(cx);
         let beat = if self.probing {
@@ -113,7 +109,7 @@ impl Node {
             if late >= 0 {
                 self.due_ms[i] = now.wrapping_add(interval);
                 match i {
-                    0 => self.tick(cx),
+                    0 => self.tick(cx, &mut ready),
                     _ => self.heartbeat(cx),
                 }
                 next = next.min(interval);
@@ -122,6 +118,15 @@ impl Node {
             }
         }
         self.kick(cx, next.max(1));
+        ready
+    }
+
+    /// Runs what waits for the worker.
+    pub fn run_jobs(&mut self, cx: &mut Cx<'_>) -> Vec<Wire> {
+        let mut ready = Vec::new();
+        for job in std::mem::take(&mut self.jobs) {
+            self.run(cx, job, &mut ready);
+        }
         ready
     }
 
@@ -158,7 +163,6 @@ impl Node {
                 cm,
                 alive,
             } => self.confirm(cx, &tuple, position, &cm, alive, ready),
-            Job::PeerLeft(peer) => self.forget_peer(cx, &peer, true, ready),
         }
     }
 
@@ -234,6 +238,7 @@ impl Node {
             window: RefCell::new(Window::new()),
             paths: RefCell::default(),
             left: Cell::new(false),
+            left_ms: Cell::new(0),
             initiated: initiator,
             born_ms: self.now64(cx) / 1000,
             heard_ms: Cell::new(self.now64(cx) / 1000),
@@ -291,6 +296,10 @@ impl Node {
                 if !raw.verify(&Algo, &keys.rx, node, tuple.proto) {
                     return self.count(Counter::CmBadTag);
                 }
+                if self.used_exchanges.contains(&exchange) {
+                    return self.count(Counter::CmReplayed);
+                }
+                self.used_exchanges.push(exchange);
                 let Some(peer) = self.new_peer(cx, &m.public_key, &ids, false, ready) else {
                     return;
                 };
@@ -306,13 +315,17 @@ impl Node {
             if session.id == m.header.session && Rc::ptr_eq(&session.peer, &peer) {
                 return self.send_open_ack(cx, &session, position);
             }
+            let silent = (self.now64(cx) / 1000).saturating_sub(session.peer.heard_ms.get());
+            if session.peer.node != peer.node && silent < LOST_MS {
+                return self.count(Counter::RxUnexpected);
+            }
             ready.extend(self.remove_session(&session));
         }
         self.open_from(cx, &peer, tuple, position, &m.header, &m.block, alive);
     }
 
     fn forget_peer(&mut self, cx: &mut Cx<'_>, peer: &Rc<Peer>, left: bool, ready: &mut Vec<Wire>) {
-        peer.left.set(true);
+        peer.leave(self.now64(cx) / 1000);
         let now = self.now_ms(cx);
         if self
             .peers
@@ -367,8 +380,7 @@ impl Node {
             match todo {
                 None => break,
                 Some(Todo::Abandon) => {
-                    self.forget_peer(cx, &session.peer, false, ready);
-                    ready.extend(self.remove_session(session));
+                    self.abandon(cx, session, ready);
                     return None;
                 }
                 Some(Todo::Open) => self.send_open(cx, session),
@@ -384,11 +396,32 @@ impl Node {
         };
         let silent = (self.now64(cx) / 1000).saturating_sub(session.peer.heard_ms.get());
         let idle = self.now_ms(cx).wrapping_sub(session.used_ms.get());
-        if lost && session.initiator && silent > LOST_MS && idle < TICK_MS {
-            self.forget_peer(cx, &session.peer, false, ready);
+        if idle > QUIET_MS {
             return None;
         }
+        if lost && session.is_multi() && idle < TICK_MS {
+            if silent > LOST_MS {
+                self.forget_peer(cx, &session.peer, false, ready);
+                return None;
+            }
+            return Some(wait.map_or(TICK_MS, |us| (us / 1000 + 1).min(TICK_MS)));
+        }
         wait.map(|us| us / 1000 + 1)
+    }
+
+    fn abandon(&mut self, cx: &mut Cx<'_>, session: &Rc<Session>, ready: &mut Vec<Wire>) {
+        self.count(Counter::SessionUnanswered);
+        let now = self.now_ms(cx);
+        let dest = (session.tuple.proto, session.tuple.remote);
+        self.nodes.remove(&dest);
+        if let Some(entry) = self.avail.get_mut(&dest) {
+            entry.state.left(now);
+        }
+        ready.extend(self.remove_session(session));
+        let peer = &session.peer;
+        if !self.sessions.values().any(|s| Rc::ptr_eq(&s.peer, peer)) {
+            self.forget_peer(cx, peer, false, ready);
+        }
     }
 
     fn send_open(&mut self, cx: &mut Cx<'_>, session: &Rc<Session>) {
@@ -500,10 +533,17 @@ impl Node {
         }
     }
 
-    fn tick(&mut self, cx: &mut Cx<'_>) {
+    fn tick(&mut self, cx: &mut Cx<'_>, ready: &mut Vec<Wire>) {
         let (now, policy) = (self.now_ms(cx), self.ask_policy());
         for entry in self.avail.values_mut() {
             entry.state.silent(now, &policy);
+        }
+        let now = self.now64(cx) / 1000;
+        let peers: Vec<_> = self.peers.values().cloned().collect();
+        for peer in peers {
+            if peer.left.get() && now.saturating_sub(peer.left_ms.get()) >= DRAIN_MS {
+                self.forget_peer(cx, &peer, true, ready);
+            }
         }
     }
 
