@@ -31,9 +31,14 @@ struct Mpip {
     _namespaces: sys::pernet::Registration,
 }
 
+/// A parameter's value, which kernels before 7.3 hand out by reference.
+fn number(value: impl core::borrow::Borrow<u8>) -> u8 {
+    *value.borrow()
+}
+
 impl kernel::Module for Mpip {
     fn init(_module: &'static ThisModule) -> Result<Self> {
-        let enabled = *module_parameters::enabled.value();
+        let enabled = number(module_parameters::enabled.value());
         if enabled > 1 {
             pr_err!("parameter enabled: {} is neither 0 nor 1\n", enabled);
             return Err(EINVAL);

@@ -84,6 +84,8 @@ pub struct Lane<P, D> {
     /// Bytes sent.
     pub tx_bytes: u64,
     initiator: bool,
+    /// The other end has answered a challenge on this tuple.
+    proven: bool,
     tries: u8,
     refusals: u8,
     next_try: u32,
@@ -141,6 +143,7 @@ impl<P: PathInfo, D> Session<P, D> {
             tx_packets: 0,
             tx_bytes: 0,
             initiator,
+            proven: false,
             tries: 0,
             refusals: 0,
             next_try: now,
@@ -219,6 +222,7 @@ impl<P: PathInfo, D> Session<P, D> {
             tx_packets: 0,
             tx_bytes: 0,
             initiator,
+            proven: false,
             tries: 0,
             refusals: 0,
             next_try: now,
@@ -282,6 +286,8 @@ impl<P: PathInfo, D> Session<P, D> {
         if lane.initiator || lane.challenge != echo || lane.state == LaneState::Gone {
             return false;
         }
+        lane.proven = true;
+        lane.refusals = 0;
         if lane.state != LaneState::Active {
             lane.state = LaneState::Active;
             self.relearn();
@@ -445,8 +451,9 @@ impl<P: PathInfo, D> Session<P, D> {
                 continue;
             }
             if lane.state == LaneState::Gone {
-                // The initiator tries again; the responder waits to be asked.
-                if !lane.initiator {
+                // The initiator tries again. The responder waits to be asked, unless the lane was
+                // up: the initiator may not know that it was refused here.
+                if !lane.initiator && !lane.proven {
                     continue;
                 }
                 lane.state = LaneState::Pending;
@@ -486,7 +493,7 @@ impl<P: PathInfo, D> Session<P, D> {
                 .filter(|l| match l.state {
                     LaneState::Active => false,
                     LaneState::Pending => true,
-                    LaneState::Gone => l.initiator,
+                    LaneState::Gone => l.initiator || l.proven,
                 })
                 .map(|l| until(l.next_try))
                 .min(),

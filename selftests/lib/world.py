@@ -157,15 +157,19 @@ class World:
         """What helps to understand a failure, as diagnostics."""
         for host in self.hosts:
             if self.module.loaded():
-                for what in ("status", "peer", "session", "path", "stats"):
+                for what in ("status", "peer", "session", "path"):
                     with contextlib.suppress(Exception):
                         self.note(f"{host} {what}: {shorten(json.dumps(self.module.show(host, what)))}")
-            for argv in (("ss", "-tinmH"), ("nstat", "-asz"), ("ip", "-s", "-o", "link"), ("tc", "-s", "qdisc")):
                 with contextlib.suppress(Exception):
-                    out = host.run(*argv, check=False, timeout=20).stdout
-                    if argv[0] == "nstat":
-                        out = " ".join(interesting(out))
-                    self.note(f"{host} {argv[0]}: {shorten(out, 3000)}")
+                    self.note(f"{host} stats: {({k: v for k, v in self.module.stats(host).items() if v})}")
+            with contextlib.suppress(Exception):
+                self.note(f"{host} devices (bytes, packets received and sent): {host.counters()}")
+                self.note(f"{host} nstat: {' '.join(interesting(host.run('nstat', '-asz').stdout))}")
+                for line in host.run("ss", "-tinmH").stdout.splitlines()[:8]:
+                    self.note(f"{host} ss: {shorten(line.strip(), 500)}")
+                for line in host.run("tc", "-s", "qdisc").stdout.splitlines():
+                    if "netem" in line or "dropped" in line and "Sent 0" not in line:
+                        self.note(f"{host} tc: {line.strip()}")
 
     def close(self):
         """Undo everything. Returns what went wrong meanwhile, or None."""

@@ -30,6 +30,16 @@ def unavailable(t, host, address):
     return bool(rows) and all(row["availability"] == "unavailable" for row in rows)
 
 
+def becomes_unavailable(t, host, address, speak):
+    """The table learns it while the hosts go on speaking: questions are asked with traffic, not by themselves."""
+
+    def learnt():
+        speak()
+        return unavailable(t, host, address)
+
+    t.wait(learnt, 20, f"{address} to count as unable: {t.module.show(host, 'avail')}")
+
+
 def tcp(t, family):
     a, b = t.two_hosts(LINKS)
     x, y = family_of((a, b), family)
@@ -77,8 +87,8 @@ def tcp(t, family):
         for kind in kinds - {8}:
             t.equal(syn.options[kind], plain.options[kind], f"option {kind} of a SYN")
     t.check(253 not in syns[-1].options, "the last SYN asks no more")
-    t.check(unavailable(t, a, y), f"availability: {t.module.show(a, 'avail')}")
-    t.equal(t.module.sessions(a, 7000), [], "sessions")
+    becomes_unavailable(t, a, y, lambda: xfer.transfer(a, b, y, 1000, 1000, port=7000))
+    t.equal([s for s in t.module.sessions(a, 7000) if s["state"] == "open"], [], "sessions")
 
 
 @case("TCP, IPv4: streams untouched, questions within the threshold", timeout=120)
@@ -97,16 +107,23 @@ def tcp_open_before(t, family):
     capture = Capture(b, "b1", "tcp")
     pairs = xfer.connect(a, b, y, 7000)
     port = pairs[0][0].getsockname()[1]
-    sizes = 50000, 2 << 20, 30000
-    xfer.exchange(pairs, sizes[0], sizes[0], seed=10)
+    xfer.exchange(pairs, 50000, 50000, seed=10)
     t.load(a)
-    xfer.exchange(pairs, sizes[1], sizes[1], seed=20)
-    # Time enough for every question that is to come.
-    t.wait(lambda: unavailable(t, a, y), 30, "B to count as unable")
-    xfer.Traffic(pairs, sizes[2], sizes[2], seed=30).wait()
+    xfer.exchange(pairs, 2 << 20, 2 << 20, seed=20)
+    said = [(10, 50000), (20, 2 << 20)]
+
+    def speak():
+        said.append((said[-1][0] + 10, 700))
+        xfer.exchange(pairs, 700, 700, seed=said[-1][0])
+
+    becomes_unavailable(t, a, y, speak)
+    for _ in range(10):
+        speak()
+    said.append((5, 30000))
+    xfer.Traffic(pairs, 30000, 30000, seed=5).wait()
     packets = capture.stop()
     for tup, extra in (((x, port, y, 7000), 0), ((y, 7000, x, port), 1)):
-        stream = b"".join(xfer.Source(s + extra).read(c) for s, c in zip((10, 20, 30), sizes))
+        stream = b"".join(xfer.Source(s + extra).read(c) for s, c in said)
         account = rawcheck.check_tcp(packets, tup, stream)
         t.equal(account.wrong[:3], [], f"foreign bytes on {tup}")
         t.equal(account.covered, len(stream), f"bytes of the stream on {tup}")
@@ -165,7 +182,7 @@ def udp(t, family, load_first):
     t.equal([p.tuple for p in packets if p.protocol == UDP and p.sport not in (5001, 5002)], [], "datagrams of others")
     dropped = b.run("nft", "list", "ruleset").stdout
     t.check("packets 0 bytes 0" in dropped, f"conntrack finds nothing invalid: {dropped}")
-    t.wait(lambda: unavailable(t, a, y), 30, "B to count as unable")
+    becomes_unavailable(t, a, y, lambda: sa.send(b"more"))
 
 
 @case("UDP, IPv4: each datagram once, as it was, questions neutral and few")
@@ -233,13 +250,11 @@ def ages_out(t):
     a, b = t.two_hosts(2)
     t.load(a)
     t.module.set(a, negative_ttl="3s")
-    for _ in range(threshold(t, a) + 1):
-        xfer.transfer(a, b, b.addr[0], 3000, 3000)
-    t.wait(lambda: unavailable(t, a, b.addr[0]), 20, "B to count as unable")
+    becomes_unavailable(t, a, b.addr[0], lambda: xfer.transfer(a, b, b.addr[0], 3000, 3000, port=7000))
     t.module.enable(b)
 
     def joined():
-        pairs = xfer.connect(a, b, b.addr[0])
+        pairs = xfer.connect(a, b, b.addr[0], 7000)
         try:
             t.spread(a, b, pairs, timeout=2)
         except Failure:

@@ -4,7 +4,7 @@
 import contextlib
 import time
 
-from lib import active, case
+from lib import Link, active, case
 from lib.net import two_hosts
 from tools import udpcount, xfer
 
@@ -33,7 +33,8 @@ def listening(host):
 
 @case("100 times loaded and unloaded under TCP and UDP traffic; every byte", timeout=400)
 def hundred(t):
-    a, b = t.two_hosts(2)
+    # Fast enough to keep queues and CPUs busy, slow enough to leave the commands a share of them.
+    a, b = t.two_hosts([Link(rate="100mbit", limit=500)] * 2)
     others = background(t, a, b)
     pairs = xfer.connect(a, b, b.addr[0], count=4) + xfer.connect(a, b, b.addr6[0], count=4)
     traffic = xfer.Traffic(pairs)
@@ -51,6 +52,8 @@ def hundred(t):
             t.module.disable(a)
         elif n % 5 == 2:
             t.module.disable(b)
+        if n % 20 == 19:
+            t.note(f"cycle {n + 1} after {time.monotonic() - traffic.start:.0f} s")
         moved = traffic.moved()
         t.unload()
         t.wait(lambda m=moved: traffic.moved()[0] > m[0], 20, f"bytes after cycle {n}")

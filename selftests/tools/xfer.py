@@ -24,6 +24,7 @@ import zlib
 
 BLOCK = 1 << 16
 CHUNK = 4 * BLOCK
+TURN = 8  # calls of send or receive before it is another stream's turn
 _base = b""
 
 
@@ -86,10 +87,12 @@ class Stream:
         self.error = None
 
     def step_send(self, stop):
-        """Send what the socket takes now."""
+        """Send what the socket takes now, within bounds: others want their turn."""
         if self.limit is None and stop.is_set():
             self.limit = self.sent
-        while self.limit is None or self.sent < self.limit:
+        for _ in range(TURN):
+            if self.limit is not None and self.sent >= self.limit:
+                break
             piece = self.source.window()
             if self.limit is not None:
                 piece = piece[: self.limit - self.sent]
@@ -100,19 +103,18 @@ class Stream:
             self.sent_hash.update(piece[:n])
             self.source.position += n
             self.sent += n
+        if self.limit is None or self.sent < self.limit:
+            return
         self.sending = False
         if self.close:
             self.sock.shutdown(socket.SHUT_WR)
 
     def step_receive(self, buffer):
-        """Take what has arrived."""
-        while True:
+        """Take what has arrived, within bounds."""
+        for _ in range(TURN):
             room = len(buffer)
             if self.expect is not None and not self.close:
                 room = min(room, self.expect - self.got)
-                if not room:
-                    self.receiving = False
-                    return
             try:
                 n = self.sock.recv_into(buffer, room)
             except BlockingIOError:
@@ -122,6 +124,9 @@ class Stream:
                 return
             self.got += n
             self.got_hash.update(buffer[:n])
+            if not self.close and self.got == self.expect:
+                self.receiving = False
+                return
             if n < room:
                 return
 

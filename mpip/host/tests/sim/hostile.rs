@@ -24,7 +24,7 @@ fn busy(seed: u64, t: Tuple, until: u64) -> World {
     let shape = Shape::shaped(5 * MBIT, 10 * MS, 50);
     let mut w = straight(seed, &[shape.clone(), shape]);
     if t.proto == TCP {
-        connect(&mut w, t, 100_000);
+        connect(&mut w, t, 400_000);
     } else {
         stream(&mut w, t, MBIT, until);
         w.start(B, Source::new(t.reversed(), 1000, MBIT, MS, until));
@@ -218,7 +218,7 @@ fn a_message_of_another_session_changes_none() {
         let two = tuple(proto, (v4(1, 1), 50_001), (v4(1, 2), 80));
         for t in [one, two] {
             if proto == TCP {
-                connect(&mut w, t, 100_000);
+                connect(&mut w, t, 400_000);
             } else {
                 w.start(A, Source::new(t, 1000, MBIT, MS, 20 * S));
             }

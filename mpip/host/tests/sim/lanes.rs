@@ -320,20 +320,3 @@ fn rst_refuses_one_lane_for_a_while() {
         assert!(w.tcp(B, b).received() > before);
     }
 }
-
-#[test]
-fn a_lane_that_came_up_at_one_end_comes_up_at_the_other() {
-    // LANE_CONFIRM is lost until both ends have stopped trying.
-    let shape = Shape::shaped(5 * MBIT, 10 * MS, 50);
-    let mut w = straight(1, &[shape.clone(), shape]);
-    w.tap = Some(Box::new(|now, wire| {
-        now > 8 * S || wire.kind() != Some(Kind::LaneConfirm)
-    }));
-    connect(&mut w, tcp_tuple(), u64::MAX >> 1);
-    w.run(8 * S);
-    assert_eq!(w.node(A).active_lanes(), 2);
-    assert_eq!(w.node(B).active_lanes(), 1);
-    let took = w.until(10 * S, |w| agree(w, 2));
-    println!("up after {took:?} us");
-    assert!(took.is_some());
-}

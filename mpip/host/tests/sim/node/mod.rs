@@ -446,14 +446,12 @@ impl Node {
         for ((node, id), session) in &self.sessions {
             let inner = session.inner.borrow();
             out.push(format!(
-                "session {node:x}/{id:x} {:?} {:?} multi {} closing {} over {} una {} acked {}",
+                "session {node:x}/{id:x} {:?} {:?} multi {} closing {} over {}",
                 session.tuple,
                 inner.s.state,
                 session.multi.get(),
                 session.closing.get(),
                 session.over.get(),
-                session.una.get(),
-                session.acked.get(),
             ));
             for (i, lane) in inner.s.lanes.iter().enumerate() {
                 if let Some(lane) = lane {
