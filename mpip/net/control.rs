@@ -62,13 +62,13 @@ use kernel::sync::{
 };
 
 impl Session {
-    /// A lane was refused by the other end or on the way.
-    pub fn refuse_lane(self: &Arc<Session>, instance: &Instance, lane: u8) {
-        self.inner
-            .lock()
-            .s
-            .refuse(usize::from(lane), clock::now_us());
-        instance.attend(self);
+    /// A lane was refused by the other end or on the way, as `counter` counts.
+    pub fn refuse_lane(self: &Arc<Session>, instance: &Instance, lane: u8, counter: Counter) {
+        let now = clock::now_us();
+        if self.inner.lock().s.refuse(usize::from(lane), now) {
+            instance.count(counter);
+            instance.attend(self);
+        }
     }
 }
 

@@ -107,6 +107,9 @@ pub fn param_set(namespace: &Namespace, request: &mut Request<'_>) -> Result {
         ));
     }
     namespace.shared.settings.set(param, value);
+    if let Some(instance) = namespace.instance() {
+        instance.apply_caps();
+    }
     Ok(())
 }
 
@@ -322,7 +325,8 @@ pub fn paths(namespace: &Namespace, dump: &mut Dump<'_>) -> Result {
                 let Some(path) = peer.path_by_id(id) else {
                     continue;
                 };
-                let added = dump.add(|m| one_path(m, peer.node, &path));
+                let mtu = instance.mtu_of(path.ifindex()).min(path.mtu());
+                let added = dump.add(|m| one_path(m, peer.node, &path, mtu));
                 if let Err(error) = added {
                     *dump.cursor() = [bucket, i, id as i64, 0];
                     return ControlFlow::Break(error);
@@ -345,6 +349,7 @@ fn one_path(
     m: &mut Message<'_>,
     node: u64,
     path: &kernel::sync::Arc<crate::net::peer::Path>,
+    mtu: u32,
 ) -> Result {
     let totals = path.totals();
     let state = if !path.is_confirmed() {
@@ -361,8 +366,8 @@ fn one_path(
     m.bytes(MPIP_A_PATH_REMOTE, path.remote.as_bytes())?;
     m.u32(MPIP_A_PATH_STATE, state)?;
     m.u32(MPIP_A_PATH_WEIGHT, u32::from(path.weight()))?;
-    if path.mtu() != u32::MAX {
-        m.u32(MPIP_A_PATH_MTU, path.mtu())?;
+    if mtu != u32::MAX {
+        m.u32(MPIP_A_PATH_MTU, mtu)?;
     }
     m.u64(MPIP_A_PATH_TX_PACKETS, totals.tx_packets)?;
     m.u64(MPIP_A_PATH_TX_BYTES, path.tx_bytes())?;

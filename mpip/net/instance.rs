@@ -96,6 +96,8 @@ pub const MAX_PREFIXES: usize = 64;
 const SYN_SLOTS: usize = 256;
 /// Exchanges of keys that are remembered.
 const USED_EXCHANGES: usize = 64;
+/// Ports that are tried for a session before more are reserved.
+const PORTS_TRIED: usize = 512;
 /// Ports reserved for added lanes at most, per protocol.
 pub const MAX_PORTS: usize = 4096;
 
@@ -515,6 +517,14 @@ impl Instance {
         self.shared.counters.add(counter, 1);
     }
 
+    /// Has the tables keep to the caps that are set now.
+    pub fn apply_caps(&self) {
+        let sessions = self.param(Param::MaxSessions) as usize;
+        self.sessions.set_cap(sessions);
+        self.wire.set_cap(sessions.saturating_mul(MAX_LANES));
+        self.peers.set_cap(self.param(Param::MaxPeers) as usize);
+    }
+
     /// The parameters of asking.
     pub fn ask_policy(&self) -> AskPolicy {
         AskPolicy {
@@ -655,7 +665,17 @@ impl Instance {
             .map_or(0, |l| l.ifindex)
     }
 
-    /// Whether a second path could exist from this end: more than one usable address.
+    /// MTU of an interface with a usable address, bytes; the largest number if there is none.
+    pub fn mtu_of(&self, ifindex: u32) -> u32 {
+        self.addrs
+            .lock()
+            .iter()
+            .flatten()
+            .find(|l| l.ifindex == ifindex)
+            .map_or(u32::MAX, |l| l.mtu)
+    }
+
+    /// The smallest MTU of the interfaces with a usable address of one family, bytes.
     pub fn narrowest_mtu(&self, family: u8) -> Option<u32> {
         self.addrs
             .lock()
@@ -897,8 +917,7 @@ impl Instance {
         let mut ports = self.ports.lock();
         let pool = ports.get_mut(which)?;
         let n = pool.held.len();
-        // Looking at all of them would be slow; a few that are taken mean that more are needed.
-        for _ in 0..n.min(64) {
+        for _ in 0..n.min(PORTS_TRIED) {
             pool.next = if pool.next + 1 < n { pool.next + 1 } else { 0 };
             let Some(port) = pool.held.get(pool.next).map(ReservedPort::port) else {
                 continue;
@@ -921,6 +940,10 @@ impl Instance {
         if want == 0 {
             self.count(Counter::PortExhausted);
             return false;
+        }
+        // The next search begins with the new ones.
+        if let Some(pool) = self.ports.lock().get_mut(which) {
+            pool.next = have.saturating_sub(1);
         }
         for _ in 0..want {
             let Some(port) = ReservedPort::reserve(self.net, proto, 0) else {

@@ -216,8 +216,7 @@ fn lane(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, entry: &WireEnt
             if age > 1 << 20 || !skb.csum_ok(packet.l4, packet.proto, packet.family) {
                 instance.count(Counter::RxUnexpected);
             } else {
-                session.refuse_lane(instance, entry.lane);
-                instance.count(Counter::LaneRefusedRst);
+                session.refuse_lane(instance, entry.lane, Counter::LaneRefusedRst);
             }
             return Verdict::Drop;
         }
@@ -573,8 +572,9 @@ fn icmp_error(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, rcu: &rcu
             instance.count(Counter::PathMtuLowered);
         }
     } else {
-        entry.session.refuse_lane(instance, entry.lane);
-        instance.count(Counter::LaneRefusedIcmp);
+        entry
+            .session
+            .refuse_lane(instance, entry.lane, Counter::LaneRefusedIcmp);
     }
 }
 

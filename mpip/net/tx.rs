@@ -70,6 +70,9 @@ use kernel::sync::{
     Arc, //
 };
 
+/// How long a TCP flow whose other end looks like the client goes on before this end asks, once,
+/// milliseconds.
+const TCP_PATIENCE_MS: u32 = 2_000;
 /// Datagrams that a destination with a higher port gets before it is asked: whoever sends from
 /// the lower port is likely to answer somebody's short question.
 const UDP_PATIENCE: u32 = 3;
@@ -323,10 +326,6 @@ fn join(
         return;
     }
     let tcp = packet.tcp.is_some();
-    // One end is enough: the one that looks like a client.
-    if tcp && !is_asker(tuple) {
-        return;
-    }
     let Some(entry) = instance.avail_entry(rcu, dest) else {
         return;
     };
@@ -341,6 +340,10 @@ fn join(
         match state.state() {
             Availability::Available => {
                 drop(state);
+                if tcp && !is_asker(tuple) {
+                    // Known peers open their own sessions.
+                    return;
+                }
                 if let Some(peer) = instance.peer_of(rcu, dest) {
                     if instance.start_joining(tuple) {
                         instance.submit(Job::Join {
@@ -361,6 +364,12 @@ fn join(
             _ => {
                 state.silent(now, &policy);
                 if !state.should_ask(now, &policy) {
+                    entry.be_quiet(now);
+                    return;
+                }
+                if tcp && !is_asker(tuple) && !state.is_patient(now, TCP_PATIENCE_MS) {
+                    // One end is enough: the one that looks like a client. But it may have asked
+                    // before this end could answer.
                     entry.be_quiet(now);
                     return;
                 }

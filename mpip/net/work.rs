@@ -69,6 +69,8 @@ use kernel::{
 const TICK_MS: u32 = 1000;
 /// Interval of the probes of suspect paths, milliseconds.
 const PROBE_MS: u32 = 200;
+/// When to look for lanes again if something was missing, milliseconds.
+const AGAIN_MS: u32 = 500;
 /// A peer that answers nothing for so long while its lanes are refused has lost its state.
 const LOST_MS: u64 = 2_000;
 /// A peer without sessions is forgotten after this time, milliseconds.
@@ -556,7 +558,16 @@ impl Instance {
             // Look again, even if this end has nothing to try.
             return Some(wait.map_or(TICK_MS, |us| (us / 1000).saturating_add(1).min(TICK_MS)));
         }
-        wait.map(|us| (us / 1000).saturating_add(1))
+        let wait = wait.map(|us| (us / 1000).saturating_add(1));
+        let unexplored = {
+            let inner = session.inner.lock();
+            session.initiator && inner.s.state == State::Open && inner.explored_ms == 0
+        };
+        if unexplored {
+            // Something was missing, such as a port.
+            return Some(wait.map_or(AGAIN_MS, |ms| ms.min(AGAIN_MS)));
+        }
+        wait
     }
 
     /// A session was not answered. If there is no other with the peer, the peer has lost its keys;
@@ -767,12 +778,6 @@ impl Instance {
         let tcp_ms = (self.param(Param::SessionTimeoutTcp) as u32).saturating_mul(1000);
         let udp_ms = (self.param(Param::SessionTimeoutUdp) as u32).saturating_mul(1000);
         let close_ms = (self.param(Param::CloseTimeout) as u32).saturating_mul(1000);
-        self.sessions
-            .set_cap(self.param(Param::MaxSessions) as usize);
-        let lanes = crate::proto::session::MAX_LANES;
-        self.wire
-            .set_cap((self.param(Param::MaxSessions) as usize).saturating_mul(lanes));
-        self.peers.set_cap(self.param(Param::MaxPeers) as usize);
 
         for bucket in 0..self.sessions.buckets() {
             loop {

@@ -169,6 +169,12 @@ impl Entry {
             .is_none_or(|lost| now_ms.wrapping_sub(lost) >= policy.ttl_ms)
     }
 
+    /// Whether the destination was known for so long without anything having been asked or
+    /// answered.
+    pub fn is_patient(&self, now_ms: u32, patience_ms: u32) -> bool {
+        self.queries == 0 && now_ms.wrapping_sub(self.changed_ms) >= patience_ms
+    }
+
     /// Whether nothing was ever asked or answered.
     pub const fn is_unused(&self) -> bool {
         matches!(self.state, Availability::Unknown) && self.queries == 0

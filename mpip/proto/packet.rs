@@ -92,6 +92,11 @@ fn be32(head: &[u8], at: usize) -> Result<u32, ParseError> {
 impl Packet {
     /// Reads the headers in `head`, the first bytes of a packet of `len` bytes.
     pub fn parse(head: &[u8], len: usize, family: u8) -> Result<Packet, ParseError> {
+        // All of the header at once: every request costs the caller a round.
+        let header = ip_header_len(family);
+        if head.len() < header {
+            return Err(ParseError::Need(header));
+        }
         let (proto, src, dst, l4) = if family == 4 {
             let [version_ihl] = get::<1>(head, 0)?;
             let fragment = be16(head, 6)?;

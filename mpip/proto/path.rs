@@ -24,6 +24,10 @@ use crate::proto::wire::NO_PATH;
 const SUSPECT_AFTER: u8 = 3;
 /// The least time without an answer before a path is suspect, microseconds.
 const SUSPECT_MIN_US: u32 = 200_000;
+/// The least time that the last of these has to be answered, microseconds.
+const SUSPECT_LAST_US: u32 = 100_000;
+/// Unanswered questions further apart than this have nothing to do with each other, microseconds.
+const PAUSE_US: u32 = 3_000_000;
 /// Questions whose answers may be under way.
 const QUESTIONS: usize = 8;
 /// How often a suspect path is probed, microseconds.
@@ -73,6 +77,8 @@ pub struct Path {
     window: SmallWindow,
     last_question: u32,
     first_unanswered: u32,
+    // When there were enough of them.
+    enough_unanswered: u32,
     unanswered: u8,
     suspect: bool,
     last_rx: (u32, i32),
@@ -103,6 +109,7 @@ impl Path {
             window: SmallWindow::new(),
             last_question: 0,
             first_unanswered: 0,
+            enough_unanswered: 0,
             unanswered: 0,
             suspect: false,
             last_rx: (0, 0),
@@ -152,15 +159,22 @@ impl Path {
         totals: &Totals,
         echo: Option<u32>,
     ) -> Report {
+        // An echo of 0 would mean that nothing is answered.
+        let timestamp = now.max(1);
         if echo.is_none() {
-            self.asked_before = true;
-            self.last_question = now;
-            if self.unanswered == 0 {
+            // What was lost before a pause must not count against the first question after it.
+            if self.unanswered == 0 || seq::age(now, self.last_question) > PAUSE_US {
+                self.unanswered = 0;
                 self.first_unanswered = now;
             }
+            self.asked_before = true;
+            self.last_question = now;
             self.unanswered = self.unanswered.saturating_add(1);
+            if self.unanswered == SUSPECT_AFTER {
+                self.enough_unanswered = now;
+            }
             if let Some(slot) = self.questions.get_mut(self.next_question) {
-                *slot = (now, totals.tx_packets as u32);
+                *slot = (timestamp, totals.tx_packets as u32);
             }
             self.next_question = self.next_question.wrapping_add(1) % QUESTIONS;
         }
@@ -169,7 +183,7 @@ impl Path {
             path: own_id,
             feedback: self.feedback_id(),
             flags: if echo.is_none() { WANT } else { 0 },
-            timestamp: now,
+            timestamp,
             delay: self.last_rx.1,
             number: self.next_number(),
             tx_packets: totals.tx_packets as u32,
@@ -295,7 +309,11 @@ impl Path {
         let patience = SUSPECT_MIN_US
             .max(self.rtt.srtt().saturating_mul(4))
             .max(interval.saturating_mul(2));
-        if seq::age(now, self.first_unanswered) < patience {
+        let last = SUSPECT_LAST_US.max(self.rtt.srtt().saturating_mul(2));
+        if seq::age(now, self.first_unanswered) < patience
+            || seq::age(now, self.enough_unanswered) < last
+            || seq::age(now, self.last_question) > PAUSE_US
+        {
             return false;
         }
         self.suspect = true;

@@ -84,7 +84,7 @@ pub struct Lane<P, D> {
     /// Bytes sent.
     pub tx_bytes: u64,
     initiator: bool,
-    /// The other end has answered a challenge on this tuple.
+    /// The other end has answered a challenge on this tuple, or uses it.
     proven: bool,
     tries: u8,
     refusals: u8,
@@ -295,12 +295,29 @@ impl<P: PathInfo, D> Session<P, D> {
         true
     }
 
-    /// The peer (or somebody on the way) refuses this lane.
-    pub fn refuse(&mut self, index: usize, now: u32) {
-        if index == 0 {
-            return;
+    /// Something authentic came on a lane outside of its exchange: its initiator uses it. True if
+    /// this end has given it up, because no LANE_CONFIRM arrived, and will now ask for one again.
+    pub fn heard_on(&mut self, index: usize) -> bool {
+        match self.lane_mut(index) {
+            Some(l) if !l.initiator && !l.proven && l.state == LaneState::Gone => {
+                l.proven = true;
+                true
+            }
+            _ => false,
         }
+    }
+
+    /// The peer (or somebody on the way) refuses this lane. False if that was known.
+    pub fn refuse(&mut self, index: usize, now: u32) -> bool {
+        if index == 0 {
+            return false;
+        }
+        let mut fresh = false;
         if let Some(lane) = self.lane_mut(index) {
+            if lane.state == LaneState::Gone {
+                return false;
+            }
+            fresh = true;
             lane.state = LaneState::Gone;
             lane.tries = 0;
             lane.next_try = now.wrapping_add(REVIVE_US << lane.refusals.min(6));
@@ -308,6 +325,7 @@ impl<P: PathInfo, D> Session<P, D> {
             lane.route = None;
         }
         self.relearn();
+        fresh
     }
 
     /// Recomputes the set of active lanes; when it changes, the weights start anew: from what

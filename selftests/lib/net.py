@@ -236,6 +236,11 @@ def _links(links):
     return [Link() for _ in range(links)] if isinstance(links, int) else list(links)
 
 
+def cable(dev, host, peer, other, mtu):
+    """The line for `ip` that makes a veth pair between two hosts."""
+    return f"link add {dev} mtu {mtu} netns {host} type veth peer name {peer} mtu {mtu} netns {other}"
+
+
 def _dress(ends, link):
     """Give both ends of a cable their offloads and impairments."""
     if not link.offload:
@@ -285,7 +290,7 @@ def two_hosts(links=2, names=("hA", "hB")):
     links = _links(links)
     cables, ends = [], ([], [])
     for i, link in enumerate(links, 1):
-        cables.append(f"link add a{i} mtu {link.mtu} netns {a} type veth peer name b{i} mtu {link.mtu} netns {b}")
+        cables.append(cable(f"a{i}", a, f"b{i}", b, link.mtu))
         for n, (host, lines) in enumerate(zip((a, b), ends), 1):
             dev = f"{'ab'[n - 1]}{i}"
             host.dev.append(dev)
@@ -322,7 +327,7 @@ def routed(links_a=2, links_b=2):
             host.dev.append(dev)
             host.addr.append(f"10.{side}.{i}.2")
             host.addr6.append(f"fd0{side}:{i}::2")
-            cables.append(f"link add {dev} mtu {link.mtu} netns {host} type veth peer name {peer} mtu {link.mtu} netns {r}")
+            cables.append(cable(dev, host, peer, r, link.mtu))
             lines += [
                 f"addr add 10.{side}.{i}.2/24 dev {dev}",
                 f"addr add fd0{side}:{i}::2/64 dev {dev} nodad",

@@ -19,7 +19,10 @@ FIN, SYN, RST, PSH, ACK = 1, 2, 4, 8, 16
 HOP_HEADERS = (0, 43, 60)  # IPv6 headers that may precede the transport header
 
 CM_MAGIC = 0x4D50
-CM_TYPES = ("DATA REPORT HELLO HELLO_REPLY CONFIRM OPEN OPEN_ACK LANE LANE_ACK LANE_CONFIRM ADDR CLOSE GOODBYE GOODBYE_ACK").split()
+CM_TYPES = (
+    "DATA REPORT HELLO HELLO_REPLY CONFIRM OPEN OPEN_ACK "
+    "LANE LANE_ACK LANE_CONFIRM ADDR CLOSE GOODBYE GOODBYE_ACK"
+).split()
 EXID_ASK, EXID_ANSWER = 0x4D50, 0x4D51
 
 
@@ -135,7 +138,22 @@ class Capture:
         fd, self.file = tempfile.mkstemp(suffix=".pcap")
         os.close(fd)
         # -Z root: it may not drop its rights, or it could not write to our folder.
-        argv = ["tcpdump", "-i", dev, "-n", "-s", "0", "-B", "65536", "--immediate-mode", "-U", "-Z", "root", "-w", self.file]
+        argv = [
+            "tcpdump",
+            "-i",
+            dev,
+            "-n",
+            "-s",
+            "0",
+            "-B",
+            "65536",
+            "--immediate-mode",
+            "-U",
+            "-Z",
+            "root",
+            "-w",
+            self.file,
+        ]
         self.log = tempfile.TemporaryFile()  # noqa: SIM115 - closed in stop
         self.process = host.spawn(*argv, *expression.split(), stderr=self.log)
         wait_for(lambda: b"listening on" in self.read_log() or self.process.poll(), 20, "tcpdump to start")
@@ -194,7 +212,9 @@ def ip_header(src, dst, protocol, size):
     """An IPv4 or IPv6 header for a payload of `size` bytes."""
     if ":" in src:
         return struct.pack("!IHBB", 6 << 28, size, protocol, 64) + pack_address(src) + pack_address(dst)
-    header = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 20 + size, 0, 0x4000, 64, protocol, 0, pack_address(src), pack_address(dst))
+    header = struct.pack(
+        "!BBHHHBBH4s4s", 0x45, 0, 20 + size, 0, 0x4000, 64, protocol, 0, pack_address(src), pack_address(dst)
+    )
     return header[:10] + struct.pack("!H", checksum(header)) + header[12:]
 
 
@@ -207,7 +227,18 @@ def tcp_segment(tup, seq, ack, flags=ACK, payload=b"", options=b"", window=1000)
     """IP packet with a TCP segment for a (source, port, destination, port)."""
     src, sport, dst, dport = tup
     options += b"\1" * (-len(options) % 4)
-    head = struct.pack("!HHIIBBHHH", sport, dport, seq & 0xFFFFFFFF, ack & 0xFFFFFFFF, (20 + len(options)) << 2, flags, window, 0, 0)
+    head = struct.pack(
+        "!HHIIBBHHH",
+        sport,
+        dport,
+        seq & 0xFFFFFFFF,
+        ack & 0xFFFFFFFF,
+        (20 + len(options)) << 2,
+        flags,
+        window,
+        0,
+        0,
+    )
     body = head + options + payload
     total = checksum(pseudo(src, dst, TCP, len(body)) + body)
     body = body[:16] + struct.pack("!H", total) + body[18:]
@@ -271,11 +302,19 @@ def parse_cm(data):
     if magic != CM_MAGIC or kind >> 4 != 1 or kind & 15 >= len(CM_TYPES) or not 12 <= length <= len(data):
         return None
     body = data[-length:-12]
-    cm = {"type": CM_TYPES[kind & 15], "length": length, "body": body, "tag": data[-12:-4], "raw": data[-length:]}
+    cm = {
+        "type": CM_TYPES[kind & 15],
+        "length": length,
+        "body": body,
+        "tag": data[-12:-4],
+        "raw": data[-length:],
+    }
     if kind & 15 < 2:
         if len(body) < 20:
             return None
-        cm["session"], cm["path"], cm["feedback"], cm["size"], cm["timestamp"], cm["delay"], cm["number"] = struct.unpack_from("!IBBHIiI", body)
+        cm["session"], cm["path"], cm["feedback"], cm["size"], cm["timestamp"], cm["delay"], cm["number"] = (
+            struct.unpack_from("!IBBHIiI", body)
+        )
     else:
         if len(body) < 16:
             return None

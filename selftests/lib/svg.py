@@ -37,37 +37,42 @@ def chart(title, x_label, y_label, series, levels=()):
     def py(y):
         return TOP + height * (1 - y / y_max)
 
+    def line(x1, y1, x2, y2, style):
+        out.append(f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" {style}/>')
+
+    def text(x, y, words, style=""):
+        out.append(f'<text x="{x:.1f}" y="{y:.1f}" {style}>{escape(words)}</text>')
+
     out = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}" '
-        'font-family="sans-serif" font-size="13" fill="#222">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" '
+        f'width="{WIDTH}" height="{HEIGHT}" font-family="sans-serif" font-size="13" fill="#222">',
         f'<rect width="{WIDTH}" height="{HEIGHT}" fill="white"/>',
-        f'<text x="{LEFT + width / 2:.0f}" y="26" font-size="16" text-anchor="middle">{escape(title)}</text>',
     ]
-    y = 0.0
-    while y <= y_max + 1e-9:
-        out.append(f'<line x1="{LEFT}" x2="{LEFT + width}" y1="{py(y):.1f}" y2="{py(y):.1f}" stroke="#e4e4e4"/>')
-        out.append(f'<text x="{LEFT - 8}" y="{py(y) + 4:.1f}" text-anchor="end">{y:g}</text>')
-        y += y_step
-    x = 0.0
-    while x <= x_max + 1e-9:
-        out.append(f'<line x1="{px(x):.1f}" x2="{px(x):.1f}" y1="{TOP + height}" y2="{TOP + height + 5}" stroke="#222"/>')
-        out.append(f'<text x="{px(x):.1f}" y="{TOP + height + 20}" text-anchor="middle">{x:g}</text>')
-        x += x_step
-    out.append(f'<path d="M{LEFT} {TOP}V{TOP + height}H{LEFT + width}" fill="none" stroke="#222"/>')
-    out.append(f'<text x="{LEFT + width / 2:.0f}" y="{HEIGHT - 12}" text-anchor="middle">{escape(x_label)}</text>')
+    right, floor = LEFT + width, TOP + height
+    text(LEFT + width / 2, 26, title, 'font-size="16" text-anchor="middle"')
+    for n in range(round(y_max / y_step) + 1):
+        y = py(n * y_step)
+        line(LEFT, y, right, y, 'stroke="#e4e4e4"')
+        text(LEFT - 8, y + 4, f"{n * y_step:g}", 'text-anchor="end"')
+    for n in range(int(x_max / x_step + 1e-9) + 1):
+        x = px(n * x_step)
+        line(x, floor, x, floor + 5, 'stroke="#222"')
+        text(x, floor + 20, f"{n * x_step:g}", 'text-anchor="middle"')
+    line(LEFT, TOP, LEFT, floor, 'stroke="#222"')
+    line(LEFT, floor, right, floor, 'stroke="#222"')
+    text(LEFT + width / 2, HEIGHT - 12, x_label, 'text-anchor="middle"')
     middle = TOP + height / 2
-    out.append(f'<text x="18" y="{middle:.0f}" text-anchor="middle" transform="rotate(-90 18 {middle:.0f})">{escape(y_label)}</text>')
+    text(18, middle, y_label, f'text-anchor="middle" transform="rotate(-90 18 {middle:.1f})"')
     for name, level in levels:
-        out.append(f'<line x1="{LEFT}" x2="{LEFT + width}" y1="{py(level):.1f}" y2="{py(level):.1f}" stroke="#999" stroke-dasharray="5 4"/>')
-        out.append(f'<text x="{LEFT + width + 6}" y="{py(level) + 4:.1f}" fill="#777" font-size="12">{escape(name)}</text>')
+        line(LEFT, py(level), right, py(level), 'stroke="#999" stroke-dasharray="5 4"')
+        text(right + 6, py(level) + 4, name, 'fill="#777" font-size="12"')
     for n, (name, points) in enumerate(series):
         colour = COLOURS[n % len(COLOURS)]
         path = " ".join(f"{px(x):.1f},{py(y):.1f}" for x, y in points)
-        out.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="1.8"><title>{escape(name)}</title></polyline>')
-        # The legend: above the chart's right margin, clear of the labels of the levels.
-        x0 = LEFT + width + 8
+        out.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="1.8"/>')
+        # The legend, in the corner above the labels of the levels.
         at = TOP - 30 + 17 * n
-        out.append(f'<line x1="{x0}" x2="{x0 + 22}" y1="{at}" y2="{at}" stroke="{colour}" stroke-width="2.5"/>')
-        out.append(f'<text x="{x0 + 28}" y="{at + 4}">{escape(name)}</text>')
+        line(right + 8, at, right + 30, at, f'stroke="{colour}" stroke-width="2.5"')
+        text(right + 36, at + 4, name)
     out.append("</svg>")
     return "\n".join(out) + "\n"

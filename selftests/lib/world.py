@@ -141,6 +141,13 @@ class World:
 
         return self.wait(ready, timeout, f"{len(pairs)} sessions with {lanes} active lanes at both ends")
 
+    def flows(self, traffic, amount, timeout, what):
+        """Wait until so many more bytes have come through each way."""
+        start = traffic.moved()
+        self.wait(
+            lambda: all(now - then >= amount for now, then in zip(traffic.moved(), start)), timeout, what
+        )
+
     def by_port(self, host, end, protocol=6):
         """Sessions of a host by the port of one end."""
         return {s[end]["port"]: s for s in self.module.sessions(host, protocol=protocol)}
@@ -161,7 +168,7 @@ class World:
                     with contextlib.suppress(Exception):
                         self.note(f"{host} {what}: {shorten(json.dumps(self.module.show(host, what)))}")
                 with contextlib.suppress(Exception):
-                    self.note(f"{host} stats: {({k: v for k, v in self.module.stats(host).items() if v})}")
+                    self.note(f"{host} stats: { ({k: v for k, v in self.module.stats(host).items() if v}) }")
             with contextlib.suppress(Exception):
                 self.note(f"{host} devices (bytes, packets received and sent): {host.counters()}")
                 self.note(f"{host} nstat: {' '.join(interesting(host.run('nstat', '-asz').stdout))}")
@@ -196,7 +203,24 @@ def shorten(text, most=2000):
 
 def interesting(nstat):
     """Non-zero TCP, UDP and IP counters of nstat's output that tell of trouble."""
-    words = ("Retrans", "InErrs", "CsumErr", "PAWS", "Ofo", "OFO", "Discards", "RcvbufErr", "TCPTimeouts", "Dup", "Spurious", "InNoRoutes", "OutRsts", "InAddrErr", "Reorder", "SACK")
+    words = (
+        "Retrans",
+        "InErrs",
+        "CsumErr",
+        "PAWS",
+        "Ofo",
+        "OFO",
+        "Discards",
+        "RcvbufErr",
+        "TCPTimeouts",
+        "Dup",
+        "Spurious",
+        "InNoRoutes",
+        "OutRsts",
+        "InAddrErr",
+        "Reorder",
+        "SACK",
+    )
     for line in nstat.splitlines():
         fields = line.split()
         if len(fields) >= 2 and fields[1] != "0" and any(w in fields[0] for w in words):

@@ -73,7 +73,11 @@ def udp_account(t):
             sa.send(udpcount.payload(7, number, 500))
         sa.send(udpcount.payload(7, 4, 500)[:-1] + b"?")
         receiver.settle(5, 1)
-        t.equal(receiver.result(5), {"sent": 5, "received": 3, "missing": 2, "duplicate": 1, "corrupt": 1, "reordered": 0}, "account")
+        t.equal(
+            receiver.result(5),
+            {"sent": 5, "received": 3, "missing": 2, "duplicate": 1, "corrupt": 1, "reordered": 0},
+            "account",
+        )
         sa.close()
         sb.close()
 
@@ -130,7 +134,11 @@ def handmade(t):
         capture = Capture(b, "b1", "tcp")
         xfer.exchange(pairs, 1000, 1000)
         last = [p for p in capture.stop() if p.src == address_a][-1]
-        inject.send(tcp_segment((address_a, port, address_b, 7000), last.seq + len(last.payload), last.ack, payload=b"more"))
+        inject.send(
+            tcp_segment(
+                (address_a, port, address_b, 7000), last.seq + len(last.payload), last.ack, payload=b"more"
+            )
+        )
         pairs[0][1].setblocking(True)
         pairs[0][1].settimeout(5)
         t.equal(pairs[0][1].recv(100), b"more", "segment")

@@ -32,7 +32,10 @@ def namespaces(t):
     a, b = Host("hA"), Host("hB")
     t.hosts += [a, b]
     t.load()
-    on = lambda: [t.module.show(h, "status")["enabled"] for h in (None, a, b)]
+
+    def on():
+        return [t.module.show(host, "status")["enabled"] for host in (None, a, b)]
+
     t.equal(on(), [False, False, False], "at first")
     t.module.enable(a)
     t.equal(on(), [False, True, False], "A enabled")
@@ -48,9 +51,9 @@ def namespaces(t):
     t.equal(t.module.params(b)["weight_step"]["value"], 10, "parameters are per namespace")
 
 
-@case("50 times loaded and unloaded, a namespace coming and going meanwhile")
+@case("20 times loaded and unloaded, a namespace coming and going meanwhile")
 def repeatedly(t):
-    for n in range(50):
+    for n in range(20):
         t.load()
         host = Host("hA")
         t.module.enable(host)

@@ -31,7 +31,7 @@ def unavailable(t, host, address):
 
 
 def becomes_unavailable(t, host, address, speak):
-    """The table learns it while the hosts go on speaking: questions are asked with traffic, not by themselves."""
+    """The table learns it while the hosts go on speaking: a question needs a packet."""
 
     def learnt():
         speak()
@@ -147,7 +147,11 @@ def udp(t, family, load_first):
     a, b = t.two_hosts(LINKS)
     x, y = family_of((a, b), family)
     # B's conntrack must find every checksum right, with the surplus and without.
-    b.run("nft", "add table inet t; add chain inet t c { type filter hook input priority 0; }; add rule inet t c ct state invalid counter drop")
+    b.run(
+        "nft",
+        "add table inet t; add chain inet t c { type filter hook input priority 0; }; "
+        "add rule inet t c ct state invalid counter drop",
+    )
     capture = Capture(b, "b1", "udp")
     sa, sb = udpcount.pair(a, b, x, y)
     total = 1200
@@ -179,7 +183,11 @@ def udp(t, family, load_first):
     t.note(f"{account.surplus} questions")
     t.at_least(account.surplus, 1, "questions asked")
     t.at_most(account.surplus, limit, "questions asked")
-    t.equal([p.tuple for p in packets if p.protocol == UDP and p.sport not in (5001, 5002)], [], "datagrams of others")
+    t.equal(
+        [p.tuple for p in packets if p.protocol == UDP and p.sport not in (5001, 5002)],
+        [],
+        "datagrams of others",
+    )
     dropped = b.run("nft", "list", "ruleset").stdout
     t.check("packets 0 bytes 0" in dropped, f"conntrack finds nothing invalid: {dropped}")
     becomes_unavailable(t, a, y, lambda: sa.send(b"more"))
@@ -203,7 +211,11 @@ def udp_before(t):
 @case("a peer that drops SYNs with the option: the next one goes without, and it is remembered")
 def drops_option(t):
     a, b = t.two_hosts(1)
-    b.run("nft", "add table inet t; add chain inet t c { type filter hook prerouting priority -350; }; add rule inet t c tcp option 253 exists counter drop")
+    b.run(
+        "nft",
+        "add table inet t; add chain inet t c { type filter hook prerouting priority -350; }; "
+        "add rule inet t c tcp option 253 exists counter drop",
+    )
     t.load(a)
     took = xfer.transfer(a, b, b.addr[0], 100000, 100000)
     dropped = b.run("nft", "list", "ruleset").stdout
@@ -226,7 +238,11 @@ def stranger_calls(t):
         xfer.Traffic(pairs, 1000, 1000, seed=5).wait()
         xfer.close(pairs)
     packets = capture.stop()
-    t.equal([p.options for p in packets if p.flags & SYN and 253 in p.options], [], "SYN-ACKs with an option nobody asked for")
+    t.equal(
+        [p.options for p in packets if p.flags & SYN and 253 in p.options],
+        [],
+        "SYN-ACKs with an option nobody asked for",
+    )
 
 
 @case("ask=nobody: not one question; ask=listed: only the listed")

@@ -23,7 +23,10 @@ def storm(t, family, mib, netem=WEATHER, delay="1ms", mtu=1500, offload=True, co
     # And the end of the stream: a FIN, nothing behind it.
     xfer.Traffic(pairs, 1000, 1000, seed=77, timeout=60).wait()
     shares = t.shares(a, before, TX_BYTES)
-    t.note(f"2 x {mib} MiB in {took:.1f} s, {took and mib * 16.8 / took:.0f} Mbit/s, shares {[round(s, 2) for s in shares]}, retransmitted {a.snmp('RetransSegs')}")
+    t.note(
+        f"2 x {mib} MiB in {took:.1f} s, 2 x {mib * 8.4 / took:.0f} Mbit/s, "
+        f"shares {[round(s, 2) for s in shares]}, retransmitted {a.snmp('RetransSegs')}"
+    )
     t.at_least(min(shares), least, "share of the lesser path")
     xfer.close(pairs)
 
@@ -97,7 +100,10 @@ def udp(t):
     t.load(a, b)
     sa, sb = udpcount.pair(a, b, a.addr[0], b.addr[0])
     at_b, at_a = udpcount.Receiver(sb, 1), udpcount.Receiver(sa, 2)
-    senders = [udpcount.Sender(sa, None, 1, 6000, (20, 1400), 1200), udpcount.Sender(sb, None, 2, 6000, (20, 1400), 1200)]
+    senders = [
+        udpcount.Sender(sa, None, 1, 6000, (20, 1400), 1200),
+        udpcount.Sender(sb, None, 2, 6000, (20, 1400), 1200),
+    ]
     for sender in senders:
         sender.wait()
     for receiver in (at_b, at_a):

@@ -24,9 +24,16 @@ def every(t, family, offload):
     # On the added tuple every packet with data ends in a CM of the session.
     lane = next(lane for lane in session["lane"] if not lane["original"])
     ends = [(lane[end]["addr"], lane[end]["port"]) for end in ("local", "remote")]
-    data = [p for p in added if p.protocol == TCP and {(p.src, p.sport), (p.dst, p.dport)} == set(ends) and p.payload]
+    data = [
+        p
+        for p in added
+        if p.protocol == TCP and {(p.src, p.sport), (p.dst, p.dport)} == set(ends) and p.payload
+    ]
     bare = [p for p in data if not p.cm()]
-    t.note(f"{len(data)} packets with payload on the added tuple, {len(bare)} without a CM; {len(own)} on the original link")
+    t.note(
+        f"{len(data)} packets with payload on the added tuple, {len(bare)} without a CM; "
+        f"{len(own)} on the original link"
+    )
     t.at_least(len(data), 100, "packets on the added tuple")
     t.equal(len(bare), 0, "packets without a CM on the added tuple")
     longest = max(len(p.payload) for p in own if p.protocol == TCP)
@@ -53,7 +60,9 @@ def every(t, family, offload):
                 count += 1
                 if p.payload and p.cm():
                     carriers += 1
-                    wrong += acked is None or rawcheck.distance(acked, (p.seq + len(p.payload)) % (1 << 32)) < 0
+                    wrong += (
+                        acked is None or rawcheck.distance(acked, (p.seq + len(p.payload)) % (1 << 32)) < 0
+                    )
         t.at_least(count, 10, "packets on the original tuple")
     t.equal(wrong, 0, f"CMs behind user data on the original tuple, of {carriers}")
     xfer.Traffic(pairs, 1000, 1000, seed=3).wait()

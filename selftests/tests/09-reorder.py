@@ -22,7 +22,10 @@ def run(t, family, delays, mib, buffered=True):
     again = a.snmp("RetransSegs") - before
     held = t.module.stats(b)["reorder_held"]
     shares = [round(s, 2) for s in t.shares(a, start)]
-    t.note(f"{'/'.join(delays)}, buffer {'on' if buffered else 'off'}: {took:.2f} s, {again} retransmissions, {held} held, shares {shares}")
+    t.note(
+        f"{'/'.join(delays)}, buffer {'on' if buffered else 'off'}: {took:.2f} s, "
+        f"{again} retransmissions, {held} held, shares {shares}"
+    )
     if buffered:
         t.at_least(held, 50, "packets held")
         t.at_least(min(shares), 0.1, "share of the lesser path")
@@ -58,25 +61,38 @@ def far(t):
 @case("a hole that stays is given up in bounded time", timeout=90)
 def bounded(t):
     """All loss on one path: the stream goes on at TCP's pace, nothing is held for ever."""
-    a, b = t.two_hosts([Link(rate="40mbit", delay="2ms", limit=1000), Link(rate="40mbit", delay="2ms", limit=1000)])
+    a, b = t.two_hosts(
+        [Link(rate="40mbit", delay="2ms", limit=1000), Link(rate="40mbit", delay="2ms", limit=1000)]
+    )
     t.load(a, b)
     pairs = xfer.connect(a, b, b.addr[0])
     t.spread(a, b, pairs)
     traffic = xfer.Traffic(pairs)
-    t.wait(lambda: traffic.moved()[0] > 1 << 20, 20, "bytes")
+    t.flows(traffic, 1 << 20, 20, "bytes")
     # The second path turns into a black hole both ways.
     a.tc(["qdisc replace dev a2 root netem loss 100%"])
     b.tc(["qdisc replace dev b2 root netem loss 100%"])
-    moved = traffic.moved()
-    t.wait(lambda: min(n - m for n, m in zip(traffic.moved(), moved)) > 2 << 20, 30, "2 MiB each way over what is left")
-    moved = traffic.moved()
-    t.wait(lambda: min(n - m for n, m in zip(traffic.moved(), moved)) > 4 << 20, 15, "4 MiB more at once")
+    t.flows(traffic, 2 << 20, 30, "2 MiB each way over what is left")
+    t.flows(traffic, 4 << 20, 15, "4 MiB more at once")
     for host in (a, b):
-        state = [lane["state"] for s in t.module.sessions(host, protocol=6) for lane in s["lane"] if not lane["original"]]
+        state = [
+            lane["state"]
+            for s in t.module.sessions(host, protocol=6)
+            for lane in s["lane"]
+            if not lane["original"]
+        ]
         t.check("active" not in state, f"the dead lane is not active: {state}")
     for host, dev in ((a, "a2"), (b, "b2")):
         host.tc([f"qdisc replace dev {dev} root netem rate 40mbit delay 2ms limit 1000"])
-    t.wait(lambda: all(len(active(s)) >= 2 for h in (a, b) for s in t.module.sessions(h, protocol=6)), 30, "the path to be used again")
+    t.wait(
+        lambda: all(len(active(s)) >= 2 for h in (a, b) for s in t.module.sessions(h, protocol=6)),
+        30,
+        "the path to be used again",
+    )
     traffic.finish()
     for host in (a, b):
-        t.equal([s["held"] for s in t.module.sessions(host) if s["state"] == "open"][:1] or [0], [0], "packets held at the end")
+        t.equal(
+            [s["held"] for s in t.module.sessions(host) if s["state"] == "open"][:1] or [0],
+            [0],
+            "packets held at the end",
+        )

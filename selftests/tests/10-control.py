@@ -22,12 +22,29 @@ def one_host(t):
 def params(t):
     a = one_host(t)
     all_of_them = t.module.params(a)
-    for name in ("cm", "weight_step", "weight_interval", "query_threshold", "heartbeat", "reorder_packets", "max_sessions"):
+    for name in (
+        "cm",
+        "weight_step",
+        "weight_interval",
+        "query_threshold",
+        "heartbeat",
+        "reorder_packets",
+        "max_sessions",
+    ):
         t.check(name in all_of_them, f"parameter {name}")
-    t.equal((all_of_them["weight_step"]["value"], all_of_them["weight_interval"]["value"]), (10, 100), "the paper's S and T")
+    t.equal(
+        (all_of_them["weight_step"]["value"], all_of_them["weight_interval"]["value"]),
+        (10, 100),
+        "the paper's S and T",
+    )
     for name, p in all_of_them.items():
         t.equal(p["value"], p["default"], f"{name} at its default")
-    for words, name, value in (("every", "cm", 1), ("adaptive", "cm", 0), ("2s", "heartbeat", 2000), ("77", "weight_step", 77)):
+    for words, name, value in (
+        ("every", "cm", 1),
+        ("adaptive", "cm", 0),
+        ("2s", "heartbeat", 2000),
+        ("77", "weight_step", 77),
+    ):
         t.module.set(a, **{name: words})
         t.equal(t.module.params(a)[name]["value"], value, f"{name} set to {words}")
     for name, bad in (
@@ -44,33 +61,62 @@ def params(t):
         before = t.module.params(a)
         done = t.module.ctl(a, "param", "set", name, bad, check=False)
         t.equal(done.returncode, 1, f"exit status of {name}={bad}")
-        t.check((bad if name in before else name) in done.stderr, f"the message quotes the value: {done.stderr}")
+        t.check(
+            (bad if name in before else name) in done.stderr, f"the message quotes the value: {done.stderr}"
+        )
         t.equal(t.module.params(a), before, f"nothing changed by {name}={bad}")
 
 
 @case("words that mean nothing: status 1 and a message, no state changed")
 def bad_words(t):
     a = one_host(t)
-    for words in (["frobnicate"], ["param", "frob"], ["param", "set", "cm"], ["ask", "add", "10.0.0.0/33"], ["ask", "add", "10.0.0.999"]):
+    for words in (
+        ["frobnicate"],
+        ["param", "frob"],
+        ["param", "set", "cm"],
+        ["ask", "add", "10.0.0.0/33"],
+        ["ask", "add", "10.0.0.999"],
+    ):
         done = t.module.ctl(a, *words, check=False)
         t.equal(done.returncode, 1, f"exit status of {words}: {done.stderr}")
         t.check(done.stderr.strip(), "a message")
     done = t.module.ctl("no-such-namespace", "status", check=False)
-    t.check(done.returncode in (1, 2) and "no-such-namespace" in done.stderr, f"unknown namespace: {done.stderr}")
+    t.check(
+        done.returncode in (1, 2) and "no-such-namespace" in done.stderr, f"unknown namespace: {done.stderr}"
+    )
 
 
 @case("without CAP_NET_ADMIN: status, counters and parameters may be read, no more")
 def rights(t):
     a = one_host(t)
-    nobody = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--bounding-set=-all", "--inh-caps=-all", "mpipctl")
+    nobody = (
+        "setpriv",
+        "--reuid=65534",
+        "--regid=65534",
+        "--clear-groups",
+        "--bounding-set=-all",
+        "--inh-caps=-all",
+        "mpipctl",
+    )
     for words in (["status"], ["stats"], ["param"]):
         done = a.run(*nobody, *words, check=False)
         t.equal(done.returncode, 0, f"{words}: {done.stderr}")
     before = t.module.params(a), t.module.show(a, "status")["enabled"]
-    for words in (["disable"], ["enable"], ["session"], ["path"], ["peer"], ["avail"], ["param", "set", "cm", "every"], ["ask", "add", "10.0.0.0/8"]):
+    for words in (
+        ["disable"],
+        ["enable"],
+        ["session"],
+        ["path"],
+        ["peer"],
+        ["avail"],
+        ["param", "set", "cm", "every"],
+        ["ask", "add", "10.0.0.0/8"],
+    ):
         done = a.run(*nobody, *words, check=False)
         t.equal(done.returncode, 2, f"exit status of {words}: {done.stdout}{done.stderr}")
-        t.check("CAP_NET_ADMIN" in done.stderr or "ermitted" in done.stderr, f"message of {words}: {done.stderr}")
+        t.check(
+            "CAP_NET_ADMIN" in done.stderr or "ermitted" in done.stderr, f"message of {words}: {done.stderr}"
+        )
     t.equal((t.module.params(a), t.module.show(a, "status")["enabled"]), before, "nothing changed")
 
 
@@ -78,10 +124,24 @@ def rights(t):
 def user_namespace(t):
     a = one_host(t)
     script = "mpipctl enable && mpipctl param set weight_step 44 && mpipctl -j status && mpipctl -j param"
-    done = command("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "unshare", "--user", "--net", "--map-root-user", "sh", "-c", script)
+    done = command(
+        "setpriv",
+        "--reuid=65534",
+        "--regid=65534",
+        "--clear-groups",
+        "unshare",
+        "--user",
+        "--net",
+        "--map-root-user",
+        "sh",
+        "-c",
+        script,
+    )
     status, params_there = [json.loads(line) for line in done.stdout.splitlines()]
     t.check(status["enabled"], "enabled in its own namespace")
-    t.equal({p["name"]: p["value"] for p in params_there}["weight_step"], 44, "parameter in its own namespace")
+    t.equal(
+        {p["name"]: p["value"] for p in params_there}["weight_step"], 44, "parameter in its own namespace"
+    )
     t.equal(t.module.params(a)["weight_step"]["value"], 10, "parameter elsewhere")
     t.check(not t.module.show(None, "status")["enabled"], "the initial namespace is as it was")
 
@@ -112,10 +172,26 @@ def ynl(t):
     t.equal((one["state"], one["remote"]["addr"], len(one["lane"])), ("open", b.addr[0], 2), "the session")
     t.equal({lane["state"] for lane in one["lane"]}, {"active"}, "its lanes")
     paths, shown = ask(a, "--dump", "path-get"), t.module.paths(a)
-    t.equal({(p["id"], p["local"], p["remote"]) for p in paths}, {(p["id"], p["local"], p["remote"]) for p in shown}, "paths")
-    t.equal([int(p["id"]) for p in ask(a, "--dump", "peer-get")], [int(p["id"], 16) for p in t.module.show(a, "peer")], "peers")
-    t.equal({c["name"].replace("-", "_") for c in ask(a, "--dump", "counter-get")}, set(t.module.stats(a)), "counters")
-    t.equal({p["name"]: p["default"] for p in ask(a, "--dump", "param-get")}, {n: p["default"] for n, p in t.module.params(a).items()}, "parameters")
+    t.equal(
+        {(p["id"], p["local"], p["remote"]) for p in paths},
+        {(p["id"], p["local"], p["remote"]) for p in shown},
+        "paths",
+    )
+    t.equal(
+        [int(p["id"]) for p in ask(a, "--dump", "peer-get")],
+        [int(p["id"], 16) for p in t.module.show(a, "peer")],
+        "peers",
+    )
+    t.equal(
+        {c["name"].replace("-", "_") for c in ask(a, "--dump", "counter-get")},
+        set(t.module.stats(a)),
+        "counters",
+    )
+    t.equal(
+        {p["name"]: p["default"] for p in ask(a, "--dump", "param-get")},
+        {n: p["default"] for n, p in t.module.params(a).items()},
+        "parameters",
+    )
     t.equal(len(ask(a, "--dump", "avail-get")), len(t.module.show(a, "avail")), "availability rows")
     ask(a, "--do", "param-set", "--json", json.dumps({"name": "weight_step", "value": 55}))
     t.equal(t.module.params(a)["weight_step"]["value"], 55, "parameter set by ynl")

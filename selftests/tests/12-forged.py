@@ -52,7 +52,13 @@ class Scene:
     def view(self):
         """Sessions with their lanes' tuples and states, at both ends."""
         return [
-            [(s["id"], [(x["path"], x["local"]["addr"], x["remote"]["addr"], x["state"]) for x in s["lane"]]) for s in self.t.module.sessions(h)]
+            [
+                (
+                    s["id"],
+                    [(x["path"], x["local"]["addr"], x["remote"]["addr"], x["state"]) for x in s["lane"]],
+                )
+                for s in self.t.module.sessions(h)
+            ]
             for h in (self.a, self.b)
         ]
 
@@ -128,7 +134,10 @@ def bad_tags(t, family):
             sent += 1
     s.unchanged()
     after = t.module.stats(s.a)
-    t.note(f"{sent} forged, {after['cm_bad_tag'] - before['cm_bad_tag']} with a bad tag, {after['hello_dropped'] - before['hello_dropped']} hellos dropped")
+    t.note(
+        f"{sent} forged, {after['cm_bad_tag'] - before['cm_bad_tag']} with a bad tag, "
+        f"{after['hello_dropped'] - before['hello_dropped']} hellos dropped"
+    )
     t.at_least(after["cm_bad_tag"] - before["cm_bad_tag"], 8, "bad tags counted")
     s.finish()
 
@@ -194,7 +203,7 @@ def moved(t):
     s.unchanged()
     after = t.module.stats(s.a)
     grown = sum(after[c] - before[c] for c in ("cm_bad_tag", "cm_replayed", "cm_malformed"))
-    t.at_least(grown, 60, "refusals counted")
+    t.at_least(grown, 3 * len(cms[-30:]), "refusals counted")
     s.finish()
 
 
@@ -205,7 +214,12 @@ def truncated(t):
     for cm in forgeries(s):
         shapes = [cm[n:] for n in range(0, len(cm), 5)]
         shapes += [cm[:-1] + bytes([n]) for n in (0, 1, 2, 3, 254, 255)]
-        shapes += [bytes(1000) + cm, cm + b"\0", cm[:-4] + struct.pack("!HBB", 0x4D50, 0x1F, len(cm) // 4), cm[:-4] + struct.pack("!HBB", 0x4D50, 0x2F, len(cm) // 4)]
+        shapes += [
+            bytes(1000) + cm,
+            cm + b"\0",
+            cm[:-4] + struct.pack("!HBB", 0x4D50, 0x1F, len(cm) // 4),
+            cm[:-4] + struct.pack("!HBB", 0x4D50, 0x2F, len(cm) // 4),
+        ]
         for shape in shapes:
             for n, (tup, p) in enumerate(((s.original, marks[0]), (s.added, marks[1]))):
                 if len(shape) < 1400:
@@ -218,13 +232,15 @@ def truncated(t):
 def odd(t):
     s = Scene(t)
     p = s.last(s.added)
-    for flags in range(0, 64):
+    for flags in range(64):
         # SYN and RST are a matter of their own.
         if not flags & 6:
             s.inject[1].send(tcp_segment(s.added, p.seq - 100, p.ack, flags, b"x" * (flags % 5)))
     for size in (1, 3, 8, 20, 21, 39, 60):
         whole = tcp_segment(s.added, p.seq - 100, p.ack, ACK, b"y" * 40)
-        s.inject[1].send(whole[:2] + struct.pack("!H", max(size, 20)) + whole[4:20][: max(0, size - 4)] + whole[20:size])
+        s.inject[1].send(
+            whole[:2] + struct.pack("!H", max(size, 20)) + whole[4:20][: max(0, size - 4)] + whole[20:size]
+        )
     first = bytearray(tcp_segment(s.added, p.seq - 100, p.ack, ACK, b"z" * 100))
     first[6:8] = b"\x20\x00"  # more fragments, which never come
     first[10:12] = b"\0\0"
@@ -392,10 +408,18 @@ def flood(t):
         source = f"10.0.1.{10 + n % 240}"
         cm = build_cm("HELLO", hello, struct.pack("!Q", n))
         s.inject[0].send(udp_datagram((source, 1024 + n, s.x[0], 9), b"q", b"\0\0\0\0" + cm))
-        s.inject[0].send(tcp_segment((source, 1024 + n, s.x[0], 7000), n, 0, 2, options=b"\xfd\x0c\x4d\x50" + struct.pack("!Q", n)))
+        s.inject[0].send(
+            tcp_segment(
+                (source, 1024 + n, s.x[0], 7000), n, 0, 2, options=b"\xfd\x0c\x4d\x50" + struct.pack("!Q", n)
+            )
+        )
     s.exchange()
     after = t.module.show(s.a, "status"), s.a.counters()["a1"]
-    t.equal((after[0]["sessions"], after[0]["peers"]), (before[0]["sessions"], before[0]["peers"]), "sessions and peers")
+    t.equal(
+        (after[0]["sessions"], after[0]["peers"]),
+        (before[0]["sessions"], before[0]["peers"]),
+        "sessions and peers",
+    )
     s.unchanged()
     s.finish()
 
@@ -406,9 +430,13 @@ def bad_checksum(t):
     p = s.last(s.added)
     before = t.module.stats(s.a)
     for n in range(20):
-        spoiled = bytearray(refresh(tcp_segment(s.added, p.seq + len(p.payload), p.ack, payload=b"evil" * 10)))
+        spoiled = bytearray(
+            refresh(tcp_segment(s.added, p.seq + len(p.payload), p.ack, payload=b"evil" * 10))
+        )
         spoiled[-1 - n] ^= 0x55
         s.inject[1].send(bytes(spoiled))
     s.unchanged()
-    t.at_least(t.module.stats(s.a)["rx_bad_checksum"] - before["rx_bad_checksum"], 10, "wrong checksums counted")
+    t.at_least(
+        t.module.stats(s.a)["rx_bad_checksum"] - before["rx_bad_checksum"], 10, "wrong checksums counted"
+    )
     s.finish()

@@ -74,7 +74,7 @@ def check_tcp(packets, tup, stream, isn=None):
             account.wrong.append("no SYN in the capture")
             break
         offset = distance(p.seq, isn) - 1
-        if 0 <= offset and stream[offset : offset + len(p.payload)] == p.payload:
+        if offset >= 0 and stream[offset : offset + len(p.payload)] == p.payload:
             account.payload += len(p.payload)
             high = max(high, offset + len(p.payload))
         elif acked is not None and distance((p.seq + len(p.payload)) % (1 << 32), acked) <= 0:
@@ -117,7 +117,11 @@ def neutral(packet):
 def valid_checksum(packet):
     """Whether the transport checksum over the whole IP payload is right (fails where it is offloaded)."""
     segment = packet.frame[packet.l4 :]
-    pseudo = pack_address(packet.src) + pack_address(packet.dst) + struct.pack("!II", len(segment), packet.protocol)
+    pseudo = (
+        pack_address(packet.src)
+        + pack_address(packet.dst)
+        + struct.pack("!II", len(segment), packet.protocol)
+    )
     return checksum(pseudo + segment) == 0
 
 

@@ -180,7 +180,9 @@ def pair(host_a, host_b, address_a, address_b, port_a=5001, port_b=5002):
 
 def main():
     """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     sub = parser.add_subparsers(dest="verb", required=True)
     receive = sub.add_parser("receive")
     receive.add_argument("port", type=int)

@@ -156,7 +156,9 @@ class Pump(threading.Thread):
             if now > end:
                 for stream in self.streams:
                     if stream.sending or stream.receiving:
-                        stream.error = stream.error or f"timed out with {stream.sent} sent, {stream.got} received"
+                        stream.error = (
+                            stream.error or f"timed out with {stream.sent} sent, {stream.got} received"
+                        )
                 return
             for key, mask in events:
                 stream = key.data
@@ -217,6 +219,10 @@ class Traffic:
     def moved(self):
         """Bytes received so far: (at B, at A)."""
         return sum(s.got for s in self.ends[1]), sum(s.got for s in self.ends[0])
+
+    def silence(self):
+        """The longest time in which nothing arrived at an end, seconds."""
+        return max(pump.gap for pump in self.pumps)
 
     def finish(self):
         """Stop sending, wait until all is through, compare. Returns the seconds it took."""
@@ -324,7 +330,9 @@ def report(stream, peer):
 
 def main():
     """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--timeout", type=float, default=600)
     sub = parser.add_subparsers(required=True)
     server = sub.add_parser("serve")
