@@ -133,6 +133,12 @@ impl Instance {
                     }
                     received
                 };
+                if entry.lane != 0 && received != Received::Replayed {
+                    let lane = usize::from(entry.lane);
+                    if session.inner.lock().s.heard_on(lane) {
+                        self.attend(session);
+                    }
+                }
                 match received {
                     Received::Replayed => self.count(Counter::CmReplayed),
                     Received::Taken => peer.heard(),
@@ -167,14 +173,21 @@ impl Instance {
                     return true;
                 }
                 peer.heard();
-                self.control(entry, tuple, &cm, &header);
+                self.control(entry, tuple, raw, &cm, &header);
                 true
             }
         }
     }
 
     /// An authentic and new control message on a tuple of a session.
-    fn control(&self, entry: &WireEntry, tuple: &Tuple, cm: &Cm<'_>, header: &Header) {
+    fn control(
+        &self,
+        entry: &WireEntry,
+        tuple: &Tuple,
+        raw: &Raw<'_>,
+        cm: &Cm<'_>,
+        header: &Header,
+    ) {
         let session = &entry.session;
         let now = clock::now_us();
         match cm {
@@ -193,8 +206,16 @@ impl Instance {
                     if session.initiator && session.peer.node < self.identity.node {
                         return;
                     }
+                    // At once, or the next packet opens another session before theirs is sent again.
                     session.set_over();
-                    self.attend(session);
+                    if let Some(wire) = Wire::new(raw.bytes()) {
+                        self.submit(Job::Open {
+                            tuple: *tuple,
+                            position: session.position(),
+                            peer: session.peer.clone(),
+                            wire,
+                        });
+                    }
                     return;
                 }
                 session.peer.learn(tuple.local.addr.family(), &open.block);

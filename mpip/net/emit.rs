@@ -29,6 +29,7 @@ use crate::{
                 Cm,
                 Entry,
                 Header,
+                Hello,
                 OpenBlock, //
             },
             surplus,
@@ -130,6 +131,20 @@ impl Instance {
             &mut buf,
         );
         self.send_raw(target, buf.get(..n).unwrap_or(&[]));
+    }
+
+    /// HELLO on a tuple.
+    pub fn hello(&self, tuple: &Tuple) -> Cm<'static> {
+        let now_s = clock::now_us64() / 1_000_000;
+        let salt = clock::random_u64() as u16;
+        Cm::Hello(Hello {
+            header: Header {
+                node: self.identity.node,
+                session: 0,
+                number: 0,
+            },
+            nonce_a: self.identity.nonce_a(&Algo, tuple, now_s, salt),
+        })
     }
 
     /// The header of a control message to `peer`.

@@ -40,12 +40,7 @@ use crate::{
             State, //
         },
         wire::{
-            cm::{
-                self,
-                Cm,
-                Header,
-                Hello, //
-            },
+            cm,
             option::{
                 self,
                 SynOption, //
@@ -383,29 +378,15 @@ fn join(
             }
         }
     }
-    let now_s = clock::now_us64() / 1_000_000;
-    let salt = clock::random_u64() as u16;
-    let nonce = instance.identity.nonce_a(&Algo, tuple, now_s, salt);
-    let hello = Cm::Hello(Hello {
-        header: Header {
-            node: instance.identity.node,
-            session: 0,
-            number: 0,
-        },
-        nonce_a: nonce,
-    });
     if tcp {
-        instance.send_public(
-            &Target {
-                tuple,
-                ifindex: 0,
-                original: true,
-                position,
-            },
-            &hello,
-        );
-        entry.state.lock().asked(now);
-        instance.count(Counter::QueryTxHello);
+        let asked = instance.submit(Job::Ask {
+            tuple: *tuple,
+            position,
+        });
+        if asked {
+            entry.state.lock().asked(now);
+            instance.count(Counter::QueryTxHello);
+        }
     } else {
         let mut buf = [0u8; MAX_LEN];
         let n = cm::emit(
@@ -413,7 +394,7 @@ fn join(
             &PUBLIC_KEY,
             instance.identity.node,
             packet.proto,
-            &hello,
+            &instance.hello(tuple),
             &mut buf,
         );
         let cm = buf.get(..n).unwrap_or(&[]);

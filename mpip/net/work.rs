@@ -111,6 +111,14 @@ impl Wire {
 /// Something that softirq leaves to process context: keys, and whatever makes a session, which
 /// takes more stack than may be left below a deep output path.
 pub enum Job {
+    /// A TCP destination is to be asked. From here the question follows the segment that caused
+    /// it: before the handshake's last segment it would find no socket yet.
+    Ask {
+        /// The flow's tuple.
+        tuple: Tuple,
+        /// Where in the stream carriers go.
+        position: TcpPosition,
+    },
     /// A flow to a known peer: open its session.
     Join {
         /// The session's tuple.
@@ -195,6 +203,7 @@ impl Instance {
 
     fn run(&self, job: Job) {
         match job {
+            Job::Ask { tuple, position } => self.ask(&tuple, position),
             Job::Join {
                 tuple,
                 position,
@@ -206,6 +215,13 @@ impl Instance {
                 peer,
                 wire,
             } => {
+                let crossed = {
+                    let rcu = rcu::read_lock();
+                    self.wire.get(&rcu, &tuple).map(|e| e.session.clone())
+                };
+                if let Some(session) = crossed.filter(|s| s.is_over()) {
+                    self.remove_session(&session);
+                }
                 if let Some(Cm::Open(m)) = Raw::new(wire.bytes()).and_then(|raw| raw.parse()) {
                     self.open_from(&peer, &tuple, position, &m.header, &m.block, true);
                 }
@@ -223,6 +239,19 @@ impl Instance {
                 alive,
             } => self.confirm(&tuple, position, wire.bytes(), alive),
         }
+    }
+
+    /// Sends HELLO in a carrier of its own.
+    fn ask(&self, tuple: &Tuple, position: TcpPosition) {
+        self.send_public(
+            &Target {
+                tuple,
+                ifindex: 0,
+                original: true,
+                position,
+            },
+            &self.hello(tuple),
+        );
     }
 
     /// The pre-shared key; zeros while none can be configured.

@@ -30,7 +30,7 @@ pub trait Crypto {
 /// proves nothing.
 pub const PUBLIC_KEY: [u8; 16] = *b"mpip public key1";
 
-/// The context string of [`derive`].
+/// The context string of [`derive()`].
 const CONTEXT: &[u8; 11] = b"mpip keys 1";
 
 /// The keys for the tags of one peer.

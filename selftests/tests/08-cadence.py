@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """When CMs travel: with every packet if told so, else seldom; never behind data on the original tuple."""
 
-from lib import Link, case
+from lib import Link, active, case
 from lib.packet import ACK, TCP, UDP, Capture
 from tools import rawcheck, udpcount, xfer
 
@@ -149,3 +149,52 @@ def idle(t):
     t.check(all(p["state"] == "active" for p in t.module.paths(a)[:2]), "the paths stay active")
     t.check(any(p["srtt_us"] for p in t.module.paths(a)), "round trips are measured")
     xfer.Traffic(pairs, 1000, 1000, seed=3).wait()
+
+
+def on_the_wire(t, family, cm):
+    """Every byte of both streams, as it travels on either tuple."""
+    a, b = t.two_hosts([Link(**SLOW)] * 2)
+    x, y = [(h.addr if family == 4 else h.addr6)[0] for h in (a, b)]
+    t.load(a, b)
+    for host in (a, b):
+        t.module.set(host, cm=cm)
+    captures = [Capture(b, dev, "tcp") for dev in b.dev]
+    pairs = xfer.connect(a, b, y, 7000)
+    port = pairs[0][0].getsockname()[1]
+    # `spread` would exchange who knows how much: the streams have to be known here.
+    said = []
+
+    def speak(size):
+        said.append((100 + 2 * len(said), size))
+        xfer.exchange(pairs, size, size, seed=said[-1][0])
+        views = [t.by_port(h, end).get(port) for h, end in ((a, "local"), (b, "remote"))]
+        return views[0] if all(v and len(active(v)) >= 2 for v in views) else None
+
+    session = t.wait(lambda: speak(2000), 30, "two active lanes at both ends")
+    for _ in range(3):
+        speak(700_000)
+    xfer.Traffic(pairs, 1000, 1000, seed=50).wait()
+    said.append((50, 1000))
+    packets = sorted((p for c in captures for p in c.stop()), key=lambda p: p.time)
+    lane = next(lane for lane in session["lane"] if not lane["original"])
+    ends = [(lane[end]["addr"], lane[end]["port"]) for end in ("local", "remote")]
+    for way, own in enumerate((((x, port), (y, 7000)), ((y, 7000), (x, port)))):
+        other = ends[::-1] if way else ends
+        original, added = (*own[0], *own[1]), (*other[0], *other[1])
+        stream = b"".join(xfer.Source(seed + way).read(size) for seed, size in said)
+        one = rawcheck.check_tcp(packets, original, stream, added=[added])
+        two = rawcheck.check_tcp(packets, added, stream, isn=one.isn, added=[original], trailers=True)
+        t.note(
+            f"way {way}: {one.payload} bytes and {one.carriers} carriers on the original tuple, "
+            f"{two.payload} and {two.carriers} on the added one"
+        )
+        t.equal((one.wrong[:3], two.wrong[:3]), ([], []), "foreign bytes")
+        t.equal(rawcheck.covered(one.ranges + two.ranges), len(stream), "bytes of the stream on both")
+        t.at_least(min(one.payload, two.payload), len(stream) // 20, "bytes of the lesser tuple")
+
+
+for cell in ((4, "adaptive"), (6, "adaptive"), (4, "every")):
+
+    @case(f"on the wire: the user's bytes and nothing else, IPv{cell[0]}, cm={cell[1]}", timeout=90)
+    def wire(t, cell=cell):
+        on_the_wire(t, *cell)

@@ -33,6 +33,8 @@ class Account:
     segments: int = 0
     payload: int = 0
     covered: int = 0
+    isn: int | None = None
+    ranges: list = field(default_factory=list)
     asked: int = 0
     syns: int = 0
     carriers: int = 0
@@ -45,16 +47,20 @@ def distance(a, b):
     return (a - b + (1 << 31)) % (1 << 32) - (1 << 31)
 
 
-def check_tcp(packets, tup, stream, isn=None):
-    """Compare every payload byte on a tuple with the stream; `isn` if the capture misses the SYN."""
-    back = (tup[2], tup[3], tup[0], tup[1])
+def check_tcp(packets, tup, stream, isn=None, added=(), trailers=False):
+    """Compare every payload byte on a tuple with the stream.
+
+    isn       the initial sequence number if the capture misses the SYN
+    added     further tuples whose opposite direction acknowledges the same stream
+    trailers  the tuple is an added one: a CM behind the data is taken off first
+    """
+    backs = {(t[2], t[3], t[0], t[1]) for t in (tup, *added)}
     account = Account()
     acked = None
-    high = 0
     for p in packets:
         if p.protocol != TCP:
             continue
-        if p.tuple == back and p.flags & ACK:
+        if p.tuple in backs and p.flags & ACK:
             if acked is None or distance(p.ack, acked) > 0:
                 acked = p.ack
             continue
@@ -74,15 +80,29 @@ def check_tcp(packets, tup, stream, isn=None):
             account.wrong.append("no SYN in the capture")
             break
         offset = distance(p.seq, isn) - 1
-        if offset >= 0 and stream[offset : offset + len(p.payload)] == p.payload:
-            account.payload += len(p.payload)
-            high = max(high, offset + len(p.payload))
+        data = p.payload
+        if trailers and p.cm():
+            data = data[: -p.cm()["length"]]
+        if offset >= 0 and stream[offset : offset + len(data)] == data:
+            account.payload += len(data)
+            account.ranges.append((offset, offset + len(data)))
         elif acked is not None and distance((p.seq + len(p.payload)) % (1 << 32), acked) <= 0:
             account.carriers += 1
         else:
             account.wrong.append(f"{len(p.payload)} bytes at {offset} are not the user's")
-    account.covered = high
+    account.isn = isn
+    account.covered = covered(account.ranges)
     return account
+
+
+def covered(ranges):
+    """How many bytes of the stream from its beginning some ranges hold without a gap."""
+    end = 0
+    for first, last in sorted(ranges):
+        if first > end:
+            break
+        end = max(end, last)
+    return end
 
 
 def check_udp(packets, tup, expected):

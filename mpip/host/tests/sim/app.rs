@@ -41,6 +41,14 @@ pub enum App {
 }
 
 impl App {
+    /// The TCP.
+    pub fn tcp(&mut self) -> &mut Tcp {
+        match self {
+            App::Tcp(tcp) => tcp,
+            _ => panic!("not TCP"),
+        }
+    }
+
     /// Whether packets on this tuple are for it.
     pub fn wants(&self, tuple: &Tuple) -> bool {
         match self {
@@ -126,7 +134,7 @@ pub struct Source {
 
 impl Source {
     /// Datagrams of `size` bytes of payload at `rate` bit/s, UDP and IP headers included.
-    pub fn new(tuple: Tuple, size: usize, rate: u64, start: u64, end: u64) -> App {
+    pub fn app(tuple: Tuple, size: usize, rate: u64, start: u64, end: u64) -> App {
         let header = if tuple.local.addr.family() == 4 {
             28
         } else {
@@ -275,7 +283,6 @@ pub struct Tcp {
     w_est: f64,
     srtt: f64,
     rttvar: f64,
-    min_rtt: f64,
     backoff: u32,
     rto_at: Option<u64>,
     timed: Option<(u64, u64)>,
@@ -321,7 +328,6 @@ impl Tcp {
             w_est: 0.0,
             srtt: 0.0,
             rttvar: 0.0,
-            min_rtt: f64::INFINITY,
             backoff: 0,
             rto_at: None,
             timed: None,
@@ -360,16 +366,6 @@ impl Tcp {
     /// Bytes received in order.
     pub fn received(&self) -> u64 {
         self.rcv
-    }
-
-    /// Bytes acknowledged by the other end.
-    pub fn acked(&self) -> u64 {
-        self.una
-    }
-
-    /// Bytes that may be in flight.
-    pub fn cwnd(&self) -> u64 {
-        self.cwnd as u64
     }
 
     /// Forgets the longest gap.
@@ -645,17 +641,12 @@ impl Tcp {
     }
 
     fn sample(&mut self, rtt: f64) {
-        self.min_rtt = self.min_rtt.min(rtt);
         if self.srtt == 0.0 {
             self.srtt = rtt;
             self.rttvar = rtt / 2.0;
         } else {
             self.rttvar += ((rtt - self.srtt).abs() - self.rttvar) / 4.0;
             self.srtt += (rtt - self.srtt) / 8.0;
-        }
-        // Leave slow start when queues grow, before they overflow.
-        if self.cwnd < self.ssthresh && rtt > 2.0 * self.min_rtt + 20_000.0 {
-            self.ssthresh = self.cwnd;
         }
     }
 

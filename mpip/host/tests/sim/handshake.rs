@@ -99,8 +99,8 @@ fn opens_in_a_few_round_trips() {
 /// Datagrams in both directions on one tuple from the same moment on.
 fn both_ways(w: &mut World, until: u64) {
     let t = udp_tuple();
-    w.start(A, Source::new(t, 200, MBIT, MS, until));
-    w.start(B, Source::new(t.reversed(), 200, MBIT, MS, until));
+    w.start(A, Source::app(t, 200, MBIT, MS, until));
+    w.start(B, Source::app(t.reversed(), 200, MBIT, MS, until));
 }
 
 #[test]
@@ -160,8 +160,8 @@ fn both_open_at_once() {
             let first = [A, B].map(|h| w.node(h).only());
             w.node_mut(A).lose(&first[A]);
             w.node_mut(B).lose(&first[B]);
-            w.start(A, Source::new(t, 200, MBIT, w.now + MS, 20 * S));
-            w.start(B, Source::new(t.reversed(), 200, MBIT, w.now + MS, 20 * S));
+            w.start(A, Source::app(t, 200, MBIT, w.now + MS, 20 * S));
+            w.start(B, Source::app(t.reversed(), 200, MBIT, w.now + MS, 20 * S));
             let took = settle(&mut w, 2, 10 * S);
             assert!(took < 2 * S, "seed {seed} delay {delay}: {took}");
             w.pass(3 * S);
@@ -232,6 +232,8 @@ fn no_state_before_confirm() {
     for t in [tcp_tuple(), udp_tuple()] {
         let mut w = straight(1, &[shape.clone(), shape.clone()]);
         w.links[0].shape.rate = MBIT;
+        // After two seconds B would ask by itself.
+        w.node_mut(B).set(Param::Ask, 2);
         let confirms = Rc::new(RefCell::new(Vec::new()));
         let kept = confirms.clone();
         w.tap = Some(Box::new(move |_, wire| {
@@ -404,7 +406,7 @@ fn a_datagram_with_a_question_is_delivered_once() {
     let mut w = straight(1, &[shape.clone(), shape]);
     let t = udp_tuple();
     let sink_app = w.start(B, App::Sink(Sink::new(t.remote)));
-    let source = w.start(A, Source::new(t, 333, MBIT, MS, 5 * S));
+    let source = w.start(A, Source::app(t, 333, MBIT, MS, 5 * S));
     w.run(6 * S);
     assert_eq!(sink(&w, sink_app).packets, sent(&w, source));
     assert_eq!(sink(&w, sink_app).bytes, sent(&w, source) * 333);

@@ -27,7 +27,7 @@ fn busy(seed: u64, t: Tuple, until: u64) -> World {
         connect(&mut w, t, 400_000);
     } else {
         stream(&mut w, t, MBIT, until);
-        w.start(B, Source::new(t.reversed(), 1000, MBIT, MS, until));
+        w.start(B, Source::app(t.reversed(), 1000, MBIT, MS, until));
     }
     w
 }
@@ -218,9 +218,9 @@ fn a_message_of_another_session_changes_none() {
         let two = tuple(proto, (v4(1, 1), 50_001), (v4(1, 2), 80));
         for t in [one, two] {
             if proto == TCP {
-                connect(&mut w, t, 400_000);
+                connect(&mut w, t, u64::MAX >> 1);
             } else {
-                w.start(A, Source::new(t, 1000, MBIT, MS, 20 * S));
+                stream(&mut w, t, MBIT, 20 * S);
             }
         }
         w.until(3 * S, |w| w.node(B).active_lanes() == 4).unwrap();

@@ -124,7 +124,7 @@ fn no_data_before_the_challenge() {
         traffic(&mut w, t, 5 * S);
         if proto == UDP {
             // Something for B to send.
-            let back = crate::app::Source::new(t.reversed(), 1000, MBIT, MS, 5 * S);
+            let back = crate::app::Source::app(t.reversed(), 1000, MBIT, MS, 5 * S);
             w.start(B, back);
         }
         w.run(3 * S);
@@ -160,7 +160,7 @@ fn without(kind: Kind, t: Tuple) -> [bool; 2] {
     }));
     traffic(&mut w, t, 10 * S);
     if t.proto == UDP {
-        let back = crate::app::Source::new(t.reversed(), 1000, MBIT, MS, 10 * S);
+        let back = crate::app::Source::app(t.reversed(), 1000, MBIT, MS, 10 * S);
         w.start(B, back);
     }
     w.run(10 * S);
@@ -228,7 +228,7 @@ fn a_replayed_lane_brings_nothing_elsewhere() {
             }));
             traffic(&mut w, t, 30 * S);
             if t.proto == UDP {
-                let back = crate::app::Source::new(t.reversed(), 1000, 4 * MBIT, MS, 30 * S);
+                let back = crate::app::Source::app(t.reversed(), 1000, 4 * MBIT, MS, 30 * S);
                 w.start(B, back);
             }
             while lanes.borrow().is_empty() {
@@ -318,5 +318,24 @@ fn rst_refuses_one_lane_for_a_while() {
         let before = w.tcp(B, b).received();
         w.pass(S);
         assert!(w.tcp(B, b).received() > before);
+    }
+}
+
+#[test]
+fn a_lane_that_came_up_at_one_end_comes_up_at_the_other() {
+    // LANE_CONFIRM is lost until both ends have stopped trying.
+    for t in [tcp_tuple(), udp_tuple()] {
+        let shape = Shape::shaped(5 * MBIT, 10 * MS, 50);
+        let mut w = straight(1, &[shape.clone(), shape]);
+        w.tap = Some(Box::new(|now, wire| {
+            now > 8 * S || wire.kind() != Some(Kind::LaneConfirm)
+        }));
+        traffic(&mut w, t, 30 * S);
+        w.run(8 * S);
+        assert_eq!(w.node(A).active_lanes(), 2);
+        assert_eq!(w.node(B).active_lanes(), 1);
+        let took = w.until(5 * S, |w| agree(w, 2));
+        println!("up after {took:?} us more");
+        assert!(took.is_some());
     }
 }

@@ -15,6 +15,10 @@ mod world;
 
 mod scene;
 
+mod clock;
+mod failure;
 mod handshake;
 mod hostile;
 mod lanes;
+mod plain;
+mod schedule;

@@ -8,7 +8,6 @@ use crate::app::Source;
 use crate::app::Tcp;
 use crate::link::Shape;
 use crate::node::Session;
-use crate::wire::end;
 use crate::wire::v4;
 use crate::wire::Wire;
 use crate::world::tuple;
@@ -92,7 +91,7 @@ pub fn connect(world: &mut World, tuple: Tuple, bytes: u64) -> (usize, usize) {
 pub fn stream(world: &mut World, tuple: Tuple, rate: u64, until: u64) -> (usize, usize) {
     let sink = world.start(B, App::Sink(Sink::new(tuple.remote)));
     let at = world.now + MS;
-    let source = world.start(A, Source::new(tuple, 1400, rate, at, until));
+    let source = world.start(A, Source::app(tuple, 1400, rate, at, until));
     (source, sink)
 }
 

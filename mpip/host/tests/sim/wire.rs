@@ -134,7 +134,8 @@ impl Wire {
 pub fn ones(bytes: &[u8]) -> u16 {
     let mut sum = 0u64;
     for pair in bytes.chunks(2) {
-        sum += u64::from(pair[0]) << 8 | u64::from(pair.get(1).copied().unwrap_or(0));
+        let word = [pair[0], pair.get(1).copied().unwrap_or(0)];
+        sum += u64::from(u16::from_be_bytes(word));
     }
     while sum > 0xffff {
         sum = (sum & 0xffff) + (sum >> 16);

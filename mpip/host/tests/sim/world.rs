@@ -164,12 +164,6 @@ impl World {
         link
     }
 
-    /// Takes both links between two addresses away.
-    pub fn cut(&mut self, a: Addr, b: Addr) {
-        self.routes.remove(&(a, b));
-        self.routes.remove(&(b, a));
-    }
-
     /// Lets a host do something now.
     pub fn with<R>(&mut self, host: usize, f: impl FnOnce(&mut Host, &mut Cx<'_>) -> R) -> R {
         let mut cx = Cx {

@@ -81,11 +81,19 @@ impl Node {
                     let mut state = entry.path.state.borrow_mut();
                     let was_suspect = state.is_suspect();
                     let received = state.on_report(now, entry.path.id, &report);
+                    if received != Received::Replayed && report.echo != 0 {
+                        entry.path.waiting.set(false);
+                    }
                     if was_suspect && !state.is_suspect() {
                         self.events.push((cx.now, entry.path.local, false));
                     }
                     received
                 };
+                // Unlike `net`: a lane that only the other end has up comes up here as well.
+                let lane = usize::from(entry.lane);
+                if received != Received::Replayed && session.inner.borrow_mut().s.heard_on(lane) {
+                    self.attend(cx, session);
+                }
                 match received {
                     Received::Replayed => self.count(Counter::CmReplayed),
                     Received::Taken => self.heard(cx, peer),
@@ -413,6 +421,7 @@ impl Node {
         }
     }
 
+    #[expect(clippy::too_many_arguments)]
     pub(super) fn open_from(
         &mut self,
         cx: &mut Cx<'_>,

@@ -60,6 +60,7 @@ pub struct PathCell {
     pub state: RefCell<path::Path>,
     totals: Cell<path::Totals>,
     asked_at: Cell<u32>,
+    waiting: Cell<bool>,
 }
 
 /// A path.
@@ -110,7 +111,7 @@ impl PathInfo for Path {
     }
 
     fn queue_us(&self) -> u32 {
-        self.state.borrow().tx.queue()
+        self.state.borrow().queue()
     }
 
     fn delay_us(&self) -> Option<i32> {
@@ -278,6 +279,7 @@ impl Peer {
             state: RefCell::new(path::Path::new()),
             totals: Cell::default(),
             asked_at: Cell::new(now.wrapping_sub(1 << 30)),
+            waiting: Cell::new(false),
         }));
         paths.push(path.clone());
         Some(path)
@@ -335,6 +337,10 @@ pub struct Node {
     pub events: Vec<(u64, Addr, bool)>,
     /// Handles no session any more.
     pub stopping: bool,
+    /// Unlike `net`, which asks and looks at a path only when it sends on it: the worker asks
+    /// again, and looks, while a question is unanswered. A TCP whose window is full of what was
+    /// lost on a dead path sends nothing that would notice.
+    pub watch: bool,
     clock: u64,
     counters: [u64; counters::COUNT],
     avail: HashMap<Destination, AvailEntry>,
@@ -366,6 +372,7 @@ impl Node {
             peers: BTreeMap::new(),
             events: Vec::new(),
             stopping: false,
+            watch: false,
             clock,
             counters: [0; counters::COUNT],
             avail: HashMap::new(),
@@ -439,6 +446,8 @@ impl Node {
         let mut avail: Vec<_> = self
             .avail
             .iter()
+            // Whatever a socket answers makes a row.
+            .filter(|(_, entry)| entry.state.state() != avail::Availability::Unknown)
             .map(|(dest, entry)| format!("{dest:?}: {:?}", entry.state.state()))
             .collect();
         avail.sort();
@@ -592,6 +601,7 @@ impl Node {
         }
     }
 
+    #[expect(clippy::too_many_arguments)]
     fn add_session(
         &mut self,
         cx: &Cx<'_>,

@@ -36,6 +36,7 @@ use mpip_host::proto::wire::MAX_LEN;
 use rand_chacha::rand_core::RngCore;
 use std::rc::Rc;
 
+const TCP_PATIENCE_MS: u32 = 2_000;
 const UDP_PATIENCE: u32 = 3;
 
 /// Whether this end asks about a flow that both ends may have found.
@@ -289,7 +290,7 @@ impl Node {
     ) {
         let dest = (packet.proto, packet.dst);
         let tcp = packet.tcp.is_some();
-        if self.param(Param::Ask) != 0 || tcp && !is_asker(tuple) {
+        if self.param(Param::Ask) != 0 {
             return;
         }
         let now = self.now_ms(cx);
@@ -297,6 +298,9 @@ impl Node {
         let entry = self.avail_entry(now, &dest);
         entry.state.touch(now);
         if entry.state.state() == Availability::Available {
+            if tcp && !is_asker(tuple) {
+                return;
+            }
             if let Some(peer) = self.peer_of(&dest) {
                 if self.start_joining(cx, tuple) {
                     let job = Job::Join {
@@ -316,6 +320,9 @@ impl Node {
         } else {
             entry.state.silent(now, &policy);
             if !entry.state.should_ask(now, &policy) {
+                return;
+            }
+            if tcp && !is_asker(tuple) && !entry.state.is_patient(now, TCP_PATIENCE_MS) {
                 return;
             }
             if !tcp && !is_asker(tuple) {
@@ -464,6 +471,12 @@ impl Node {
         echo: Option<u32>,
     ) {
         let now = self.now_us(cx);
+        if echo.is_none() {
+            path.waiting.set(true);
+            if self.watch {
+                self.kick(cx, super::work::WATCH_MS);
+            }
+        }
         let totals = path.totals();
         let report = {
             let mut state = path.state.borrow_mut();

@@ -39,6 +39,8 @@ use std::rc::Rc;
 const TICK_MS: u32 = 1000;
 const PROBE_MS: u32 = 200;
 const QUIET_MS: u32 = 30_000;
+/// How often a question is repeated while there is no answer, see [`Node::watch`].
+pub const WATCH_MS: u32 = 50;
 const LOST_MS: u64 = 2_000;
 const DRAIN_MS: u64 = 500;
 const CROSSING_MS: u64 = 3_000;
@@ -116,6 +118,9 @@ impl Node {
             } else {
                 next = next.min(late.unsigned_abs().min(interval));
             }
+        }
+        if self.watch && self.watch_paths(cx) {
+            next = next.min(WATCH_MS);
         }
         self.kick(cx, next.max(1));
         ready
@@ -559,6 +564,33 @@ impl Node {
             }
         }
         self.probing = suspects;
+    }
+
+    /// Asks again where a question is unanswered; whether there is one.
+    fn watch_paths(&mut self, cx: &mut Cx<'_>) -> bool {
+        let now = self.now_us(cx);
+        let mut waiting = false;
+        let sessions: Vec<_> = self.sessions.values().cloned().collect();
+        for session in sessions.iter().filter(|s| s.is_multi()) {
+            for index in 0..MAX_LANES {
+                let (tuple, path) = match session.inner.borrow().s.lane(index) {
+                    Some(l) if l.state == LaneState::Active => (l.tuple, l.path.clone()),
+                    _ => continue,
+                };
+                if !path.waiting.get() || !path.usable() {
+                    continue;
+                }
+                waiting = true;
+                if path.maybe_due(now, WATCH_MS * 1000) {
+                    path.asked_at.set(now);
+                    if self.check(cx, &path, now, WATCH_MS * 1000) {
+                        self.probe_soon(cx);
+                    }
+                    self.send_report(cx, session, &path, &tuple, index == 0, None);
+                }
+            }
+        }
+        waiting
     }
 
     fn beat(&mut self, cx: &mut Cx<'_>, session: &Rc<Session>, now: u32, interval: u32) -> bool {

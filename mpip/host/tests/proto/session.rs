@@ -1,0 +1,349 @@
+// SPDX-License-Identifier: GPL-2.0
+
+use crate::common::config;
+use mpip_host::proto::addr::Addr;
+use mpip_host::proto::addr::Endpoint;
+use mpip_host::proto::addr::Tuple;
+use mpip_host::proto::session::Dispatch;
+use mpip_host::proto::session::LaneState;
+use mpip_host::proto::session::PathInfo;
+use mpip_host::proto::session::Session;
+use mpip_host::proto::session::State;
+use mpip_host::proto::session::Todo;
+use mpip_host::proto::session::MAX_LANES;
+use proptest::prelude::*;
+use std::cell::Cell;
+use std::rc::Rc;
+
+#[derive(Default)]
+struct Known {
+    suspect: Cell<bool>,
+    queue: Cell<u32>,
+    delay: Cell<Option<i32>>,
+    weight: Cell<u16>,
+}
+
+#[derive(Clone, Default)]
+struct Path(Rc<Known>);
+
+impl PathInfo for Path {
+    fn usable(&self) -> bool {
+        !self.0.suspect.get()
+    }
+
+    fn queue_us(&self) -> u32 {
+        self.0.queue.get()
+    }
+
+    fn delay_us(&self) -> Option<i32> {
+        self.0.delay.get()
+    }
+
+    fn weight(&self) -> u16 {
+        self.0.weight.get()
+    }
+
+    fn learn(&self, weight: u16) {
+        self.0.weight.set(weight);
+    }
+}
+
+const DISPATCH: Dispatch = Dispatch {
+    step: 10,
+    interval: 100_000,
+};
+
+fn tuple(n: u8) -> Tuple {
+    let end = |host, port| Endpoint {
+        addr: Addr::V4([10, 0, n, host]),
+        port,
+    };
+    Tuple {
+        proto: 6,
+        local: end(1, 1000),
+        remote: end(2, 80),
+    }
+}
+
+/// An open session with `n` lanes that carry data, and their paths.
+fn open(n: usize, now: u32) -> (Session<Path, ()>, Vec<Path>) {
+    let paths: Vec<_> = (0..n).map(|_| Path::default()).collect();
+    let mut s = Session::new(tuple(0), paths[0].clone(), true, now);
+    assert_eq!(s.poll(now, 1), Some(Todo::Open));
+    s.opened();
+    for (i, path) in paths.iter().enumerate().skip(1) {
+        let added = s.add_lane(tuple(i as u8), path.clone(), 7, true, MAX_LANES, now);
+        assert_eq!(added, Some(i));
+        assert!(s.on_lane_ack(i, 9, 7));
+    }
+    assert_eq!(s.active_lanes(), n);
+    (s, paths)
+}
+
+#[test]
+fn open_is_repeated_and_given_up() {
+    for start in [0, u32::MAX - 1_000_000] {
+        let mut s: Session<Path, ()> = Session::new(tuple(0), Path::default(), true, start);
+        let mut now = start;
+        let mut sent = Vec::new();
+        loop {
+            match s.poll(now, 1) {
+                Some(Todo::Open) => sent.push(now.wrapping_sub(start)),
+                Some(Todo::Abandon) => break,
+                None => now = now.wrapping_add(s.poll_in(now).expect("something to wait for")),
+                other => panic!("{other:?}"),
+            }
+        }
+        assert_eq!(sent, [0, 50, 150, 350, 750, 1550, 3150].map(|ms| ms * 1000));
+        assert_eq!(now.wrapping_sub(start), 6_350_000);
+        assert_eq!(s.state, State::Opening);
+    }
+}
+
+#[test]
+fn the_responder_opens_nothing() {
+    let mut s: Session<Path, ()> = Session::new(tuple(0), Path::default(), false, 0);
+    assert_eq!(s.poll(1 << 30, 1), None);
+    assert_eq!(s.poll_in(0), None);
+}
+
+/// Both ends of one lane.
+fn ends() -> (Session<Path, ()>, Session<Path, ()>) {
+    let mut a = open(1, 0).0;
+    let mut b = Session::new(tuple(0).reversed(), Path::default(), false, 0);
+    b.opened();
+    assert_eq!(
+        a.add_lane(tuple(1), Path::default(), 11, true, 8, 0),
+        Some(1)
+    );
+    let lane = tuple(1).reversed();
+    assert_eq!(b.add_lane(lane, Path::default(), 22, false, 8, 0), Some(1));
+    (a, b)
+}
+
+#[test]
+fn a_lane_wants_both_answers() {
+    let (mut a, mut b) = ends();
+    assert_eq!(a.poll(0, 1), Some(Todo::Lane(1)));
+    assert!(b.on_lane(1, 11, 22, 0));
+    assert_eq!(b.poll(0, 1), Some(Todo::LaneAck(1)));
+    assert_eq!((a.active_lanes(), b.active_lanes()), (1, 1));
+    // Wrong answers, and messages to the wrong end.
+    let challenge = b.lane(1).unwrap().challenge;
+    assert!(!a.on_lane_ack(1, challenge, 12));
+    assert!(!a.on_lane_confirm(1, 11));
+    assert!(!a.on_lane(1, 5, 6, 0));
+    assert!(!b.on_lane_ack(1, 5, challenge));
+    assert!(!b.on_lane_confirm(1, challenge ^ 1));
+    assert_eq!((a.active_lanes(), b.active_lanes()), (1, 1));
+    // The right ones.
+    assert!(a.on_lane_ack(1, challenge, 11));
+    assert_eq!((a.active_lanes(), b.active_lanes()), (2, 1));
+    assert!(b.on_lane_confirm(1, challenge));
+    assert_eq!((a.active_lanes(), b.active_lanes()), (2, 2));
+    assert_eq!((a.poll(1 << 30, 1), b.poll(1 << 30, 1)), (None, None));
+    assert_eq!((a.poll_in(0), b.poll_in(0)), (None, None));
+    // A repeated LANE changes nothing; a new challenge does.
+    assert!(b.on_lane(1, 11, 33, 0));
+    assert_eq!(b.active_lanes(), 2);
+    assert!(b.on_lane(1, 12, 33, 0));
+    assert_eq!(b.active_lanes(), 1);
+    assert_eq!(b.lane(1).unwrap().challenge, 33);
+    assert!(!b.on_lane_confirm(1, challenge));
+}
+
+/// Follows a session for `time`; when it sent LANE or LANE_ACK.
+fn sends(s: &mut Session<Path, ()>, from: u32, time: u32) -> Vec<u32> {
+    let mut out = Vec::new();
+    let mut now = from;
+    while now.wrapping_sub(from) < time {
+        match s.poll(now, 0x55) {
+            Some(Todo::Lane(1) | Todo::LaneAck(1)) => out.push(now.wrapping_sub(from)),
+            None => match s.poll_in(now) {
+                Some(us) => now = now.wrapping_add(us.max(1)),
+                None => break,
+            },
+            other => panic!("{other:?}"),
+        }
+    }
+    out
+}
+
+#[test]
+fn an_unanswered_lane_is_left_alone_for_longer_and_longer() {
+    for start in [0, u32::MAX - 3_000_000] {
+        let mut a = open(1, start).0;
+        a.add_lane(tuple(1), Path::default(), 11, true, 8, start);
+        let sent = sends(&mut a, start, 600_000_000);
+        assert_eq!(
+            sent[..7],
+            [0, 50, 150, 350, 750, 1550, 3150].map(|ms| ms * 1000)
+        );
+        assert_eq!(sent[7], 8_350_000);
+        assert_ne!(a.lane(1).unwrap().challenge, 11);
+        // Seven tries in 130 s at last.
+        assert!(sent.len() < 7 * 11, "{}", sent.len());
+    }
+}
+
+#[test]
+fn a_responder_that_nobody_confirmed_stops() {
+    let (_, mut b) = ends();
+    b.on_lane(1, 11, 22, 0);
+    // Whoever sent that LANE from somebody else's address makes this end send seven answers.
+    assert_eq!(sends(&mut b, 0, 1 << 30).len(), 7);
+    assert_eq!(b.lane(1).unwrap().state, LaneState::Gone);
+    assert_eq!(b.poll_in(1 << 30), None);
+}
+
+#[test]
+fn a_lane_that_the_other_end_uses_is_tried_again() {
+    let (mut a, mut b) = ends();
+    assert!(b.on_lane(1, 11, 22, 0));
+    assert!(a.on_lane_ack(1, 22, 11));
+    assert!(!b.heard_on(1), "it is still being tried");
+    // No LANE_CONFIRM arrives.
+    assert_eq!(sends(&mut b, 0, 10_000_000).len(), 7);
+    assert!(b.heard_on(1) && !b.heard_on(1));
+    assert!(!b.heard_on(0) && !b.heard_on(5) && !a.heard_on(1));
+    assert_eq!(b.poll(10_000_000, 5), Some(Todo::LaneAck(1)));
+    let lane = b.lane(1).unwrap();
+    let (challenge, echo) = (lane.challenge, lane.echo);
+    assert!(a.on_lane_ack(1, challenge, echo) && b.on_lane_confirm(1, challenge));
+    assert_eq!((a.active_lanes(), b.active_lanes()), (2, 2));
+}
+
+#[test]
+fn a_lane_that_was_up_is_tried_by_either_end() {
+    let (mut a, mut b) = ends();
+    assert!(b.on_lane(1, 11, 22, 0));
+    assert!(a.on_lane_ack(1, 22, 11));
+    assert!(b.on_lane_confirm(1, 22));
+    // Refused at the responder only.
+    b.refuse(1, 0);
+    assert_eq!((a.active_lanes(), b.active_lanes()), (2, 1));
+    assert_eq!(b.poll(1_999_999, 5), None);
+    assert_eq!(b.poll_in(0), Some(2_000_000));
+    assert_eq!(b.poll(2_000_000, 5), Some(Todo::LaneAck(1)));
+    let lane = b.lane(1).unwrap();
+    let (challenge, echo) = (lane.challenge, lane.echo);
+    assert_ne!(challenge, 22);
+    assert!(a.on_lane_ack(1, challenge, echo));
+    assert!(!b.on_lane_confirm(1, 22), "an old answer");
+    assert!(b.on_lane_confirm(1, challenge));
+    assert_eq!((a.active_lanes(), b.active_lanes()), (2, 2));
+}
+
+#[test]
+fn the_original_lane_is_never_refused() {
+    let (mut s, _) = open(2, 0);
+    s.refuse(0, 0);
+    s.remove_lane(0);
+    assert_eq!(s.lane(0).unwrap().state, LaneState::Active);
+    s.refuse(1, 0);
+    assert_eq!(s.active_lanes(), 1);
+    assert_eq!(s.pick(0, 1000, false, &DISPATCH, |_, _| true), 0);
+}
+
+#[test]
+fn no_more_lanes_than_allowed() {
+    let (mut s, _) = open(MAX_LANES, 0);
+    assert_eq!(s.add_lane(tuple(99), Path::default(), 1, true, 99, 0), None);
+    s.remove_lane(3);
+    assert_eq!(s.add_lane(tuple(99), Path::default(), 1, true, 3, 0), None);
+    assert_eq!(
+        s.add_lane(tuple(99), Path::default(), 1, true, 99, 0),
+        Some(3)
+    );
+    assert_eq!(s.find(&tuple(99)), Some(3));
+}
+
+#[test]
+fn weights_start_from_what_is_known() {
+    let (s, _) = open(4, 0);
+    assert_eq!(
+        [0, 1, 2, 3, 4].map(|i| s.weight(i)),
+        [250, 250, 250, 250, 0]
+    );
+    let paths = [Path::default(), Path::default()];
+    paths[0].learn(800);
+    paths[1].learn(30);
+    let mut s: Session<Path, ()> = Session::new(tuple(0), paths[0].clone(), true, 0);
+    s.opened();
+    s.add_lane(tuple(1), paths[1].clone(), 7, true, 8, 0);
+    s.on_lane_ack(1, 9, 7);
+    assert_eq!((s.weight(0), s.weight(1)), (800, 30));
+}
+
+#[test]
+fn small_packets_take_the_quickest_path() {
+    let (mut s, paths) = open(3, 0);
+    // The offset of the clocks is in all of them, and may wrap.
+    for offset in [0, i32::MAX - 15] {
+        for (path, delay) in paths.iter().zip([30, 10, 20]) {
+            path.0.delay.set(Some(offset.wrapping_add(delay)));
+        }
+        assert_eq!(s.pick(0, 52, true, &DISPATCH, |_, _| true), 1);
+        assert_eq!(s.pick(0, 52, true, &DISPATCH, |i, _| i != 1), 2);
+        paths[1].0.suspect.set(true);
+        assert_eq!(s.pick(0, 52, true, &DISPATCH, |_, _| true), 2);
+        paths[1].0.suspect.set(false);
+    }
+}
+
+proptest! {
+    #![proptest_config(config(200))]
+
+    #[test]
+    fn pick_is_sound(
+        n in 1..=MAX_LANES,
+        steps in prop::collection::vec(any::<(u8, u32, u16, bool)>(), 1..200),
+    ) {
+        let (mut s, paths) = open(n, 0);
+        let mut now = 0u32;
+        for (which, value, len, small) in steps {
+            let path = &paths[usize::from(which) % n];
+            match which / 64 {
+                0 => path.0.suspect.set(value & 1 == 1),
+                1 => path.0.queue.set(value),
+                2 => path.0.delay.set(Some(value as i32)),
+                _ => now = now.wrapping_add(value >> 8),
+            }
+            let unfit = usize::from(which / 7) % (n + 1);
+            let chosen = s.pick(now, u32::from(len), small, &DISPATCH, |i, _| i != unfit);
+            prop_assert!(chosen < n);
+            prop_assert!(s.lane(chosen).is_some());
+            let fine = |i: usize| paths[i].usable() && i != unfit;
+            // The original one is the last resort.
+            prop_assert!(fine(chosen) || chosen == 0 && !(0..n).any(fine) || n == 1);
+            for i in 0..n {
+                prop_assert!(n == 1 || (1..=1000).contains(&s.weight(i)));
+            }
+        }
+    }
+
+    #[test]
+    fn bytes_follow_the_weights(weights in prop::collection::vec(1..=1000u16, 2..=8)) {
+        let paths: Vec<_> = weights.iter().map(|_| Path::default()).collect();
+        for (path, weight) in paths.iter().zip(&weights) {
+            path.learn(*weight);
+        }
+        let mut s: Session<Path, ()> = Session::new(tuple(0), paths[0].clone(), true, 0);
+        s.opened();
+        for (i, path) in paths.iter().enumerate().skip(1) {
+            s.add_lane(tuple(i as u8), path.clone(), 7, true, 8, 0);
+            s.on_lane_ack(i, 9, 7);
+        }
+        let mut bytes = vec![0u64; weights.len()];
+        for i in 0..20_000u32 {
+            // No time passes: the weights stay.
+            let len = 200 + i * 7919 % 1300;
+            bytes[s.pick(0, len, false, &DISPATCH, |_, _| true)] += u64::from(len);
+        }
+        let (all, sum) = (bytes.iter().sum::<u64>() as f64, weights.iter().map(|w| u32::from(*w)).sum::<u32>());
+        for (bytes, weight) in bytes.iter().zip(&weights) {
+            let share = all * f64::from(*weight) / f64::from(sum);
+            prop_assert!((*bytes as f64 - share).abs() < 20_000.0, "{bytes} instead of {share}");
+        }
+    }
+}

@@ -1,0 +1,173 @@
+# SPDX-License-Identifier: GPL-2.0
+"""What MPIP leaves alone, and what the rest of a host sees of it."""
+
+import socket
+import struct
+
+from lib import Link, case
+from tools import udpcount, xfer
+
+SO_BINDTODEVICE, SO_MARK, TCP_MD5SIG = 25, 36, 14
+
+
+def option(setting, value):
+    """Open a connection whose client has a socket option set, and see where its bytes go."""
+
+    def run(t):
+        a, b = t.two_hosts(2)
+        t.load(a, b)
+        # Peers already, so that only the option can be the reason.
+        known = xfer.connect(a, b, b.addr[0])
+        t.spread(a, b, known)
+        with b.socket() as listener:
+            listener.bind((b.addr[0], 7000))
+            listener.listen(1)
+            near = a.socket()
+            near.setsockopt(socket.SOL_SOCKET, setting, value)
+            near.connect((b.addr[0], 7000))
+            pairs = [(near, listener.accept()[0])]
+        xfer.exchange(pairs, 200_000, 200_000)
+        before = a.counters()
+        xfer.exchange(pairs, 2 << 20, 0, seed=9)
+        t.at_most(t.shares(a, before)[1], 0.05, "share of the second link")
+        xfer.Traffic(pairs, 1000, 1000, seed=3).wait()
+        xfer.Traffic(known, 1000, 1000, seed=5).wait()
+
+    return run
+
+
+@case("a socket bound to a device stays on it")
+def bound(t):
+    option(SO_BINDTODEVICE, b"a1\0")(t)
+
+
+@case("a marked socket keeps to its own route")
+def marked(t):
+    option(SO_MARK, struct.pack("i", 7))(t)
+
+
+@case("loopback and a host's own addresses are no sessions")
+def loopback(t):
+    a, _ = t.two_hosts(2)
+    t.load(a)
+    for address in ("127.0.0.1", "::1", a.addr[0], a.addr6[1]):
+        xfer.transfer(a, a, address, 200_000, 200_000)
+    t.equal(t.module.sessions(a), [], "sessions")
+    t.equal(t.module.show(a, "avail"), [], "rows of the availability table")
+
+
+@case("forwarded traffic: a router with the module on touches nothing")
+def forwarded(t):
+    a, b, r = t.routed()
+    t.load(r)
+    xfer.transfer(a, b, b.addr[0], 2 << 20, 2 << 20)
+    xfer.transfer(a, b, b.addr6[1], 2 << 20, 2 << 20)
+    sa, sb = udpcount.pair(a, b, a.addr[1], b.addr[0])
+    receiver = udpcount.Receiver(sb, 1)
+    sent = udpcount.send(sa, None, 1, 500, (20, 1400), 1000)
+    receiver.settle(sent, 5)
+    t.check(receiver.exact(sent), f"{receiver.result(sent)}")
+    t.equal(t.module.sessions(r), [], "sessions of the router")
+    stats = t.module.stats(r)
+    t.equal((stats["cm_tx"], stats["query_tx_syn"], stats["query_tx_hello"]), (0, 0, 0), "CMs and questions")
+
+
+@case("broadcast and multicast datagrams arrive once, unasked")
+def group(t):
+    a, b = t.two_hosts(2)
+    t.load(a, b)
+    for target, options in (
+        ("10.0.1.255", [(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)]),
+        ("239.1.2.3", [(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, socket.inet_aton(a.addr[0]))]),
+    ):
+        sa, sb = (h.socket(socket.AF_INET, socket.SOCK_DGRAM) for h in (a, b))
+        sb.bind(("", 5555))
+        if target.startswith("239"):
+            member = socket.inet_aton(target) + socket.inet_aton(b.addr[0])
+            sb.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, member)
+        sa.bind((a.addr[0], 5554))
+        for level, name, value in options:
+            sa.setsockopt(level, name, value)
+        receiver = udpcount.Receiver(sb, 1)
+        sent = udpcount.send(sa, (target, 5555), 1, 100, 300, 1000)
+        receiver.settle(sent, 5)
+        t.check(receiver.exact(sent), f"{target}: {receiver.result(sent)}")
+        sa.close()
+        sb.close()
+    t.equal(t.module.stats(a)["query_tx_hello"], 0, "questions")
+
+
+@case("the host's firewall and conntrack see the session only", timeout=90)
+def firewall(t):
+    a, b = t.two_hosts(2)
+    for host, other, rule in ((b, a, "tcp dport 7000"), (a, b, "tcp sport 7000")):
+        host.run(
+            "nft",
+            "add table inet t; add chain inet t c { type filter hook input priority 0; policy drop; }; "
+            "add rule inet t c ct state invalid counter drop; "
+            f"add rule inet t c ip saddr {other.addr[0]} {rule} counter accept; "
+            "add rule inet t c icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } accept; "
+            "add rule inet t c counter",
+        )
+    t.load(a, b)
+    pairs = xfer.connect(a, b, b.addr[0], 7000)
+    t.spread(a, b, pairs)
+    before = a.counters()
+    xfer.exchange(pairs, 6 << 20, 6 << 20)
+    t.at_least(min(t.shares(a, before)), 0.05, "share of the lesser path")
+    for host in (a, b):
+        flows = host.run("conntrack", "-L", "-p", "tcp").stdout
+        t.note(flows)
+        t.equal(len([line for line in flows.splitlines() if "dport=7000" in line]), 1, "flows in conntrack")
+        t.check(a.addr[1] not in flows, "no added tuple in conntrack")
+        rules = host.run("nft", "list", "ruleset").stdout
+        t.check("invalid counter packets 0" in rules, f"nothing invalid: {rules}")
+    xfer.Traffic(pairs, 1000, 1000, seed=3).wait()
+
+
+@case("TCP MD5 signatures hold on both paths")
+def md5(t):
+    a, b = t.two_hosts(2)
+
+    def sign(sock, peer):
+        address = struct.pack("=HH4s120x", socket.AF_INET, 0, socket.inet_aton(peer))
+        sock.setsockopt(
+            socket.IPPROTO_TCP, TCP_MD5SIG, address + struct.pack("=BBHi80s", 0, 0, 6, 0, b"secret")
+        )
+
+    t.load(a, b)
+    known = xfer.connect(a, b, b.addr[0])
+    t.spread(a, b, known)
+    with b.socket() as listener:
+        sign(listener, a.addr[0])
+        listener.bind((b.addr[0], 7000))
+        listener.listen(1)
+        near = a.socket()
+        near.settimeout(10)
+        sign(near, b.addr[0])
+        near.connect((b.addr[0], 7000))
+        pairs = [(near, listener.accept()[0])]
+    for n in range(4):
+        xfer.exchange(pairs, 1 << 20, 1 << 20, seed=2 * n)
+    t.equal(a.snmp("TCPMD5Failure") + b.snmp("TCPMD5Failure"), 0, "signatures that failed")
+    xfer.Traffic(pairs, 1000, 1000, seed=30).wait()
+
+
+@case("MPTCP works on top of MPIP", timeout=90)
+def mptcp(t):
+    a, b = t.two_hosts([Link(rate="40mbit", limit=300)] * 2)
+    b.run("ip", "mptcp", "endpoint", "add", b.addr[1], "dev", "b2", "signal")
+    for host in (a, b):
+        host.run("ip", "mptcp", "limits", "set", "subflow", 2, "add_addr_accepted", 2)
+    t.load(a, b)
+    listener = b.socket(socket.AF_INET, socket.SOCK_STREAM, 262)
+    listener.bind((b.addr[0], 7000))
+    listener.listen(1)
+    near = a.socket(socket.AF_INET, socket.SOCK_STREAM, 262)
+    near.connect((b.addr[0], 7000))
+    pairs = [(near, listener.accept()[0])]
+    took = xfer.exchange(pairs, 8 << 20, 8 << 20, timeout=60)
+    t.note(f"2 x 8 MiB in {took:.1f} s, {a.snmp('MPCapableSYNTX')} MP_CAPABLE")
+    t.at_least(a.snmp("MPCapableSYNTX"), 1, "MPTCP connections")
+    t.at_most(a.snmp("MPCapableFallbackACK") + b.snmp("MPFallbackTokenInit"), 0, "fallbacks to plain TCP")
+    xfer.Traffic(pairs, 1000, 1000, seed=30).wait()
