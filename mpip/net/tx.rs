@@ -461,6 +461,19 @@ fn ask_by_syn(
     };
     let now = clock::now_ms();
     let policy = instance.ask_policy();
+    // What drops SYNs with the option does so for every port of the address.
+    let host = Destination {
+        proto: dest.proto,
+        end: Endpoint {
+            addr: dest.end.addr,
+            port: 0,
+        },
+    };
+    if let Some(known) = instance.avail.get(rcu, &host) {
+        if !known.state.lock().may_use_option(now, &policy) {
+            return;
+        }
+    }
     let available = {
         let mut state = entry.state.lock();
         state.touch(now);
@@ -474,6 +487,12 @@ fn ask_by_syn(
             .is_some_and(|slot| slot.isn == isn)
         {
             state.syn_timed_out(now);
+            drop(state);
+            if let Some(known) = instance.avail_entry(rcu, &host) {
+                let mut known = known.state.lock();
+                known.touch(now);
+                known.syn_timed_out(now);
+            }
             return;
         }
         let available = state.state() == Availability::Available;

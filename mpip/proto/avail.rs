@@ -177,7 +177,9 @@ impl Entry {
 
     /// Whether nothing was ever asked or answered.
     pub const fn is_unused(&self) -> bool {
-        matches!(self.state, Availability::Unknown) && self.queries == 0
+        matches!(self.state, Availability::Unknown)
+            && self.queries == 0
+            && self.option_lost_ms.is_none()
     }
 
     /// A packet went to the destination or came from it.

@@ -379,7 +379,9 @@ bool mpip_shim_tx_eligible(const struct sk_buff *skb,
 	const struct dst_entry *dst = skb_dst(skb);
 	const struct sock *sk = skb->sk;
 
-	if (!dst || dst_xfrm(dst) || skb->mark || skb->encapsulation)
+	/* What came in by an interface is passing through. */
+	if (!dst || dst_xfrm(dst) || skb->mark || skb->encapsulation ||
+	    skb->skb_iif)
 		return false;
 	if (!out || out->flags & IFF_LOOPBACK)
 		return false;

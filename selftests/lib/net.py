@@ -258,12 +258,14 @@ def set_offload(host, dev, on):
     host.run("ethtool", "-K", dev, "tso", state, "gso", state, "gro", state)
 
 
-def settle(ways):
+def settle(hosts, ways):
     """Wait until datagrams get through on every (host, address, host, address) and back.
 
-    A new IPv6 address works only once the device's carrier has been noticed,
-    which takes up to a second.
+    IPv6 addresses work only once the carrier has been noticed, which the kernel
+    puts off for up to a second unless somebody asks for the device's state.
     """
+    for host in hosts:
+        host.ip(["link show dev " + dev for dev in host.counters() if dev != "lo"])
     for one, address_one, other, address_other in ways:
         family = socket.AF_INET6 if ":" in address_one else socket.AF_INET
         with one.socket(family, socket.SOCK_DGRAM) as near, other.socket(family, socket.SOCK_DGRAM) as far:
@@ -304,7 +306,7 @@ def two_hosts(links=2, names=("hA", "hB")):
     command("ip", "-batch", "-", stdin="\n".join(cables) + "\n")
     a.ip(ends[0])
     b.ip(ends[1])
-    settle([(a, x, b, y) for x, y in zip(a.addr + a.addr6, b.addr + b.addr6)])
+    settle((a, b), [(a, x, b, y) for x, y in zip(a.addr + a.addr6, b.addr + b.addr6)])
     for i, link in enumerate(links, 1):
         _dress(((a, f"a{i}"), (b, f"b{i}")), link)
     return a, b
@@ -351,7 +353,8 @@ def routed(links_a=2, links_b=2):
     for host, lines, rules in setup:
         host.ip(lines)
         host.ip(rules, "-6")
-    settle([(a, x, b, y) for x in a.addr for y in b.addr] + [(a, x, b, y) for x in a.addr6 for y in b.addr6])
+    pairs = [(x, y) for x in a.addr for y in b.addr] + [(x, y) for x in a.addr6 for y in b.addr6]
+    settle((a, b, r), [(a, x, b, y) for x, y in pairs])
     for ends, link in dress:
         _dress(ends, link)
     return a, b, r

@@ -148,6 +148,15 @@ class World:
             lambda: all(now - then >= amount for now, then in zip(traffic.moved(), start)), timeout, what
         )
 
+    def carries(self, host, amount=200_000, timeout=20):
+        """Wait until each device of a host has sent so many more bytes."""
+        start = host.counters()
+        self.wait(
+            lambda: all(host.counters()[d][TX_BYTES] - start[d][TX_BYTES] >= amount for d in host.dev),
+            timeout,
+            f"{amount} bytes on each link of {host}",
+        )
+
     def by_port(self, host, end, protocol=6):
         """Sessions of a host by the port of one end."""
         return {s[end]["port"]: s for s in self.module.sessions(host, protocol=protocol)}

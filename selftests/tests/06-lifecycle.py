@@ -104,9 +104,8 @@ def five_cycles(t):
             return sum(len(active(s)) >= 2 for s in t.module.sessions(a, protocol=6)) == 4
 
         t.wait(ready, 30, f"cycle {cycle}: all four sessions on two paths")
-        before = a.counters()
-        t.flows(traffic, 2 << 20, 20, "bytes with the module")
-        t.at_least(min(t.shares(a, before)), 0.05, "share of the lesser path")
+        t.carries(a)
+        t.carries(b)
         t.unload()
         t.flows(traffic, 1 << 20, 20, "bytes without the module")
     took = traffic.finish()

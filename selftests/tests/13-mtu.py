@@ -85,7 +85,8 @@ def hidden(t, family):
     pairs = xfer.connect(a, b, (b.addr if family == 4 else b.addr6)[0])
     t.spread(a, b, pairs, lanes=4)
     for n in range(3):
-        took = xfer.exchange(pairs, 3 << 20, 3 << 20, seed=10 * n, timeout=40)
+        # One way: back from B the narrow interface drops in silence what is too large for it.
+        took = xfer.exchange(pairs, 3 << 20, 0, seed=10 * n, timeout=40)
         t.note(f"{took:.2f} s")
     before = r.counters()
     xfer.exchange(pairs, 3 << 20, 0, seed=90, timeout=40)

@@ -34,9 +34,9 @@ def listening(host):
 @case("100 times loaded and unloaded under TCP and UDP traffic; every byte", timeout=600)
 def hundred(t):
     # Fast enough to keep queues and CPUs busy, slow enough to leave the commands a share of them.
-    a, b = t.two_hosts([Link(rate="40mbit", limit=300)] * 2)
+    a, b = t.two_hosts([Link(rate="20mbit", limit=200)] * 2)
     others = background(t, a, b)
-    pairs = xfer.connect(a, b, b.addr[0], count=2) + xfer.connect(a, b, b.addr6[0], count=2)
+    pairs = xfer.connect(a, b, b.addr[0], count=1) + xfer.connect(a, b, b.addr6[0], count=1)
     traffic = xfer.Traffic(pairs)
     sa, sb = udpcount.pair(a, b, a.addr[0], b.addr[0])
     at_b, at_a = udpcount.Receiver(sb, 1), udpcount.Receiver(sa, 2)
