@@ -43,7 +43,9 @@ def cap(t):
         nonlocal seed
         seed += 100
         xfer.exchange(pairs, 5000, 5000, seed=seed)
-        return t.module.stats(a)["session_refused_cap"] >= 15 and t.module.sessions(b)
+        # Either end may be the one that opens sessions, and so the one that refuses.
+        count = sum(t.module.stats(host)["session_refused_cap"] for host in (a, b))
+        return count >= 15 and t.module.sessions(a) and t.module.sessions(b)
 
     t.wait(refused, 20, "15 sessions to be refused and some not")
     for host in (a, b):

@@ -76,11 +76,20 @@ def clamp(t):
     t.at_least(min(seen["friend"]), 1100, "not below need")
 
 
+def narrows(r, uplink, mtu=1300):
+    """The router carries no larger packets to an uplink of B any more; only its ICMP tells.
+
+    The device keeps its MTU: a veth end drops what is larger without a word.
+    """
+    dev = f"dev rb{uplink} mtu lock {mtu}"
+    r.ip([f"route replace 10.2.{uplink}.0/24 proto kernel scope link src 10.2.{uplink}.1 {dev}"])
+    r.ip([f"route replace fd02:{uplink}::/64 proto kernel metric 256 {dev}"], "-6")
+
+
 def hidden(t, family):
     """The narrow place is behind a router: it shows only as ICMP."""
     a, b, r = t.routed()
-    # Full 1500 at the ends, 1300 towards B's second uplink.
-    r.ip(["link set rb2 mtu 1300"])
+    narrows(r, 2)
     t.load(a, b)
     pairs = xfer.connect(a, b, (b.addr if family == 4 else b.addr6)[0])
     t.spread(a, b, pairs, lanes=4)
@@ -97,6 +106,8 @@ def hidden(t, family):
         f"MTUs {[(p['local'], p['remote'], p.get('mtu')) for p in t.module.paths(a)]}"
     )
     t.at_least(sum(down), 3 << 20, "bytes")
+    told = sum(p.get("mtu") == 1300 for p in t.module.paths(a))
+    t.at_least(told, 1, "paths whose MTU was lowered")
     xfer.Traffic(pairs, 1000, 1000, seed=3).wait()
 
 
@@ -117,7 +128,7 @@ def own(t):
     pairs = xfer.connect(a, b, b.addr[0])
     t.spread(a, b, pairs, lanes=4)
     xfer.exchange(pairs, 1 << 20, 1 << 20)
-    r.ip(["link set rb1 mtu 1300"])
+    narrows(r, 1)
     xfer.exchange(pairs, 4 << 20, 4 << 20, seed=9, timeout=40)
     xfer.Traffic(pairs, 1000, 1000, seed=3).wait()
     t.check(True, "exact")
