@@ -9,7 +9,7 @@ import time
 
 from tools import xfer
 
-from . import net
+from . import net, wire
 from .mpip import Mpip, active
 from .net import wait_for
 
@@ -103,6 +103,18 @@ class World:
         hosts = net.routed(links_a, links_b)
         self.hosts += hosts
         return hosts
+
+    def switched(self, links=2):
+        """See wire.switched; returns A, B and the wires."""
+        a, b, switch, wires = wire.switched(links)
+        self.hosts += [a, b, switch]
+        return a, b, wires
+
+    def uplinks(self, links_a=2, links_b=2):
+        """See wire.uplinks."""
+        a, b, router, of_a, of_b = wire.uplinks(links_a, links_b)
+        self.hosts += [a, b, router]
+        return a, b, router, of_a, of_b
 
     # --- the module -------------------------------------------------------
 
