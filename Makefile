@@ -9,7 +9,7 @@ export KDIR MPIP_KERNEL MPIP_CACHE MPIP_MIRROR MPIP_KVM MPIP_VM_MEM MPIP_VM_CPUS
 
 .DEFAULT_GOAL := all
 .PHONY: all module cli setup update-kernel install uninstall clean distclean-cache help \
-        vm test host-test vm-test demo check check-module uapi uapi-check
+        vm test host-test vm-test demo bench-failover check check-module uapi uapi-check
 
 all: module cli ## build build/mpip.ko and build/mpipctl (default)
 
@@ -45,6 +45,9 @@ vm-test: all ## test the module in the VM
 demo: all ## run the demonstration in the VM; results in build/demo
 	@scripts/demo $(ARGS)
 
+bench-failover: all ## lose and regain paths beside MPTCP, in the VM; results in build/bench (ARGS=--quick)
+	@scripts/bench failover $(ARGS)
+
 check: setup ## formatting, lints, documentation, shell scripts, generated files
 	@scripts/check
 
@@ -54,7 +57,10 @@ check-module: setup ## clippy on the module, warnings are errors
 uapi: setup ## regenerate mpip/uapi from mpip.yaml
 	@scripts/uapi
 
-uapi-check: setup ## fail if mpip/uapi is out of date
+uapi-bench-failover: all ## lose and regain paths beside MPTCP, in the VM; results in build/bench (ARGS=--quick)
+	@scripts/bench failover $(ARGS)
+
+check: setup ## fail if mpip/uapi is out of date
 	@scripts/uapi --check
 
 install: ## install module and mpipctl (DESTDIR, PREFIX); build first

@@ -18,11 +18,12 @@ def nice_step(span, parts):
     return 10 * power
 
 
-def chart(title, x_label, y_label, series, levels=()):
+def chart(title, x_label, y_label, series, levels=(), marks=()):
     """SVG text of a chart.
 
     series  list of (name, [(x, y), ...])
     levels  list of (name, y): dashed lines across
+    marks   list of (name, x): dashed lines upwards
     """
     x_max = max(x for _, points in series for x, _ in points)
     y_top = max([y for _, points in series for _, y in points] + [y for _, y in levels])
@@ -66,6 +67,9 @@ def chart(title, x_label, y_label, series, levels=()):
     for name, level in levels:
         line(LEFT, py(level), right, py(level), 'stroke="#999" stroke-dasharray="5 4"')
         text(right + 6, py(level) + 4, name, 'fill="#777" font-size="12"')
+    for name, mark in marks:
+        line(px(mark), TOP, px(mark), floor, 'stroke="#999" stroke-dasharray="2 3"')
+        text(px(mark) + 4, TOP + 12, name, 'fill="#777" font-size="12"')
     for n, (name, points) in enumerate(series):
         colour = COLOURS[n % len(COLOURS)]
         path = " ".join(f"{px(x):.1f},{py(y):.1f}" for x, y in points)
