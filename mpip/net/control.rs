@@ -14,7 +14,10 @@ use crate::{
             Instance,
             WireEntry, //
         },
-        peer::Peer,
+        peer::{
+            Peer,
+            MAX_PATHS, //
+        },
         rx::Found,
         session::{
             Session,
@@ -36,14 +39,21 @@ use crate::{
             self, //
         },
         params::Param,
-        path::Received,
+        path::{
+            Received,
+            Standing, //
+        },
+        seq,
         wire::{
             cm::{
                 Cm,
+                Entry,
                 Header,
                 HelloReply,
                 Kind,
                 Lane,
+                Moved,
+                MovedAck,
                 OpenBlock,
                 Raw, //
             }, //
@@ -74,8 +84,13 @@ impl Session {
 
 impl Peer {
     /// Takes in how the peer can be reached, for one family.
-    fn learn(&self, family: u8, block: &OpenBlock<'_>) {
+    /// False if a newer message has told already, or nothing is new.
+    fn learn(&self, number: u32, family: u8, block: &OpenBlock<'_>) -> bool {
         let mut reach = self.reach.lock();
+        if reach.number != 0 && !seq::after(number, reach.number) {
+            return false;
+        }
+        reach.number = number;
         reach.udp_port = block.udp_port;
         let mut fresh = [None; MAX_ADDRS];
         let kept = reach
@@ -91,7 +106,10 @@ impl Peer {
         for (slot, entry) in fresh.iter_mut().zip(Iterator::chain(announced, kept)) {
             *slot = Some(entry);
         }
+        let known = |e: &Entry| reach.addrs.iter().flatten().any(|k| k.addr == e.addr);
+        let more = !fresh.iter().flatten().all(known);
         reach.addrs = fresh;
+        more
     }
 }
 
@@ -125,11 +143,15 @@ impl Instance {
                 let now = clock::now_us();
                 let received = {
                     let mut state = entry.path.state.lock();
-                    let was_suspect = state.is_suspect();
+                    let before = state.standing();
                     let received = state.on_report(now, entry.path.id, &report);
                     entry.path.publish(&state);
-                    if was_suspect && !state.is_suspect() {
+                    if before == Standing::Suspect && state.standing() > Standing::Suspect {
                         self.count(Counter::PathReturned);
+                        self.submit(Job::Returned {
+                            peer: peer.clone(),
+                            path: entry.path.clone(),
+                        });
                     }
                     received
                 };
@@ -196,6 +218,8 @@ impl Instance {
                 session.peer.goodbye_acked.store(true, Relaxed);
                 return;
             }
+            Cm::Addr(moved) => return self.peer_moved(entry, tuple, moved),
+            Cm::AddrAck(ack) => return session.peer.announced(ack.acked),
             Cm::Open(open) => {
                 if entry.lane != 0 {
                     return;
@@ -218,7 +242,8 @@ impl Instance {
                     }
                     return;
                 }
-                session.peer.learn(tuple.local.addr.family(), &open.block);
+                let family = tuple.local.addr.family();
+                session.peer.learn(header.number, family, &open.block);
                 return self.send_open_ack(session, session.position());
             }
             _ => {}
@@ -231,7 +256,8 @@ impl Instance {
         match cm {
             Cm::OpenAck(open) if lane == 0 => {
                 entry.path.state.lock().bind(open.block.path);
-                session.peer.learn(tuple.local.addr.family(), &open.block);
+                let family = tuple.local.addr.family();
+                session.peer.learn(header.number, family, &open.block);
                 let opened = {
                     let mut inner = session.inner.lock();
                     let was = inner.s.state;
@@ -292,7 +318,6 @@ impl Instance {
                     self.send_report(session, &entry.path, tuple, false, None);
                 }
             }
-            Cm::Addr(open) => session.peer.learn(tuple.local.addr.family(), &open.block),
             Cm::Close(_) => {
                 session.set_over();
                 self.attend(session);
@@ -363,6 +388,66 @@ impl Instance {
             &session.peer,
             &cm,
         );
+    }
+
+    /// The peer's addresses have changed: only the paths concerned go.
+    fn peer_moved(&self, entry: &WireEntry, tuple: &Tuple, moved: &Moved<'_>) {
+        let session = &entry.session;
+        let peer = &session.peer;
+        let ack = MovedAck {
+            header: self.header(peer, 0),
+            acked: moved.header.number,
+        };
+        self.send_cm(
+            &Target {
+                tuple,
+                ifindex: if entry.lane == 0 {
+                    0
+                } else {
+                    entry.path.ifindex()
+                },
+                original: entry.lane == 0,
+                position: session.position(),
+            },
+            peer,
+            &Cm::AddrAck(ack),
+        );
+        if !peer.is_newest_move(moved.header.number) {
+            return;
+        }
+        let more = peer.learn(moved.header.number, tuple.local.addr.family(), &moved.block);
+        for id in 0..MAX_PATHS {
+            let Some(path) = peer.path_by_id(id) else {
+                continue;
+            };
+            let Some(theirs) = path.state.lock().peer_id else {
+                continue;
+            };
+            let gone = moved.down.checked_shr(u32::from(theirs)).unwrap_or(0) & 1 == 1;
+            if path.set_gone(gone) {
+                let peer = peer.clone();
+                self.submit(if gone {
+                    Job::Down { peer, path }
+                } else {
+                    Job::Up { peer, path }
+                });
+            }
+        }
+        if more {
+            self.follow_peer(peer);
+        }
+    }
+
+    /// Has lanes looked for with what a peer has told, not more often than is sensible.
+    fn follow_peer(&self, peer: &Arc<Peer>) {
+        const PACE_MS: u32 = 100;
+        let now = clock::now_ms();
+        let soon = now.wrapping_sub(peer.followed_ms.load(Relaxed)) >= PACE_MS;
+        if !peer.has_moved.xchg(true, Relaxed) && soon {
+            peer.followed_ms.store(now, Relaxed);
+            self.submit(Job::Follow { peer: peer.clone() });
+        }
+        // Otherwise the next tick does it.
     }
 
     fn send_open_ack(&self, session: &Session, position: TcpPosition) {
@@ -585,7 +670,7 @@ impl Instance {
         if peer.has_left() {
             return;
         }
-        peer.learn(tuple.local.addr.family(), block);
+        peer.learn(header.number, tuple.local.addr.family(), block);
         let Some(session) = self.add_session(header.session, *tuple, false, peer, position, None)
         else {
             return;
@@ -685,7 +770,9 @@ fn header_of(cm: &Cm<'_>) -> Option<Header> {
         Cm::Hello(m) => Some(m.header),
         Cm::HelloReply(m) => Some(m.header),
         Cm::Confirm(m) => Some(m.header),
-        Cm::Open(m) | Cm::OpenAck(m) | Cm::Addr(m) => Some(m.header),
+        Cm::Open(m) | Cm::OpenAck(m) => Some(m.header),
+        Cm::Addr(m) => Some(m.header),
+        Cm::AddrAck(m) => Some(m.header),
         Cm::Lane(m) | Cm::LaneAck(m) | Cm::LaneConfirm(m) => Some(m.header),
         Cm::Close(h) | Cm::Goodbye(h) | Cm::GoodbyeAck(h) => Some(*h),
         Cm::Data(_) | Cm::Report(_) => None,

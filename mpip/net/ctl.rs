@@ -6,7 +6,10 @@ use crate::{
     net::{
         instance::Prefix,
         ns::Namespace,
-        peer::MAX_PATHS, //
+        peer::{
+            Path,
+            MAX_PATHS, //
+        }, //
     },
     proto::{
         addr::{
@@ -19,6 +22,7 @@ use crate::{
             self,
             Param, //
         },
+        path::Standing,
         session::{
             LaneState,
             PathInfo,
@@ -43,7 +47,8 @@ use kernel::{
     prelude::*,
     sync::{
         atomic::Relaxed,
-        rcu, //
+        rcu,
+        Arc, //
     },
 };
 
@@ -284,8 +289,7 @@ pub fn sessions(namespace: &Namespace, dump: &mut Dump<'_>) -> Result {
             let tx = (tx.0.wrapping_add(more.0), tx.1.wrapping_add(more.1));
             let state = match lane_state {
                 LaneState::Pending => 0,
-                LaneState::Active if path.usable() => 1,
-                LaneState::Active => 2,
+                LaneState::Active => standing(&path),
                 LaneState::Gone => 4,
             };
             m.nest(MPIP_A_SESSION_LANE, |m| {
@@ -345,19 +349,21 @@ pub fn paths(namespace: &Namespace, dump: &mut Dump<'_>) -> Result {
     Ok(())
 }
 
-fn one_path(
-    m: &mut Message<'_>,
-    node: u64,
-    path: &kernel::sync::Arc<crate::net::peer::Path>,
-    mtu: u32,
-) -> Result {
+/// The state of a path that may carry data, as netlink knows it.
+fn standing(path: &Path) -> u32 {
+    match path.standing() {
+        Standing::Good | Standing::Lossy | Standing::Doubtful => 1,
+        Standing::Suspect => 2,
+        Standing::Down => 4,
+    }
+}
+
+fn one_path(m: &mut Message<'_>, node: u64, path: &Arc<Path>, mtu: u32) -> Result {
     let totals = path.totals();
-    let state = if !path.is_confirmed() {
-        0
-    } else if path.usable() {
-        1
+    let state = if path.is_confirmed() {
+        standing(path)
     } else {
-        2
+        0
     };
     m.u8(MPIP_A_PATH_ID, path.id)?;
     m.u64(MPIP_A_PATH_PEER, node)?;

@@ -12,6 +12,7 @@ use crate::{
             Session,
             TcpPosition, //
         },
+        watch::Watched,
         work::Job,
     },
     new_bh_lock,
@@ -51,7 +52,8 @@ use crate::{
         crypto::Algo,
         net::{
             Hooks,
-            Net, //
+            Net,
+            Watch, //
         },
         route::{
             self,
@@ -200,6 +202,12 @@ impl WireEntry {
     }
 }
 
+impl Drop for WireEntry {
+    fn drop(&mut self) {
+        self.path.remove_user();
+    }
+}
+
 /// A row of the availability table.
 #[pin_data]
 pub struct AvailEntry {
@@ -332,6 +340,8 @@ pub struct Shared {
     pub counters: Counters,
     /// Memory held by all reordering buffers, bytes.
     pub held: Atomic<i64>,
+    /// Memory of all segments kept to be sent again, bytes.
+    pub kept: Atomic<i64>,
 }
 
 /// Ports reserved for one protocol.
@@ -388,8 +398,15 @@ pub struct Instance {
     pub attention: BhLock<KVec<Arc<Session>>>,
     next_session: Atomic<u32>,
     stopping: Atomic<bool>,
-    /// Addresses have changed since the last look.
-    pub addrs_changed: Atomic<bool>,
+    /// A device or an address has changed since the last look.
+    pub changed: Atomic<bool>,
+    /// Routes and addresses as they were at the last look, see [`route::generation`].
+    pub generation: Atomic<u64>,
+    /// Some peer has to be told of changed addresses.
+    pub announcing: Atomic<bool>,
+    /// Paths with open questions.
+    #[pin]
+    pub watched: BhLock<KVec<Watched>>,
     /// Exchanges of keys that were used: a captured CONFIRM cannot bring one of them back.
     #[pin]
     used_exchanges: BhLock<([(u64, u64); USED_EXCHANGES], usize)>,
@@ -397,11 +414,10 @@ pub struct Instance {
     pub scan: Atomic<usize>,
     /// When the next tick and the next heartbeat are due, milliseconds.
     pub due_ms: [Atomic<u32>; 2],
-    /// There may be suspect paths: the worker probes them.
-    pub probing: Atomic<bool>,
 }
 
 struct Machinery {
+    watch: Option<Watch>,
     hooks: Option<Hooks>,
     work: Option<Work>,
 }
@@ -414,6 +430,8 @@ impl Instance {
         let udp_socket = ReservedPort::reserve(net, packet::UDP, UDP_PORT)
             .or_else(|| ReservedPort::reserve(net, packet::UDP, 0));
         let identity = Identity::new(&Algo, clock::random_bytes(), clock::random_bytes());
+        let mut watched = KVec::new();
+        watched.reserve(64, GFP_KERNEL)?;
         let mut jobs = KVVec::new();
         jobs.reserve(MAX_JOBS, GFP_KERNEL)?;
         let mut attention = KVec::new();
@@ -421,6 +439,7 @@ impl Instance {
         let joining = KVec::from_elem(None, SYN_SLOTS, GFP_KERNEL)?;
         let syns = KVec::from_elem(None, SYN_SLOTS, GFP_KERNEL)?;
         let now = clock::now_ms();
+        let generation = route::generation(net);
         let instance = Arc::pin_init(
             try_pin_init!(Instance {
                 net,
@@ -454,13 +473,16 @@ impl Instance {
                 attention <- new_bh_lock!(attention, "mpip_attention"),
                 next_session: Atomic::new(clock::random_u64() as u32),
                 stopping: Atomic::new(false),
-                addrs_changed: Atomic::new(false),
+                changed: Atomic::new(false),
+                generation: Atomic::new(generation),
+                announcing: Atomic::new(false),
+                watched <- new_bh_lock!(watched, "mpip_watched"),
                 used_exchanges <- new_bh_lock!(([(0, 0); USED_EXCHANGES], 0), "mpip_exchanges"),
                 scan: Atomic::new(0),
                 due_ms: [Atomic::new(now), Atomic::new(now)],
-                probing: Atomic::new(false),
                 machinery <- new_bh_lock!(
                     Machinery {
+                        watch: None,
                         hooks: None,
                         work: None,
                     },
@@ -475,6 +497,14 @@ impl Instance {
         let work = unsafe { Work::new(&instance) }.ok_or(ENOMEM)?;
         instance.machinery.lock().work = Some(work);
         instance.kick(100);
+        // SAFETY: As above.
+        match unsafe { Watch::new(net, &instance) } {
+            Ok(watch) => instance.machinery.lock().watch = Some(watch),
+            Err(error) => {
+                instance.stop(false);
+                return Err(error);
+            }
+        }
         // SAFETY: As above.
         match unsafe { Hooks::register(net, &instance) } {
             Ok(hooks) => instance.machinery.lock().hooks = Some(hooks),
@@ -493,10 +523,15 @@ impl Instance {
         if gently {
             self.goodbye();
         }
-        let (hooks, work) = {
+        let (watch, hooks, work) = {
             let mut machinery = self.machinery.lock();
-            (machinery.hooks.take(), machinery.work.take())
+            (
+                machinery.watch.take(),
+                machinery.hooks.take(),
+                machinery.work.take(),
+            )
         };
+        drop(watch);
         drop(hooks);
         drop(work);
         self.clear();
@@ -628,15 +663,6 @@ impl Instance {
         true
     }
 
-    /// Has the worker probe suspect paths at once and regularly.
-    pub fn probe_soon(&self) {
-        self.probing.store(true, Relaxed);
-        if let Some(due) = self.due_ms.get(1) {
-            due.store(clock::now_ms(), Relaxed);
-        }
-        self.kick(0);
-    }
-
     /// Looks up the host's addresses anew; true if they have changed.
     pub fn refresh_addrs(&self) -> bool {
         let mut fresh = [None; MAX_LOCAL];
@@ -646,7 +672,6 @@ impl Instance {
             return false;
         }
         *addrs = fresh;
-        self.addrs_changed.store(true, Relaxed);
         true
     }
 
@@ -878,6 +903,7 @@ impl Instance {
             tx_bytes: Atomic::new(0),
             up: Atomic::new(lane == 0),
         };
+        entry.path.add_user();
         self.wire.insert(tuple, entry).is_ok()
     }
 
@@ -909,6 +935,7 @@ impl Instance {
             session.peer.sessions.fetch_sub(1u32, Relaxed);
         }
         session.end_ordering();
+        session.forget_kept();
     }
 
     /// A reserved port such that `free` accepts it, for lanes of `proto`.
@@ -980,14 +1007,13 @@ impl Instance {
 
     /// Number of peers, sessions, paths and active paths.
     pub fn totals(&self) -> (u32, u32, u32, u32) {
-        use crate::proto::session::PathInfo;
         let rcu = rcu::read_lock();
         let (mut paths, mut active) = (0u32, 0u32);
         self.peers.for_each(&rcu, |_, peer| {
             for i in 0..super::peer::MAX_PATHS {
                 if let Some(path) = peer.path_by_id(i) {
                     paths += 1;
-                    active += u32::from(path.is_confirmed() && path.usable());
+                    active += u32::from(path.is_confirmed() && path.is_usable());
                 }
             }
         });

@@ -8,8 +8,13 @@
 //! | `tx` | POST_ROUTING: ask a destination, choose a path, rewrite |
 //! | `rx` | PRE_ROUTING: recognise, restore, strip, consume |
 //! | `order` | LOCAL_IN: hold and release TCP segments |
+//! | `resend` | keep what is in flight, send it again when its path fails |
+//! | `watch` | open questions: notice silence |
+//! | `moves` | addresses and interfaces come and go |
 //! | `control` | what a control message does |
-//! | `work` | process context: keys, opening, retries, heartbeat, expiry |
+//! | `work` | process context: keys, opening, retries |
+//! | `explore` | look for paths that a session could use |
+//! | `expire`, `leave` | forget what is not used; leave |
 //! | `instance`, `peer`, `session` | the tables and what they hold |
 //! | `emit` | packets of our own |
 //! | `every` | a CM with every packet, for `cm=every` |
@@ -19,13 +24,19 @@ pub mod control;
 pub mod ctl;
 pub mod emit;
 pub mod every;
+pub mod expire;
+pub mod explore;
 pub mod instance;
+pub mod leave;
+pub mod moves;
 pub mod ns;
 pub mod order;
 pub mod peer;
+pub mod resend;
 pub mod rx;
 pub mod session;
 pub mod tx;
+pub mod watch;
 pub mod work;
 
 /// What becomes of a packet that a hook was called with.

@@ -61,6 +61,7 @@ impl Namespace {
                 settings: Settings::defaults(),
                 counters: Counters::new()?,
                 held: Atomic::new(0),
+                kept: Atomic::new(0),
             },
             GFP_KERNEL,
         )?;

@@ -224,6 +224,7 @@ impl Session {
             rx.buffer.detach()
         };
         drop(storage);
+        self.forget_kept();
     }
 
     fn count_given_up(&self, rx: &mut Rx) {

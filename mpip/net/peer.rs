@@ -7,7 +7,10 @@ use crate::{
     proto::{
         addr::Addr,
         crypto::Keys,
-        path,
+        path::{
+            self,
+            Standing, //
+        },
         replay::Window,
         seq,
         session::PathInfo,
@@ -28,6 +31,7 @@ use kernel::{
     sync::{
         atomic::{
             Atomic,
+            Full,
             Relaxed, //
         },
         Arc, //
@@ -55,7 +59,14 @@ pub struct Path {
     rx_packets: Atomic<u64>,
     rx_bytes: Atomic<u64>,
     confirmed: Atomic<bool>,
-    suspect: Atomic<bool>,
+    // A `Standing`, as far as answers tell.
+    standing: Atomic<u32>,
+    heard: Atomic<u32>,
+    // The local, the remote end is not there.
+    down: Atomic<bool>,
+    gone: Atomic<bool>,
+    users: Atomic<u32>,
+    watched: Atomic<bool>,
     measured: Atomic<bool>,
     queue: Atomic<u32>,
     delay: Atomic<i32>,
@@ -84,7 +95,12 @@ impl Path {
             rx_packets: Atomic::new(0),
             rx_bytes: Atomic::new(0),
             confirmed: Atomic::new(false),
-            suspect: Atomic::new(false),
+            standing: Atomic::new(Standing::Good as u32),
+            heard: Atomic::new(long_ago),
+            down: Atomic::new(false),
+            gone: Atomic::new(false),
+            users: Atomic::new(0),
+            watched: Atomic::new(false),
             measured: Atomic::new(false),
             queue: Atomic::new(0),
             delay: Atomic::new(0),
@@ -107,6 +123,64 @@ impl Path {
     /// Whether a lane on this path ever could carry data.
     pub fn is_confirmed(&self) -> bool {
         self.confirmed.load(Relaxed)
+    }
+
+    /// How far it can be relied on.
+    pub fn standing(&self) -> Standing {
+        if self.is_down() {
+            return Standing::Down;
+        }
+        match self.standing.load(Relaxed) {
+            s if s == Standing::Good as u32 => Standing::Good,
+            s if s == Standing::Lossy as u32 => Standing::Lossy,
+            s if s == Standing::Doubtful as u32 => Standing::Doubtful,
+            _ => Standing::Suspect,
+        }
+    }
+
+    /// Whether it answers, as far as is known.
+    pub fn is_usable(&self) -> bool {
+        self.standing() >= Standing::Doubtful
+    }
+
+    /// Whether one of its ends is not there.
+    pub fn is_down(&self) -> bool {
+        self.down.load(Relaxed) || self.gone.load(Relaxed)
+    }
+
+    /// Whether the local end is not there.
+    pub fn is_down_here(&self) -> bool {
+        self.down.load(Relaxed)
+    }
+
+    /// The local address or its interface has gone, or is back. False if that was known.
+    pub fn set_down(&self, down: bool) -> bool {
+        self.down.xchg(down, Relaxed) != down
+    }
+
+    /// The peer says that its end has gone, or is back. False if that was known.
+    pub fn set_gone(&self, gone: bool) -> bool {
+        self.gone.xchg(gone, Relaxed) != gone
+    }
+
+    /// Claims the path for the worker's list of those with open questions; false if it is there.
+    pub fn watch(&self) -> bool {
+        !self.watched.xchg(true, Full)
+    }
+
+    /// It is not on that list any more. With its state locked, or what is asked now is not watched.
+    pub fn unwatch(&self) {
+        self.watched.xchg(false, Full);
+    }
+
+    /// A lane begins to use it.
+    pub fn add_user(&self) {
+        self.users.add(1u32, Relaxed);
+    }
+
+    /// A lane has gone.
+    pub fn remove_user(&self) {
+        self.users.fetch_sub(1u32, Relaxed);
     }
 
     /// Interface of the local address; 0 while none is known.
@@ -152,7 +226,8 @@ impl Path {
             self.rx_deviation.store(state.rx.deviation(), Relaxed);
             self.rx_measured.store(true, Relaxed);
         }
-        self.suspect.store(state.is_suspect(), Relaxed);
+        self.standing.store(state.standing() as u32, Relaxed);
+        self.heard.store(state.heard(), Relaxed);
     }
 
     /// A cheap look whether a question may be due.
@@ -197,8 +272,12 @@ impl Path {
 }
 
 impl PathInfo for Arc<Path> {
-    fn usable(&self) -> bool {
-        !self.suspect.load(Relaxed)
+    fn standing(&self) -> Standing {
+        Path::standing(self)
+    }
+
+    fn silent_us(&self, now: u32) -> u32 {
+        seq::age(now, self.heard.load(Relaxed))
     }
 
     fn queue_us(&self) -> u32 {
@@ -223,11 +302,30 @@ impl PathInfo for Arc<Path> {
 /// How a peer can be reached, from its own announcements.
 #[derive(Clone, Copy)]
 pub struct Reach {
+    /// Number of the newest message that told so.
+    pub number: u32,
+    /// Number of the newest ADDR.
+    pub moved: u32,
     /// Its UDP port for paths of UDP sessions.
     pub udp_port: u16,
     /// Its addresses.
     pub addrs: [Option<Entry>; MAX_ADDRS],
 }
+
+/// The announcement of this node's addresses to a peer (ADDR).
+#[derive(Clone, Copy)]
+pub struct Announcement {
+    // Number of the first try; 0 for none.
+    first: u32,
+    tries: u32,
+    next_ms: u32,
+    wanted: bool,
+}
+
+/// First interval between two announcements, milliseconds; it doubles.
+const ANNOUNCE_MS: u32 = 50;
+/// How often an announcement is repeated.
+const ANNOUNCE_TRIES: u32 = 8;
 
 /// A node that keys are agreed with.
 #[pin_data]
@@ -255,6 +353,12 @@ pub struct Peer {
     /// Where it can be reached.
     #[pin]
     pub reach: BhLock<Reach>,
+    /// It has told of addresses that no paths were looked for with yet.
+    pub has_moved: Atomic<bool>,
+    /// When paths were looked for because of that, milliseconds.
+    pub followed_ms: Atomic<u32>,
+    #[pin]
+    announcement: BhLock<Announcement>,
     #[pin]
     paths: BhLock<[Option<Arc<Path>>; MAX_PATHS]>,
 }
@@ -279,10 +383,23 @@ impl Peer {
                 window <- new_bh_lock!(Window::new(), "mpip_peer_window"),
                 reach <- new_bh_lock!(
                     Reach {
+                        number: 0,
+                        moved: 0,
                         udp_port: 0,
                         addrs: [None; MAX_ADDRS],
                     },
                     "mpip_peer_reach"
+                ),
+                has_moved: Atomic::new(false),
+                followed_ms: Atomic::new(0),
+                announcement <- new_bh_lock!(
+                    Announcement {
+                        first: 0,
+                        tries: 0,
+                        next_ms: 0,
+                        wanted: false,
+                    },
+                    "mpip_peer_announcement"
                 ),
                 paths <- new_bh_lock!([const { None }; MAX_PATHS], "mpip_peer_paths"),
             }),
@@ -333,11 +450,65 @@ impl Peer {
         self.left.load(Relaxed)
     }
 
+    /// This node's addresses have changed: the peer has to be told.
+    pub fn want_announcement(&self) {
+        *self.announcement.lock() = Announcement {
+            first: 0,
+            tries: 0,
+            next_ms: clock::now_ms(),
+            wanted: true,
+        };
+    }
+
+    /// The number under which an announcement is to be sent now, if one is; otherwise how long
+    /// that has time, milliseconds, `None` for ever.
+    pub fn next_announcement(&self) -> Result<u32, Option<u32>> {
+        let now = clock::now_ms();
+        let mut a = self.announcement.lock();
+        if !a.wanted {
+            return Err(None);
+        }
+        let left = a.next_ms.wrapping_sub(now) as i32;
+        if left > 0 {
+            return Err(Some(left as u32));
+        }
+        if a.tries >= ANNOUNCE_TRIES {
+            a.wanted = false;
+            return Err(None);
+        }
+        a.next_ms = now.wrapping_add(ANNOUNCE_MS << a.tries);
+        a.tries += 1;
+        let number = self.next_number();
+        if a.first == 0 {
+            a.first = number;
+        }
+        Ok(number)
+    }
+
+    /// The peer has answered the announcement with this number: any try will do.
+    pub fn announced(&self, number: u32) {
+        let mut a = self.announcement.lock();
+        if a.first != 0 && !seq::before(number, a.first) {
+            a.wanted = false;
+        }
+    }
+
+    /// Whether no later ADDR with another list of paths was taken in before.
+    pub fn is_newest_move(&self, number: u32) -> bool {
+        let mut reach = self.reach.lock();
+        if reach.moved != 0 && !seq::after(number, reach.moved) {
+            return false;
+        }
+        reach.moved = number;
+        true
+    }
+
     /// The path between two addresses, made if need be; `None` when there are too many or there
     /// is no memory. Any context.
     pub fn path(&self, local: Addr, remote: Addr, ifindex: u32, limit: usize) -> Option<Arc<Path>> {
         let mut paths = self.paths.lock();
         let mut free = None;
+        let mut unused = None;
         for (i, slot) in paths.iter().enumerate() {
             match slot {
                 Some(path) if path.local == local && path.remote == remote => {
@@ -346,12 +517,13 @@ impl Peer {
                     }
                     return Some(path.clone());
                 }
+                Some(path) if i < limit && path.users.load(Relaxed) == 0 => unused = Some(i),
                 Some(_) => {}
                 None if free.is_none() && i < limit => free = Some(i),
                 None => {}
             }
         }
-        let free = free?;
+        let free = free.or(unused)?;
         let id = u8::try_from(free).ok().filter(|id| *id != NO_PATH)?;
         let path = Arc::pin_init(Path::new(id, local, remote, ifindex), GFP_ATOMIC).ok()?;
         *paths.get_mut(free)? = Some(path.clone());

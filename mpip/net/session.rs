@@ -10,11 +10,13 @@ use crate::{
             Path,
             Peer, //
         }, //
+        resend,
     },
     new_bh_lock,
     proto::{
         addr::Tuple,
         crypto::HelloIds,
+        kept::Kept,
         seq,
         session, //
     },
@@ -22,7 +24,8 @@ use crate::{
         bh::BhLock,
         clock,
         net::Net,
-        route::Dst, //
+        route::Dst,
+        skb::KeptSkb, //
     },
 };
 use kernel::{
@@ -52,6 +55,8 @@ pub struct Inner {
     pub port: u16,
     /// Lanes were looked for at this time, milliseconds.
     pub explored_ms: u32,
+    /// Segments that may have to be sent again.
+    pub kept: Kept<KeptSkb, resend::Storage>,
     /// It is over: nobody may add to it.
     pub dead: bool,
 }
@@ -79,6 +84,7 @@ pub struct Session {
     multi: Atomic<bool>,
     attended: Atomic<bool>,
     una: Atomic<u32>,
+    sent: Atomic<u32>,
     acked: Atomic<u32>,
     window: Atomic<u32>,
     /// Output side and lanes.
@@ -140,6 +146,7 @@ impl Session {
                 multi: Atomic::new(false),
                 attended: Atomic::new(false),
                 una: Atomic::new(position.una),
+                sent: Atomic::new(position.una),
                 acked: Atomic::new(position.ack),
                 window: Atomic::new(u32::from(position.window)),
                 inner <- new_bh_lock!(
@@ -148,6 +155,7 @@ impl Session {
                         confirm,
                         port: 0,
                         explored_ms: 0,
+                        kept: Kept::new(),
                         dead: false,
                     },
                     "mpip_session"
@@ -220,6 +228,15 @@ impl Session {
         if seq::after(una, self.una.load(Relaxed)) {
             self.una.store(una, Relaxed);
         }
+    }
+
+    /// A segment with data that ends at `end` is sent. Whether that was sent before.
+    pub fn sends(&self, end: u32) -> bool {
+        let again = !seq::after(end, self.sent.load(Relaxed));
+        if !again {
+            self.sent.store(end, Relaxed);
+        }
+        again
     }
 
     /// This end has acknowledged everything before `ack`, with this window.

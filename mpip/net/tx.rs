@@ -36,6 +36,7 @@ use crate::{
         },
         params::Param,
         session::{
+            Class,
             Lane,
             State, //
         },
@@ -119,6 +120,8 @@ fn known(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, entry: &WireEn
         instance.attend(session);
     }
     let mut reset = false;
+    // Where a segment with data ends, and whether it was sent before.
+    let mut data = None;
     if let Some(tcp) = packet.tcp {
         if tcp.flags & packet::SYN != 0 {
             // A new connection on an old tuple: the session is over.
@@ -132,6 +135,10 @@ fn known(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, entry: &WireEn
         // Never from what comes over the wire: a carrier must lie below it for certain.
         if let Some(una) = skb.socket_una() {
             session.saw_ack(una);
+        }
+        if packet.seq_len() != 0 {
+            let end = tcp.seq.wrapping_add(packet.seq_len());
+            data = Some((end, session.sends(end)));
         }
         reset = tcp.flags & packet::RST != 0;
         if reset || tcp.flags & packet::FIN != 0 {
@@ -150,7 +157,11 @@ fn known(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, entry: &WireEn
 
     let every = instance.param(Param::Cm) == 1;
     let now = clock::now_us();
-    let small = packet.tcp.is_some() && packet.seq_len() == 0;
+    let class = match data {
+        Some((_, true)) => Class::Again,
+        None if packet.tcp.is_some() => Class::Small,
+        _ => Class::Data,
+    };
     let dispatch = instance.dispatch();
     let mut inner = session.inner.lock();
     if inner.s.state != State::Open {
@@ -161,8 +172,12 @@ fn known(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, entry: &WireEn
     }
     let chosen = inner
         .s
-        .pick(now, len as u32, small, &dispatch, |index, lane| {
-            index == 0 || lane_fits(instance, skb, lane)
+        .pick(now, len as u32, class, &dispatch, |index, lane| {
+            if index == 0 {
+                original_fits(instance, skb, lane)
+            } else {
+                lane_fits(instance, skb, lane)
+            }
         });
     let Some(lane) = inner.s.lane_mut(chosen) else {
         return Verdict::Accept;
@@ -173,6 +188,9 @@ fn known(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, entry: &WireEn
     let tuple = lane.tuple;
     path.count_tx(segments, len);
     if chosen == 0 {
+        if let Some((end, _)) = data {
+            session.keep(&mut inner, skb, 0, end);
+        }
         drop(inner);
         instance.count(Counter::TxOriginal);
         question(instance, session, &path, &tuple, true);
@@ -186,6 +204,9 @@ fn known(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, entry: &WireEn
         Some(route) => redirect(skb, packet, &tuple, route),
         None => false,
     };
+    if let (Some((end, _)), true) = (data, sent) {
+        session.keep(&mut inner, skb, chosen, end);
+    }
     drop(inner);
     if !sent {
         // No memory for a header of its own: the original way needs none.
@@ -201,13 +222,34 @@ fn known(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, entry: &WireEn
 }
 
 /// Whether a lane has a route and the packet fits it.
-fn lane_fits(instance: &Instance, skb: &Skb<'_>, lane: &mut Lane<Arc<Path>, Dst>) -> bool {
+pub fn lane_fits(instance: &Instance, skb: &Skb<'_>, lane: &mut Lane<Arc<Path>, Dst>) -> bool {
     if !lane.route.as_ref().is_some_and(Dst::is_valid) {
         lane.route = Dst::lookup(instance.net, lane.path.ifindex(), &lane.tuple);
     }
     match &lane.route {
+        Some(route) if !route.is_ready() => {
+            link_lost(instance, &lane.path);
+            false
+        }
         Some(route) => skb.fits(route.mtu().min(lane.path.mtu())),
         None => false,
+    }
+}
+
+/// Whether the session's own way is there.
+fn original_fits(instance: &Instance, skb: &Skb<'_>, lane: &mut Lane<Arc<Path>, Dst>) -> bool {
+    let ready = skb.is_ready();
+    if !ready {
+        link_lost(instance, &lane.path);
+    }
+    ready
+}
+
+/// An interface was found without carrier before the kernel has told of it: that may take it a
+/// second.
+fn link_lost(instance: &Instance, path: &Path) {
+    if !path.is_down() {
+        instance.network_changed();
     }
 }
 
@@ -238,19 +280,10 @@ fn question(
     if !session.is_multi() || !path.maybe_due(now, interval) {
         return;
     }
-    {
-        let mut state = path.state.lock();
-        if !state.question_due(now, interval) {
-            return;
-        }
-        path.asked(now);
-        if state.check(now, interval) {
-            path.publish(&state);
-            instance.count(Counter::PathSuspect);
-            instance.probe_soon();
-        }
+    if !path.state.lock().question_due(now, interval) {
+        return;
     }
-    instance.send_report(session, path, tuple, original, None);
+    instance.ask(session, path, tuple, original);
 }
 
 /// A packet that belongs to no session.

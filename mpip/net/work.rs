@@ -10,29 +10,28 @@ use crate::{
             Ids,
             Instance, //
         },
-        peer::Peer,
+        peer::{
+            Path,
+            Peer, //
+        },
         session::{
             Session,
             TcpPosition,
             QUIET_MS, //
-        }, //
+        },
+        watch::WATCH_MS, //
     },
     proto::{
-        addr::{
-            Endpoint,
-            Tuple, //
-        },
+        addr::Tuple,
         counters::Counter,
         crypto::{
             self,
             HelloIds, //
         },
         hello,
-        packet,
         params::Param,
         session::{
             LaneState,
-            PathInfo,
             State,
             Todo, //
         },
@@ -50,8 +49,7 @@ use crate::{
     },
     sys::{
         clock,
-        crypto::Algo,
-        route::Dst, //
+        crypto::Algo, //
     },
 };
 use core::ops::ControlFlow;
@@ -67,22 +65,14 @@ use kernel::{
 
 /// Interval of the look at addresses and of the expiry scan, milliseconds.
 const TICK_MS: u32 = 1000;
-/// Interval of the probes of suspect paths, milliseconds.
-const PROBE_MS: u32 = 200;
+/// When to look again at a session whose socket has lost its way, milliseconds.
+const LENT_MS: u32 = 50;
 /// When to look for lanes again if something was missing, milliseconds.
 const AGAIN_MS: u32 = 500;
 /// A peer that answers nothing for so long while its lanes are refused has lost its state.
 const LOST_MS: u64 = 2_000;
-/// A peer without sessions is forgotten after this time, milliseconds.
-const PEER_LIFE_MS: u64 = 60_000;
-/// How long a row of the availability table is kept that was never asked, milliseconds.
-const UNUSED_MS: u32 = 10_000;
 /// Exchanges of keys that begin within this time of each other may have crossed, milliseconds.
 const CROSSING_MS: u64 = 3_000;
-/// How long leaving waits for the peers to have heard of it, milliseconds.
-const GOODBYE_MS: u32 = 300;
-/// How long what is under way to us may take after that, milliseconds.
-const DRAIN_MS: u32 = 60;
 
 /// A copy of a CM as it came.
 pub struct Wire {
@@ -161,6 +151,32 @@ pub enum Job {
         /// Whether a socket or somebody else still owns the tuple.
         alive: bool,
     },
+    /// The peer's end of a path has gone.
+    Down {
+        /// The peer.
+        peer: Arc<Peer>,
+        /// The path.
+        path: Arc<Path>,
+    },
+    /// The peer's end of a path is back.
+    Up {
+        /// The peer.
+        peer: Arc<Peer>,
+        /// The path.
+        path: Arc<Path>,
+    },
+    /// A path has answered again.
+    Returned {
+        /// The peer.
+        peer: Arc<Peer>,
+        /// The path.
+        path: Arc<Path>,
+    },
+    /// A peer has told of new addresses.
+    Follow {
+        /// The peer.
+        peer: Arc<Peer>,
+    },
 }
 
 impl Instance {
@@ -172,16 +188,16 @@ impl Instance {
         for job in self.take_jobs().drain_all() {
             self.run(job);
         }
+        if self.has_changed() {
+            self.follow_changes();
+        }
         let mut next = self.attend_sessions();
+        if self.watch_paths() {
+            next = next.min(WATCH_MS);
+        }
+        next = next.min(self.announce_moves());
         let now = clock::now_ms();
-        let every = [
-            TICK_MS,
-            if self.probing.load(Relaxed) {
-                PROBE_MS
-            } else {
-                self.param(Param::Heartbeat) as u32
-            },
-        ];
+        let every = [TICK_MS, self.param(Param::Heartbeat) as u32];
         for (i, interval) in every.into_iter().enumerate() {
             let Some(due) = self.due_ms.get(i) else {
                 continue;
@@ -203,7 +219,7 @@ impl Instance {
 
     fn run(&self, job: Job) {
         match job {
-            Job::Ask { tuple, position } => self.ask(&tuple, position),
+            Job::Ask { tuple, position } => self.say_hello(&tuple, position),
             Job::Join {
                 tuple,
                 position,
@@ -238,11 +254,15 @@ impl Instance {
                 wire,
                 alive,
             } => self.confirm(&tuple, position, wire.bytes(), alive),
+            Job::Down { peer, path } => self.path_down(&peer, &path),
+            Job::Up { peer, path } => self.path_up(&peer, &path),
+            Job::Returned { peer, path } => self.path_returned(&peer, &path),
+            Job::Follow { peer } => self.follow(&peer),
         }
     }
 
     /// Sends HELLO in a carrier of its own.
-    fn ask(&self, tuple: &Tuple, position: TcpPosition) {
+    fn say_hello(&self, tuple: &Tuple, position: TcpPosition) {
         self.send_public(
             &Target {
                 tuple,
@@ -575,6 +595,12 @@ impl Instance {
         };
         let silent = (clock::now_us64() / 1000).saturating_sub(session.peer.heard_ms());
         let quiet = session.idle_ms();
+        if self.lend_route(session) {
+            // TCP lets go of a route when its timer expires.
+            let busy = quiet < TICK_MS || session.has_outstanding();
+            let again = if busy { LENT_MS } else { AGAIN_MS };
+            return Some(wait.map_or(again, |us| (us / 1000).saturating_add(1).min(again)));
+        }
         if quiet > QUIET_MS {
             return None;
         }
@@ -665,415 +691,5 @@ impl Instance {
         };
         let observed = (kind == Kind::LaneAck).then_some(tuple.remote);
         self.send_lane_on(session, &path, &tuple, kind, challenge, echo, observed);
-    }
-
-    /// Looks for pairs of a local and a remote address that the session could use as well
-    /// (section 3.4.1), and adds a lane for each.
-    fn explore(&self, session: &Arc<Session>) {
-        let now_ms = clock::now_ms();
-        {
-            let mut inner = session.inner.lock();
-            if inner.dead
-                || !session.initiator
-                || inner.s.state != State::Open
-                || inner.explored_ms != 0
-            {
-                return;
-            }
-            inner.explored_ms = now_ms.max(1);
-        }
-        self.refresh_addrs();
-        let limit = self.param(Param::MaxLanes) as usize;
-        let max_paths = self.param(Param::MaxPaths) as usize;
-        let original = session.tuple;
-        let family = original.local.addr.family();
-        let reach = *session.peer.reach.lock();
-        let remote_port = if original.proto == packet::TCP {
-            original.remote.port
-        } else {
-            reach.udp_port
-        };
-        if remote_port == 0 {
-            return;
-        }
-        let locals = self.local_addrs();
-        let mut pairs = [None; crate::proto::session::MAX_LANES];
-        let mut n = 0;
-        for local in locals.iter().flatten() {
-            for entry in reach.addrs.iter().flatten() {
-                if local.addr.family() != family || entry.addr.family() != family {
-                    continue;
-                }
-                if local.addr == original.local.addr && entry.addr == original.remote.addr {
-                    continue;
-                }
-                // An address of our own is no way to the peer.
-                if locals.iter().flatten().any(|l| l.addr == entry.addr) {
-                    continue;
-                }
-                let tuple = Tuple {
-                    proto: original.proto,
-                    local: Endpoint {
-                        addr: local.addr,
-                        port: 0,
-                    },
-                    remote: Endpoint {
-                        addr: entry.addr,
-                        port: remote_port,
-                    },
-                };
-                if session
-                    .inner
-                    .lock()
-                    .s
-                    .lanes
-                    .iter()
-                    .flatten()
-                    .any(|l| l.tuple.local.addr == local.addr && l.tuple.remote.addr == entry.addr)
-                {
-                    continue;
-                }
-                if Dst::lookup(self.net, local.ifindex, &tuple).is_none() {
-                    continue;
-                }
-                if n + 1 < limit {
-                    if let Some(slot) = pairs.get_mut(n) {
-                        *slot = Some((tuple, local.ifindex));
-                        n += 1;
-                    }
-                }
-            }
-        }
-        if n == 0 {
-            return;
-        }
-        let mut port = session.inner.lock().port;
-        if port == 0 {
-            let free = |port: u16| {
-                let rcu = rcu::read_lock();
-                pairs.iter().flatten().all(|(tuple, _)| {
-                    let mut tuple = *tuple;
-                    tuple.local.port = port;
-                    self.wire.get(&rcu, &tuple).is_none()
-                })
-            };
-            port = match self.pick_port(original.proto, free) {
-                Some(port) => port,
-                None => {
-                    let grown = self.grow_ports(original.proto);
-                    match self.pick_port(original.proto, free) {
-                        Some(port) if grown => port,
-                        _ => {
-                            // Once more when there may be some.
-                            session.inner.lock().explored_ms = 0;
-                            return;
-                        }
-                    }
-                }
-            };
-        }
-        for (mut tuple, ifindex) in pairs.into_iter().flatten() {
-            tuple.local.port = port;
-            let Some(path) =
-                session
-                    .peer
-                    .path(tuple.local.addr, tuple.remote.addr, ifindex, max_paths)
-            else {
-                continue;
-            };
-            let mut inner = session.inner.lock();
-            if inner.dead {
-                return;
-            }
-            inner.port = port;
-            let now = clock::now_us();
-            let challenge = clock::random_u64();
-            let Some(index) = inner
-                .s
-                .add_lane(tuple, path.clone(), challenge, true, limit, now)
-            else {
-                return;
-            };
-            if !self.add_wire(tuple, session, index, path) {
-                inner.s.remove_lane(index);
-            }
-        }
-    }
-
-    /// Once a second: addresses, and what has expired.
-    fn tick(&self) {
-        self.refresh_addrs();
-        let changed = self.addrs_changed.xchg(false, Relaxed);
-        let tcp_ms = (self.param(Param::SessionTimeoutTcp) as u32).saturating_mul(1000);
-        let udp_ms = (self.param(Param::SessionTimeoutUdp) as u32).saturating_mul(1000);
-        let close_ms = (self.param(Param::CloseTimeout) as u32).saturating_mul(1000);
-
-        for bucket in 0..self.sessions.buckets() {
-            loop {
-                let mut expired = None;
-                {
-                    let rcu = rcu::read_lock();
-                    let _ = self.sessions.for_bucket(&rcu, bucket, |_, session| {
-                        let idle = session.idle_ms();
-                        let limit = if session.is_closing() {
-                            close_ms
-                        } else if session.tuple.proto == packet::TCP {
-                            tcp_ms
-                        } else {
-                            udp_ms
-                        };
-                        if idle >= limit {
-                            expired = Some(session.clone());
-                            return ControlFlow::Break(());
-                        }
-                        session.save_memory();
-                        if changed {
-                            session.inner.lock().explored_ms = 0;
-                            self.attend(session);
-                        }
-                        ControlFlow::Continue(())
-                    });
-                }
-                match expired {
-                    Some(session) => {
-                        self.count(Counter::SessionExpired);
-                        self.remove_session(&session);
-                    }
-                    None => break,
-                }
-            }
-        }
-        self.expire_peers();
-        self.expire_destinations();
-    }
-
-    fn expire_peers(&self) {
-        let now = clock::now_us64() / 1000;
-        for peer in self.collect_peers().iter() {
-            if peer.is_long_gone() {
-                self.forget_peer(peer, true);
-            } else if peer.sessions.load(Relaxed) == 0
-                && now.saturating_sub(peer.heard_ms()) >= PEER_LIFE_MS
-            {
-                self.forget_peer(peer, false);
-            }
-        }
-    }
-
-    /// One slice of the availability table per second.
-    fn expire_destinations(&self) {
-        let limit = (self.param(Param::AvailTimeout) as u32).saturating_mul(1000);
-        let policy = self.ask_policy();
-        let now = clock::now_ms();
-        let buckets = self.avail.buckets();
-        let slice = buckets / 8;
-        let from = self.scan.load(Relaxed);
-        self.scan.store((from + slice) % buckets, Relaxed);
-        for bucket in from..(from + slice).min(buckets) {
-            let mut expired = [None; 16];
-            let mut n = 0;
-            {
-                let rcu = rcu::read_lock();
-                let _ = self.avail.for_bucket::<()>(&rcu, bucket, |dest, entry| {
-                    let mut state = entry.state.lock();
-                    state.silent(now, &policy);
-                    // A row that was only looked up is not worth keeping.
-                    let limit = if state.is_unused() { UNUSED_MS } else { limit };
-                    if state.idle_ms(now) >= limit {
-                        if let Some(slot) = expired.get_mut(n) {
-                            *slot = Some(*dest);
-                            n += 1;
-                        }
-                    }
-                    ControlFlow::Continue(())
-                });
-            }
-            for dest in expired.into_iter().flatten() {
-                self.avail.remove(&dest);
-                self.nodes.remove(&dest);
-            }
-        }
-    }
-
-    /// Measures the paths of sessions that are in use, and probes suspect ones.
-    fn heartbeat(&self) {
-        let now = clock::now_us();
-        let interval = (self.param(Param::Heartbeat) as u32).saturating_mul(1000);
-        let mut suspects = false;
-        // From another place each time: paths are shared, and one session's questions may be
-        // lost on its own account.
-        let buckets = self.sessions.buckets();
-        let start = clock::random_u64() as usize % buckets;
-        for bucket in 0..buckets {
-            let bucket = (start + bucket) % buckets;
-            let mut index = 0;
-            // Sending must not happen with the table's entries in hand for long: one at a time.
-            loop {
-                let mut found = None;
-                {
-                    let rcu = rcu::read_lock();
-                    let mut i = 0;
-                    let _ = self.sessions.for_bucket(&rcu, bucket, |_, session| {
-                        if i == index {
-                            found = Some(session.clone());
-                            return ControlFlow::Break(());
-                        }
-                        i += 1;
-                        ControlFlow::Continue(())
-                    });
-                }
-                let Some(session) = found else { break };
-                index += 1;
-                if !session.is_multi() || session.is_closing() || session.idle_ms() > QUIET_MS {
-                    continue;
-                }
-                suspects |= self.beat(&session, now, interval);
-            }
-        }
-        self.probing.store(suspects, Relaxed);
-    }
-
-    /// Asks on the lanes of a session whose paths were not asked lately; true if one is suspect.
-    fn beat(&self, session: &Arc<Session>, now: u32, interval: u32) -> bool {
-        let mut suspects = false;
-        for index in 0..crate::proto::session::MAX_LANES {
-            let (tuple, path) = {
-                let inner = session.inner.lock();
-                match inner.s.lane(index) {
-                    Some(lane) if lane.state == LaneState::Active => {
-                        (lane.tuple, lane.path.clone())
-                    }
-                    _ => continue,
-                }
-            };
-            let suspect = !path.usable();
-            suspects |= suspect;
-            let interval = if suspect { PROBE_MS * 1000 } else { interval };
-            if !path.maybe_due(now, interval) {
-                continue;
-            }
-            {
-                let mut state = path.state.lock();
-                path.asked(now);
-                if state.check(now, interval) {
-                    path.publish(&state);
-                    self.count(Counter::PathSuspect);
-                    suspects = true;
-                }
-            }
-            self.send_report(session, &path, &tuple, index == 0, None);
-        }
-        suspects
-    }
-
-    /// Tells the peers that this node leaves, and waits a moment for them to have heard it.
-    pub fn goodbye(&self) {
-        let mut waited = 0;
-        let mut rounds = 0u32;
-        loop {
-            let mut open = 0;
-            let mut busy = false;
-            let rcu_free = self.collect_peers();
-            for peer in rcu_free.iter() {
-                if peer.sessions.load(Relaxed) == 0 {
-                    continue;
-                }
-                busy = true;
-                if peer.goodbye_acked.load(Relaxed) || peer.has_left() {
-                    continue;
-                }
-                open += 1;
-                if rounds % 5 == 0 {
-                    self.goodbye_to(peer);
-                }
-            }
-            if !busy {
-                return;
-            }
-            if open == 0 || waited >= GOODBYE_MS {
-                break;
-            }
-            clock::sleep_ms(20);
-            waited += 20;
-            rounds += 1;
-        }
-        // What they sent before they knew is still under way.
-        clock::sleep_ms(DRAIN_MS);
-    }
-
-    fn collect_peers(&self) -> KVec<Arc<Peer>> {
-        let mut peers = KVec::new();
-        let rcu = rcu::read_lock();
-        self.peers.for_each(&rcu, |_, peer| {
-            let _ = peers.push(peer.clone(), GFP_ATOMIC);
-        });
-        peers
-    }
-
-    /// GOODBYE on every usable lane of one session of a peer: any of them will do.
-    fn goodbye_to(&self, peer: &Arc<Peer>) {
-        let mut found = None;
-        {
-            let rcu = rcu::read_lock();
-            for bucket in 0..self.sessions.buckets() {
-                let _ = self.sessions.for_bucket(&rcu, bucket, |_, session| {
-                    if Arc::ptr_eq(&session.peer, peer) && !session.is_closing() {
-                        found = Some(session.clone());
-                        return ControlFlow::Break(());
-                    }
-                    ControlFlow::Continue(())
-                });
-            }
-        }
-        let Some(session) = found else { return };
-        for index in 0..crate::proto::session::MAX_LANES {
-            let (tuple, ifindex) = {
-                let inner = session.inner.lock();
-                match inner.s.lane(index) {
-                    Some(lane) if lane.state == LaneState::Active => {
-                        (lane.tuple, if index == 0 { 0 } else { lane.path.ifindex() })
-                    }
-                    _ => continue,
-                }
-            };
-            let header = self.header(peer, 0);
-            self.send_cm(
-                &Target {
-                    tuple: &tuple,
-                    ifindex,
-                    original: index == 0,
-                    position: session.position(),
-                },
-                peer,
-                &Cm::Goodbye(header),
-            );
-        }
-    }
-
-    /// Forgets everything. Process context, no hook and no work is running any more.
-    pub fn clear(&self) {
-        for peer in self.collect_peers().iter() {
-            self.forget_peer(peer, false);
-        }
-        // Sessions of peers that were replaced.
-        let mut bucket = 0;
-        while bucket < self.sessions.buckets() {
-            let mut found = None;
-            {
-                let rcu = rcu::read_lock();
-                let _ = self.sessions.for_bucket(&rcu, bucket, |_, session| {
-                    found = Some(session.clone());
-                    ControlFlow::Break(())
-                });
-            }
-            match found {
-                Some(session) => self.remove_session(&session),
-                None => bucket += 1,
-            }
-        }
-        let mut list = KVec::new();
-        core::mem::swap(&mut *self.attention.lock(), &mut list);
-        drop(list);
-        drop(self.take_jobs());
     }
 }

@@ -84,8 +84,16 @@ counters! {
     PortExhausted "port-exhausted";
     /// Work not done because there was no memory.
     NoMemory "no-memory";
+    /// Segments in flight on a path that failed, sent again on another.
+    Resent "resent";
+    /// Segments in flight that could not be kept because there were too many.
+    KeptOverflow "kept-overflow";
     /// Paths that stopped answering.
     PathSuspect "path-suspect";
+    /// Paths that lost an end: an address or an interface has gone.
+    PathDown "path-down";
+    /// Routes lent to sockets whose own way has gone.
+    RouteLent "route-lent";
     /// Paths that answered again.
     PathReturned "path-returned";
     /// Maximum segment sizes lowered in a SYN.

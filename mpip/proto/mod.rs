@@ -19,6 +19,7 @@ pub mod counters;
 pub mod crypto;
 pub mod delay;
 pub mod hello;
+pub mod kept;
 pub mod packet;
 pub mod params;
 pub mod path;

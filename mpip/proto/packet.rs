@@ -460,6 +460,12 @@ fn finish_covered(out: &mut [u8], tuple: &Tuple, proto: u8, l4: usize, covered: 
     set_checksum(out, &packet, covered);
 }
 
+/// Replaces four bytes of a TCP header; see [`replace_tcp_word`].
+pub fn replace_tcp_long(head: &mut [u8], packet: &Packet, at: usize, value: u32, partial: bool) {
+    replace_tcp_word(head, packet, at, (value >> 16) as u16, partial);
+    replace_tcp_word(head, packet, at.saturating_add(2), value as u16, partial);
+}
+
 /// Replaces two bytes of a TCP header, at any offset, and mends the checksum. `partial` as in
 /// [`rewrite`]: the field then covers nothing of the header.
 pub fn replace_tcp_word(head: &mut [u8], packet: &Packet, at: usize, word: u16, partial: bool) {

@@ -9,7 +9,7 @@
 //! Measuring is a conversation of REPORTs. While data flows, the sender asks
 //! for an answer every `cm_interval` on each path; the answer brings back the
 //! one-way delay that the question had, what arrived on the path so far, and,
-//! by the echo, the round-trip time. Silence makes a path suspect.
+//! by the echo, the round-trip time. Silence makes a path doubtful, then suspect.
 
 use crate::proto::delay::Delay;
 use crate::proto::delay::Rtt;
@@ -20,18 +20,31 @@ use crate::proto::wire::cm::Report;
 use crate::proto::wire::cm::WANT;
 use crate::proto::wire::NO_PATH;
 
-/// Unanswered questions before a path is suspect.
+/// Silence beyond the expected answer after which a path is doubtful, microseconds.
+const DOUBT_US: u32 = 60_000;
+/// Silence after which it is suspect, microseconds.
+const SUSPECT_US: u32 = 120_000;
+/// Unanswered questions that it takes.
 const SUSPECT_AFTER: u8 = 3;
-/// The least time without an answer before a path is suspect, microseconds.
-const SUSPECT_MIN_US: u32 = 200_000;
-/// The least time that the last of these has to be answered, microseconds.
-const SUSPECT_LAST_US: u32 = 100_000;
-/// Unanswered questions further apart than this have nothing to do with each other, microseconds.
-const PAUSE_US: u32 = 3_000_000;
+/// How often a question whose answer is overdue is asked again, microseconds.
+const AGAIN_US: u32 = 25_000;
+/// What is expected of a path that was never measured, microseconds.
+const UNMEASURED_US: u32 = 1_000_000;
+/// The longest round trip that is waited for, microseconds.
+const LONGEST_US: u32 = 3_000_000;
+/// Who looks at a path less often than this has been held up and lets it have another chance,
+/// microseconds.
+const HELD_UP_US: u32 = 100_000;
+/// A path is lossy while more than this part of its questions gets no answer, in 1024ths, and
+/// until it is less than the second.
+const LOSSY: [u32; 2] = [200, 80];
+/// How often a lossy path is asked although it carries nothing, microseconds.
+const LOSSY_ASK_US: u32 = 50_000;
 /// Questions whose answers may be under way.
-const QUESTIONS: usize = 8;
-/// How often a suspect path is probed, microseconds.
-const PROBE_US: u32 = 200_000;
+const QUESTIONS: usize = 32;
+/// How often a suspect path is probed, microseconds: at first, after ten seconds, after five
+/// minutes.
+const PROBE_US: [u32; 3] = [100_000, 200_000, 2_000_000];
 
 /// Totals of a path that its users keep, modulo 2^32 on the wire.
 #[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
@@ -55,6 +68,21 @@ pub enum Received {
     Answer(u32),
 }
 
+/// How far a path can be relied on; the order is that of preference.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Standing {
+    /// An end of it is not there: an address or an interface has gone.
+    Down,
+    /// It has not answered for long: what was sent on it is taken for lost.
+    Suspect,
+    /// An answer is overdue: nothing more is sent on it while there is another path.
+    Doubtful,
+    /// It loses so much that it would slow down all others.
+    Lossy,
+    /// It answers.
+    Good,
+}
+
 /// The state of a path.
 pub struct Path {
     /// Delay towards the peer, as the peer reports it.
@@ -76,11 +104,17 @@ pub struct Path {
     number: u32,
     window: SmallWindow,
     last_question: u32,
-    first_unanswered: u32,
-    // When there were enough of them.
-    enough_unanswered: u32,
     unanswered: u8,
-    suspect: bool,
+    // The oldest question that neither its own answer nor a later one's has settled.
+    open_since: Option<u32>,
+    // When the last answer came.
+    heard: u32,
+    looked: u32,
+    standing: Standing,
+    suspect_since: u32,
+    // The part of the questions without answer, in 1024ths, an average with gain 1/16.
+    missed: u32,
+    lossy: bool,
     last_rx: (u32, i32),
     last_tx: i32,
     measured: bool,
@@ -108,10 +142,14 @@ impl Path {
             number: 0,
             window: SmallWindow::new(),
             last_question: 0,
-            first_unanswered: 0,
-            enough_unanswered: 0,
             unanswered: 0,
-            suspect: false,
+            open_since: None,
+            heard: 0,
+            looked: 0,
+            standing: Standing::Good,
+            suspect_since: 0,
+            missed: 0,
+            lossy: false,
             last_rx: (0, 0),
             last_tx: 0,
             measured: false,
@@ -130,15 +168,65 @@ impl Path {
         seq::delta(self.last_tx as u32, self.tx.min() as u32).max(0) as u32
     }
 
-    /// Whether data was sent and no answer came.
-    pub fn is_suspect(&self) -> bool {
-        self.suspect
+    /// When the last answer came.
+    pub fn heard(&self) -> u32 {
+        self.heard
     }
 
-    /// Whether a question is due `interval` after the last one.
+    /// How far it can be relied on, as far as answers tell.
+    pub fn standing(&self) -> Standing {
+        self.standing
+    }
+
+    /// Whether a question is due with data, `interval` after the last one.
     pub fn question_due(&self, now: u32, interval: u32) -> bool {
-        let interval = if self.suspect { PROBE_US } else { interval };
+        if self.standing == Standing::Suspect {
+            return self.ask_again(now);
+        }
         !self.asked_before || seq::age(now, self.last_question) >= interval
+    }
+
+    /// Whether somebody has to look after it: a question is open, or it is suspect.
+    pub fn is_waiting(&self) -> bool {
+        self.open_since.is_some() || self.standing == Standing::Suspect || self.lossy
+    }
+
+    /// Whether a question is to be asked although no data is sent: the answer to the last ones is
+    /// overdue, or the path is suspect and is probed.
+    pub fn ask_again(&self, now: u32) -> bool {
+        let since = seq::age(now, self.last_question);
+        if self.standing == Standing::Suspect {
+            let long = seq::age(now, self.suspect_since);
+            let [first, then, late] = PROBE_US;
+            return since
+                >= match long {
+                    0..10_000_000 => first,
+                    10_000_000..300_000_000 => then,
+                    _ => late,
+                };
+        }
+        since >= AGAIN_US && self.silence(now) > 0 || since >= LOSSY_ASK_US && self.lossy
+    }
+
+    /// How long an answer has been overdue, microseconds. While answers come, be it late ones, a
+    /// path is not silent, however long its queue.
+    fn silence(&self, now: u32) -> u32 {
+        let Some(asked) = self.open_since else {
+            return 0;
+        };
+        let trip = if self.rtt.is_sampled() {
+            let spread = self.rtt.rttvar().saturating_mul(2);
+            self.rtt.srtt().saturating_add(spread).min(LONGEST_US)
+        } else {
+            UNMEASURED_US
+        };
+        let expected = asked.wrapping_add(trip);
+        let from = if seq::after(self.heard, expected) {
+            self.heard
+        } else {
+            expected
+        };
+        seq::delta(now, from).max(0) as u32
     }
 
     fn next_number(&mut self) -> u32 {
@@ -162,17 +250,14 @@ impl Path {
         // An echo of 0 would mean that nothing is answered.
         let timestamp = now.max(1);
         if echo.is_none() {
-            // What was lost before a pause must not count against the first question after it.
-            if self.unanswered == 0 || seq::age(now, self.last_question) > PAUSE_US {
-                self.unanswered = 0;
-                self.first_unanswered = now;
-            }
             self.asked_before = true;
             self.last_question = now;
-            self.unanswered = self.unanswered.saturating_add(1);
-            if self.unanswered == SUSPECT_AFTER {
-                self.enough_unanswered = now;
+            if self.open_since.is_none() {
+                self.open_since = Some(timestamp);
+                self.unanswered = 0;
+                self.looked = now;
             }
+            self.unanswered = self.unanswered.saturating_add(1);
             if let Some(slot) = self.questions.get_mut(self.next_question) {
                 *slot = (timestamp, totals.tx_packets as u32);
             }
@@ -262,8 +347,7 @@ impl Path {
             if rtt < 60_000_000 {
                 self.rtt.sample(rtt);
             }
-            self.unanswered = 0;
-            self.suspect = false;
+            self.settle(now, report.echo);
         }
         if report.flags & WANT != 0 {
             Received::Answer(report.timestamp)
@@ -300,23 +384,91 @@ impl Path {
         }
     }
 
-    /// Whether the path has just become suspect, to be called now and then. `interval` is the
-    /// time between questions.
-    pub fn check(&mut self, now: u32, interval: u32) -> bool {
-        if self.suspect || self.unanswered < SUSPECT_AFTER {
+    /// The question asked at `echo` was answered: it and all before it are settled.
+    fn settle(&mut self, now: u32, echo: u32) {
+        self.count_missed(echo);
+        self.heard = now;
+        self.standing = self.good();
+        let later = |at: &u32| seq::after(*at, echo);
+        let open = self.questions.iter().map(|(at, _)| *at).filter(later);
+        // Those that were never used have time stamp 0, which no question has.
+        let open = open.filter(|at| *at != 0 && !seq::after(*at, self.last_question.max(1)));
+        let (mut count, mut oldest) = (0u8, None);
+        for at in open {
+            count = count.saturating_add(1);
+            oldest = Some(oldest.map_or(at, |o| if seq::before(at, o) { at } else { o }));
+        }
+        self.unanswered = count;
+        self.open_since = oldest;
+    }
+
+    /// How far it can be relied on while it answers.
+    fn good(&self) -> Standing {
+        if self.lossy {
+            Standing::Lossy
+        } else {
+            Standing::Good
+        }
+    }
+
+    /// An answer to the question asked at `echo` has come: those that were open before it are
+    /// taken for lost. A late answer to one of them is no matter.
+    fn count_missed(&mut self, echo: u32) {
+        let Some(oldest) = self.open_since else {
+            return;
+        };
+        if seq::before(echo, oldest) {
+            return;
+        }
+        let asked = |at: u32| at != 0 && !seq::before(at, oldest) && seq::before(at, echo);
+        let missing = self.questions.iter().filter(|(at, _)| asked(*at)).count();
+        // What a failure of the whole path swallowed says nothing about what follows.
+        if self.standing != Standing::Suspect {
+            for _ in 0..missing {
+                self.missed = self
+                    .missed
+                    .saturating_add(1024u32.saturating_sub(self.missed) / 16);
+            }
+        }
+        self.missed = self.missed.saturating_sub(self.missed.div_ceil(16));
+        let [from, until] = LOSSY;
+        self.lossy = self.missed > if self.lossy { until } else { from };
+    }
+
+    /// Looks for silence; to be called whenever a question is asked and, while the path is
+    /// waiting, a few times in each tenth of a second. True if the path has just become suspect.
+    pub fn check(&mut self, now: u32) -> bool {
+        let held_up = seq::age(now, self.looked) > HELD_UP_US;
+        self.looked = now;
+        if self.standing == Standing::Suspect || self.open_since.is_none() {
             return false;
         }
-        let patience = SUSPECT_MIN_US
-            .max(self.rtt.srtt().saturating_mul(4))
-            .max(interval.saturating_mul(2));
-        let last = SUSPECT_LAST_US.max(self.rtt.srtt().saturating_mul(2));
-        if seq::age(now, self.first_unanswered) < patience
-            || seq::age(now, self.enough_unanswered) < last
-            || seq::age(now, self.last_question) > PAUSE_US
-        {
+        if held_up {
+            // The answer may be waiting as well, behind what kept us.
+            self.open_since = Some(now);
             return false;
         }
-        self.suspect = true;
+        let silence = self.silence(now);
+        if silence >= SUSPECT_US && self.unanswered >= SUSPECT_AFTER {
+            self.fail(now);
+            return true;
+        }
+        self.standing = if silence >= DOUBT_US {
+            Standing::Doubtful
+        } else {
+            self.good()
+        };
+        false
+    }
+
+    /// The path does not work, whatever the reason: it has to answer first. False if that was
+    /// known.
+    pub fn fail(&mut self, now: u32) -> bool {
+        if self.standing == Standing::Suspect {
+            return false;
+        }
+        self.standing = Standing::Suspect;
+        self.suspect_since = now;
         true
     }
 }

@@ -15,6 +15,7 @@
 //! ```
 
 use crate::proto::addr::Tuple;
+use crate::proto::path::Standing;
 use crate::proto::seq;
 use crate::proto::weighted;
 use crate::proto::weighted::Smooth;
@@ -53,8 +54,10 @@ pub enum LaneState {
 
 /// What scheduling needs to know of a path.
 pub trait PathInfo {
-    /// Not suspect and not held back.
-    fn usable(&self) -> bool;
+    /// How far it can be relied on.
+    fn standing(&self) -> Standing;
+    /// Time since something came from the peer that shows it works both ways, microseconds.
+    fn silent_us(&self, now: u32) -> u32;
     /// Queueing delay towards the peer, microseconds.
     fn queue_us(&self) -> u32;
     /// Smoothed one-way delay towards the peer with the clocks' offset, microseconds, once known.
@@ -102,6 +105,19 @@ pub enum Todo {
     LaneAck(usize),
     /// The peer does not answer: forget the session.
     Abandon,
+}
+
+/// What kind of packet is to be dispatched.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum Class {
+    /// Data, by weight.
+    Data,
+    /// A segment without data: it needs no capacity, and a late acknowledgement is dropped, so it
+    /// takes the quickest path.
+    Small,
+    /// Data that was sent before: the path that it was lost on may be dead without anybody having
+    /// noticed yet, so it takes the one that has answered last.
+    Again,
 }
 
 /// How packets are dispatched, from the parameters.
@@ -358,19 +374,33 @@ impl<P: PathInfo, D> Session<P, D> {
         self.smooth = Smooth::new();
     }
 
-    /// Lanes that are active on usable paths; the original one if there is none.
+    /// How far the best of the active lanes' paths can be relied on.
+    pub fn best_standing(&self) -> Standing {
+        self.lanes
+            .iter()
+            .flatten()
+            .filter(|l| l.state == LaneState::Active)
+            .map(|l| l.path.standing())
+            .max()
+            .unwrap_or(Standing::Down)
+    }
+
+    /// The active lanes whose paths can be relied on best; the original one if all are down.
     fn eligible(&self) -> u32 {
-        let mut usable = 0u32;
+        let (mut best, mut lanes) = (Standing::Down, 1u32);
         for (i, lane) in self.lanes.iter().enumerate() {
-            if self.active & (1 << i) != 0 && lane.as_ref().is_some_and(|l| l.path.usable()) {
-                usable |= 1 << i;
+            let Some(lane) = lane else { continue };
+            if self.active & (1 << i) == 0 {
+                continue;
+            }
+            let standing = lane.path.standing();
+            if standing > best {
+                (best, lanes) = (standing, 1 << i);
+            } else if standing == best && best != Standing::Down {
+                lanes |= 1 << i;
             }
         }
-        if usable == 0 {
-            1
-        } else {
-            usable
-        }
+        lanes
     }
 
     /// Algorithm 1 for the eligible lanes, every interval T.
@@ -405,14 +435,13 @@ impl<P: PathInfo, D> Session<P, D> {
         }
     }
 
-    /// Chooses the lane for a packet of `len` bytes (`weighted`, section 3.5.1). A packet without
-    /// data (`small`) takes the quickest path: it needs no capacity, and late acknowledgements
-    /// are dropped. `fits` says whether a lane can carry the packet.
+    /// Chooses the lane for a packet of `len` bytes (`weighted`, section 3.5.1). `fits` says
+    /// whether a lane can carry the packet.
     pub fn pick(
         &mut self,
         now: u32,
         len: u32,
-        small: bool,
+        class: Class,
         dispatch: &Dispatch,
         fits: impl Fn(usize, &mut Lane<P, D>) -> bool,
     ) -> usize {
@@ -422,8 +451,12 @@ impl<P: PathInfo, D> Session<P, D> {
         let mut eligible = self.eligible();
         self.adjust(now, eligible, dispatch);
         while eligible != 0 {
-            let quickest = if small { self.quickest(eligible) } else { None };
-            let choice = match quickest {
+            let preferred = match class {
+                Class::Data => None,
+                Class::Small => self.quickest(eligible),
+                Class::Again => self.liveliest(now, eligible),
+            };
+            let choice = match preferred {
                 Some(index) => Some(index),
                 None => self.smooth.pick(&self.weights, eligible, len),
             };
@@ -445,6 +478,17 @@ impl<P: PathInfo, D> Session<P, D> {
             .filter(|(i, _)| eligible & (1 << i) != 0)
             .filter_map(|(i, lane)| Some((i, lane.as_ref()?.path.delay_us()?)))
             .min_by(|(_, a), (_, b)| a.wrapping_sub(*b).cmp(&0))
+            .map(|(i, _)| i)
+    }
+
+    /// The lane whose path has answered last.
+    fn liveliest(&self, now: u32, eligible: u32) -> Option<usize> {
+        self.lanes
+            .iter()
+            .enumerate()
+            .filter(|(i, _)| eligible & (1 << i) != 0)
+            .filter_map(|(i, lane)| Some((i, lane.as_ref()?.path.silent_us(now))))
+            .min_by_key(|(_, silent)| *silent)
             .map(|(i, _)| i)
     }
 

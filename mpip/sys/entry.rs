@@ -132,6 +132,16 @@ unsafe extern "C" fn mpip_rs_work(instance: *mut c_void) {
 
 /// # Safety
 ///
+/// `instance` must be what a `Watch` was made with.
+#[no_mangle]
+unsafe extern "C" fn mpip_rs_changed(instance: *mut c_void) {
+    // SAFETY: The instance outlives its watch.
+    let instance = unsafe { &*instance.cast::<Instance>() };
+    instance.network_changed();
+}
+
+/// # Safety
+///
 /// `net` must be a namespace that is being set up.
 #[no_mangle]
 unsafe extern "C" fn mpip_rs_net_init(net: *mut bindings::net) -> c_int {

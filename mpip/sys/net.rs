@@ -39,6 +39,41 @@ impl Net {
     }
 }
 
+/// Notices what happens to the devices and addresses of a namespace, and calls
+/// [`Instance::network_changed`](crate::net::instance::Instance::network_changed).
+pub struct Watch {
+    net: Net,
+    raw: NonNull<bindings::mpip_watch>,
+}
+
+// SAFETY: Registration state may be given up on any CPU.
+unsafe impl Send for Watch {}
+// SAFETY: Nothing is reachable through `&Watch`.
+unsafe impl Sync for Watch {}
+
+impl Watch {
+    /// Begins to notice, for `instance`. Process context.
+    ///
+    /// # Safety
+    ///
+    /// `instance` must stay alive until the result has been dropped.
+    pub unsafe fn new(net: Net, instance: &crate::net::instance::Instance) -> Result<Watch> {
+        let ptr = core::ptr::from_ref(instance).cast_mut().cast();
+        // SAFETY: `net` is alive; `instance` outlives the watch by the caller's promise.
+        let raw = unsafe { bindings::mpip_shim_watch_new(net.as_ptr(), ptr) };
+        let raw = NonNull::new(raw).ok_or(ENOMEM)?;
+        Ok(Watch { net, raw })
+    }
+}
+
+impl Drop for Watch {
+    /// Waits until no call is running any more. Process context.
+    fn drop(&mut self) {
+        // SAFETY: `raw` was made for the same namespace.
+        unsafe { bindings::mpip_shim_watch_free(self.net.as_ptr(), self.raw.as_ptr()) };
+    }
+}
+
 /// Registered netfilter hooks of one instance.
 pub struct Hooks {
     net: Net,

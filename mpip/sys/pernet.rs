@@ -50,8 +50,14 @@ impl Registration {
     /// Registers, and initialises all namespaces. Process context, once.
     pub fn new() -> Result<Registration> {
         // SAFETY: Called from module initialisation.
-        to_result(unsafe { bindings::mpip_shim_pernet_register() })?;
-        Ok(Registration(()))
+        to_result(unsafe { bindings::mpip_shim_work_init() })?;
+        // SAFETY: As above.
+        let registered = to_result(unsafe { bindings::mpip_shim_pernet_register() });
+        if registered.is_err() {
+            // SAFETY: Nobody has used it.
+            unsafe { bindings::mpip_shim_work_exit() };
+        }
+        registered.map(|()| Registration(()))
     }
 }
 
@@ -61,6 +67,7 @@ impl Drop for Registration {
         // waited for.
         unsafe {
             bindings::mpip_shim_pernet_unregister();
+            bindings::mpip_shim_work_exit();
             bindings::mpip_shim_rcu_barrier();
         }
     }

@@ -61,6 +61,20 @@ impl Dst {
         unsafe { bindings::mpip_shim_dst_valid(&self.0) }
     }
 
+    /// Whether its interface runs and has carrier.
+    pub fn is_ready(&self) -> bool {
+        // SAFETY: `self` holds a reference.
+        unsafe { bindings::mpip_shim_dst_ready(&self.0) }
+    }
+
+    /// Has the next hop's link address asked for again at once if that is going on already.
+    /// `remote` is the destination. Process context.
+    pub fn solicit(&self, remote: &Addr) {
+        let bytes = remote.as_bytes();
+        // SAFETY: `self` holds a reference; the address is as long as the route's family has it.
+        unsafe { bindings::mpip_shim_dst_solicit(&self.0, remote.family(), bytes.as_ptr()) };
+    }
+
     /// Path MTU in bytes.
     pub fn mtu(&self) -> u32 {
         // SAFETY: `self` holds a reference.
@@ -123,4 +137,17 @@ pub fn local_addrs(net: Net, out: &mut [Option<LocalAddr>; MAX_LOCAL]) -> usize 
         }
     }
     count
+}
+
+/// Whether a running interface with carrier, `ifindex` unless 0, has `addr`. Any context.
+pub fn is_alive(net: Net, ifindex: u32, addr: &Addr) -> bool {
+    let bytes = addr.as_bytes();
+    // SAFETY: `net` is alive; the function reads as many bytes as the family has.
+    unsafe { bindings::mpip_shim_addr_alive(net.as_ptr(), ifindex, addr.family(), bytes.as_ptr()) }
+}
+
+/// A number that changes with the namespace's routes and addresses. Any context.
+pub fn generation(net: Net) -> u64 {
+    // SAFETY: `net` is alive.
+    unsafe { bindings::mpip_shim_route_generation(net.as_ptr()) }
 }

@@ -264,6 +264,28 @@ struct sk_buff *mpip_shim_skb_alloc(u32 len)
 	return skb;
 }
 
+/*
+ * A copy that shares the data with @skb and pins nothing else: no route, no
+ * conntrack, no device. TCP may send its own again meanwhile.
+ */
+struct sk_buff *mpip_shim_skb_keep(struct sk_buff *skb)
+{
+	struct sk_buff *kept = skb_clone(skb, GFP_ATOMIC | __GFP_NOWARN);
+
+	if (!kept)
+		return NULL;
+	skb_dst_drop(kept);
+	nf_reset_ct(kept);
+	skb_ext_reset(kept);
+	kept->dev = NULL;
+	return kept;
+}
+
+void mpip_shim_skb_consume(struct sk_buff *skb)
+{
+	consume_skb(skb);
+}
+
 /* Software segmentation; the caller keeps @skb whatever the outcome. */
 struct sk_buff *mpip_shim_skb_segment(struct sk_buff *skb)
 {
@@ -611,6 +633,33 @@ void mpip_shim_skb_set_dst(struct sk_buff *skb, const struct mpip_dst *dst)
 	skb->dev = dst->dst->dev;
 }
 
+/* Whether the route's device carries packets. */
+bool mpip_shim_dst_ready(const struct mpip_dst *dst)
+{
+	return netif_running(dst->dst->dev) && netif_carrier_ok(dst->dst->dev);
+}
+
+bool mpip_shim_skb_ready(const struct sk_buff *skb)
+{
+	return netif_running(skb->dev) && netif_carrier_ok(skb->dev);
+}
+
+/*
+ * If the next hop's link address is being asked for, ask again now and not in
+ * a second: that question may have been lost with the link.
+ */
+void mpip_shim_dst_solicit(const struct mpip_dst *dst, u8 family,
+			   const u8 *daddr)
+{
+	struct neighbour *n = dst_neigh_lookup(dst->dst, daddr);
+
+	if (!n)
+		return;
+	if (READ_ONCE(n->nud_state) & NUD_INCOMPLETE)
+		n->ops->solicit(n, NULL);
+	neigh_release(n);
+}
+
 /* Send a packet of our own, past the hooks. Consumes @skb. */
 void mpip_shim_skb_xmit(struct net *net, struct sk_buff *skb,
 			const struct mpip_dst *dst, u8 family)
@@ -623,7 +672,7 @@ void mpip_shim_skb_xmit(struct net *net, struct sk_buff *skb,
 	memset(skb->cb, 0, sizeof(skb->cb));
 	if (family == 4) {
 		skb->protocol = htons(ETH_P_IP);
-		skb_set_transport_header(skb, sizeof(struct iphdr));
+		skb_set_transport_header(skb, ip_hdrlen(skb));
 		IPCB(skb)->flags = IPSKB_REROUTED;
 	} else {
 		skb->protocol = htons(ETH_P_IPV6);
@@ -687,6 +736,141 @@ int mpip_shim_ifaddrs(struct net *net, struct mpip_ifaddr *out, int max)
 out:
 	rcu_read_unlock();
 	return n;
+}
+
+/*
+ * Whether a device carries packets. The carrier is lost at once, but when it
+ * is back the device's queue is not there yet.
+ */
+static bool dev_is_ready(const struct net_device *dev)
+{
+	return netif_running(dev) && netif_carrier_ok(dev) && netif_oper_up(dev);
+}
+
+/* Whether a running device, @ifindex unless 0, has this address. */
+bool mpip_shim_addr_alive(struct net *net, u32 ifindex, u8 family,
+			  const u8 *addr)
+{
+	struct net_device *dev;
+	bool alive = false;
+
+	rcu_read_lock();
+	for_each_netdev_rcu(net, dev) {
+		if (ifindex && dev->ifindex != ifindex)
+			continue;
+		if (!dev_is_ready(dev))
+			continue;
+		if (family == 4) {
+			const struct in_device *in4 = __in_dev_get_rcu(dev);
+			const struct in_ifaddr *ifa;
+
+			if (!in4)
+				continue;
+			in_dev_for_each_ifa_rcu(ifa, in4)
+				alive |= !memcmp(&ifa->ifa_local, addr, 4);
+		} else {
+			struct in6_addr a;
+
+			memcpy(&a, addr, sizeof(a));
+			alive = ipv6_chk_addr(net, &a, dev, 1);
+		}
+		if (alive)
+			break;
+	}
+	rcu_read_unlock();
+	return alive;
+}
+
+/* Changes whenever a route or an address does. */
+u64 mpip_shim_route_generation(const struct net *net)
+{
+	u64 generation = (u32)rt_genid_ipv4(net);
+
+#if IS_ENABLED(CONFIG_IPV6)
+	generation |= (u64)(u32)rt_genid_ipv6(net) << 32;
+#endif
+	return generation;
+}
+
+struct mpip_watch {
+	struct notifier_block dev;
+	struct notifier_block in4;
+	struct notifier_block in6;
+	struct net *net;
+	void *instance;
+};
+
+static int dev_changed(struct notifier_block *nb, unsigned long event,
+		       void *ptr)
+{
+	struct mpip_watch *w = container_of(nb, struct mpip_watch, dev);
+
+	switch (event) {
+	case NETDEV_UP:
+	case NETDEV_DOWN:
+	case NETDEV_CHANGE:
+	case NETDEV_CHANGEMTU:
+	case NETDEV_UNREGISTER:
+		mpip_rs_changed(w->instance);
+	}
+	return NOTIFY_DONE;
+}
+
+static int in4_changed(struct notifier_block *nb, unsigned long event,
+		       void *ptr)
+{
+	struct mpip_watch *w = container_of(nb, struct mpip_watch, in4);
+	struct in_ifaddr *ifa = ptr;
+
+	if (net_eq(dev_net(ifa->ifa_dev->dev), w->net))
+		mpip_rs_changed(w->instance);
+	return NOTIFY_DONE;
+}
+
+/* Atomic context. */
+static int in6_changed(struct notifier_block *nb, unsigned long event,
+		       void *ptr)
+{
+	struct mpip_watch *w = container_of(nb, struct mpip_watch, in6);
+	struct inet6_ifaddr *ifa = ptr;
+
+	if (net_eq(dev_net(ifa->idev->dev), w->net))
+		mpip_rs_changed(w->instance);
+	return NOTIFY_DONE;
+}
+
+/*
+ * Has mpip_rs_changed() called for whatever happens to devices and addresses
+ * of @net, after the kernel's own tables have followed. Process context.
+ */
+struct mpip_watch *mpip_shim_watch_new(struct net *net, void *instance)
+{
+	struct mpip_watch *w = kzalloc(sizeof(*w), GFP_KERNEL);
+
+	if (!w)
+		return NULL;
+	w->net = net;
+	w->instance = instance;
+	w->dev.notifier_call = dev_changed;
+	w->in4.notifier_call = in4_changed;
+	w->in6.notifier_call = in6_changed;
+	w->dev.priority = w->in4.priority = w->in6.priority = INT_MIN;
+	if (register_netdevice_notifier_net(net, &w->dev)) {
+		kfree(w);
+		return NULL;
+	}
+	register_inetaddr_notifier(&w->in4);
+	register_inet6addr_notifier(&w->in6);
+	return w;
+}
+
+/* Returns when no call is running any more. Process context. */
+void mpip_shim_watch_free(struct net *net, struct mpip_watch *w)
+{
+	unregister_inet6addr_notifier(&w->in6);
+	unregister_inetaddr_notifier(&w->in4);
+	unregister_netdevice_notifier_net(net, &w->dev);
+	kfree(w);
 }
 
 /* Sockets */
@@ -813,7 +997,136 @@ bool mpip_shim_addr_is_local(struct net *net, u8 family, const u8 *addr)
 	}
 }
 
+/* The connected socket of an outgoing @flow, with a reference. */
+static struct sock *flow_socket(struct net *net, const struct mpip_flow *flow)
+{
+	struct sock *sk;
+
+	/* The lookups see the flow as its receiver does. */
+	rcu_read_lock();
+	if (flow->family == 4) {
+		__be32 local, remote;
+
+		memcpy(&local, flow->src, sizeof(local));
+		memcpy(&remote, flow->dst, sizeof(remote));
+		if (flow->proto == IPPROTO_TCP)
+			sk = __inet_lookup_established(net, remote,
+						       htons(flow->dport), local,
+						       flow->sport, 0, 0);
+		else
+			sk = udp4_lib_lookup(net, remote, htons(flow->dport),
+					     local, htons(flow->sport), 0);
+	} else {
+		struct in6_addr local, remote;
+
+		memcpy(&local, flow->src, sizeof(local));
+		memcpy(&remote, flow->dst, sizeof(remote));
+		if (flow->proto == IPPROTO_TCP)
+			sk = __inet6_lookup_established(net, &remote,
+							htons(flow->dport),
+							&local, flow->sport,
+							0, 0);
+		else
+			sk = udp6_lib_lookup(net, &remote, htons(flow->dport),
+					     &local, htons(flow->sport), 0);
+	}
+	rcu_read_unlock();
+	if (!sk)
+		return NULL;
+	if (!sk_fullsock(sk) || sk->sk_bound_dev_if ||
+	    (flow->proto == IPPROTO_UDP && sk->sk_state != TCP_ESTABLISHED)) {
+		sock_gen_put(sk);
+		return NULL;
+	}
+	return sk;
+}
+
+/* Let TCP send at once what it has put off because nothing came through. */
+static void wake_tcp(struct sock *sk)
+{
+	struct inet_connection_sock *icsk = inet_csk(sk);
+	const struct tcp_sock *tp = tcp_sk(sk);
+	u8 pending = icsk->icsk_pending;
+
+	if ((1 << sk->sk_state) & (TCPF_CLOSE | TCPF_LISTEN | TCPF_SYN_SENT |
+				   TCPF_SYN_RECV | TCPF_TIME_WAIT))
+		return;
+	if (!icsk->icsk_backoff && !icsk->icsk_retransmits &&
+	    !icsk->icsk_probes_out)
+		return;
+	if (pending != ICSK_TIME_RETRANS && pending != ICSK_TIME_PROBE0)
+		return;
+	icsk->icsk_backoff = 0;
+	if (tp->srtt_us)
+		icsk->icsk_rto = clamp(__tcp_set_rto(tp), tcp_rto_min(sk),
+				       tcp_rto_max(sk));
+	else
+		icsk->icsk_rto = TCP_TIMEOUT_INIT;
+	tcp_reset_xmit_timer(sk, pending, 1, false);
+}
+
+/*
+ * Have the socket of @flow, which has no route of its own any more, send by
+ * @dst: the packets get as far as the hook at POST_ROUTING, which sends them
+ * another way. True if the socket needed it. Process context.
+ */
+bool mpip_shim_sock_lend(struct net *net, const struct mpip_flow *flow,
+			 const struct mpip_dst *dst)
+{
+	struct sock *sk = flow_socket(net, flow);
+	bool lent = false;
+	u32 cookie = 0;
+
+	if (!sk)
+		return false;
+	lock_sock(sk);
+	if (sk->sk_family == AF_INET6)
+		cookie = inet6_sk(sk)->dst_cookie;
+	if (!__sk_dst_check(sk, cookie)) {
+		dst_hold(dst->dst);
+		if (flow->family == 4)
+			sk_setup_caps(sk, dst->dst);
+		else
+			ip6_dst_store(sk, dst->dst, true, false);
+		if (sk->sk_protocol == IPPROTO_TCP)
+			wake_tcp(sk);
+		lent = true;
+	}
+	release_sock(sk);
+	sock_gen_put(sk);
+	return lent;
+}
+
+/* A way is open again: TCP need not wait for its timer. Process context. */
+bool mpip_shim_sock_wake(struct net *net, const struct mpip_flow *flow)
+{
+	struct sock *sk = flow_socket(net, flow);
+
+	if (!sk)
+		return false;
+	lock_sock(sk);
+	if (sk->sk_protocol == IPPROTO_TCP)
+		wake_tcp(sk);
+	release_sock(sk);
+	sock_gen_put(sk);
+	return true;
+}
+
 /* Timers and work */
+
+/* Detecting a dead path must not wait behind somebody's long work. */
+static struct workqueue_struct *mpip_wq;
+
+int mpip_shim_work_init(void)
+{
+	mpip_wq = alloc_workqueue("mpip", WQ_UNBOUND | WQ_HIGHPRI, 0);
+	return mpip_wq ? 0 : -ENOMEM;
+}
+
+void mpip_shim_work_exit(void)
+{
+	destroy_workqueue(mpip_wq);
+}
 
 struct mpip_timer {
 	struct hrtimer timer;
@@ -878,10 +1191,11 @@ void mpip_shim_work_kick(struct mpip_work *w, u32 ms)
 {
 	unsigned long delay = msecs_to_jiffies(ms);
 
-	if (!delay)
-		mod_delayed_work(system_dfl_wq, &w->work, 0);
-	else
-		queue_delayed_work(system_dfl_wq, &w->work, delay);
+	/* When it is queued to run now, the timer's time has passed. */
+	if (delay && delayed_work_pending(&w->work) &&
+	    time_before_eq(READ_ONCE(w->work.timer.expires), jiffies + delay))
+		return;
+	mod_delayed_work(mpip_wq, &w->work, delay);
 }
 
 /* Waits for a running call. Process context. */

@@ -61,6 +61,7 @@ struct mpip_held {
 struct mpip_timer;
 struct mpip_work;
 struct mpip_hooks;
+struct mpip_watch;
 
 enum mpip_shim_csum {
 	MPIP_CSUM_NONE,
@@ -109,6 +110,8 @@ bool mpip_shim_skb_fits(const struct sk_buff *skb, u32 mtu);
 void mpip_shim_skb_free(struct sk_buff *skb);
 void mpip_shim_skb_clear_hash(struct sk_buff *skb);
 struct sk_buff *mpip_shim_skb_alloc(u32 len);
+struct sk_buff *mpip_shim_skb_keep(struct sk_buff *skb);
+void mpip_shim_skb_consume(struct sk_buff *skb);
 struct sk_buff *mpip_shim_skb_segment(struct sk_buff *skb);
 struct sk_buff *mpip_shim_skb_next_unlink(struct sk_buff *skb);
 
@@ -136,10 +139,19 @@ bool mpip_shim_dst_valid(const struct mpip_dst *dst);
 void mpip_shim_dst_put(struct mpip_dst *dst);
 u32 mpip_shim_dst_mtu(const struct mpip_dst *dst);
 int mpip_shim_dst_ifindex(const struct mpip_dst *dst);
+bool mpip_shim_dst_ready(const struct mpip_dst *dst);
+bool mpip_shim_skb_ready(const struct sk_buff *skb);
+void mpip_shim_dst_solicit(const struct mpip_dst *dst, u8 family,
+			   const u8 *daddr);
 void mpip_shim_skb_set_dst(struct sk_buff *skb, const struct mpip_dst *dst);
 void mpip_shim_skb_xmit(struct net *net, struct sk_buff *skb,
 			const struct mpip_dst *dst, u8 family);
 int mpip_shim_ifaddrs(struct net *net, struct mpip_ifaddr *out, int max);
+bool mpip_shim_addr_alive(struct net *net, u32 ifindex, u8 family,
+			  const u8 *addr);
+u64 mpip_shim_route_generation(const struct net *net);
+struct mpip_watch *mpip_shim_watch_new(struct net *net, void *instance);
+void mpip_shim_watch_free(struct net *net, struct mpip_watch *watch);
 
 /* Sockets */
 struct socket *mpip_shim_port_reserve(struct net *net, u8 proto, u16 *port);
@@ -154,6 +166,9 @@ int mpip_shim_tcp_lookup(struct net *net, const struct mpip_flow *flow,
 bool mpip_shim_udp_owned(struct net *net, const struct mpip_flow *flow,
 			 int ifindex);
 bool mpip_shim_addr_is_local(struct net *net, u8 family, const u8 *addr);
+bool mpip_shim_sock_lend(struct net *net, const struct mpip_flow *flow,
+			 const struct mpip_dst *dst);
+bool mpip_shim_sock_wake(struct net *net, const struct mpip_flow *flow);
 
 /* Timers and work: allocated, so that their addresses never move. */
 struct mpip_timer *mpip_shim_timer_new(void *session, bool atomic);
@@ -164,6 +179,8 @@ void mpip_shim_work_kick(struct mpip_work *work, u32 ms);
 void mpip_shim_work_free(struct mpip_work *work);
 
 /* Network namespaces and generic netlink */
+int mpip_shim_work_init(void);
+void mpip_shim_work_exit(void);
 int mpip_shim_pernet_register(void);
 void mpip_shim_pernet_unregister(void);
 void *mpip_shim_pernet_get(struct net *net);
@@ -199,6 +216,7 @@ unsigned int mpip_rs_local_in(void *instance, struct sk_buff *skb,
 			      const struct nf_hook_state *state, u8 family);
 void mpip_rs_timer(void *session);
 void mpip_rs_work(void *instance);
+void mpip_rs_changed(void *instance);
 int mpip_rs_net_init(struct net *net);
 void mpip_rs_net_pre_exit(struct net *net);
 void mpip_rs_net_exit(struct net *net);

@@ -9,6 +9,7 @@ use super::{
 };
 use core::{
     marker::PhantomData,
+    mem::ManuallyDrop,
     ptr::NonNull,
     slice, //
 };
@@ -173,6 +174,12 @@ impl Skb<'_> {
         unsafe { bindings::mpip_shim_skb_get_dst(self.raw(), &mut out) }.then_some(Dst(out))
     }
 
+    /// Whether the interface that it is to leave by runs and has carrier.
+    pub fn is_ready(&self) -> bool {
+        // SAFETY: Valid by the invariant; a packet in the output hook has a device.
+        unsafe { bindings::mpip_shim_skb_ready(self.raw()) }
+    }
+
     /// Whether each of its segments fits `mtu`.
     pub fn fits(&self, mtu: u32) -> bool {
         // SAFETY: Valid by the invariant.
@@ -250,6 +257,13 @@ impl Skb<'_> {
         })
     }
 
+    /// A copy that shares the data and can be sent again later. Any context.
+    pub fn keep(&mut self) -> Option<KeptSkb> {
+        // SAFETY: Valid by the invariant.
+        let kept = unsafe { bindings::mpip_shim_skb_keep(self.raw()) };
+        NonNull::new(kept).map(|skb| KeptSkb(ManuallyDrop::new(OwnSkb(skb))))
+    }
+
     /// Cuts a GSO packet into its segments.
     pub fn segment(&mut self) -> Option<Segments> {
         // SAFETY: Valid by the invariant.
@@ -261,6 +275,30 @@ impl Skb<'_> {
     pub fn discard(&mut self) {
         // SAFETY: Ours by the invariant, and not used after this.
         unsafe { bindings::mpip_shim_skb_free(self.raw()) };
+    }
+}
+
+/// A sent packet that may have to be sent again. To let go of it is no loss.
+pub struct KeptSkb(ManuallyDrop<OwnSkb>);
+
+impl KeptSkb {
+    /// The packet as a hook would see it, to be changed.
+    pub fn as_skb(&mut self) -> Skb<'_> {
+        self.0.as_skb()
+    }
+
+    /// The packet, to be sent.
+    pub fn into_own(self) -> OwnSkb {
+        let mut this = ManuallyDrop::new(self);
+        // SAFETY: `this` is never dropped nor used again.
+        unsafe { ManuallyDrop::take(&mut this.0) }
+    }
+}
+
+impl Drop for KeptSkb {
+    fn drop(&mut self) {
+        // SAFETY: We own the skb; the field is `ManuallyDrop`, so this is its only release.
+        unsafe { bindings::mpip_shim_skb_consume(self.0 .0.as_ptr()) };
     }
 }
 
@@ -341,7 +379,7 @@ impl Held {
 
     /// Hands the packet to the transport. Softirq or process context, no lock of ours held.
     pub fn deliver(self, net: Net) {
-        let mut this = core::mem::ManuallyDrop::new(self);
+        let mut this = ManuallyDrop::new(self);
         // SAFETY: We own the skb and give it away.
         unsafe { bindings::mpip_shim_release(net.as_ptr(), &mut this.raw) };
     }

@@ -5,7 +5,10 @@
 use super::{
     bindings,
     net::Net,
-    route::flow_of, //
+    route::{
+        flow_of,
+        Dst, //
+    },
 };
 use crate::proto::addr::{
     Addr,
@@ -97,6 +100,20 @@ pub fn udp_owned(net: Net, tuple: &Tuple, ifindex: u32) -> bool {
     unsafe {
         bindings::mpip_shim_udp_owned(net.as_ptr(), &flow_of(&tuple.reversed()), ifindex as i32)
     }
+}
+
+/// Lends a route to the connected socket of an outgoing flow whose own way is gone: what it sends
+/// gets as far as the hook at POST_ROUTING. True if the socket needed it. Process context.
+pub fn lend_route(net: Net, tuple: &Tuple, dst: &Dst) -> bool {
+    // SAFETY: `net` is alive; `dst` holds a reference, another is taken.
+    unsafe { bindings::mpip_shim_sock_lend(net.as_ptr(), &flow_of(tuple), &dst.0) }
+}
+
+/// Has the TCP socket of an outgoing flow send at once what it has put off because nothing came
+/// through. Process context.
+pub fn wake(net: Net, tuple: &Tuple) {
+    // SAFETY: `net` is alive; the pointer is valid.
+    unsafe { bindings::mpip_shim_sock_wake(net.as_ptr(), &flow_of(tuple)) };
 }
 
 /// Whether `addr` is one of this host's. Any context.

@@ -133,13 +133,33 @@ pub struct Confirm<'a> {
     pub block: OpenBlock<'a>,
 }
 
-/// OPEN, OPEN_ACK and ADDR.
+/// OPEN and OPEN_ACK.
 #[derive(Copy, Clone, PartialEq, Debug)]
 pub struct Open<'a> {
     /// The header.
     pub header: Header,
     /// How the sender can be reached.
     pub block: OpenBlock<'a>,
+}
+
+/// ADDR.
+#[derive(Copy, Clone, PartialEq, Debug)]
+pub struct Moved<'a> {
+    /// The header.
+    pub header: Header,
+    /// The sender's paths whose local end is not there now: bit `i` is that of id `i`.
+    pub down: u64,
+    /// How the sender can be reached.
+    pub block: OpenBlock<'a>,
+}
+
+/// ADDR_ACK.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub struct MovedAck {
+    /// The header.
+    pub header: Header,
+    /// Number of the ADDR.
+    pub acked: u32,
 }
 
 /// How a node can be reached.
@@ -194,13 +214,15 @@ pub enum Cm<'a> {
     /// [`Kind::LaneConfirm`].
     LaneConfirm(Lane),
     /// [`Kind::Addr`].
-    Addr(Open<'a>),
+    Addr(Moved<'a>),
     /// [`Kind::Close`].
     Close(Header),
     /// [`Kind::Goodbye`].
     Goodbye(Header),
     /// [`Kind::GoodbyeAck`].
     GoodbyeAck(Header),
+    /// [`Kind::AddrAck`].
+    AddrAck(MovedAck),
 }
 
 impl Cm<'_> {
@@ -221,6 +243,7 @@ impl Cm<'_> {
             Cm::Close(_) => Kind::Close,
             Cm::Goodbye(_) => Kind::Goodbye,
             Cm::GoodbyeAck(_) => Kind::GoodbyeAck,
+            Cm::AddrAck(_) => Kind::AddrAck,
         }
     }
 }
@@ -258,7 +281,15 @@ impl<'a> Raw<'a> {
             Kind::Lane => Cm::Lane(Lane::read(&mut r)?),
             Kind::LaneAck => Cm::LaneAck(Lane::read(&mut r)?),
             Kind::LaneConfirm => Cm::LaneConfirm(Lane::read(&mut r)?),
-            Kind::Addr => Cm::Addr(Open::read(&mut r)?),
+            Kind::Addr => Cm::Addr(Moved {
+                header: Header::read(&mut r)?,
+                down: r.u64()?,
+                block: OpenBlock::read(&mut r)?,
+            }),
+            Kind::AddrAck => Cm::AddrAck(MovedAck {
+                header: Header::read(&mut r)?,
+                acked: r.u32()?,
+            }),
             Kind::Close => Cm::Close(Header::read(&mut r)?),
             Kind::Goodbye => Cm::Goodbye(Header::read(&mut r)?),
             Kind::GoodbyeAck => Cm::GoodbyeAck(Header::read(&mut r)?),
@@ -302,7 +333,16 @@ pub fn emit(
             w.bytes(&confirm.public_key);
             confirm.block.write(&mut w);
         }
-        Cm::Open(open) | Cm::OpenAck(open) | Cm::Addr(open) => {
+        Cm::Addr(moved) => {
+            moved.header.write(&mut w);
+            w.u64(moved.down);
+            moved.block.write(&mut w);
+        }
+        Cm::AddrAck(ack) => {
+            ack.header.write(&mut w);
+            w.u32(ack.acked);
+        }
+        Cm::Open(open) | Cm::OpenAck(open) => {
             open.header.write(&mut w);
             open.block.write(&mut w);
         }

@@ -23,6 +23,7 @@ const ANSWER: u16 = MAGIC + 1;
 const KIND_END: u8 = 0;
 const KIND_NOP: u8 = 1;
 const KIND_MSS: u8 = 2;
+const KIND_TIMESTAMP: u8 = 8;
 const KIND_MD5: u8 = 19;
 const KIND_AO: u8 = 29;
 
@@ -76,6 +77,15 @@ pub fn mss(options: &[u8]) -> Option<(usize, u16)> {
     Options::new(options).find_map(|option| {
         let value = <[u8; 2]>::try_from(option.value).ok()?;
         (option.kind == KIND_MSS).then_some((option.offset, u16::from_be_bytes(value)))
+    })
+}
+
+/// Finds the time stamp (RFC 7323): the offset of its value in `options` and the value.
+pub fn timestamp(options: &[u8]) -> Option<(usize, u32)> {
+    Options::new(options).find_map(|option| {
+        let (value, _) = option.value.split_first_chunk::<4>()?;
+        let found = option.kind == KIND_TIMESTAMP && option.value.len() == 8;
+        found.then_some((option.offset, u32::from_be_bytes(*value)))
     })
 }
 

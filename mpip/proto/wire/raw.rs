@@ -41,10 +41,12 @@ pub enum Kind {
     Goodbye,
     /// Answer to GOODBYE.
     GoodbyeAck,
+    /// Answer to ADDR.
+    AddrAck,
 }
 
 impl Kind {
-    const ALL: [Kind; 14] = [
+    const ALL: [Kind; 15] = [
         Kind::Data,
         Kind::Report,
         Kind::Hello,
@@ -59,6 +61,7 @@ impl Kind {
         Kind::Close,
         Kind::Goodbye,
         Kind::GoodbyeAck,
+        Kind::AddrAck,
     ];
 
     /// The kind with this number on the wire.
@@ -90,9 +93,11 @@ impl Kind {
             Kind::Report => (40, false),
             Kind::Hello | Kind::HelloReply => (64, false),
             Kind::Confirm => (64 + 4, true),
-            Kind::Open | Kind::OpenAck | Kind::Addr => (16 + 4, true),
+            Kind::Open | Kind::OpenAck => (16 + 4, true),
+            Kind::Addr => (16 + 8 + 4, true),
             Kind::Lane | Kind::LaneAck | Kind::LaneConfirm => (56, false),
             Kind::Close | Kind::Goodbye | Kind::GoodbyeAck => (16, false),
+            Kind::AddrAck => (16 + 4, false),
         }
     }
 

@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What nobody uses any more is forgotten.
+
+use crate::{
+    net::instance::Instance,
+    proto::{
+        counters::Counter,
+        packet,
+        params::Param, //
+    },
+    sys::clock, //
+};
+use core::ops::ControlFlow;
+use kernel::sync::{
+    atomic::Relaxed,
+    rcu, //
+};
+
+/// A peer without sessions is forgotten after this time, milliseconds.
+const PEER_LIFE_MS: u64 = 60_000;
+/// How long a row of the availability table is kept that was never asked, milliseconds.
+const UNUSED_MS: u32 = 10_000;
+
+impl Instance {
+    /// Once a second: addresses, and what has expired.
+    pub fn tick(&self) {
+        for peer in self.collect_peers().iter() {
+            if peer.has_moved.load(Relaxed) {
+                self.follow(peer);
+            }
+        }
+        let tcp_ms = (self.param(Param::SessionTimeoutTcp) as u32).saturating_mul(1000);
+        let udp_ms = (self.param(Param::SessionTimeoutUdp) as u32).saturating_mul(1000);
+        let close_ms = (self.param(Param::CloseTimeout) as u32).saturating_mul(1000);
+
+        for bucket in 0..self.sessions.buckets() {
+            loop {
+                let mut expired = None;
+                {
+                    let rcu = rcu::read_lock();
+                    let _ = self.sessions.for_bucket(&rcu, bucket, |_, session| {
+                        let idle = session.idle_ms();
+                        let limit = if session.is_closing() {
+                            close_ms
+                        } else if session.tuple.proto == packet::TCP {
+                            tcp_ms
+                        } else {
+                            udp_ms
+                        };
+                        if idle >= limit {
+                            expired = Some(session.clone());
+                            return ControlFlow::Break(());
+                        }
+                        session.save_memory();
+                        ControlFlow::Continue(())
+                    });
+                }
+                match expired {
+                    Some(session) => {
+                        self.count(Counter::SessionExpired);
+                        self.remove_session(&session);
+                    }
+                    None => break,
+                }
+            }
+        }
+        self.expire_peers();
+        self.expire_destinations();
+    }
+
+    fn expire_peers(&self) {
+        let now = clock::now_us64() / 1000;
+        for peer in self.collect_peers().iter() {
+            if peer.is_long_gone() {
+                self.forget_peer(peer, true);
+            } else if peer.sessions.load(Relaxed) == 0
+                && now.saturating_sub(peer.heard_ms()) >= PEER_LIFE_MS
+            {
+                self.forget_peer(peer, false);
+            }
+        }
+    }
+
+    /// One slice of the availability table per second.
+    fn expire_destinations(&self) {
+        let limit = (self.param(Param::AvailTimeout) as u32).saturating_mul(1000);
+        let policy = self.ask_policy();
+        let now = clock::now_ms();
+        let buckets = self.avail.buckets();
+        let slice = buckets / 8;
+        let from = self.scan.load(Relaxed);
+        self.scan.store((from + slice) % buckets, Relaxed);
+        for bucket in from..(from + slice).min(buckets) {
+            let mut expired = [None; 16];
+            let mut n = 0;
+            {
+                let rcu = rcu::read_lock();
+                let _ = self.avail.for_bucket::<()>(&rcu, bucket, |dest, entry| {
+                    let mut state = entry.state.lock();
+                    state.silent(now, &policy);
+                    // A row that was only looked up is not worth keeping.
+                    let limit = if state.is_unused() { UNUSED_MS } else { limit };
+                    if state.idle_ms(now) >= limit {
+                        if let Some(slot) = expired.get_mut(n) {
+                            *slot = Some(*dest);
+                            n += 1;
+                        }
+                    }
+                    ControlFlow::Continue(())
+                });
+            }
+            for dest in expired.into_iter().flatten() {
+                self.avail.remove(&dest);
+                self.nodes.remove(&dest);
+            }
+        }
+    }
+}

@@ -1,0 +1,270 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Addresses and interfaces come and go (section 3.4.3).
+//!
+//! The kernel tells of each change; the worker then finds out which paths have
+//! lost or regained their local end, moves what was in flight, tells the peers
+//! and looks for new paths. Only the paths concerned are touched.
+//!
+//! A socket whose own address or route has vanished could not send any more:
+//! it gets the route of a working lane, so that its packets reach our hook.
+
+use crate::{
+    net::{
+        instance::Instance,
+        peer::{
+            Path,
+            Peer,
+            MAX_PATHS, //
+        },
+        session::Session,
+    },
+    proto::{
+        addr::Tuple,
+        counters::Counter,
+        path::Standing,
+        session::{
+            LaneState,
+            MAX_LANES, //
+        },
+        wire::{
+            cm::{
+                Cm,
+                Header,
+                Moved, //
+            },
+            NO_PATH, //
+        }, //
+    },
+    sys::{
+        clock,
+        route::{
+            self,
+            Dst, //
+        },
+        socket, //
+    },
+};
+use kernel::{
+    alloc::flags::GFP_ATOMIC,
+    prelude::*,
+    sync::{
+        atomic::Relaxed,
+        rcu,
+        Arc, //
+    },
+};
+
+impl Instance {
+    /// A device or an address has changed. Any context.
+    pub fn network_changed(&self) {
+        self.changed.store(true, Relaxed);
+        self.kick(0);
+    }
+
+    /// Whether something has changed since the last call, be it a route only.
+    pub fn has_changed(&self) -> bool {
+        let told = self.changed.xchg(false, Relaxed);
+        let generation = route::generation(self.net);
+        let other = self.generation.xchg(generation, Relaxed) != generation;
+        told || other
+    }
+
+    /// Takes in what has changed. Process context.
+    pub fn follow_changes(&self) {
+        let moved = self.refresh_addrs();
+        let mut failed = KVec::new();
+        let mut returned = KVec::new();
+        for peer in self.collect_peers().iter() {
+            let mut changed = moved;
+            for id in 0..MAX_PATHS {
+                let Some(path) = peer.path_by_id(id) else {
+                    continue;
+                };
+                let down = !route::is_alive(self.net, path.ifindex(), &path.local);
+                if !path.set_down(down) {
+                    continue;
+                }
+                changed = true;
+                let list = if down { &mut failed } else { &mut returned };
+                if list.push((peer.clone(), path), GFP_KERNEL).is_err() {
+                    self.count(Counter::NoMemory);
+                }
+            }
+            if changed {
+                peer.want_announcement();
+            }
+        }
+        for (peer, path) in failed.iter() {
+            self.path_down(peer, path);
+        }
+        self.announcing.store(true, Relaxed);
+        self.announce_moves();
+        for (peer, path) in returned.iter() {
+            self.path_up(peer, path);
+        }
+        self.each_session(|session| {
+            session.inner.lock().explored_ms = 0;
+            if self.lend_route(session) || session.initiator {
+                self.attend(session);
+            }
+        });
+    }
+
+    /// Looks for lanes with the addresses that a peer has told of.
+    pub fn follow(&self, peer: &Arc<Peer>) {
+        peer.has_moved.store(false, Relaxed);
+        self.each_session(|session| {
+            if session.initiator && Arc::ptr_eq(&session.peer, peer) {
+                session.inner.lock().explored_ms = 0;
+                self.attend(session);
+            }
+        });
+    }
+
+    /// Tells peers of changed addresses; returns when to do so again, milliseconds.
+    pub fn announce_moves(&self) -> u32 {
+        let mut next = u32::MAX;
+        if !self.announcing.load(Relaxed) {
+            return next;
+        }
+        for peer in self.collect_peers().iter() {
+            match peer.next_announcement() {
+                Ok(number) => {
+                    self.announce_to(peer, number);
+                    next = 1;
+                }
+                Err(Some(ms)) => next = next.min(ms),
+                Err(None) => {}
+            }
+        }
+        if next == u32::MAX {
+            self.announcing.store(false, Relaxed);
+        }
+        next
+    }
+
+    fn announce_to(&self, peer: &Arc<Peer>, number: u32) {
+        let mut down = 0u64;
+        for id in 0..MAX_PATHS {
+            let is_down = peer.path_by_id(id).is_some_and(|p| p.is_down_here());
+            down |= u64::from(is_down) << id;
+        }
+        let mut first = Some(number);
+        self.each_way_to(peer, |session, way| {
+            if way.path.is_down() {
+                return;
+            }
+            let header = Header {
+                node: self.identity.node,
+                session: 0,
+                number: first.take().unwrap_or_else(|| peer.next_number()),
+            };
+            let family = session.tuple.local.addr.family();
+            self.with_block(family, NO_PATH, |block| {
+                let moved = Moved {
+                    header,
+                    down,
+                    block,
+                };
+                self.send_cm(&way.target(session), peer, &Cm::Addr(moved));
+            });
+        });
+    }
+
+    /// An end of a path has gone. Process context.
+    pub fn path_down(&self, peer: &Arc<Peer>, path: &Arc<Path>) {
+        self.count(Counter::PathDown);
+        {
+            let mut state = path.state.lock();
+            state.fail(clock::now_us());
+            path.publish(&state);
+        }
+        self.path_failed(peer, path);
+    }
+
+    /// Both ends of a path are there again: it has to answer before it is used. Process context.
+    pub fn path_up(&self, peer: &Arc<Peer>, path: &Arc<Path>) {
+        if path.is_down() {
+            return;
+        }
+        let mut asked = false;
+        self.each_session(|session| {
+            if asked || !Arc::ptr_eq(&session.peer, peer) || !session.is_multi() {
+                return;
+            }
+            for index in 0..MAX_LANES {
+                let tuple = {
+                    let inner = session.inner.lock();
+                    match inner.s.lane(index) {
+                        Some(l) if l.state == LaneState::Active && Arc::ptr_eq(&l.path, path) => {
+                            l.tuple
+                        }
+                        _ => continue,
+                    }
+                };
+                self.ask(session, path, &tuple, index == 0);
+                asked = true;
+                return;
+            }
+        });
+    }
+
+    /// Sees to it that the session's own socket can send although its own way has gone; true if
+    /// that has to be looked at again soon. Process context.
+    pub fn lend_route(&self, session: &Arc<Session>) -> bool {
+        let displaced = {
+            let inner = session.inner.lock();
+            if inner.dead {
+                return false;
+            }
+            inner.s.lane(0).is_some_and(|l| l.path.is_down_here())
+        };
+        if !displaced || Dst::lookup(self.net, 0, &session.tuple).is_some() {
+            return false;
+        }
+        let mut best: Option<(Standing, u32, Tuple)> = None;
+        {
+            let inner = session.inner.lock();
+            for lane in inner.s.lanes.iter().skip(1).flatten() {
+                let standing = lane.path.standing();
+                let better = best.as_ref().is_none_or(|(b, _, _)| standing > *b);
+                if lane.state == LaneState::Active && standing > Standing::Down && better {
+                    best = Some((standing, lane.path.ifindex(), lane.tuple));
+                }
+            }
+        }
+        let Some((_, ifindex, tuple)) = best else {
+            return true;
+        };
+        if let Some(route) = Dst::lookup(self.net, ifindex, &tuple) {
+            if socket::lend_route(self.net, &session.tuple, &route) {
+                self.count(Counter::RouteLent);
+            }
+        }
+        true
+    }
+
+    /// Calls `f` for every session, beginning anywhere: what is lost on one session's account is
+    /// soon done on another's. Process context, no lock held.
+    pub fn each_session(&self, mut f: impl FnMut(&Arc<Session>)) {
+        let buckets = self.sessions.buckets();
+        let start = clock::random_u64() as usize % buckets;
+        for bucket in 0..buckets {
+            let bucket = (start + bucket) % buckets;
+            let mut found = KVec::new();
+            {
+                let rcu = rcu::read_lock();
+                let _ = self.sessions.for_bucket::<()>(&rcu, bucket, |_, session| {
+                    if found.push(session.clone(), GFP_ATOMIC).is_err() {
+                        self.count(Counter::NoMemory);
+                    }
+                    core::ops::ControlFlow::Continue(())
+                });
+            }
+            for session in found.iter() {
+                f(session);
+            }
+        }
+    }
+}

@@ -1,0 +1,217 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Open questions: somebody has to notice that no answer comes, although no
+//! packet is sent any more, and to ask again.
+//!
+//! A path in use that carries nothing is asked now and then.
+//!
+//! A path is on the list from a question until its answer, and while it is
+//! suspect. The worker goes through the list every [`WATCH_MS`].
+
+use crate::{
+    net::{
+        instance::Instance,
+        peer::{
+            Path,
+            Peer, //
+        },
+        session::{
+            Session,
+            QUIET_MS, //
+        },
+    },
+    proto::{
+        addr::Tuple,
+        counters::Counter,
+        params::Param,
+        session::{
+            LaneState,
+            MAX_LANES, //
+        }, //
+    },
+    sys::{
+        clock,
+        route::Dst,
+        socket, //
+    },
+};
+use kernel::{
+    alloc::flags::GFP_ATOMIC,
+    prelude::*,
+    sync::{
+        rcu,
+        Arc, //
+    },
+};
+
+/// Interval of the look at open questions, milliseconds.
+pub const WATCH_MS: u32 = 20;
+/// A suspect path is not probed for sessions without packets for so long, milliseconds.
+const FORGET_MS: u32 = 300_000;
+
+/// A path with an open question, and how to ask again.
+pub struct Watched {
+    session: Arc<Session>,
+    path: Arc<Path>,
+    tuple: Tuple,
+    original: bool,
+}
+
+impl Instance {
+    /// Asks for a report on a path, and sees to it that silence is noticed. Any context, no lock
+    /// held.
+    pub fn ask(&self, session: &Arc<Session>, path: &Arc<Path>, tuple: &Tuple, original: bool) {
+        path.asked(clock::now_us());
+        self.send_report(session, path, tuple, original, None);
+        // After the question: who takes the path off the list looks whether one is open.
+        if !path.watch() {
+            return;
+        }
+        let watched = Watched {
+            session: session.clone(),
+            path: path.clone(),
+            tuple: *tuple,
+            original,
+        };
+        if self.watched.lock().push(watched, GFP_ATOMIC).is_err() {
+            path.unwatch();
+            self.count(Counter::NoMemory);
+        }
+        self.kick(WATCH_MS);
+    }
+
+    /// Looks at the paths with open questions; true if there still are some. Process context.
+    pub fn watch_paths(&self) -> bool {
+        let mut list = KVec::new();
+        core::mem::swap(&mut *self.watched.lock(), &mut list);
+        let mut open = false;
+        for watched in list.drain_all() {
+            if self.watch_one(&watched) {
+                open = true;
+                let path = watched.path.clone();
+                if self.watched.lock().push(watched, GFP_ATOMIC).is_err() {
+                    path.unwatch();
+                    self.count(Counter::NoMemory);
+                }
+            }
+        }
+        open
+    }
+
+    /// Measures the paths of sessions that are in use (section 3.4.4). Process context.
+    pub fn heartbeat(&self) {
+        let interval = (self.param(Param::Heartbeat) as u32).saturating_mul(1000);
+        self.each_session(|session| {
+            if session.is_multi() && !session.is_closing() && session.idle_ms() <= QUIET_MS {
+                self.beat(session, interval);
+            }
+        });
+    }
+
+    /// Asks on the lanes of a session whose paths were not asked lately.
+    fn beat(&self, session: &Arc<Session>, interval: u32) {
+        for index in 0..MAX_LANES {
+            let (tuple, path) = {
+                let inner = session.inner.lock();
+                match inner.s.lane(index) {
+                    Some(lane) if lane.state == LaneState::Active => {
+                        (lane.tuple, lane.path.clone())
+                    }
+                    _ => continue,
+                }
+            };
+            if !path.is_down() && path.maybe_due(clock::now_us(), interval) {
+                self.ask(session, &path, &tuple, index == 0);
+            }
+        }
+    }
+
+    /// Looks at one path; false if it need not be looked at again.
+    fn watch_one(&self, watched: &Watched) -> bool {
+        let path = &watched.path;
+        let session = &watched.session;
+        let now = clock::now_us();
+        // Another session's question puts it on the list again if this one has ended.
+        let usable = {
+            let inner = session.inner.lock();
+            let lane = inner.s.find(&watched.tuple).and_then(|i| inner.s.lane(i));
+            let ours =
+                lane.is_some_and(|l| l.state == LaneState::Active && Arc::ptr_eq(&l.path, path));
+            !inner.dead && ours && session.is_multi() && session.idle_ms() < FORGET_MS
+        };
+        let (failed, again) = {
+            let mut state = path.state.lock();
+            let failed = state.check(now);
+            path.publish(&state);
+            if !usable || path.is_down() || !state.is_waiting() {
+                path.unwatch();
+                (failed, None)
+            } else {
+                (failed, Some(state.ask_again(now)))
+            }
+        };
+        if failed {
+            self.count(Counter::PathSuspect);
+            self.path_failed(&session.peer, path);
+        }
+        match again {
+            Some(true) => {
+                let ifindex = if watched.original { 0 } else { path.ifindex() };
+                if let Some(route) = Dst::lookup(self.net, ifindex, &watched.tuple) {
+                    route.solicit(&path.remote);
+                }
+                self.ask(session, path, &watched.tuple, watched.original);
+            }
+            Some(false) => {}
+            None => return false,
+        }
+        true
+    }
+
+    /// A path does not work any more: what is in flight on it leaves on others. Process context.
+    pub fn path_failed(&self, peer: &Arc<Peer>, path: &Arc<Path>) {
+        self.each_session_on(peer, path, |session, lanes| self.resend(session, lanes));
+    }
+
+    /// A path works again: who has waited for that need not wait for its timers. Process context.
+    pub fn path_returned(&self, peer: &Arc<Peer>, path: &Arc<Path>) {
+        self.each_session_on(peer, path, |session, _| {
+            socket::wake(self.net, &session.tuple);
+        });
+    }
+
+    /// Calls `f` for the sessions that have an active lane on a path, with a bit for each such
+    /// lane. Process context, no lock held.
+    fn each_session_on(
+        &self,
+        peer: &Arc<Peer>,
+        path: &Arc<Path>,
+        mut f: impl FnMut(&Arc<Session>, u32),
+    ) {
+        for bucket in 0..self.sessions.buckets() {
+            let mut found = KVec::new();
+            {
+                let rcu = rcu::read_lock();
+                let _ = self.sessions.for_bucket::<()>(&rcu, bucket, |_, session| {
+                    if Arc::ptr_eq(&session.peer, peer) && session.is_multi() {
+                        let mut lanes = 0u32;
+                        let inner = session.inner.lock();
+                        for i in 0..MAX_LANES {
+                            let on = inner.s.lane(i).is_some_and(|l| {
+                                l.state != LaneState::Pending && Arc::ptr_eq(&l.path, path)
+                            });
+                            lanes |= u32::from(on) << i;
+                        }
+                        if lanes != 0 && found.push((session.clone(), lanes), GFP_ATOMIC).is_err() {
+                            self.count(Counter::NoMemory);
+                        }
+                    }
+                    core::ops::ControlFlow::Continue(())
+                });
+            }
+            for (session, lanes) in found.iter() {
+                f(session, *lanes);
+            }
+        }
+    }
+}

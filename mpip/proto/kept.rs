@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Sent segments that are kept until they are acknowledged, so that what a
+//! path has swallowed can be sent again on another one, at once and not when
+//! TCP's own timers expire.
+//!
+//! A ring in the order of sending, bounded in packets and bytes. When it is
+//! full the oldest make room: TCP still has them.
+
+use crate::proto::seq;
+use core::borrow::BorrowMut;
+use core::marker::PhantomData;
+
+/// A kept segment.
+#[derive(Debug)]
+pub struct Segment<T> {
+    /// Sequence number behind it.
+    pub end: u32,
+    /// Index of the lane that it was sent on.
+    pub lane: u8,
+    /// Memory that it takes.
+    pub bytes: u32,
+    /// The packet.
+    pub packet: T,
+}
+
+/// The ring. `B` is its storage, supplied by the caller when it is needed.
+///
+/// Invariants: the `len` slots from `head` on, modulo the number of slots, are
+/// `Some`, the others `None`; `bytes` is the sum of theirs.
+#[derive(Debug)]
+pub struct Kept<T, B> {
+    head: usize,
+    len: usize,
+    bytes: u32,
+    storage: Option<B>,
+    packets: PhantomData<T>,
+}
+
+impl<T, B: BorrowMut<[Option<Segment<T>>]>> Kept<T, B> {
+    /// A ring without storage, which keeps nothing.
+    pub const fn new() -> Self {
+        Self {
+            head: 0,
+            len: 0,
+            bytes: 0,
+            storage: None,
+            packets: PhantomData,
+        }
+    }
+
+    /// Segments kept.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether nothing is kept.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Memory of what is kept, bytes.
+    pub fn bytes(&self) -> u32 {
+        self.bytes
+    }
+
+    /// Whether there is storage.
+    pub fn has_storage(&self) -> bool {
+        self.storage.is_some()
+    }
+
+    /// Supplies the storage, whose slots must be `None`. Given back if there is some already.
+    pub fn attach(&mut self, storage: B) -> Option<B> {
+        if self.storage.is_some() {
+            return Some(storage);
+        }
+        (self.head, self.len, self.bytes) = (0, 0, 0);
+        self.storage = Some(storage);
+        None
+    }
+
+    /// Takes the storage away, with what is kept in it.
+    pub fn detach(&mut self) -> Option<B> {
+        (self.head, self.len, self.bytes) = (0, 0, 0);
+        self.storage.take()
+    }
+
+    /// Keeps a segment. Returns how many older ones had to go to keep to `max_bytes` and to the
+    /// number of slots; without storage nothing is kept.
+    pub fn push(&mut self, segment: Segment<T>, max_bytes: u32) -> u32 {
+        let slots = self.storage.as_ref().map_or(0, |s| s.borrow().len());
+        if slots == 0 || segment.bytes > max_bytes {
+            return 0;
+        }
+        let mut gone = 0u32;
+        while self.len >= slots || self.bytes.saturating_add(segment.bytes) > max_bytes {
+            if self.pop().is_none() {
+                break;
+            }
+            gone = gone.saturating_add(1);
+        }
+        let at = Self::slot(self.head, self.len, slots);
+        self.bytes = self.bytes.saturating_add(segment.bytes);
+        if let Some(slot) = self
+            .storage
+            .as_mut()
+            .and_then(|s| s.borrow_mut().get_mut(at))
+        {
+            *slot = Some(segment);
+            self.len = self.len.saturating_add(1);
+        }
+        gone
+    }
+
+    /// Lets go of the oldest segments that lie before `una`, which the other end has acknowledged.
+    pub fn acked(&mut self, una: u32) {
+        while self.front().is_some_and(|s| !seq::after(s.end, una)) {
+            self.pop();
+        }
+    }
+
+    /// Takes the oldest segment out.
+    pub fn pop(&mut self) -> Option<Segment<T>> {
+        let slots = self.storage.as_mut()?.borrow_mut();
+        let segment = slots.get_mut(self.head)?.take()?;
+        self.head = Self::slot(self.head, 1, slots.len());
+        self.len = self.len.saturating_sub(1);
+        self.bytes = self.bytes.saturating_sub(segment.bytes);
+        Some(segment)
+    }
+
+    /// The segment that was sent last.
+    pub fn newest(&mut self) -> Option<&mut Segment<T>> {
+        let last = self.len.checked_sub(1)?;
+        let slots = self.storage.as_mut()?.borrow_mut();
+        let at = Self::slot(self.head, last, slots.len());
+        slots.get_mut(at)?.as_mut()
+    }
+
+    fn front(&self) -> Option<&Segment<T>> {
+        self.storage.as_ref()?.borrow().get(self.head)?.as_ref()
+    }
+
+    /// The slot of the `i`th segment, or of the first one free if `i` is their number.
+    fn slot(head: usize, i: usize, slots: usize) -> usize {
+        let at = head.saturating_add(i);
+        at.checked_sub(slots).unwrap_or(at)
+    }
+}
+
+impl<T, B: BorrowMut<[Option<Segment<T>>]>> Default for Kept<T, B> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
