@@ -15,11 +15,13 @@ use crate::{
             WireEntry, //
         },
         peer::{
+            Path,
             Peer,
             MAX_PATHS, //
         },
         rx::Found,
         session::{
+            Inner,
             Session,
             TcpPosition, //
         },
@@ -44,25 +46,35 @@ use crate::{
             Standing, //
         },
         seq,
+        session::{
+            Lane,
+            LaneState,
+            MAX_LANES, //
+        },
         wire::{
             cm::{
+                self,
                 Cm,
                 Entry,
                 Header,
                 HelloReply,
                 Kind,
-                Lane,
                 Moved,
                 MovedAck,
                 OpenBlock,
                 Raw, //
             }, //
-            MAX_ADDRS,
+            MAX_ADDRS, //
+        },
+        wrap::{
+            Via,
+            Ways, //
         }, //
     },
     sys::{
         clock,
-        crypto::Algo, //
+        crypto::Algo,
+        route::Dst, //
     },
 };
 use kernel::sync::{
@@ -312,7 +324,24 @@ impl Instance {
                 }
             }
             Cm::LaneConfirm(m) if lane != 0 => {
-                let accepted = session.inner.lock().s.on_lane_confirm(lane, m.echo);
+                let accepted = {
+                    let mut inner = session.inner.lock();
+                    let accepted = inner.s.on_lane_confirm(lane, m.echo);
+                    if accepted {
+                        // Its other end has given up the tuple that it used for this path before.
+                        for i in (1..MAX_LANES).filter(|i| *i != lane) {
+                            let same = inner.s.lane(i).is_some_and(|l| {
+                                l.state == LaneState::Active
+                                    && !l.is_initiator()
+                                    && Arc::ptr_eq(&l.path, &entry.path)
+                            });
+                            if same {
+                                inner.s.refuse(i, now);
+                            }
+                        }
+                    }
+                    accepted
+                };
                 if accepted {
                     self.lane_is_up(entry);
                     self.send_report(session, &entry.path, tuple, false, None);
@@ -332,6 +361,11 @@ impl Instance {
         }
         let first = entry.set_up();
         entry.path.confirm();
+        entry.path.set_via(entry.session.tuple.proto, entry.via);
+        if entry.path.standing() == Standing::Suspect && entry.session.inner.lock().s.is_replaced()
+        {
+            entry.path.set_strict();
+        }
         entry.session.set_multi(true);
         if first {
             self.count(Counter::LaneOpened);
@@ -365,7 +399,7 @@ impl Instance {
         echo: u64,
         observed: Option<Endpoint>,
     ) {
-        let lane = Lane {
+        let lane = cm::Lane {
             header: self.header(&session.peer, session.id),
             path: path.id,
             flags: 0,
@@ -384,6 +418,7 @@ impl Instance {
                 ifindex: path.ifindex(),
                 original: false,
                 position: session.position(),
+                session: Some(session),
             },
             &session.peer,
             &cm,
@@ -408,6 +443,7 @@ impl Instance {
                 },
                 original: entry.lane == 0,
                 position: session.position(),
+                session: Some(session),
             },
             peer,
             &Cm::AddrAck(ack),
@@ -460,6 +496,7 @@ impl Instance {
                     ifindex: 0,
                     original: true,
                     position,
+                    session: None,
                 },
                 &session.peer,
                 &Cm::OpenAck(crate::proto::wire::cm::Open { header, block }),
@@ -494,6 +531,7 @@ impl Instance {
                 },
                 original: entry.lane == 0,
                 position: session.position(),
+                session: Some(session),
             },
             peer,
             &Cm::GoodbyeAck(header),
@@ -532,7 +570,8 @@ impl Instance {
         match raw.kind() {
             // A tuple that a socket has is never a lane's.
             Kind::Lane => {
-                return !(owned && tuple.proto == packet::TCP) && self.new_lane(tuple, raw, rcu)
+                return !(owned && tuple.proto == packet::TCP)
+                    && self.new_lane(tuple, raw, None, rcu)
             }
             // These prove by their nonce that they belong to the tuple; a socket that was quicker
             // to finish than they to come does not make them the user's.
@@ -570,6 +609,7 @@ impl Instance {
                         ifindex: 0,
                         original: true,
                         position,
+                        session: None,
                     },
                     &Cm::HelloReply(HelloReply {
                         header: Header {
@@ -671,8 +711,15 @@ impl Instance {
             return;
         }
         peer.learn(header.number, tuple.local.addr.family(), block);
-        let Some(session) = self.add_session(header.session, *tuple, false, peer, position, None)
-        else {
+        let Some(session) = self.add_session(
+            header.session,
+            *tuple,
+            false,
+            peer,
+            position,
+            None,
+            Some(block.path),
+        ) else {
             return;
         };
         if !alive {
@@ -695,10 +742,28 @@ impl Instance {
             Some(peer.node),
         );
         self.send_open_ack(&session, position);
+        self.attend(&session);
+    }
+
+    /// Takes away what is in a lane's place, if anything is. With `inner` locked.
+    pub fn evict_lane(&self, session: &Arc<Session>, inner: &mut Inner, index: usize) {
+        let Some(tuple) = inner.s.lane(index).map(|l| l.tuple) else {
+            return;
+        };
+        inner.s.remove_lane(index);
+        self.wire
+            .remove_if(&tuple, |entry| Arc::ptr_eq(&entry.session, session));
     }
 
     /// LANE on a tuple that stands for nothing yet.
-    fn new_lane(&self, tuple: &Tuple, raw: &Raw<'_>, rcu: &rcu::Guard) -> bool {
+    /// `place` tells of the SYN that brought it, if one did: sequence number, flags and length.
+    pub fn new_lane(
+        &self,
+        tuple: &Tuple,
+        raw: &Raw<'_>,
+        place: Option<(u32, u8, usize)>,
+        rcu: &rcu::Guard,
+    ) -> bool {
         let (Some(node), Some(id)) = (raw.node(), raw.session()) else {
             return false;
         };
@@ -706,9 +771,7 @@ impl Instance {
             return false;
         };
         let peer = &session.peer;
-        if session.tuple.proto != tuple.proto
-            || !raw.verify(&Algo, &peer.keys.rx, peer.node, tuple.proto)
-        {
+        if !raw.verify(&Algo, &peer.keys.rx, peer.node, tuple.proto) {
             self.count(Counter::CmBadTag);
             return false;
         }
@@ -721,19 +784,23 @@ impl Instance {
         }
         self.count(Counter::CmRx);
         peer.heard();
-        let port = if tuple.proto == packet::TCP {
-            session.tuple.local.port
-        } else {
-            self.udp_port()
+        let own = tuple.local.port == self.own_port();
+        let via = match (session.tuple.proto, tuple.proto) {
+            (packet::TCP, packet::TCP) if place.is_none() => Via::Raw,
+            (_, packet::TCP) if own && place.is_some() => Via::Tcp,
+            (packet::UDP, packet::UDP) if own => Via::Raw,
+            (packet::TCP, packet::UDP) if own => Via::Udp,
+            _ => return true,
         };
-        if tuple.local.port != port
+        if via == Via::Raw && !own && tuple.local.port != session.tuple.local.port
             || session.tuple.local.addr.family() != tuple.local.addr.family()
         {
             return true;
         }
         let limit = self.param(Param::MaxPaths) as usize;
         let ifindex = self.ifindex_of(&tuple.local.addr);
-        let Some(path) = peer.path(tuple.local.addr, tuple.remote.addr, ifindex, limit) else {
+        let (local, remote) = (tuple.local.addr, tuple.remote.addr);
+        let Some(path) = peer.path(local, remote, ifindex, Some(m.path), limit) else {
             return true;
         };
         let path_bound = path.clone();
@@ -744,17 +811,35 @@ impl Instance {
             if inner.dead {
                 return true;
             }
+            // Another way of a lane that did not get through takes its place.
+            let stale = (1..MAX_LANES).find(|i| {
+                let pending = |l: &&Lane<Arc<Path>, Dst>| {
+                    l.state != LaneState::Active && Arc::ptr_eq(&l.path, &path)
+                };
+                inner.s.lane(*i).as_ref().is_some_and(pending)
+            });
+            if let Some(index) = stale.or_else(|| inner.s.place(lanes)) {
+                self.evict_lane(session, &mut inner, index);
+            }
             let challenge = clock::random_u64();
-            let Some(index) = inner
-                .s
-                .add_lane(*tuple, path.clone(), challenge, false, lanes, now)
-            else {
+            let Some(index) = inner.s.add_lane(
+                *tuple,
+                path.clone(),
+                Ways::only(via),
+                challenge,
+                false,
+                lanes,
+                now,
+            ) else {
                 self.count(Counter::LaneRefusedCap);
                 return true;
             };
-            if !self.add_wire(*tuple, session, index, path) {
+            if !self.add_wire(*tuple, session, index, via, path) {
                 inner.s.remove_lane(index);
                 return true;
+            }
+            if let (Some((seq, flags, len)), Some(lane)) = (place, inner.s.lane_mut(index)) {
+                lane.stream.came(seq, flags, len);
             }
             inner.s.on_lane(index, m.challenge, challenge, now);
         }

@@ -72,7 +72,7 @@ pub fn get(namespace: &Namespace, request: &mut Request<'_>) -> Result {
             instance.as_ref().map_or((0, 0, 0, 0), |i| i.totals());
         if let Some(instance) = &instance {
             m.u64(MPIP_A_NODE_ID, instance.identity.node)?;
-            m.u16(MPIP_A_NODE_UDP_PORT, instance.udp_port())?;
+            m.u16(MPIP_A_NODE_UDP_PORT, instance.own_port())?;
         }
         m.u32(MPIP_A_NODE_PEERS, peers)?;
         m.u32(MPIP_A_NODE_SESSIONS, sessions)?;
@@ -114,6 +114,7 @@ pub fn param_set(namespace: &Namespace, request: &mut Request<'_>) -> Result {
     namespace.shared.settings.set(param, value);
     if let Some(instance) = namespace.instance() {
         instance.apply_caps();
+        instance.change_own_port();
     }
     Ok(())
 }

@@ -30,11 +30,17 @@ use crate::{
                 Entry,
                 Header,
                 Hello,
-                OpenBlock, //
+                Kind,
+                OpenBlock,
+                Raw, //
             },
             surplus,
             MAX_ADDRS,
             MAX_LEN, //
+        },
+        wrap::{
+            Place,
+            Via, //
         }, //
     },
     sys::{
@@ -60,6 +66,20 @@ pub struct Target<'a> {
     pub original: bool,
     /// For TCP: where in the stream it must lie.
     pub position: TcpPosition,
+    /// The session, for a tuple that is not its own.
+    pub session: Option<&'a Session>,
+}
+
+/// What a carrier looks like.
+enum Shape {
+    /// A segment of the session's stream that was acknowledged long ago.
+    Segment,
+    /// An empty datagram with something behind it.
+    Surplus,
+    /// A datagram.
+    Datagram,
+    /// A segment of a made-up connection.
+    Stream(Place),
 }
 
 impl Instance {
@@ -71,24 +91,36 @@ impl Instance {
             self.count(Counter::CmNoRoute);
             return;
         };
-        let ip = packet::ip_header_len(family);
-        let len = if tuple.proto == packet::TCP {
-            ip + packet::tcp_carrier_len(cm.len())
-        } else {
-            ip + 8 + surplus::layout(8, cm.len())
+        let Some(shape) = self.shape(target, cm) else {
+            return;
         };
+        let len = packet::ip_header_len(family)
+            + match &shape {
+                Shape::Segment => packet::tcp_carrier_len(cm.len()),
+                Shape::Surplus => 8 + surplus::layout(8, cm.len()),
+                Shape::Datagram => 8 + cm.len(),
+                Shape::Stream(place) => packet::tcp_message_len(cm.len(), place),
+            };
         let mut buf = [0u8; MAX_CARRIER];
         let Some(out) = buf.get_mut(..len) else {
             return;
         };
-        if tuple.proto == packet::TCP {
-            let p = &target.position;
-            let seq = p.una.wrapping_sub(cm.len() as u32);
-            packet::tcp_carrier(out, tuple, seq, p.ack, p.window, cm);
-        } else {
-            let mut behind = [0u8; MAX_LEN + 8];
-            let n = surplus::build(8, cm, &mut behind);
-            packet::udp_carrier(out, tuple, behind.get(..n).unwrap_or(&[]), target.original);
+        if matches!(shape, Shape::Surplus) {
+            self.wait_for_ride(tuple, cm);
+        }
+        match &shape {
+            Shape::Segment => {
+                let p = &target.position;
+                let seq = p.una.wrapping_sub(cm.len() as u32);
+                packet::tcp_carrier(out, tuple, seq, p.ack, p.window, cm);
+            }
+            Shape::Surplus => {
+                let mut behind = [0u8; MAX_LEN + 8];
+                let n = surplus::build(8, cm, &mut behind);
+                packet::udp_carrier(out, tuple, behind.get(..n).unwrap_or(&[]), true);
+            }
+            Shape::Datagram => packet::udp_message(out, tuple, cm),
+            Shape::Stream(place) => packet::tcp_message(out, tuple, place, cm),
         }
         let Some(mut skb) = OwnSkb::alloc(len) else {
             self.count(Counter::NoMemory);
@@ -103,6 +135,31 @@ impl Instance {
         }
         self.count(Counter::CmTx);
         skb.send(self.net, &dst, family);
+    }
+
+    /// What a carrier to `target` has to look like; `None` if its lane is gone.
+    fn shape(&self, target: &Target<'_>, cm: &[u8]) -> Option<Shape> {
+        if target.original {
+            return Some(if target.tuple.proto == packet::TCP {
+                Shape::Segment
+            } else {
+                Shape::Surplus
+            });
+        }
+        let mut inner = target.session?.inner.lock();
+        let index = inner.s.find(target.tuple)?;
+        let lane = inner.s.lane_mut(index)?;
+        Some(match lane.ways.current() {
+            Via::Raw if target.tuple.proto == packet::TCP => Shape::Segment,
+            Via::Raw | Via::Udp => Shape::Datagram,
+            Via::Tcp => {
+                let kind = Raw::new(cm).map(|raw| raw.kind());
+                Shape::Stream(match kind {
+                    Some(Kind::Lane | Kind::LaneAck) => lane.stream.syn(cm.len()),
+                    _ => lane.stream.next(cm.len()),
+                })
+            }
+        })
     }
 
     /// Sends a CM that is not authenticated: HELLO and HELLO_REPLY.
@@ -185,7 +242,7 @@ impl Instance {
         let mut entries = [NONE; MAX_ADDRS];
         let n = self.announce(family, &mut entries);
         f(OpenBlock {
-            udp_port: self.udp_port(),
+            udp_port: self.own_port(),
             path,
             addrs: AddrList::new(entries.get(..n).unwrap_or(&[])),
         })
@@ -212,6 +269,7 @@ impl Instance {
                 ifindex: if original { 0 } else { path.ifindex() },
                 original,
                 position: session.position(),
+                session: Some(session),
             },
             &session.peer,
             &Cm::Report(report),

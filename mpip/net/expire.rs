@@ -65,6 +65,7 @@ impl Instance {
                 }
             }
         }
+        self.expire_riders();
         self.expire_peers();
         self.expire_destinations();
     }
@@ -90,7 +91,8 @@ impl Instance {
         let buckets = self.avail.buckets();
         let slice = buckets / 8;
         let from = self.scan.load(Relaxed);
-        self.scan.store((from + slice) % buckets, Relaxed);
+        let to = (from + slice).checked_rem(buckets).unwrap_or(0);
+        self.scan.store(to, Relaxed);
         for bucket in from..(from + slice).min(buckets) {
             let mut expired = [None; 16];
             let mut n = 0;

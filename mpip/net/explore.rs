@@ -1,27 +1,34 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Which paths a session could use (section 3.4.1).
+//! Which paths a session could use (section 3.4.1), and how to get through.
 
 use crate::{
     net::{
         instance::Instance,
+        peer::Reach,
         session::Session, //
     },
     proto::{
         addr::{
+            Addr,
             Endpoint,
             Tuple, //
         },
         packet,
         params::Param,
-        session::{
-            State,
-            MAX_LANES, //
+        path::Standing,
+        session::State,
+        wrap::{
+            Via,
+            Ways, //
         }, //
     },
     sys::{
         clock,
-        route::Dst, //
+        route::{
+            Dst,
+            LocalAddr, //
+        }, //
     },
 };
 use kernel::sync::{
@@ -29,134 +36,195 @@ use kernel::sync::{
     Arc, //
 };
 
+/// The end that did not open a session looks for paths this long after that, milliseconds.
+const SECOND_MS: u64 = 400;
+
 impl Instance {
     /// Looks for pairs of a local and a remote address that the session could use as well
-    /// (section 3.4.1), and adds a lane for each.
+    /// (section 3.4.1), and adds a lane for each. Process context.
     pub fn explore(&self, session: &Arc<Session>) {
-        let now_ms = clock::now_ms();
         {
             let mut inner = session.inner.lock();
+            // The end that opened the session begins. What it cannot reach, because of a NAT in
+            // front of the other one, that one looks for.
             if inner.dead
-                || !session.initiator
                 || inner.s.state != State::Open
                 || inner.explored_ms != 0
+                || !session.initiator && session.age_ms() < SECOND_MS
             {
                 return;
             }
-            inner.explored_ms = now_ms.max(1);
+            inner.explored_ms = clock::now_ms().max(1);
         }
-        let limit = self.param(Param::MaxLanes) as usize;
-        let max_paths = self.param(Param::MaxPaths) as usize;
         let original = session.tuple;
-        let family = original.local.addr.family();
         let reach = *session.peer.reach.lock();
-        let remote_port = if original.proto == packet::TCP {
-            original.remote.port
+        let locals = self.local_addrs();
+        let known = reach.addrs.iter().flatten().map(|e| e.addr);
+        // The address that the session uses need not be one that the peer has itself.
+        let known = Iterator::chain(core::iter::once(original.remote.addr), known);
+        for (i, remote) in known.enumerate() {
+            // An address of our own is no way to the peer.
+            if remote.family() != original.local.addr.family()
+                || i != 0 && remote == original.remote.addr
+                || locals.iter().flatten().any(|l| l.addr == remote)
+            {
+                continue;
+            }
+            for local in locals.iter().flatten() {
+                if local.addr.family() == remote.family()
+                    && !self.has_lane(session, local, &remote)
+                    && !self.add_lane(session, local, &remote, &reach)
+                {
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Whether the session has a lane between two addresses by this interface.
+    fn has_lane(&self, session: &Session, local: &LocalAddr, remote: &Addr) -> bool {
+        let inner = session.inner.lock();
+        let on = |tuple: &Tuple, ifindex: u32| {
+            tuple.local.addr == local.addr
+                && tuple.remote.addr == *remote
+                && (ifindex == local.ifindex || ifindex == 0)
+        };
+        let lanes = inner.s.lanes.iter().enumerate();
+        lanes
+            .filter_map(|(i, l)| Some((i, l.as_ref()?)))
+            .any(|(i, l)| {
+                // Boxes that keep track of connections stop a session's own tuple as soon as part of it
+                // takes other ways, and carriers that do not look right to them: such a path needs a
+                // lane of its own.
+                let blind =
+                    i == 0 && (l.path.is_strict() || l.path.standing() == Standing::Suspect);
+                !blind && on(&l.tuple, l.path.ifindex())
+            })
+    }
+
+    /// Adds a lane between two addresses if there is a route; false if there is no use in trying
+    /// more.
+    fn add_lane(
+        &self,
+        session: &Arc<Session>,
+        local: &LocalAddr,
+        remote: &Addr,
+        reach: &Reach,
+    ) -> bool {
+        let max_paths = self.param(Param::MaxPaths) as usize;
+        let limit = self.param(Param::MaxLanes) as usize;
+        let proto = session.tuple.proto;
+        let probe = Tuple {
+            proto,
+            local: Endpoint {
+                addr: local.addr,
+                port: 0,
+            },
+            remote: Endpoint {
+                addr: *remote,
+                port: session.tuple.remote.port,
+            },
+        };
+        if Dst::lookup(self.net, local.ifindex, &probe).is_none() {
+            return true;
+        }
+        let place = session.inner.lock().s.place(limit);
+        let Some(place) = place else { return false };
+        let peer = &session.peer;
+        let Some(path) = peer.path(local.addr, *remote, local.ifindex, None, max_paths) else {
+            return false;
+        };
+        let mut ways = match self.param(Param::Encap) {
+            1 => Ways::only(Via::Raw),
+            2 if proto == packet::TCP => Ways::only(Via::Udp),
+            2 => Ways::only(Via::Raw),
+            3 => Ways::only(Via::Tcp),
+            _ => Ways::all(proto, path.via(proto)),
+        };
+        let Some(tuple) = self.lane_tuple(session, ways.current(), &probe, reach) else {
+            if ways.has_next() {
+                ways.advance();
+            }
+            // Once more when there may be a port.
+            session.inner.lock().explored_ms = 0;
+            return false;
+        };
+        let mut inner = session.inner.lock();
+        if inner.dead {
+            return false;
+        }
+        self.evict_lane(session, &mut inner, place);
+        let (random, now) = (clock::random_u64(), clock::now_us());
+        let via = ways.current();
+        let Some(index) = inner
+            .s
+            .add_lane(tuple, path.clone(), ways, random, true, limit, now)
+        else {
+            return false;
+        };
+        if !self.add_wire(tuple, session, index, via, path) {
+            inner.s.remove_lane(index);
+        }
+        true
+    }
+
+    /// The tuple of a lane between the addresses of `probe` that travels by `via`, with a port of
+    /// our own that is free; `None` if there is none, or the peer has none. Process context.
+    fn lane_tuple(
+        &self,
+        session: &Session,
+        via: Via,
+        probe: &Tuple,
+        reach: &Reach,
+    ) -> Option<Tuple> {
+        let inner = session.tuple.proto;
+        let mut tuple = *probe;
+        tuple.proto = via.proto(inner);
+        tuple.remote.port = if via == Via::Raw && inner == packet::TCP {
+            session.tuple.remote.port
         } else {
             reach.udp_port
         };
-        if remote_port == 0 {
-            return;
+        if tuple.remote.port == 0 {
+            return None;
         }
-        let locals = self.local_addrs();
-        let mut pairs = [None; MAX_LANES];
-        let mut n = 0;
-        for local in locals.iter().flatten() {
-            for entry in reach.addrs.iter().flatten() {
-                if local.addr.family() != family || entry.addr.family() != family {
-                    continue;
-                }
-                if local.addr == original.local.addr && entry.addr == original.remote.addr {
-                    continue;
-                }
-                // An address of our own is no way to the peer.
-                if locals.iter().flatten().any(|l| l.addr == entry.addr) {
-                    continue;
-                }
-                let tuple = Tuple {
-                    proto: original.proto,
-                    local: Endpoint {
-                        addr: local.addr,
-                        port: 0,
-                    },
-                    remote: Endpoint {
-                        addr: entry.addr,
-                        port: remote_port,
-                    },
-                };
-                if session
-                    .inner
-                    .lock()
-                    .s
-                    .lanes
-                    .iter()
-                    .flatten()
-                    .any(|l| l.tuple.local.addr == local.addr && l.tuple.remote.addr == entry.addr)
-                {
-                    continue;
-                }
-                if Dst::lookup(self.net, local.ifindex, &tuple).is_none() {
-                    continue;
-                }
-                if n + 1 < limit {
-                    if let Some(slot) = pairs.get_mut(n) {
-                        *slot = Some((tuple, local.ifindex));
-                        n += 1;
-                    }
-                }
-            }
-        }
-        if n == 0 {
-            return;
-        }
-        let mut port = session.inner.lock().port;
-        if port == 0 {
-            let free = |port: u16| {
-                let rcu = rcu::read_lock();
-                pairs.iter().flatten().all(|(tuple, _)| {
-                    let mut tuple = *tuple;
-                    tuple.local.port = port;
-                    self.wire.get(&rcu, &tuple).is_none()
-                })
-            };
-            port = match self.pick_port(original.proto, free) {
-                Some(port) => port,
-                None => {
-                    let grown = self.grow_ports(original.proto);
-                    match self.pick_port(original.proto, free) {
-                        Some(port) if grown => port,
-                        _ => {
-                            // Once more when there may be some.
-                            session.inner.lock().explored_ms = 0;
-                            return;
-                        }
-                    }
-                }
-            };
-        }
-        for (mut tuple, ifindex) in pairs.into_iter().flatten() {
+        let free = |port: u16| {
+            let rcu = rcu::read_lock();
             tuple.local.port = port;
-            let Some(path) =
-                session
-                    .peer
-                    .path(tuple.local.addr, tuple.remote.addr, ifindex, max_paths)
-            else {
-                continue;
-            };
-            let mut inner = session.inner.lock();
-            if inner.dead {
+            self.wire.get(&rcu, &tuple).is_none()
+        };
+        let proto = via.proto(inner);
+        let mut free = free;
+        let port = match self.pick_port(proto, &mut free) {
+            Some(port) => port,
+            None if self.grow_ports(proto) => self.pick_port(proto, &mut free)?,
+            None => return None,
+        };
+        tuple.local.port = port;
+        Some(tuple)
+    }
+
+    /// A lane does not get through: has it travel its next way. Process context.
+    pub fn switch_lane(&self, session: &Arc<Session>, index: usize) {
+        let reach = *session.peer.reach.lock();
+        let (old, path, via) = {
+            let inner = session.inner.lock();
+            let Some(lane) = inner.s.lane(index) else {
                 return;
-            }
-            inner.port = port;
-            let now = clock::now_us();
-            let challenge = clock::random_u64();
-            let Some(index) = inner
-                .s
-                .add_lane(tuple, path.clone(), challenge, true, limit, now)
-            else {
-                return;
             };
-            if !self.add_wire(tuple, session, index, path) {
+            (lane.tuple, lane.path.clone(), lane.ways.next())
+        };
+        let tuple = self.lane_tuple(session, via, &old, &reach);
+        let mut inner = session.inner.lock();
+        if inner.dead {
+            return;
+        }
+        let (random, now) = (clock::random_u64(), clock::now_us());
+        inner.s.switched(index, tuple, random, now);
+        if let Some(tuple) = tuple {
+            self.wire
+                .remove_if(&old, |entry| Arc::ptr_eq(&entry.session, session));
+            if !self.add_wire(tuple, session, index, via, path) {
                 inner.s.remove_lane(index);
             }
         }

@@ -8,6 +8,10 @@ use crate::{
             Path,
             Peer, //
         },
+        rider::{
+            self,
+            Rider, //
+        },
         session::{
             Session,
             TcpPosition, //
@@ -44,7 +48,8 @@ use crate::{
             self,
             Dispatch,
             MAX_LANES, //
-        }, //
+        },
+        wrap::Via, //
     },
     sys::{
         bh::BhLock,
@@ -57,6 +62,7 @@ use crate::{
         },
         route::{
             self,
+            Dst,
             LocalAddr,
             MAX_LOCAL, //
         },
@@ -86,8 +92,6 @@ use kernel::{
     },
 };
 
-/// UDP port of the paths of UDP sessions, if it is free.
-pub const UDP_PORT: u16 = 29170;
 /// Jobs that wait for process context at most.
 const MAX_JOBS: usize = 1024;
 /// Destinations in the availability table at most.
@@ -148,6 +152,8 @@ pub struct WireEntry {
     pub session: Arc<Session>,
     /// Index of the lane.
     pub lane: u8,
+    /// How its packets travel.
+    pub via: Via,
     /// The path.
     pub path: Arc<Path>,
     rx_packets: Atomic<u64>,
@@ -388,7 +394,10 @@ pub struct Instance {
     ports: BhLock<[PortPool; 2]>,
     /// More ports are wanted, by protocol.
     pub ports_wanted: [Atomic<bool>; 2],
-    udp_socket: Option<ReservedPort>,
+    // The node's own port, UDP and TCP.
+    #[pin]
+    own_ports: BhLock<[Option<ReservedPort>; 2]>,
+    own_port: Atomic<u32>,
     #[pin]
     jobs: BhLock<KVVec<Job>>,
     #[pin]
@@ -404,6 +413,11 @@ pub struct Instance {
     pub generation: Atomic<u64>,
     /// Some peer has to be told of changed addresses.
     pub announcing: Atomic<bool>,
+    /// Messages that wait for a datagram to ride on.
+    #[pin]
+    pub riders: BhLock<KVec<Option<Rider>>>,
+    /// There may be some.
+    pub riding: Atomic<bool>,
     /// Paths with open questions.
     #[pin]
     pub watched: BhLock<KVec<Watched>>,
@@ -414,6 +428,19 @@ pub struct Instance {
     pub scan: Atomic<usize>,
     /// When the next tick and the next heartbeat are due, milliseconds.
     pub due_ms: [Atomic<u32>; 2],
+}
+
+/// Reserves a port for UDP and TCP, this one if it is free.
+fn reserve_own(net: Net, port: u16) -> ([Option<ReservedPort>; 2], u16) {
+    let udp = ReservedPort::reserve(net, packet::UDP, port)
+        .or_else(|| ReservedPort::reserve(net, packet::UDP, 0));
+    let port = udp.as_ref().map_or(0, ReservedPort::port);
+    let tcp = if port == 0 {
+        None
+    } else {
+        ReservedPort::reserve(net, packet::TCP, port)
+    };
+    ([udp, tcp], port)
 }
 
 struct Machinery {
@@ -427,9 +454,9 @@ impl Instance {
     pub fn start(net: Net, shared: Arc<Shared>, prefixes: KVec<Prefix>) -> Result<Arc<Instance>> {
         let max_sessions = shared.settings.get(Param::MaxSessions) as usize;
         let max_peers = shared.settings.get(Param::MaxPeers) as usize;
-        let udp_socket = ReservedPort::reserve(net, packet::UDP, UDP_PORT)
-            .or_else(|| ReservedPort::reserve(net, packet::UDP, 0));
+        let (own_ports, own_port) = reserve_own(net, shared.settings.get(Param::Port) as u16);
         let identity = Identity::new(&Algo, clock::random_bytes(), clock::random_bytes());
+        let riders = rider::slots()?;
         let mut watched = KVec::new();
         watched.reserve(64, GFP_KERNEL)?;
         let mut jobs = KVVec::new();
@@ -467,7 +494,8 @@ impl Instance {
                     "mpip_ports"
                 ),
                 ports_wanted: [Atomic::new(false), Atomic::new(false)],
-                udp_socket,
+                own_ports <- new_bh_lock!(own_ports, "mpip_own_ports"),
+                own_port: Atomic::new(u32::from(own_port)),
                 jobs <- new_bh_lock!(jobs, "mpip_jobs"),
                 joining <- new_bh_lock!(joining, "mpip_joining"),
                 attention <- new_bh_lock!(attention, "mpip_attention"),
@@ -476,6 +504,8 @@ impl Instance {
                 changed: Atomic::new(false),
                 generation: Atomic::new(generation),
                 announcing: Atomic::new(false),
+                riders <- new_bh_lock!(riders, "mpip_riders"),
+                riding: Atomic::new(false),
                 watched <- new_bh_lock!(watched, "mpip_watched"),
                 used_exchanges <- new_bh_lock!(([(0, 0); USED_EXCHANGES], 0), "mpip_exchanges"),
                 scan: Atomic::new(0),
@@ -584,9 +614,27 @@ impl Instance {
         }
     }
 
-    /// The reserved UDP port; 0 for none.
-    pub fn udp_port(&self) -> u16 {
-        self.udp_socket.as_ref().map_or(0, ReservedPort::port)
+    /// The node's own port, UDP and TCP; 0 for none.
+    pub fn own_port(&self) -> u16 {
+        self.own_port.load(Relaxed) as u16
+    }
+
+    /// Takes another port of its own, as the parameter says. Lanes that there are stay. Process
+    /// context.
+    pub fn change_own_port(&self) {
+        let port = self.param(Param::Port) as u16;
+        if port == self.own_port() {
+            return;
+        }
+        let (mut fresh, port) = reserve_own(self.net, port);
+        core::mem::swap(&mut *self.own_ports.lock(), &mut fresh);
+        self.own_port.store(u32::from(port), Relaxed);
+        drop(fresh);
+        for peer in self.collect_peers().iter() {
+            peer.want_announcement();
+        }
+        self.announcing.store(true, Relaxed);
+        self.kick(0);
     }
 
     /// Hands a job to the worker; false when there are too many.
@@ -752,8 +800,13 @@ impl Instance {
     }
 
     fn syn_index(&self, tuple: &Tuple) -> usize {
+        self.tuple_slot(tuple) % SYN_SLOTS
+    }
+
+    /// A number for a tuple that nobody else can foresee.
+    pub fn tuple_slot(&self, tuple: &Tuple) -> usize {
         use crate::proto::crypto::Crypto;
-        Algo.siphash(&self.identity.cookie, &tuple.encode()) as usize % SYN_SLOTS
+        Algo.siphash(&self.identity.cookie, &tuple.encode()) as usize
     }
 
     /// Whether this destination may be asked at all.
@@ -840,13 +893,19 @@ impl Instance {
         peer: &Arc<Peer>,
         position: TcpPosition,
         confirm: Option<HelloIds>,
+        theirs: Option<u8>,
     ) -> Option<Arc<Session>> {
         if self.is_stopping() {
             return None;
         }
         let limit = self.param(Param::MaxPaths) as usize;
-        let ifindex = self.ifindex_of(&tuple.local.addr);
-        let Some(path) = peer.path(tuple.local.addr, tuple.remote.addr, ifindex, limit) else {
+        // The address may be that of several interfaces.
+        let ifindex = match Dst::lookup(self.net, 0, &tuple) {
+            Some(route) => route.ifindex(),
+            None => self.ifindex_of(&tuple.local.addr),
+        };
+        let (local, remote) = (tuple.local.addr, tuple.remote.addr);
+        let Some(path) = peer.path(local, remote, ifindex, theirs, limit) else {
             self.count(Counter::PathRefusedCap);
             return None;
         };
@@ -877,7 +936,7 @@ impl Instance {
                 return None;
             }
         }
-        if !self.add_wire(tuple, &session, 0, path) {
+        if !self.add_wire(tuple, &session, 0, Via::Raw, path) {
             self.sessions.remove(&ids);
             return None;
         }
@@ -891,11 +950,13 @@ impl Instance {
         tuple: Tuple,
         session: &Arc<Session>,
         lane: usize,
+        via: Via,
         path: Arc<Path>,
     ) -> bool {
         let entry = WireEntry {
             session: session.clone(),
             lane: lane as u8,
+            via,
             path,
             rx_packets: Atomic::new(0),
             rx_bytes: Atomic::new(0),

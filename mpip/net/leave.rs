@@ -48,7 +48,7 @@ pub struct Way {
 
 impl Way {
     /// Where a carrier for it goes.
-    pub fn target(&self, session: &Session) -> Target<'_> {
+    pub fn target<'a>(&'a self, session: &'a Session) -> Target<'a> {
         Target {
             tuple: &self.tuple,
             ifindex: if self.original {
@@ -58,6 +58,7 @@ impl Way {
             },
             original: self.original,
             position: session.position(),
+            session: Some(session),
         }
     }
 }

@@ -7,6 +7,7 @@
 //! | --- | --- |
 //! | `tx` | POST_ROUTING: ask a destination, choose a path, rewrite |
 //! | `rx` | PRE_ROUTING: recognise, restore, strip, consume |
+//! | `wrapped` | packets inside UDP or made-up TCP, segments cut to fit |
 //! | `order` | LOCAL_IN: hold and release TCP segments |
 //! | `resend` | keep what is in flight, send it again when its path fails |
 //! | `watch` | open questions: notice silence |
@@ -16,6 +17,7 @@
 //! | `explore` | look for paths that a session could use |
 //! | `expire`, `leave` | forget what is not used; leave |
 //! | `instance`, `peer`, `session` | the tables and what they hold |
+//! | `rider` | messages that wait for a datagram to ride on |
 //! | `emit` | packets of our own |
 //! | `every` | a CM with every packet, for `cm=every` |
 //! | `ns`, `ctl` | namespaces and netlink |
@@ -33,11 +35,13 @@ pub mod ns;
 pub mod order;
 pub mod peer;
 pub mod resend;
+pub mod rider;
 pub mod rx;
 pub mod session;
 pub mod tx;
 pub mod watch;
 pub mod work;
+pub mod wrapped;
 
 /// What becomes of a packet that a hook was called with.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

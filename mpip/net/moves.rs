@@ -105,9 +105,8 @@ impl Instance {
         }
         self.each_session(|session| {
             session.inner.lock().explored_ms = 0;
-            if self.lend_route(session) || session.initiator {
-                self.attend(session);
-            }
+            self.lend_route(session);
+            self.attend(session);
         });
     }
 
@@ -249,9 +248,11 @@ impl Instance {
     /// soon done on another's. Process context, no lock held.
     pub fn each_session(&self, mut f: impl FnMut(&Arc<Session>)) {
         let buckets = self.sessions.buckets();
-        let start = clock::random_u64() as usize % buckets;
+        let start = (clock::random_u64() as usize)
+            .checked_rem(buckets)
+            .unwrap_or(0);
         for bucket in 0..buckets {
-            let bucket = (start + bucket) % buckets;
+            let bucket = (start + bucket).checked_rem(buckets).unwrap_or(0);
             let mut found = KVec::new();
             {
                 let rcu = rcu::read_lock();

@@ -7,6 +7,7 @@ use crate::{
     proto::{
         addr::Addr,
         crypto::Keys,
+        packet,
         path::{
             self,
             Standing, //
@@ -18,7 +19,8 @@ use crate::{
             cm::Entry,
             MAX_ADDRS,
             NO_PATH, //
-        }, //
+        },
+        wrap::Via, //
     },
     sys::{
         bh::BhLock,
@@ -66,6 +68,9 @@ pub struct Path {
     down: Atomic<bool>,
     gone: Atomic<bool>,
     users: Atomic<u32>,
+    // For TCP and for UDP.
+    via: [Atomic<u32>; 2],
+    strict: Atomic<bool>,
     watched: Atomic<bool>,
     measured: Atomic<bool>,
     queue: Atomic<u32>,
@@ -100,6 +105,8 @@ impl Path {
             down: Atomic::new(false),
             gone: Atomic::new(false),
             users: Atomic::new(0),
+            via: [const { Atomic::new(0) }; 2],
+            strict: Atomic::new(false),
             watched: Atomic::new(false),
             measured: Atomic::new(false),
             queue: Atomic::new(0),
@@ -136,6 +143,43 @@ impl Path {
             s if s == Standing::Doubtful as u32 => Standing::Doubtful,
             _ => Standing::Suspect,
         }
+    }
+
+    /// Whether it goes by this interface, as far as that is known.
+    fn is_by(&self, ifindex: u32) -> bool {
+        let mine = self.ifindex();
+        mine == ifindex || mine == 0 || ifindex == 0
+    }
+
+    /// Whether the peer has this id for it, as far as that is known.
+    fn is_theirs(&self, id: Option<u8>) -> bool {
+        let Some(id) = id else { return true };
+        self.state.lock().peer_id.is_none_or(|known| known == id)
+    }
+
+    /// Whether a session's own tuple does not get through on it while other lanes are used.
+    pub fn is_strict(&self) -> bool {
+        self.strict.load(Relaxed)
+    }
+
+    /// A session's own tuple did not get through while another lane did.
+    pub fn set_strict(&self) {
+        self.strict.store(true, Relaxed);
+    }
+
+    /// How a lane of a session of protocol `inner` got through on it last.
+    pub fn via(&self, inner: u8) -> Option<Via> {
+        match self.via[usize::from(inner == packet::UDP)].load(Relaxed) {
+            1 => Some(Via::Raw),
+            2 => Some(Via::Udp),
+            3 => Some(Via::Tcp),
+            _ => None,
+        }
+    }
+
+    /// A lane of a session of protocol `inner` has got through like this.
+    pub fn set_via(&self, inner: u8, via: Via) {
+        self.via[usize::from(inner == packet::UDP)].store(via as u32 + 1, Relaxed);
     }
 
     /// Whether it answers, as far as is known.
@@ -274,6 +318,14 @@ impl Path {
 impl PathInfo for Arc<Path> {
     fn standing(&self) -> Standing {
         Path::standing(self)
+    }
+
+    fn is_strict(&self) -> bool {
+        Path::is_strict(self)
+    }
+
+    fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(self, other)
     }
 
     fn silent_us(&self, now: u32) -> u32 {
@@ -505,13 +557,28 @@ impl Peer {
 
     /// The path between two addresses, made if need be; `None` when there are too many or there
     /// is no memory. Any context.
-    pub fn path(&self, local: Addr, remote: Addr, ifindex: u32, limit: usize) -> Option<Arc<Path>> {
+    ///
+    /// Both ends may have the same two addresses by several ways: `ifindex` tells them apart here,
+    /// `theirs`, the peer's id of the path, where it has asked for the lane.
+    pub fn path(
+        &self,
+        local: Addr,
+        remote: Addr,
+        ifindex: u32,
+        theirs: Option<u8>,
+        limit: usize,
+    ) -> Option<Arc<Path>> {
         let mut paths = self.paths.lock();
         let mut free = None;
         let mut unused = None;
         for (i, slot) in paths.iter().enumerate() {
             match slot {
-                Some(path) if path.local == local && path.remote == remote => {
+                Some(path)
+                    if path.local == local
+                        && path.remote == remote
+                        && path.is_by(ifindex)
+                        && path.is_theirs(theirs) =>
+                {
                     if ifindex != 0 {
                         path.ifindex.store(ifindex, Relaxed);
                     }

@@ -15,6 +15,7 @@ use crate::{
             Session, //
         },
         tx::{
+            is_whole,
             lane_fits,
             parse, //
         },
@@ -233,36 +234,11 @@ impl Instance {
         let Some(packet) = parse(&mut skb, family) else {
             return Ok(());
         };
-        let dispatch = self.dispatch();
-        let (lane, tuple, path) = {
-            let mut inner = session.inner.lock();
-            let len = skb.len() as u32;
-            let now = clock::now_us();
-            let lane = inner
-                .s
-                .pick(now, len, Class::Data, &dispatch, |index, lane| {
-                    index == 0 || lane_fits(self, &skb, lane)
-                });
-            match inner.s.lane_mut(lane) {
-                Some(l) => {
-                    l.tx_packets = l.tx_packets.wrapping_add(u64::from(skb.segments()));
-                    l.tx_bytes = l.tx_bytes.wrapping_add(u64::from(len));
-                    (lane, l.tuple, l.path.clone())
-                }
-                None => return Err(segment),
-            }
-        };
-        let ifindex = if lane == 0 { 0 } else { path.ifindex() };
-        let Some(route) = Dst::lookup(self.net, ifindex, &tuple) else {
-            return Err(segment);
-        };
         let partial = skb.csum() == Csum::Partial;
         let Some(head) = skb.writable(packet.payload) else {
             self.count(Counter::NoMemory);
             return Err(segment);
         };
-        packet::rewrite(head, &packet, &tuple.local, &tuple.remote, partial);
-        packet::set_dont_fragment(head, family);
         let options = packet.l4 + 20..packet.payload;
         let signed = head.get(options.clone()).is_none_or(option::is_signed);
         if !signed {
@@ -272,7 +248,39 @@ impl Instance {
                 packet::replace_tcp_long(head, &packet, options.start + at, value, partial);
             }
         }
-        skb.clear_hash();
+        let dispatch = self.dispatch();
+        let (lane, tuple, path, whole) = {
+            let mut inner = session.inner.lock();
+            let len = skb.len() as u32;
+            let now = clock::now_us();
+            let lane = inner
+                .s
+                .pick(now, len, Class::Data, &dispatch, |index, lane| {
+                    index == 0 || lane_fits(self, &skb, &packet, lane)
+                });
+            match inner.s.lane_mut(lane) {
+                Some(l) => {
+                    l.tx_packets = l.tx_packets.wrapping_add(u64::from(skb.segments()));
+                    l.tx_bytes = l.tx_bytes.wrapping_add(u64::from(len));
+                    let whole = lane == 0 || is_whole(&skb, l);
+                    (lane, l.tuple, l.path.clone(), whole)
+                }
+                None => return Err(segment),
+            }
+        };
+        let ifindex = if lane == 0 { 0 } else { path.ifindex() };
+        let Some(route) = Dst::lookup(self.net, ifindex, &tuple) else {
+            return Err(segment);
+        };
+        if whole {
+            let Some(head) = skb.writable(packet.payload) else {
+                self.count(Counter::NoMemory);
+                return Err(segment);
+            };
+            packet::rewrite(head, &packet, &tuple.local, &tuple.remote, partial);
+            packet::set_dont_fragment(head, family);
+            skb.clear_hash();
+        }
         path.count_tx(skb.segments(), skb.len());
         if let Some(copy) = skb.keep() {
             session.put_back(Segment {
@@ -283,7 +291,12 @@ impl Instance {
             });
         }
         self.count(Counter::Resent);
-        segment.packet.into_own().send(self.net, &route, family);
+        let own = segment.packet.into_own();
+        if whole {
+            own.send(self.net, &route, family);
+        } else {
+            self.send_wrapped(session, lane, own, &packet);
+        }
         Ok(())
     }
 }

@@ -14,7 +14,10 @@ use crate::{
             SynSlot,
             WireEntry, //
         },
-        session::TcpPosition,
+        session::{
+            Session,
+            TcpPosition, //
+        },
         tx::{
             clamp_mss,
             parse, //
@@ -45,6 +48,10 @@ use crate::{
             option,
             surplus,
             MAX_LEN, //
+        },
+        wrap::{
+            self,
+            Via, //
         }, //
     },
     sys::{
@@ -87,25 +94,31 @@ impl Found {
     }
 }
 
-/// Looks for what may be a CM: behind the data of a TCP segment, in the surplus area of a UDP
-/// datagram. Magic and length only; the tag is the caller's business.
+/// Looks for what may be a CM: behind the data of a TCP segment, or the whole of a UDP datagram.
+/// Magic and length only; the tag is the caller's business.
+fn find_trailer(skb: &Skb<'_>, packet: &Packet) -> Option<Found> {
+    let available = packet.payload_len();
+    let end = packet.payload_end;
+    let mut tail = [0; 4];
+    // The last bytes decide in nearly all cases.
+    if available < 4 || !skb.copy(end - 4, &mut tail) {
+        return None;
+    }
+    let len = trailer_len(&tail, available)?;
+    let mut found = Found::empty();
+    let to = found.buf.get_mut(..len)?;
+    if !skb.copy(end - len, to) {
+        return None;
+    }
+    found.len = len;
+    found.alone = len == available;
+    Some(found)
+}
+
+/// As [`find_trailer`], and in the surplus area of a UDP datagram.
 fn find(skb: &Skb<'_>, packet: &Packet) -> Option<Found> {
     if packet.proto == packet::TCP {
-        let available = packet.payload_len();
-        let mut tail = [0; 4];
-        // The last bytes decide in nearly all cases.
-        if available < 4 || !skb.copy(packet.end - 4, &mut tail) {
-            return None;
-        }
-        let len = trailer_len(&tail, available)?;
-        let mut found = Found::empty();
-        let to = found.buf.get_mut(..len)?;
-        if !skb.copy(packet.end - len, to) {
-            return None;
-        }
-        found.len = len;
-        found.alone = len == available;
-        return Some(found);
+        return find_trailer(skb, packet);
     }
     let available = packet.end - packet.payload_end;
     if available == 0 || available > MAX_LEN + 8 {
@@ -210,17 +223,17 @@ fn lane(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, entry: &WireEnt
             return Verdict::Accept;
         }
         if tcp.flags & packet::RST != 0 {
-            // Sessions never send theirs here: somebody does not know the lane. Such a host takes
-            // the sequence number from an acknowledgement of ours.
-            let age = session.acked().wrapping_sub(tcp.seq);
-            if age > 1 << 20 || !skb.csum_ok(packet.l4, packet.proto, packet.family) {
+            // Sessions never send theirs here: somebody does not know the lane.
+            if !is_plausible_reset(session, entry, &tcp)
+                || !skb.csum_ok(packet.l4, packet.proto, packet.family)
+            {
                 instance.count(Counter::RxUnexpected);
             } else {
                 session.refuse_lane(instance, entry.lane, Counter::LaneRefusedRst);
             }
             return Verdict::Drop;
         }
-        if tcp.flags & packet::SYN != 0 {
+        if tcp.flags & packet::SYN != 0 && entry.via != Via::Tcp {
             instance.count(Counter::RxUnexpected);
             return Verdict::Drop;
         }
@@ -233,8 +246,15 @@ fn lane(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, entry: &WireEnt
         instance.count(Counter::RxBadChecksum);
         return Verdict::Drop;
     }
+    if entry.via != Via::Raw {
+        return wrapped(instance, skb, packet, entry);
+    }
     let mut end = packet.end;
-    if let Some(found) = find(skb, packet) {
+    let found = match packet.proto {
+        packet::UDP => find_message(skb, packet).or_else(|| find(skb, packet)),
+        _ => find(skb, packet),
+    };
+    if let Some(found) = found {
         match self::trailer(instance, skb, packet, entry, &found) {
             Trailer::None => {}
             Trailer::Consumed => return Verdict::Drop,
@@ -242,11 +262,6 @@ fn lane(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, entry: &WireEnt
         }
     }
     if packet.proto == packet::UDP {
-        if packet.payload_len() == 0 && packet.end != packet.payload_end {
-            // An empty datagram is a carrier: one that was not taken is not the user's either.
-            instance.count(Counter::CmMalformed);
-            return Verdict::Drop;
-        }
         end = packet.payload_end;
     }
     session.touch();
@@ -278,9 +293,32 @@ fn lane(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, entry: &WireEnt
         skb.set_csum(Csum::Unnecessary);
     }
     skb.clear_hash();
+    arrived(instance, entry, packet, end);
+    Verdict::Accept
+}
+
+/// Whether an RST on an added lane can come from somebody who has seen its packets: such a host
+/// takes the sequence number from an acknowledgement of ours.
+fn is_plausible_reset(session: &Session, entry: &WireEntry, tcp: &TcpHeader) -> bool {
+    if entry.via == Via::Raw {
+        return session.acked().wrapping_sub(tcp.seq) <= 1 << 20;
+    }
+    let inner = session.inner.lock();
+    let lane = inner.s.lane(usize::from(entry.lane));
+    lane.is_some_and(|l| l.stream.is_near(tcp.seq))
+}
+
+/// A datagram that may be a CM as a whole.
+fn find_message(skb: &Skb<'_>, packet: &Packet) -> Option<Found> {
+    find_trailer(skb, packet).filter(|found| found.alone)
+}
+
+/// A segment of the session that came on a lane is about to go on with the session's addresses.
+fn arrived(instance: &Instance, entry: &WireEntry, packet: &Packet, end: usize) {
+    let session = &entry.session;
     instance.count(Counter::RxLane);
     if let Some(tcp) = packet.tcp {
-        let data = end - packet.payload;
+        let data = end.saturating_sub(packet.payload);
         if tcp.flags & packet::FIN != 0 {
             session.set_closing();
         }
@@ -288,6 +326,67 @@ fn lane(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, entry: &WireEnt
             session.lane_progress(entry.lane, tcp.seq.wrapping_add(data as u32));
         }
     }
+}
+
+/// A packet on a lane that travels inside something else; its checksum is right.
+fn wrapped(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, entry: &WireEntry) -> Verdict {
+    let session = &entry.session;
+    if let Some(tcp) = packet.tcp {
+        let mut inner = session.inner.lock();
+        if let Some(lane) = inner.s.lane_mut(usize::from(entry.lane)) {
+            lane.stream.came(tcp.seq, tcp.flags, packet.payload_len());
+        }
+    }
+    if let Some(found) = find_message(skb, packet) {
+        if message(instance, skb, packet, entry, &found, false) {
+            return Verdict::Drop;
+        }
+    }
+    let proto = session.tuple.proto;
+    let mut id = [0; 4];
+    let inner = packet.payload + wrap::inner_rest(proto) + 4 <= packet.payload_end
+        && skb.copy(packet.payload, &mut id);
+    if !inner || u32::from_be_bytes(id) != session.id {
+        instance.count(Counter::RxUnexpected);
+        return Verdict::Drop;
+    }
+    session.touch();
+    entry.count_rx(1, skb.len());
+    if !skb.route_local(packet.family) {
+        instance.count(Counter::RxNotLocal);
+        return Verdict::Drop;
+    }
+    let more = packet.payload - packet.l4;
+    if !skb.remove(packet.l4, more) {
+        instance.count(Counter::NoMemory);
+        return Verdict::Drop;
+    }
+    let end = packet.payload_end - more;
+    if end != skb.len() && !skb.trim(end) {
+        instance.count(Counter::NoMemory);
+        return Verdict::Drop;
+    }
+    let Some(head) = skb.writable(packet.l4 + 4 + wrap::inner_rest(proto)) else {
+        instance.count(Counter::NoMemory);
+        return Verdict::Drop;
+    };
+    wrap::unwrap(head, packet.l4, end, &session.tuple);
+    let at = if proto == packet::TCP { 16 } else { 6 };
+    skb.clear_hash();
+    // The outer checksum was right: the inner one need not be looked at.
+    if !skb.set_partial(packet.l4, at) {
+        instance.count(Counter::RxUnexpected);
+        return Verdict::Drop;
+    }
+    let Some(inner) = parse(skb, packet.family) else {
+        instance.count(Counter::RxUnexpected);
+        return Verdict::Drop;
+    };
+    if inner.tcp.is_some_and(|tcp| tcp.flags & packet::SYN != 0) {
+        instance.count(Counter::RxUnexpected);
+        return Verdict::Drop;
+    }
+    arrived(instance, entry, &inner, inner.end);
     Verdict::Accept
 }
 
@@ -371,6 +470,10 @@ fn unknown(
         return unknown_udp(instance, skb, packet, tuple, rcu);
     };
     if tcp.flags & packet::SYN != 0 {
+        if tuple.local.port == instance.own_port() && new_stream(instance, skb, packet, tuple, rcu)
+        {
+            return Verdict::Drop;
+        }
         syn(instance, skb, packet, tuple, &tcp);
         return Verdict::Accept;
     }
@@ -419,6 +522,32 @@ fn unknown(
     }
 }
 
+/// A SYN to our own port: true if it begins a made-up connection of a lane.
+fn new_stream(
+    instance: &Instance,
+    skb: &mut Skb<'_>,
+    packet: &Packet,
+    tuple: &Tuple,
+    rcu: &rcu::Guard,
+) -> bool {
+    let Some(tcp) = packet.tcp else { return false };
+    let Some(found) = find_message(skb, packet) else {
+        return false;
+    };
+    let Some(raw) = Raw::new(found.bytes()) else {
+        return false;
+    };
+    if instance.is_stopping()
+        || raw.kind() != Kind::Lane
+        || !socket::is_local(instance.net, &tuple.local.addr)
+        || !skb.csum_ok(packet.l4, packet.proto, packet.family)
+    {
+        return false;
+    }
+    let place = (tcp.seq, tcp.flags, packet.payload_len());
+    instance.new_lane(tuple, &raw, Some(place), rcu)
+}
+
 fn unknown_udp(
     instance: &Instance,
     skb: &mut Skb<'_>,
@@ -438,10 +567,19 @@ fn unknown_udp(
             }
         }
     }
-    if tuple.local.port == instance.udp_port()
+    if tuple.local.port == instance.own_port()
         && tuple.local.port != 0
         && socket::is_local(instance.net, &tuple.local.addr)
     {
+        if let Some(found) = find_message(skb, packet) {
+            let raw = Raw::new(found.bytes()).filter(|raw| raw.kind() == Kind::Lane);
+            if raw.is_some()
+                && skb.csum_ok(packet.l4, packet.proto, packet.family)
+                && instance.stranger(tuple, &found, TcpPosition::NONE, false, rcu)
+            {
+                return Verdict::Drop;
+            }
+        }
         // The port is ours, but no lane is known: tell the sender, as a host without MPIP would.
         if skb.csum_ok(packet.l4, packet.proto, packet.family) && skb.route_local(packet.family) {
             instance.count(Counter::RxUnexpected);
@@ -562,7 +700,14 @@ fn icmp_error(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, rcu: &rcu
         // Who has not seen the packet cannot know where in the stream it lay.
         let una = entry.session.position().una;
         let at = quoted_seq(quote, packet.family).unwrap_or(una.wrapping_sub(1 << 31));
-        if !(-(1 << 20)..1 << 27).contains(&seq::delta(at, una)) {
+        let sent = if entry.via == Via::Tcp {
+            let inner = entry.session.inner.lock();
+            let lane = inner.s.lane(usize::from(entry.lane));
+            lane.is_some_and(|l| l.stream.has_sent(at))
+        } else {
+            (-(1 << 20)..1 << 27).contains(&seq::delta(at, una))
+        };
+        if !sent {
             instance.count(Counter::RxUnexpected);
             return;
         }

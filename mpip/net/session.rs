@@ -181,6 +181,11 @@ impl Session {
         clock::now_ms().wrapping_sub(self.used_ms.load(Relaxed))
     }
 
+    /// Time since it was made, milliseconds.
+    pub fn age_ms(&self) -> u64 {
+        (clock::now_us64() / 1000).saturating_sub(self.born_ms)
+    }
+
     /// The transport is finishing.
     pub fn set_closing(&self) {
         self.closing.store(true, Relaxed);

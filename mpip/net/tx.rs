@@ -48,7 +48,8 @@ use crate::{
             },
             surplus,
             MAX_LEN, //
-        }, //
+        },
+        wrap::Via, //
     },
     sys::{
         clock,
@@ -102,6 +103,9 @@ pub fn post_routing(instance: &Instance, skb: &mut Skb<'_>, family: u8) -> Verdi
     }
     let rcu = rcu::read_lock();
     let tuple = packet.tx_tuple();
+    if packet.proto == packet::UDP {
+        instance.take_along(skb, &packet, &tuple);
+    }
     match instance.wire.get(&rcu, &tuple) {
         Some(entry) if entry.lane == 0 => known(instance, skb, &packet, entry),
         Some(_) => Verdict::Accept,
@@ -176,7 +180,7 @@ fn known(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, entry: &WireEn
             if index == 0 {
                 original_fits(instance, skb, lane)
             } else {
-                lane_fits(instance, skb, lane)
+                lane_fits(instance, skb, packet, lane)
             }
         });
     let Some(lane) = inner.s.lane_mut(chosen) else {
@@ -200,9 +204,10 @@ fn known(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, entry: &WireEn
         return Verdict::Accept;
     }
 
+    let whole = is_whole(skb, lane);
     let sent = match &lane.route {
-        Some(route) => redirect(skb, packet, &tuple, route),
-        None => false,
+        Some(route) if whole => redirect(skb, packet, &tuple, route),
+        _ => true,
     };
     if let (Some((end, _)), true) = (data, sent) {
         session.keep(&mut inner, skb, chosen, end);
@@ -215,14 +220,32 @@ fn known(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, entry: &WireEn
     }
     instance.count(Counter::TxLane);
     question(instance, session, &path, &tuple, false);
+    if !whole {
+        instance.send_wrapped(session, chosen, skb.take(), packet);
+        return Verdict::Stolen;
+    }
     if every {
         return crate::net::every::on_lane(instance, skb, packet.family, session, &path);
     }
     Verdict::Accept
 }
 
-/// Whether a lane has a route and the packet fits it.
-pub fn lane_fits(instance: &Instance, skb: &Skb<'_>, lane: &mut Lane<Arc<Path>, Dst>) -> bool {
+/// Whether a packet can leave on a lane as it is, with other addresses.
+pub fn is_whole(skb: &Skb<'_>, lane: &Lane<Arc<Path>, Dst>) -> bool {
+    lane.ways.current() == Via::Raw
+        && lane
+            .route
+            .as_ref()
+            .is_some_and(|route| skb.fits(route.mtu().min(lane.path.mtu())))
+}
+
+/// Whether a lane has a route and the packet fits it. TCP segments can be cut to fit.
+pub fn lane_fits(
+    instance: &Instance,
+    skb: &Skb<'_>,
+    packet: &Packet,
+    lane: &mut Lane<Arc<Path>, Dst>,
+) -> bool {
     if !lane.route.as_ref().is_some_and(Dst::is_valid) {
         lane.route = Dst::lookup(instance.net, lane.path.ifindex(), &lane.tuple);
     }
@@ -231,9 +254,21 @@ pub fn lane_fits(instance: &Instance, skb: &Skb<'_>, lane: &mut Lane<Arc<Path>, 
             link_lost(instance, &lane.path);
             false
         }
-        Some(route) => skb.fits(route.mtu().min(lane.path.mtu())),
+        Some(route) => {
+            let mtu = route.mtu().min(lane.path.mtu()) as usize;
+            let room = mtu.saturating_sub(lane.ways.current().overhead());
+            skb.fits(room as u32) || packet.proto == packet::TCP && can_cut(skb, packet)
+        }
         None => false,
     }
+}
+
+/// Whether a TCP packet can be cut into smaller segments.
+fn can_cut(skb: &Skb<'_>, packet: &Packet) -> bool {
+    let options = skb.head().get(packet.l4 + 20..packet.payload);
+    skb.csum() == Csum::Partial
+        && packet.payload_len() > 1
+        && !options.is_none_or(option::is_signed)
 }
 
 /// Whether the session's own way is there.
@@ -439,6 +474,7 @@ fn join(
                     ifindex: 0,
                     original: true,
                     position,
+                    session: None,
                 },
                 cm,
             );

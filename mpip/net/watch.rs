@@ -62,6 +62,13 @@ impl Instance {
     /// held.
     pub fn ask(&self, session: &Arc<Session>, path: &Arc<Path>, tuple: &Tuple, original: bool) {
         path.asked(clock::now_us());
+        // What is asked on a session's own tuple does not get through everywhere.
+        let added = if original {
+            session.inner.lock().s.added_on(path)
+        } else {
+            None
+        };
+        let (tuple, original) = (added.as_ref().unwrap_or(tuple), original && added.is_none());
         self.send_report(session, path, tuple, original, None);
         // After the question: who takes the path off the list looks whether one is open.
         if !path.watch() {
@@ -170,7 +177,14 @@ impl Instance {
 
     /// A path does not work any more: what is in flight on it leaves on others. Process context.
     pub fn path_failed(&self, peer: &Arc<Peer>, path: &Arc<Path>) {
-        self.each_session_on(peer, path, |session, lanes| self.resend(session, lanes));
+        self.each_session_on(peer, path, |session, lanes| {
+            self.resend(session, lanes);
+            if lanes & 1 != 0 {
+                // It may be the session's own tuple alone that does not get through.
+                session.inner.lock().explored_ms = 0;
+                self.attend(session);
+            }
+        });
     }
 
     /// A path works again: who has waited for that need not wait for its timers. Process context.

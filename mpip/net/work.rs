@@ -269,6 +269,7 @@ impl Instance {
                 ifindex: 0,
                 original: true,
                 position,
+                session: None,
             },
             &self.hello(tuple),
         );
@@ -337,7 +338,7 @@ impl Instance {
             }
         }
         let id = self.new_session_id(peer.node);
-        if let Some(session) = self.add_session(id, *tuple, true, peer, position, confirm) {
+        if let Some(session) = self.add_session(id, *tuple, true, peer, position, confirm, None) {
             if !alive {
                 session.set_closing();
             }
@@ -483,6 +484,7 @@ impl Instance {
                             ifindex: 0,
                             original: true,
                             position,
+                            session: None,
                         },
                         &peer,
                         &Cm::OpenAck(Open { header, block }),
@@ -584,6 +586,7 @@ impl Instance {
                 }
                 Some(Todo::Open) => self.send_open(session),
                 Some(Todo::Lane(index)) => self.send_lane_todo(session, index, Kind::Lane),
+                Some(Todo::Switch(index)) => self.switch_lane(session, index),
                 Some(Todo::LaneAck(index)) => self.send_lane_todo(session, index, Kind::LaneAck),
             }
         }
@@ -616,7 +619,7 @@ impl Instance {
         let wait = wait.map(|us| (us / 1000).saturating_add(1));
         let unexplored = {
             let inner = session.inner.lock();
-            session.initiator && inner.s.state == State::Open && inner.explored_ms == 0
+            inner.s.state == State::Open && inner.explored_ms == 0
         };
         if unexplored {
             // Something was missing, such as a port.
@@ -673,6 +676,7 @@ impl Instance {
                     ifindex: 0,
                     original: true,
                     position: session.position(),
+                    session: None,
                 },
                 &session.peer,
                 &cm,

@@ -92,6 +92,8 @@ counters! {
     PathSuspect "path-suspect";
     /// Paths that lost an end: an address or an interface has gone.
     PathDown "path-down";
+    /// Packets of sessions that found no route on their path.
+    TxNoRoute "tx-no-route";
     /// Routes lent to sockets whose own way has gone.
     RouteLent "route-lent";
     /// Paths that answered again.

@@ -29,3 +29,4 @@ pub mod seq;
 pub mod session;
 pub mod weighted;
 pub mod wire;
+pub mod wrap;

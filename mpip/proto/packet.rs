@@ -8,6 +8,8 @@
 use crate::proto::addr::Addr;
 use crate::proto::addr::Endpoint;
 use crate::proto::addr::Tuple;
+use crate::proto::wrap::Place;
+use crate::proto::wrap::SYN_OPTIONS;
 
 /// IP protocol number of TCP.
 pub const TCP: u8 = 6;
@@ -245,7 +247,8 @@ fn update(check: u16, old: u64, new: u64) -> u16 {
     )
 }
 
-fn put(head: &mut [u8], at: usize, bytes: &[u8]) {
+/// Writes `bytes` at an offset; nothing if they do not fit.
+pub(super) fn put(head: &mut [u8], at: usize, bytes: &[u8]) {
     if let Some(to) = head.get_mut(at..at.saturating_add(bytes.len())) {
         to.copy_from_slice(bytes);
     }
@@ -319,6 +322,23 @@ pub fn set_ip_len(head: &mut [u8], family: u8, len: usize) {
         }
     } else {
         put(head, 4, &(len.saturating_sub(40) as u16).to_be_bytes());
+    }
+}
+
+/// Writes length, protocol and addresses into an IP header of `l4` bytes.
+pub(super) fn set_ip(head: &mut [u8], l4: usize, len: usize, proto: u8, src: &Addr, dst: &Addr) {
+    if src.family() == 4 {
+        put(head, 2, &(len as u16).to_be_bytes());
+        put(head, 9, &[proto, 0, 0]);
+        put(head, 12, src.as_bytes());
+        put(head, 16, dst.as_bytes());
+        let check = !fold(sum(0, head.get(..l4).unwrap_or(&[])));
+        put(head, 10, &check.to_be_bytes());
+    } else {
+        put(head, 4, &(len.saturating_sub(l4) as u16).to_be_bytes());
+        put(head, 6, &[proto]);
+        put(head, 8, src.as_bytes());
+        put(head, 24, dst.as_bytes());
     }
 }
 
@@ -411,6 +431,50 @@ pub fn tcp_carrier(out: &mut [u8], tuple: &Tuple, seq: u32, ack: u32, window: u1
     put(out, l4.saturating_add(12), &[0x50, ACK]);
     put(out, l4.saturating_add(14), &window.to_be_bytes());
     put(out, l4.saturating_add(20), cm);
+    finish(out, tuple, TCP, l4);
+}
+
+/// Writes a UDP datagram that is a CM. `out` must have the length of IP header, UDP header and CM.
+pub fn udp_message(out: &mut [u8], tuple: &Tuple, cm: &[u8]) {
+    let l4 = ip_header_len(tuple.local.addr.family());
+    ip_header(out, &tuple.local.addr, &tuple.remote.addr, UDP);
+    put(out, l4, &tuple.local.port.to_be_bytes());
+    put(out, l4.saturating_add(2), &tuple.remote.port.to_be_bytes());
+    let len = out.len().saturating_sub(l4);
+    put(out, l4.saturating_add(4), &(len as u16).to_be_bytes());
+    put(out, l4.saturating_add(8), cm);
+    finish(out, tuple, UDP, l4);
+}
+
+/// Length of [`tcp_message`] without the IP header, bytes.
+pub const fn tcp_message_len(cm: usize, place: &Place) -> usize {
+    let options = if place.flags & SYN != 0 {
+        SYN_OPTIONS.len()
+    } else {
+        0
+    };
+    20usize.saturating_add(options).saturating_add(cm)
+}
+
+/// Writes a segment of a made-up connection that is a CM.
+pub fn tcp_message(out: &mut [u8], tuple: &Tuple, place: &Place, cm: &[u8]) {
+    let l4 = ip_header_len(tuple.local.addr.family());
+    let header = tcp_message_len(0, place);
+    ip_header(out, &tuple.local.addr, &tuple.remote.addr, TCP);
+    put(out, l4, &tuple.local.port.to_be_bytes());
+    put(out, l4.saturating_add(2), &tuple.remote.port.to_be_bytes());
+    put(out, l4.saturating_add(4), &place.seq.to_be_bytes());
+    put(out, l4.saturating_add(8), &place.ack.to_be_bytes());
+    let words = (header / 4) as u8;
+    put(
+        out,
+        l4.saturating_add(12),
+        &[words << 4, place.flags, 0xff, 0xff],
+    );
+    if place.flags & SYN != 0 {
+        put(out, l4.saturating_add(20), &SYN_OPTIONS);
+    }
+    put(out, l4.saturating_add(header), cm);
     finish(out, tuple, TCP, l4);
 }
 

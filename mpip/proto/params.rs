@@ -107,6 +107,10 @@ params! {
     ReorderBytes "reorder_bytes": 4194304 in 0..=67108864, "bytes" "";
     /// Longest time that a packet is held back to restore the order of a TCP session.
     ReorderWaitMax "reorder_wait_max": 500 in 0..=2000, "ms" "";
+    /// How paths get through NATs and firewalls: found out, as plain packets, in UDP, in made-up TCP.
+    Encap "encap": 0 in 0..=3, "" "auto,none,udp,tcp";
+    /// Port of this node, UDP and TCP, for paths that need one.
+    Port "port": 29170 in 1..=65535, "" "";
     /// Whether the maximum segment size in SYNs is lowered to leave room for CMs.
     MssClamp "mss_clamp": 1 in 0..=1, "" "off,on";
 }

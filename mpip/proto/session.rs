@@ -19,6 +19,9 @@ use crate::proto::path::Standing;
 use crate::proto::seq;
 use crate::proto::weighted;
 use crate::proto::weighted::Smooth;
+use crate::proto::wrap::Stream;
+use crate::proto::wrap::Via;
+use crate::proto::wrap::Ways;
 
 /// Lanes of one session, the original one included.
 pub const MAX_LANES: usize = 8;
@@ -27,6 +30,8 @@ pub const MAX_LANES: usize = 8;
 const RETRY_US: u32 = 50_000;
 /// Tries of OPEN, LANE and LANE_ACK.
 const TRIES: u8 = 7;
+/// Tries of LANE while there is another way to be tried.
+const WAY_TRIES: u8 = 3;
 /// How long a refused lane is left alone, microseconds; it doubles up to 64 times that.
 const REVIVE_US: u32 = 2_000_000;
 
@@ -58,6 +63,10 @@ pub trait PathInfo {
     fn standing(&self) -> Standing;
     /// Time since something came from the peer that shows it works both ways, microseconds.
     fn silent_us(&self, now: u32) -> u32;
+    /// Whether a session's own tuple does not get through while other lanes are used.
+    fn is_strict(&self) -> bool;
+    /// Whether it is the same path.
+    fn is_same(&self, other: &Self) -> bool;
     /// Queueing delay towards the peer, microseconds.
     fn queue_us(&self) -> u32;
     /// Smoothed one-way delay towards the peer with the clocks' offset, microseconds, once known.
@@ -78,6 +87,10 @@ pub struct Lane<P, D> {
     pub route: Option<D>,
     /// State.
     pub state: LaneState,
+    /// How its packets travel, and how else they might.
+    pub ways: Ways,
+    /// The made-up connection, for [`Via::Tcp`].
+    pub stream: Stream,
     /// The challenge that this end has out.
     pub challenge: u64,
     /// The challenge of the other end, to be echoed.
@@ -94,6 +107,13 @@ pub struct Lane<P, D> {
     next_try: u32,
 }
 
+impl<P, D> Lane<P, D> {
+    /// Whether this end asked for it.
+    pub fn is_initiator(&self) -> bool {
+        self.initiator
+    }
+}
+
 /// What is to be done, from [`Session::poll`].
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub enum Todo {
@@ -103,6 +123,9 @@ pub enum Todo {
     Lane(usize),
     /// Send LANE_ACK on this lane.
     LaneAck(usize),
+    /// This lane does not get through: give it a tuple for its next way, then call
+    /// [`Session::switched`].
+    Switch(usize),
     /// The peer does not answer: forget the session.
     Abandon,
 }
@@ -154,6 +177,8 @@ impl<P: PathInfo, D> Session<P, D> {
             path,
             route: None,
             state: LaneState::Active,
+            ways: Ways::only(Via::Raw),
+            stream: Stream::new(0),
             challenge: 0,
             echo: 0,
             tx_packets: 0,
@@ -213,12 +238,36 @@ impl<P: PathInfo, D> Session<P, D> {
         }
     }
 
-    /// Adds a lane that this end (`initiator`) or the other one asked for. Returns its index.
+    /// A place for another lane: a free one, else that of a lane which has gone for good because
+    /// an end of its path is not there. [`Session::remove_lane`] has to be called for such a one.
+    pub fn place(&self, limit: usize) -> Option<usize> {
+        let lanes = || self.lanes.iter().take(limit.min(MAX_LANES)).enumerate();
+        let free = lanes().find(|(_, l)| l.is_none());
+        let down = || {
+            lanes().skip(1).find(|(_, l)| {
+                l.as_ref()
+                    .is_some_and(|l| l.path.standing() == Standing::Down)
+            })
+        };
+        let gone = || {
+            lanes().skip(1).find(|(_, l)| {
+                l.as_ref()
+                    .is_some_and(|l| l.state == LaneState::Gone && !l.initiator)
+            })
+        };
+        free.or_else(down).or_else(gone).map(|(i, _)| i)
+    }
+
+    /// Adds a lane that this end (`initiator`) or the other one asked for, in a free place from
+    /// [`Session::place`]. `random` is for its challenge and its made-up connection. Returns its
+    /// index.
+    #[expect(clippy::too_many_arguments)]
     pub fn add_lane(
         &mut self,
         tuple: Tuple,
         path: P,
-        challenge: u64,
+        ways: Ways,
+        random: u64,
         initiator: bool,
         limit: usize,
         now: u32,
@@ -233,7 +282,9 @@ impl<P: PathInfo, D> Session<P, D> {
             path,
             route: None,
             state: LaneState::Pending,
-            challenge,
+            ways,
+            stream: Stream::new((random >> 32) as u32),
+            challenge: random,
             echo: 0,
             tx_packets: 0,
             tx_bytes: 0,
@@ -286,6 +337,7 @@ impl<P: PathInfo, D> Session<P, D> {
             return false;
         }
         lane.echo = challenge;
+        lane.proven = true;
         if lane.state != LaneState::Active {
             lane.state = LaneState::Active;
             lane.refusals = 0;
@@ -334,11 +386,26 @@ impl<P: PathInfo, D> Session<P, D> {
                 return false;
             }
             fresh = true;
+            let was_up = lane.state == LaneState::Active;
             lane.state = LaneState::Gone;
             lane.tries = 0;
-            lane.next_try = now.wrapping_add(REVIVE_US << lane.refusals.min(6));
-            lane.refusals = lane.refusals.saturating_add(1);
             lane.route = None;
+            // One that has worked may only have lost its place in a table on the way; one that has
+            // not may get through another way. Both are tried at once.
+            let other = lane.initiator && !was_up && lane.ways.has_next();
+            if other {
+                lane.state = LaneState::Pending;
+                lane.tries = u8::MAX;
+            }
+            let rest = if other || was_up && lane.refusals == 0 {
+                0
+            } else {
+                REVIVE_US << lane.refusals.min(6)
+            };
+            lane.next_try = now.wrapping_add(rest);
+            if !other {
+                lane.refusals = lane.refusals.saturating_add(1);
+            }
         }
         self.relearn();
         fresh
@@ -374,6 +441,27 @@ impl<P: PathInfo, D> Session<P, D> {
         self.smooth = Smooth::new();
     }
 
+    /// The tuple of an active added lane on a path.
+    pub fn added_on(&self, path: &P) -> Option<Tuple> {
+        let mut added = self.lanes.iter().skip(1).flatten();
+        added
+            .find(|l| l.state == LaneState::Active && l.path.is_same(path))
+            .map(|l| l.tuple)
+    }
+
+    /// Whether other lanes have taken the original one's place: what keeps track of
+    /// connections there lets the session's own tuple pass only while all of the session does.
+    pub fn is_replaced(&self) -> bool {
+        let Some(original) = self.lane(0) else {
+            return false;
+        };
+        let mut added = self.lanes.iter().skip(1).flatten();
+        added.any(|l| {
+            l.state == LaneState::Active
+                && (original.path.is_strict() || l.path.is_same(&original.path))
+        })
+    }
+
     /// How far the best of the active lanes' paths can be relied on.
     pub fn best_standing(&self) -> Standing {
         self.lanes
@@ -390,7 +478,7 @@ impl<P: PathInfo, D> Session<P, D> {
         let (mut best, mut lanes) = (Standing::Down, 1u32);
         for (i, lane) in self.lanes.iter().enumerate() {
             let Some(lane) = lane else { continue };
-            if self.active & (1 << i) == 0 {
+            if self.active & (1 << i) == 0 || i == 0 && self.is_replaced() {
                 continue;
             }
             let standing = lane.path.standing();
@@ -520,7 +608,16 @@ impl<P: PathInfo, D> Session<P, D> {
                 }
                 lane.state = LaneState::Pending;
                 lane.challenge ^= random;
+                lane.stream = Stream::new(lane.challenge as u32);
                 lane.tries = 0;
+                if lane.initiator && !lane.proven && lane.ways.is_choice() {
+                    // None of the ways was open: from the first one again.
+                    lane.tries = u8::MAX;
+                    return Some(Todo::Switch(i));
+                }
+            }
+            if lane.initiator && lane.ways.has_next() && lane.tries >= WAY_TRIES {
+                return Some(Todo::Switch(i));
             }
             if lane.tries >= TRIES {
                 dropped = Some(i);
@@ -539,6 +636,23 @@ impl<P: PathInfo, D> Session<P, D> {
             return self.poll(now, random);
         }
         None
+    }
+
+    /// The lane has got the tuple of its next way; without one it is given up for a while.
+    pub fn switched(&mut self, index: usize, tuple: Option<Tuple>, random: u64, now: u32) {
+        if let Some(lane) = self.lane_mut(index) {
+            lane.ways.advance();
+            lane.tries = 0;
+            lane.next_try = now;
+            lane.route = None;
+            lane.challenge = random;
+            lane.stream = Stream::new((random >> 32) as u32);
+            match tuple {
+                Some(tuple) => lane.tuple = tuple,
+                // The next one, if there is any.
+                None => lane.tries = TRIES,
+            }
+        }
     }
 
     /// Microseconds until [`Session::poll`] has something to do; `None` for never.

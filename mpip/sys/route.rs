@@ -139,7 +139,8 @@ pub fn local_addrs(net: Net, out: &mut [Option<LocalAddr>; MAX_LOCAL]) -> usize 
     count
 }
 
-/// Whether a running interface with carrier, `ifindex` unless 0, has `addr`. Any context.
+/// Whether `addr` is this host's and the interface, `ifindex` unless 0, runs and has carrier. Any
+/// context.
 pub fn is_alive(net: Net, ifindex: u32, addr: &Addr) -> bool {
     let bytes = addr.as_bytes();
     // SAFETY: `net` is alive; the function reads as many bytes as the family has.

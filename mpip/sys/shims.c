@@ -286,6 +286,79 @@ void mpip_shim_skb_consume(struct sk_buff *skb)
 	consume_skb(skb);
 }
 
+/*
+ * Room for @len bytes behind the first @at, which move forward. Not for GSO
+ * packets.
+ */
+bool mpip_shim_skb_insert(struct sk_buff *skb, u32 at, u32 len)
+{
+	unsigned int headroom = len;
+
+	if (skb_dst(skb))
+		headroom += LL_RESERVED_SPACE(skb_dst(skb)->dev);
+	if (!pskb_may_pull(skb, at) || skb_cow_head(skb, headroom))
+		return false;
+	skb_push(skb, len);
+	memmove(skb->data, skb->data + len, at);
+	skb_reset_network_header(skb);
+	skb_set_transport_header(skb, at);
+	return true;
+}
+
+/* Takes @len bytes behind the first @at away. */
+bool mpip_shim_skb_remove(struct sk_buff *skb, u32 at, u32 len)
+{
+	if (!pskb_may_pull(skb, at + len) || skb_ensure_writable(skb, at + len))
+		return false;
+	memmove(skb->data + len, skb->data, at);
+	__skb_pull(skb, len);
+	skb_reset_network_header(skb);
+	skb_set_transport_header(skb, at);
+	return true;
+}
+
+/* The checksum at @start + @offset, which has its seed, is to be completed. */
+bool mpip_shim_skb_set_partial(struct sk_buff *skb, u32 start, u32 offset)
+{
+	return skb_partial_csum_set(skb, start, offset);
+}
+
+/*
+ * Cut a TCP packet into segments of at most @size bytes of data, whatever it
+ * was meant to be cut into. The caller keeps @skb whatever the outcome.
+ */
+struct sk_buff *mpip_shim_skb_cut(struct sk_buff *skb, u32 size)
+{
+	struct skb_shared_info *info;
+	struct sk_buff *segs;
+	u32 header, data;
+
+	if (skb->ip_summed != CHECKSUM_PARTIAL ||
+	    skb_cow_head(skb, 0))
+		return NULL;
+	header = skb_checksum_start_offset(skb) +
+		 __tcp_hdrlen((struct tcphdr *)(skb->data +
+						skb_checksum_start_offset(skb)));
+	if (skb->len <= header || !size)
+		return NULL;
+	data = skb->len - header;
+	info = skb_shinfo(skb);
+	if (!info->gso_size || info->gso_size > size) {
+		/* Its own info: the data may be shared with a clone. */
+		if (skb_unclone(skb, GFP_ATOMIC))
+			return NULL;
+		info = skb_shinfo(skb);
+		if (!info->gso_size)
+			info->gso_type = skb->protocol == htons(ETH_P_IP) ?
+						 SKB_GSO_TCPV4 :
+						 SKB_GSO_TCPV6;
+		info->gso_size = size;
+		info->gso_segs = DIV_ROUND_UP(data, size);
+	}
+	segs = skb_gso_segment(skb, NETIF_F_SG | NETIF_F_HW_CSUM);
+	return IS_ERR(segs) ? NULL : segs;
+}
+
 /* Software segmentation; the caller keeps @skb whatever the outcome. */
 struct sk_buff *mpip_shim_skb_segment(struct sk_buff *skb)
 {
@@ -747,38 +820,20 @@ static bool dev_is_ready(const struct net_device *dev)
 	return netif_running(dev) && netif_carrier_ok(dev) && netif_oper_up(dev);
 }
 
-/* Whether a running device, @ifindex unless 0, has this address. */
+/* Whether @addr is this host's and the device @ifindex, unless 0, is ready. */
 bool mpip_shim_addr_alive(struct net *net, u32 ifindex, u8 family,
 			  const u8 *addr)
 {
-	struct net_device *dev;
-	bool alive = false;
+	const struct net_device *dev;
+	bool ready = true;
 
-	rcu_read_lock();
-	for_each_netdev_rcu(net, dev) {
-		if (ifindex && dev->ifindex != ifindex)
-			continue;
-		if (!dev_is_ready(dev))
-			continue;
-		if (family == 4) {
-			const struct in_device *in4 = __in_dev_get_rcu(dev);
-			const struct in_ifaddr *ifa;
-
-			if (!in4)
-				continue;
-			in_dev_for_each_ifa_rcu(ifa, in4)
-				alive |= !memcmp(&ifa->ifa_local, addr, 4);
-		} else {
-			struct in6_addr a;
-
-			memcpy(&a, addr, sizeof(a));
-			alive = ipv6_chk_addr(net, &a, dev, 1);
-		}
-		if (alive)
-			break;
+	if (ifindex) {
+		rcu_read_lock();
+		dev = dev_get_by_index_rcu(net, ifindex);
+		ready = dev && dev_is_ready(dev);
+		rcu_read_unlock();
 	}
-	rcu_read_unlock();
-	return alive;
+	return ready && mpip_shim_addr_is_local(net, family, addr);
 }
 
 /* Changes whenever a route or an address does. */

@@ -264,6 +264,38 @@ impl Skb<'_> {
         NonNull::new(kept).map(|skb| KeptSkb(ManuallyDrop::new(OwnSkb(skb))))
     }
 
+    /// Makes room for `len` bytes behind the first `at`. The route may be set already: its link
+    /// header is thought of.
+    pub fn insert(&mut self, at: usize, len: usize) -> bool {
+        // SAFETY: Valid by the invariant; no slice of it is alive.
+        unsafe { bindings::mpip_shim_skb_insert(self.raw(), at as u32, len as u32) }
+    }
+
+    /// Takes `len` bytes behind the first `at` away.
+    pub fn remove(&mut self, at: usize, len: usize) -> bool {
+        // SAFETY: Valid by the invariant; no slice of it is alive.
+        unsafe { bindings::mpip_shim_skb_remove(self.raw(), at as u32, len as u32) }
+    }
+
+    /// The checksum `offset` bytes behind `start`, which holds the pseudo header's sum, is still to
+    /// be completed, by a device or in software; a receiver takes it for right.
+    pub fn set_partial(&mut self, start: usize, offset: usize) -> bool {
+        // SAFETY: Valid by the invariant; the function checks the range.
+        unsafe { bindings::mpip_shim_skb_set_partial(self.raw(), start as u32, offset as u32) }
+    }
+
+    /// Cuts a TCP packet into segments of at most `size` bytes of data.
+    pub fn cut(&mut self, size: usize) -> Option<Segments> {
+        // SAFETY: Valid by the invariant; no slice of it is alive.
+        let list = unsafe { bindings::mpip_shim_skb_cut(self.raw(), size as u32) };
+        NonNull::new(list).map(|head| Segments(Some(head)))
+    }
+
+    /// Makes the packet our own; the verdict must be "stolen".
+    pub fn take(&mut self) -> OwnSkb {
+        OwnSkb(self.ptr)
+    }
+
     /// Cuts a GSO packet into its segments.
     pub fn segment(&mut self) -> Option<Segments> {
         // SAFETY: Valid by the invariant.

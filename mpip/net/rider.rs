@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Messages that wait for a datagram to ride on.
+//!
+//! On a UDP session's own tuple a carrier has a wrong checksum, so that a plain
+//! host drops it. So do boxes on the way that verify checksums. What had to be
+//! sent there twice therefore also leaves in the surplus area behind the next
+//! datagram of the user, which gets through wherever the datagram does.
+//!
+//! The answer to a stranger's question is kept here as well: the slots are few
+//! and the latest has it.
+
+use crate::{
+    net::{
+        instance::Instance,
+        tx::ride, //
+    },
+    proto::{
+        addr::Tuple,
+        packet::Packet,
+        wire::{
+            cm::{
+                Kind,
+                Raw, //
+            },
+            MAX_LEN, //
+        }, //
+    },
+    sys::{
+        clock,
+        skb::Skb, //
+    },
+};
+use kernel::{
+    prelude::*,
+    sync::atomic::Relaxed, //
+};
+
+/// Messages that wait at most.
+pub const SLOTS: usize = 64;
+/// A message is sent again if it is the same kind as one this long ago, milliseconds.
+const REPEAT_MS: u32 = 5_000;
+/// How long a message waits, milliseconds.
+const WAIT_MS: u32 = 2_000;
+
+/// What was last sent on a tuple.
+pub struct Rider {
+    tuple: Tuple,
+    kind: Kind,
+    at_ms: u32,
+    // Its length, 0 when nothing waits.
+    len: usize,
+    cm: [u8; MAX_LEN],
+}
+
+/// Empty slots. Process context.
+pub fn slots() -> Result<KVec<Option<Rider>>> {
+    let mut slots = KVec::with_capacity(SLOTS, GFP_KERNEL)?;
+    for _ in 0..SLOTS {
+        slots.push(None, GFP_KERNEL)?;
+    }
+    Ok(slots)
+}
+
+impl Instance {
+    /// A message is sent in a carrier on a UDP session's own tuple: if it is not the first of its
+    /// kind, it waits for a datagram as well. Any context.
+    pub fn wait_for_ride(&self, tuple: &Tuple, cm: &[u8]) {
+        let Some(kind) = Raw::new(cm).map(|raw| raw.kind()) else {
+            return;
+        };
+        if !matches!(
+            kind,
+            Kind::HelloReply | Kind::Confirm | Kind::Open | Kind::OpenAck | Kind::Goodbye
+        ) {
+            return;
+        }
+        let now = clock::now_ms();
+        let at = self.tuple_slot(tuple) % SLOTS;
+        let mut slots = self.riders.lock();
+        let Some(slot) = slots.get_mut(at) else {
+            return;
+        };
+        if let Some(rider) = slot {
+            if rider.tuple == *tuple
+                && rider.kind == kind
+                && now.wrapping_sub(rider.at_ms) < REPEAT_MS
+            {
+                if let Some(to) = rider.cm.get_mut(..cm.len()) {
+                    to.copy_from_slice(cm);
+                    rider.len = cm.len();
+                    rider.at_ms = now;
+                    self.riding.store(true, Relaxed);
+                }
+                return;
+            }
+        }
+        *slot = Some(Rider {
+            tuple: *tuple,
+            kind,
+            at_ms: now,
+            len: 0,
+            cm: [0; MAX_LEN],
+        });
+    }
+
+    /// Puts a waiting message behind a datagram of the same tuple. Output hook.
+    pub fn take_along(&self, skb: &mut Skb<'_>, packet: &Packet, tuple: &Tuple) {
+        if !self.riding.load(Relaxed) {
+            return;
+        }
+        let now = clock::now_ms();
+        let at = self.tuple_slot(tuple) % SLOTS;
+        let mut cm = [0; MAX_LEN];
+        let len = {
+            let mut slots = self.riders.lock();
+            match slots.get_mut(at) {
+                Some(Some(rider)) if rider.tuple == *tuple && rider.len != 0 => {
+                    let len = if now.wrapping_sub(rider.at_ms) < WAIT_MS {
+                        cm = rider.cm;
+                        rider.len
+                    } else {
+                        0
+                    };
+                    rider.len = 0;
+                    len
+                }
+                _ => 0,
+            }
+        };
+        let Some(cm) = cm.get(..len).filter(|cm| !cm.is_empty()) else {
+            return;
+        };
+        if !ride(skb, packet, cm) {
+            // No room behind this one.
+            self.wait_for_ride(tuple, cm);
+        }
+    }
+
+    /// Forgets what has waited for too long. Once a second.
+    pub fn expire_riders(&self) {
+        let now = clock::now_ms();
+        let mut waiting = false;
+        for rider in self.riders.lock().iter_mut().flatten() {
+            if now.wrapping_sub(rider.at_ms) >= WAIT_MS {
+                rider.len = 0;
+            }
+            waiting |= rider.len != 0;
+        }
+        self.riding.store(waiting, Relaxed);
+    }
+}
