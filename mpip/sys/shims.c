@@ -1303,8 +1303,19 @@ bool mpip_shim_net_is_init(const struct net *net)
 
 /* Generic netlink */
 
+/* The groups as generated, and who may join: the generator has no word for it. */
+static const struct genl_multicast_group mpip_mcgrps[] = {
+	[MPIP_NLGRP_EVENTS] = {
+		.name	= MPIP_MCGRP_EVENTS,
+		.flags	= GENL_MCAST_CAP_NET_ADMIN,
+	},
+};
+
 int mpip_shim_genl_register(void)
 {
+	if (WARN_ON(mpip_nl_family.n_mcgrps != ARRAY_SIZE(mpip_mcgrps)))
+		return -EINVAL;
+	mpip_nl_family.mcgrps = mpip_mcgrps;
 	return genl_register_family(&mpip_nl_family);
 }
 

@@ -106,6 +106,10 @@ static const struct genl_split_ops mpip_nl_ops[] = {
 	},
 };
 
+static const struct genl_multicast_group mpip_nl_mcgrps[] = {
+	[MPIP_NLGRP_EVENTS] = { "events", },
+};
+
 struct genl_family mpip_nl_family __ro_after_init = {
 	.name		= MPIP_FAMILY_NAME,
 	.version	= MPIP_FAMILY_VERSION,
@@ -114,4 +118,6 @@ struct genl_family mpip_nl_family __ro_after_init = {
 	.module		= THIS_MODULE,
 	.split_ops	= mpip_nl_ops,
 	.n_split_ops	= ARRAY_SIZE(mpip_nl_ops),
+	.mcgrps		= mpip_nl_mcgrps,
+	.n_mcgrps	= ARRAY_SIZE(mpip_nl_mcgrps),
 };

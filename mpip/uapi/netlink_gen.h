@@ -27,6 +27,10 @@ int mpip_nl_prefix_get_dumpit(struct sk_buff *skb, struct netlink_callback *cb);
 int mpip_nl_prefix_add_doit(struct sk_buff *skb, struct genl_info *info);
 int mpip_nl_prefix_del_doit(struct sk_buff *skb, struct genl_info *info);
 
+enum {
+	MPIP_NLGRP_EVENTS,
+};
+
 extern struct genl_family mpip_nl_family;
 
 #endif /* _LINUX_MPIP_GEN_H */

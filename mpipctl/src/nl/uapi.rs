@@ -14,6 +14,8 @@ use serde::Serializer;
 pub const FAMILY_NAME: &str = "mpip";
 /// Version of the family, sent in every request.
 pub const FAMILY_VERSION: u8 = 1;
+/// Name of the multicast group that events are sent to.
+pub const GROUP_EVENTS: &str = "events";
 
 /// A command and the set its attributes come from.
 #[derive(Clone, Copy, Debug)]
@@ -89,6 +91,11 @@ macro_rules! enums {
                 $($(#[$variant_doc])* $variant,)*
                 /// A value this version of the tool has no name for.
                 Other(u32),
+            }
+
+            impl $enum {
+                /// The names of all values, in the order of their numbers.
+                pub const NAMES: &'static [&'static str] = &[$($name),*];
             }
 
             impl From<u32> for $enum {
@@ -221,6 +228,17 @@ attribute_sets! {
         PREFIX_ADDR = 1 "addr",
         PREFIX_LEN = 2 "len",
     }
+    EVENT "event" {
+        EVENT_KIND = 1 "kind",
+        EVENT_TIME_US = 2 "time-us",
+        EVENT_PEER = 3 "peer",
+        EVENT_PATH = 4 "path",
+        EVENT_IFINDEX = 5 "ifindex",
+        EVENT_LOCAL = 6 "local",
+        EVENT_REMOTE = 7 "remote",
+        EVENT_REASON = 8 "reason",
+        EVENT_ADDRESSES = 9 "addresses",
+    }
 }
 
 commands! {
@@ -236,6 +254,7 @@ commands! {
     CMD_PREFIX_GET = 10 "prefix-get" PREFIX,
     CMD_PREFIX_ADD = 11 "prefix-add" PREFIX,
     CMD_PREFIX_DEL = 12 "prefix-del" PREFIX,
+    CMD_EVENT = 13 "event" EVENT,
 }
 
 enums! {
@@ -269,6 +288,46 @@ enums! {
         Open = 1 "open",
         /// The transport has finished; the session expires shortly.
         Closing = 2 "closing",
+    }
+    /// What happened.
+    EventKind "event-kind" {
+        /// Keys are agreed with a peer and the first session with it is open.
+        PeerUp = 0 "peer-up",
+        /// A peer was forgotten or has left, and its paths with it.
+        PeerDown = 1 "peer-down",
+        /// A path may carry data.
+        PathUp = 2 "path-up",
+        /// A path stopped answering; it is probed and not used.
+        PathSuspect = 3 "path-suspect",
+        /// A path that was suspect, or an end of which had gone, has answered.
+        PathReturn = 4 "path-return",
+        /// The use of a path was refused, or an end of it has gone.
+        PathDown = 5 "path-down",
+        /// Usable local addresses or their interfaces have changed.
+        AddressChange = 6 "address-change",
+    }
+    /// Why it happened.
+    EventReason "event-reason" {
+        /// The peer said goodbye.
+        Goodbye = 0 "goodbye",
+        /// The instance of this end is being disabled.
+        Stopped = 1 "stopped",
+        /// The same node has agreed on new keys.
+        Replaced = 2 "replaced",
+        /// There was no session and no message for long.
+        Idle = 3 "idle",
+        /// No answer came.
+        Silent = 4 "silent",
+        /// Another peer needed the place.
+        Crowded = 5 "crowded",
+        /// The other end answered with an RST.
+        Reset = 6 "reset",
+        /// An ICMP error came.
+        Unreachable = 7 "unreachable",
+        /// The local address or its interface is not there any more.
+        LocalGone = 8 "local-gone",
+        /// The peer says that its address is not there any more.
+        RemoteGone = 9 "remote-gone",
     }
 }
 
@@ -326,6 +385,7 @@ mod tests {
     fn header_agrees() {
         assert!(HEADER.contains(&format!("#define MPIP_FAMILY_NAME\t\"{FAMILY_NAME}\"\n")));
         assert!(HEADER.contains(&format!("#define MPIP_FAMILY_VERSION\t{FAMILY_VERSION}\n")));
+        assert!(HEADER.contains(&format!("#define MPIP_MCGRP_EVENTS\t\"{GROUP_EVENTS}\"\n")));
 
         // The same enums, in the order of the header.
         let mut ours: Vec<(String, Vec<(String, u32)>)> = Vec::new();

@@ -55,6 +55,63 @@ enum mpip_session_state {
 	MPIP_SESSION_STATE_CLOSING,
 };
 
+/**
+ * enum mpip_event_kind - What happened.
+ * @MPIP_EVENT_KIND_PEER_UP: Keys are agreed with a peer and the first session
+ *   with it is open.
+ * @MPIP_EVENT_KIND_PEER_DOWN: A peer was forgotten or has left, and its paths
+ *   with it.
+ * @MPIP_EVENT_KIND_PATH_UP: A path may carry data, for the first time or again
+ *   after path-down.
+ * @MPIP_EVENT_KIND_PATH_SUSPECT: A path stopped answering; it is probed and
+ *   not used.
+ * @MPIP_EVENT_KIND_PATH_RETURN: A path that was suspect, or an end of which
+ *   had gone, has answered.
+ * @MPIP_EVENT_KIND_PATH_DOWN: The use of a path was refused, or an end of it
+ *   has gone. It is told once until the path is up or returns. Where one
+ *   session was refused, others may still use the path.
+ * @MPIP_EVENT_KIND_ADDRESS_CHANGE: Usable local addresses or their interfaces
+ *   have changed. The first look after the instance was enabled counts as
+ *   well.
+ */
+enum mpip_event_kind {
+	MPIP_EVENT_KIND_PEER_UP,
+	MPIP_EVENT_KIND_PEER_DOWN,
+	MPIP_EVENT_KIND_PATH_UP,
+	MPIP_EVENT_KIND_PATH_SUSPECT,
+	MPIP_EVENT_KIND_PATH_RETURN,
+	MPIP_EVENT_KIND_PATH_DOWN,
+	MPIP_EVENT_KIND_ADDRESS_CHANGE,
+};
+
+/**
+ * enum mpip_event_reason - Why it happened.
+ * @MPIP_EVENT_REASON_GOODBYE: The peer said goodbye.
+ * @MPIP_EVENT_REASON_STOPPED: The instance of this end is being disabled.
+ * @MPIP_EVENT_REASON_REPLACED: The same node has agreed on new keys.
+ * @MPIP_EVENT_REASON_IDLE: There was no session and no message for long.
+ * @MPIP_EVENT_REASON_SILENT: No answer came.
+ * @MPIP_EVENT_REASON_CROWDED: Another peer needed the place.
+ * @MPIP_EVENT_REASON_RESET: The other end answered with an RST.
+ * @MPIP_EVENT_REASON_UNREACHABLE: An ICMP error came.
+ * @MPIP_EVENT_REASON_LOCAL_GONE: The local address or its interface is not
+ *   there any more.
+ * @MPIP_EVENT_REASON_REMOTE_GONE: The peer says that its address is not there
+ *   any more.
+ */
+enum mpip_event_reason {
+	MPIP_EVENT_REASON_GOODBYE,
+	MPIP_EVENT_REASON_STOPPED,
+	MPIP_EVENT_REASON_REPLACED,
+	MPIP_EVENT_REASON_IDLE,
+	MPIP_EVENT_REASON_SILENT,
+	MPIP_EVENT_REASON_CROWDED,
+	MPIP_EVENT_REASON_RESET,
+	MPIP_EVENT_REASON_UNREACHABLE,
+	MPIP_EVENT_REASON_LOCAL_GONE,
+	MPIP_EVENT_REASON_REMOTE_GONE,
+};
+
 enum {
 	MPIP_A_NODE_VERSION = 1,
 	MPIP_A_NODE_ENABLED,
@@ -195,6 +252,21 @@ enum {
 };
 
 enum {
+	MPIP_A_EVENT_KIND = 1,
+	MPIP_A_EVENT_TIME_US,
+	MPIP_A_EVENT_PEER,
+	MPIP_A_EVENT_PATH,
+	MPIP_A_EVENT_IFINDEX,
+	MPIP_A_EVENT_LOCAL,
+	MPIP_A_EVENT_REMOTE,
+	MPIP_A_EVENT_REASON,
+	MPIP_A_EVENT_ADDRESSES,
+
+	__MPIP_A_EVENT_MAX,
+	MPIP_A_EVENT_MAX = (__MPIP_A_EVENT_MAX - 1)
+};
+
+enum {
 	MPIP_CMD_GET = 1,
 	MPIP_CMD_SET,
 	MPIP_CMD_PEER_GET,
@@ -207,9 +279,12 @@ enum {
 	MPIP_CMD_PREFIX_GET,
 	MPIP_CMD_PREFIX_ADD,
 	MPIP_CMD_PREFIX_DEL,
+	MPIP_CMD_EVENT,
 
 	__MPIP_CMD_MAX,
 	MPIP_CMD_MAX = (__MPIP_CMD_MAX - 1)
 };
+
+#define MPIP_MCGRP_EVENTS	"events"
 
 #endif /* _UAPI_LINUX_MPIP_H */
