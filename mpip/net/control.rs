@@ -8,6 +8,7 @@
 use crate::{
     net::{
         emit::Target,
+        event::Reason,
         instance::{
             Destination,
             Ids,
@@ -87,8 +88,19 @@ impl Session {
     /// A lane was refused by the other end or on the way, as `counter` counts.
     pub fn refuse_lane(self: &Arc<Session>, instance: &Instance, lane: u8, counter: Counter) {
         let now = clock::now_us();
-        if self.inner.lock().s.refuse(usize::from(lane), now) {
+        let lane = usize::from(lane);
+        let refused = {
+            let mut inner = self.inner.lock();
+            let fresh = inner.s.refuse(lane, now);
+            inner.s.lane(lane).filter(|_| fresh).map(|l| l.path.clone())
+        };
+        if let Some(path) = refused {
+            let reason = match counter {
+                Counter::LaneRefusedRst => Reason::Reset,
+                _ => Reason::Unreachable,
+            };
             instance.count(counter);
+            instance.tell_path_down(&self.peer, &path, reason);
             instance.attend(self);
         }
     }
@@ -280,6 +292,8 @@ impl Instance {
                 if opened {
                     self.count(Counter::SessionOpened);
                     entry.path.confirm();
+                    self.tell_peer_up(&session.peer);
+                    self.tell_path_up(&session.peer, &entry.path);
                     self.note_available(
                         &Destination {
                             proto: tuple.proto,
@@ -366,6 +380,7 @@ impl Instance {
         {
             entry.path.set_strict();
         }
+        self.tell_path_up(&entry.session.peer, &entry.path);
         entry.session.set_multi(true);
         if first {
             self.count(Counter::LaneOpened);
@@ -514,6 +529,7 @@ impl Instance {
         session: &Arc<Session>,
     ) {
         peer.leave();
+        self.tell_peer_down(peer, Reason::Goodbye);
         let rcu = rcu::read_lock();
         self.sessions.for_each(&rcu, |_, s| {
             if Arc::ptr_eq(&s.peer, peer) {
@@ -725,15 +741,20 @@ impl Instance {
         if !alive {
             session.set_closing();
         }
-        {
+        let path = {
             let mut inner = session.inner.lock();
             inner.s.opened();
-            if let Some(lane) = inner.s.lane(0) {
+            inner.s.lane(0).map(|lane| {
                 lane.path.confirm();
                 lane.path.state.lock().bind(block.path);
-            }
-        }
+                lane.path.clone()
+            })
+        };
         self.count(Counter::SessionOpened);
+        self.tell_peer_up(peer);
+        if let Some(path) = path {
+            self.tell_path_up(peer, &path);
+        }
         self.note_available(
             &Destination {
                 proto: tuple.proto,

@@ -3,7 +3,10 @@
 //! What nobody uses any more is forgotten.
 
 use crate::{
-    net::instance::Instance,
+    net::{
+        event::Reason,
+        instance::Instance, //
+    },
     proto::{
         counters::Counter,
         packet,
@@ -74,11 +77,11 @@ impl Instance {
         let now = clock::now_us64() / 1000;
         for peer in self.collect_peers().iter() {
             if peer.is_long_gone() {
-                self.forget_peer(peer, true);
+                self.forget_peer(peer, Reason::Goodbye);
             } else if peer.sessions.load(Relaxed) == 0
                 && now.saturating_sub(peer.heard_ms()) >= PEER_LIFE_MS
             {
-                self.forget_peer(peer, false);
+                self.forget_peer(peer, Reason::Idle);
             }
         }
     }

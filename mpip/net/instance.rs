@@ -4,6 +4,7 @@
 
 use crate::{
     net::{
+        event::Event,
         peer::{
             Path,
             Peer, //
@@ -715,11 +716,15 @@ impl Instance {
     pub fn refresh_addrs(&self) -> bool {
         let mut fresh = [None; MAX_LOCAL];
         route::local_addrs(self.net, &mut fresh);
-        let mut addrs = self.addrs.lock();
-        if *addrs == fresh {
-            return false;
+        {
+            let mut addrs = self.addrs.lock();
+            if *addrs == fresh {
+                return false;
+            }
+            *addrs = fresh;
         }
-        *addrs = fresh;
+        let addresses = fresh.iter().flatten().count() as u32;
+        self.notify(Event::AddressChange { addresses });
         true
     }
 

@@ -5,6 +5,7 @@
 use crate::{
     net::{
         emit::Target,
+        event::Reason,
         instance::Instance,
         peer::{
             Path,
@@ -153,7 +154,7 @@ impl Instance {
     /// Forgets everything. Process context, no hook and no work is running any more.
     pub fn clear(&self) {
         for peer in self.collect_peers().iter() {
-            self.forget_peer(peer, false);
+            self.forget_peer(peer, Reason::Stopped);
         }
         // Sessions of peers that were replaced.
         let mut bucket = 0;

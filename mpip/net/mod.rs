@@ -20,11 +20,12 @@
 //! | `rider` | messages that wait for a datagram to ride on |
 //! | `emit` | packets of our own |
 //! | `every` | a CM with every packet, for `cm=every` |
-//! | `ns`, `ctl` | namespaces and netlink |
+//! | `ns`, `ctl`, `event` | namespaces and netlink |
 
 pub mod control;
 pub mod ctl;
 pub mod emit;
+pub mod event;
 pub mod every;
 pub mod expire;
 pub mod explore;

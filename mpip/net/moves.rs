@@ -11,6 +11,7 @@
 
 use crate::{
     net::{
+        event::Reason,
         instance::Instance,
         peer::{
             Path,
@@ -174,6 +175,12 @@ impl Instance {
     /// An end of a path has gone. Process context.
     pub fn path_down(&self, peer: &Arc<Peer>, path: &Arc<Path>) {
         self.count(Counter::PathDown);
+        let reason = if path.is_down_here() {
+            Reason::LocalGone
+        } else {
+            Reason::RemoteGone
+        };
+        self.tell_path_down(peer, path, reason);
         {
             let mut state = path.state.lock();
             state.fail(clock::now_us());

@@ -3,6 +3,7 @@
 //! Peers and the paths to them.
 
 use crate::{
+    net::event::Told,
     new_bh_lock,
     proto::{
         addr::Addr,
@@ -82,6 +83,8 @@ pub struct Path {
     asked_at: Atomic<u32>,
     mtu: Atomic<u32>,
     mtu_at: Atomic<u32>,
+    /// What listeners were told of it.
+    pub told: Told,
     /// What is known of it.
     #[pin]
     pub state: BhLock<path::Path>,
@@ -118,6 +121,7 @@ impl Path {
             asked_at: Atomic::new(long_ago),
             mtu: Atomic::new(u32::MAX),
             mtu_at: Atomic::new(0),
+            told: Told::new(),
             state <- new_bh_lock!(path::Path::new(), "mpip_path"),
         })
     }
@@ -400,6 +404,8 @@ pub struct Peer {
     left_ms: Atomic<u64>,
     /// The goodbye of this end was answered.
     pub goodbye_acked: Atomic<bool>,
+    /// What listeners were told of it.
+    pub told: Told,
     #[pin]
     window: BhLock<Window>,
     /// Where it can be reached.
@@ -432,6 +438,7 @@ impl Peer {
                 left: Atomic::new(false),
                 left_ms: Atomic::new(0),
                 goodbye_acked: Atomic::new(false),
+                told: Told::new(),
                 window <- new_bh_lock!(Window::new(), "mpip_peer_window"),
                 reach <- new_bh_lock!(
                     Reach {

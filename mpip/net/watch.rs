@@ -10,6 +10,10 @@
 
 use crate::{
     net::{
+        event::{
+            Event,
+            Reason, //
+        },
         instance::Instance,
         peer::{
             Path,
@@ -159,6 +163,11 @@ impl Instance {
         };
         if failed {
             self.count(Counter::PathSuspect);
+            self.notify(Event::PathSuspect {
+                peer: &session.peer,
+                path,
+                reason: Reason::Silent,
+            });
             self.path_failed(&session.peer, path);
         }
         match again {
@@ -189,6 +198,7 @@ impl Instance {
 
     /// A path works again: who has waited for that need not wait for its timers. Process context.
     pub fn path_returned(&self, peer: &Arc<Peer>, path: &Arc<Path>) {
+        self.tell_path_return(peer, path);
         self.each_session_on(peer, path, |session, _| {
             socket::wake(self.net, &session.tuple);
         });

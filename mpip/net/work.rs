@@ -5,6 +5,7 @@
 use crate::{
     net::{
         emit::Target,
+        event::Reason,
         instance::{
             Destination,
             Ids,
@@ -363,7 +364,7 @@ impl Instance {
             self.peers.get(&rcu, &Ids(node, 0)).cloned()
         };
         if let Some(old) = old {
-            self.forget_peer(&old, false);
+            self.forget_peer(&old, Reason::Replaced);
         }
         self.make_room_for_peer();
         if self.peers.insert(Ids(node, 0), peer.clone()).is_err() {
@@ -393,7 +394,7 @@ impl Instance {
             });
         }
         if let Some(peer) = oldest {
-            self.forget_peer(&peer, false);
+            self.forget_peer(&peer, Reason::Crowded);
         }
     }
 
@@ -504,9 +505,11 @@ impl Instance {
         self.open_from(&peer, tuple, position, &m.header, &m.block, alive);
     }
 
-    /// Removes a peer and its sessions. With `left` it is not asked again for a while.
-    pub fn forget_peer(&self, peer: &Arc<Peer>, left: bool) {
+    /// Removes a peer and its sessions. One that said goodbye is not asked again for a while.
+    pub fn forget_peer(&self, peer: &Arc<Peer>, reason: Reason) {
         peer.leave();
+        self.tell_peer_down(peer, reason);
+        let left = reason == Reason::Goodbye;
         self.peers
             .remove_if(&Ids(peer.node, 0), |p| Arc::ptr_eq(p, peer));
         let mut bucket = 0;
@@ -610,7 +613,7 @@ impl Instance {
         // Only once a lane was up are questions asked on the original one, too.
         if lost && session.is_multi() && quiet < TICK_MS {
             if silent > LOST_MS {
-                self.forget_peer(&session.peer.clone(), false);
+                self.forget_peer(&session.peer.clone(), Reason::Silent);
                 return None;
             }
             // Look again, even if this end has nothing to try.
@@ -646,7 +649,7 @@ impl Instance {
         }
         self.remove_session(session);
         if session.peer.sessions.load(Relaxed) == 0 {
-            self.forget_peer(&session.peer.clone(), false);
+            self.forget_peer(&session.peer.clone(), Reason::Silent);
         }
     }
 

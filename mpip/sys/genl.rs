@@ -28,7 +28,15 @@ use kernel::{
     ffi::c_int,
     prelude::*,
     str::CStr,
-    sync::Arc, //
+    sync::{
+        atomic::{
+            Acquire,
+            Atomic,
+            Release, //
+        },
+        rcu,
+        Arc, //
+    },
 };
 
 /// Why a reply could not take more: the message is full.
@@ -235,6 +243,61 @@ impl Dump<'_> {
     }
 }
 
+/// Whether the group of events exists: its number may be another family's before and after.
+static EVENTS: Atomic<bool> = Atomic::new(false);
+
+/// Sends the event that `f` writes to whoever listens in `net`; costs next to nothing if nobody
+/// does. False if there was no memory, which the listeners are told.
+///
+/// Any context, softirq included. Nothing sleeps and nothing of ours is called from within; still
+/// no lock should be held, as each listener costs the time of a copy and a wake-up.
+pub fn multicast(
+    net: Net,
+    cmd: u32,
+    len: usize,
+    f: impl FnOnce(&mut Message<'_>) -> Result,
+) -> bool {
+    // Keeps the group until the event is out, see `Registration::drop`.
+    let _rcu = rcu::read_lock();
+    // SAFETY: `net` is alive; the family is registered.
+    if !EVENTS.load(Acquire) || !unsafe { bindings::mpip_shim_event_wanted(net.as_ptr()) } {
+        return true;
+    }
+    let sent = try_multicast(net, cmd, len, f).is_ok();
+    if !sent {
+        // SAFETY: As above.
+        unsafe { bindings::mpip_shim_event_lost(net.as_ptr()) };
+    }
+    sent
+}
+
+fn try_multicast(
+    net: Net,
+    cmd: u32,
+    len: usize,
+    f: impl FnOnce(&mut Message<'_>) -> Result,
+) -> Result {
+    let mut skb = core::ptr::null_mut();
+    // SAFETY: The family is registered and `skb` valid for writes.
+    let header = unsafe { bindings::mpip_shim_event_new(len as u32, cmd as u8, &mut skb) };
+    if header.is_null() {
+        return Err(ENOMEM);
+    }
+    let skb = NonNull::new(skb).ok_or(ENOMEM)?;
+    let mut message = Message {
+        skb,
+        _skb: PhantomData,
+    };
+    if let Err(error) = f(&mut message) {
+        // SAFETY: The message is ours and not sent.
+        unsafe { bindings::mpip_shim_skb_free(skb.as_ptr()) };
+        return Err(error);
+    }
+    // SAFETY: `net` is alive; the message is ours and given away.
+    unsafe { bindings::mpip_shim_event_send(net.as_ptr(), skb.as_ptr(), header) };
+    Ok(())
+}
+
 /// Runs a request.
 ///
 /// # Safety
@@ -362,6 +425,15 @@ pub mod uapi {
         MPIP_A_COUNTER_VALUE,
         MPIP_A_ENDPOINT_ADDR,
         MPIP_A_ENDPOINT_PORT,
+        MPIP_A_EVENT_ADDRESSES,
+        MPIP_A_EVENT_IFINDEX,
+        MPIP_A_EVENT_KIND,
+        MPIP_A_EVENT_LOCAL,
+        MPIP_A_EVENT_PATH,
+        MPIP_A_EVENT_PEER,
+        MPIP_A_EVENT_REASON,
+        MPIP_A_EVENT_REMOTE,
+        MPIP_A_EVENT_TIME_US,
         MPIP_A_LANE_LOCAL,
         MPIP_A_LANE_ORIGINAL,
         MPIP_A_LANE_PATH,
@@ -433,12 +505,30 @@ pub mod uapi {
         MPIP_A_SESSION_STATE,
         MPIP_CMD_AVAIL_GET,
         MPIP_CMD_COUNTER_GET,
+        MPIP_CMD_EVENT,
         MPIP_CMD_GET,
         MPIP_CMD_PARAM_GET,
         MPIP_CMD_PATH_GET,
         MPIP_CMD_PEER_GET,
         MPIP_CMD_PREFIX_GET,
-        MPIP_CMD_SESSION_GET, //
+        MPIP_CMD_SESSION_GET,
+        MPIP_EVENT_KIND_ADDRESS_CHANGE,
+        MPIP_EVENT_KIND_PATH_DOWN,
+        MPIP_EVENT_KIND_PATH_RETURN,
+        MPIP_EVENT_KIND_PATH_SUSPECT,
+        MPIP_EVENT_KIND_PATH_UP,
+        MPIP_EVENT_KIND_PEER_DOWN,
+        MPIP_EVENT_KIND_PEER_UP,
+        MPIP_EVENT_REASON_CROWDED,
+        MPIP_EVENT_REASON_GOODBYE,
+        MPIP_EVENT_REASON_IDLE,
+        MPIP_EVENT_REASON_LOCAL_GONE,
+        MPIP_EVENT_REASON_REMOTE_GONE,
+        MPIP_EVENT_REASON_REPLACED,
+        MPIP_EVENT_REASON_RESET,
+        MPIP_EVENT_REASON_SILENT,
+        MPIP_EVENT_REASON_STOPPED,
+        MPIP_EVENT_REASON_UNREACHABLE, //
     };
 }
 
@@ -450,15 +540,20 @@ impl Registration {
     pub fn new() -> Result<Registration> {
         // SAFETY: Called from module initialisation; the handlers are ready.
         to_result(unsafe { bindings::mpip_shim_genl_register() })?;
+        EVENTS.store(true, Release);
         Ok(Registration(()))
     }
 }
 
 impl Drop for Registration {
-    /// Waits for running requests.
+    /// Waits for running requests, and for events that are being sent.
     fn drop(&mut self) {
-        // SAFETY: Pairs with `new`.
-        unsafe { bindings::mpip_shim_genl_unregister() };
+        EVENTS.store(false, Release);
+        // SAFETY: Pairs with `new`. Afterwards nobody is left who has read `EVENTS` before.
+        unsafe {
+            bindings::mpip_shim_synchronize_rcu();
+            bindings::mpip_shim_genl_unregister();
+        }
     }
 }
 

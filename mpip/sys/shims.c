@@ -1398,6 +1398,37 @@ void mpip_shim_msg_cancel(struct sk_buff *skb, void *hdr)
 	genlmsg_cancel(skb, hdr);
 }
 
+bool mpip_shim_event_wanted(struct net *net)
+{
+	return genl_has_listeners(&mpip_nl_family, net, MPIP_NLGRP_EVENTS) > 0;
+}
+
+void *mpip_shim_event_new(u32 len, u8 cmd, struct sk_buff **skb)
+{
+	void *hdr;
+
+	*skb = genlmsg_new(len, GFP_ATOMIC);
+	if (!*skb)
+		return NULL;
+	hdr = genlmsg_put(*skb, 0, 0, &mpip_nl_family, 0, cmd);
+	if (!hdr)
+		nlmsg_free(*skb);
+	return hdr;
+}
+
+void mpip_shim_event_send(struct net *net, struct sk_buff *skb, void *hdr)
+{
+	genlmsg_end(skb, hdr);
+	/* Netlink tells each listener by itself that it has missed something. */
+	genlmsg_multicast_netns(&mpip_nl_family, net, skb, 0,
+				MPIP_NLGRP_EVENTS, GFP_ATOMIC);
+}
+
+void mpip_shim_event_lost(struct net *net)
+{
+	genl_set_err(&mpip_nl_family, net, 0, MPIP_NLGRP_EVENTS, -ENOBUFS);
+}
+
 int mpip_shim_nla_put(struct sk_buff *skb, int attr, int len, const void *data)
 {
 	return nla_put(skb, attr, len, data);

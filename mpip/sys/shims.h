@@ -205,6 +205,10 @@ void *mpip_shim_dump_begin(struct sk_buff *skb, struct netlink_callback *cb,
 			   u8 cmd);
 void mpip_shim_msg_end(struct sk_buff *skb, void *hdr);
 void mpip_shim_msg_cancel(struct sk_buff *skb, void *hdr);
+bool mpip_shim_event_wanted(struct net *net);
+void *mpip_shim_event_new(u32 len, u8 cmd, struct sk_buff **skb);
+void mpip_shim_event_send(struct net *net, struct sk_buff *skb, void *hdr);
+void mpip_shim_event_lost(struct net *net);
 int mpip_shim_nla_put(struct sk_buff *skb, int attr, int len, const void *data);
 void *mpip_shim_nest_start(struct sk_buff *skb, int attr);
 void mpip_shim_nest_end(struct sk_buff *skb, void *nest);
