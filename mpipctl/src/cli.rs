@@ -90,6 +90,8 @@ pub enum Object {
     },
     /// Destinations and whether they speak MPIP
     Avail(Shown),
+    /// Show what happens to peers, paths and addresses, as it happens
+    Monitor(Monitor),
     /// Prefixes that are asked when the parameter `ask` is `listed`
     #[command(subcommand_value_name = "VERB", subcommand_help_heading = "Verbs")]
     Ask {
@@ -97,6 +99,18 @@ pub enum Object {
         #[command(subcommand)]
         verb: Option<AskVerb>,
     },
+}
+
+/// What to show of what happens.
+#[derive(Args, Clone, Debug)]
+pub struct Monitor {
+    /// Begin each line with the time, in seconds since the system started
+    #[arg(short, long)]
+    pub timestamps: bool,
+
+    /// Only these: an event such as path-down, or what events are about: peer, path, address
+    #[arg(value_name = "EVENT")]
+    pub events: Vec<String>,
 }
 
 /// An object that can only be shown.
@@ -183,6 +197,7 @@ mod tests {
             ("mpipctl as d 10.0.0.0/8", "Ask"),
             ("mpipctl ask delete 10.0.0.0/8", "Ask"),
             ("mpipctl en", "Enable"),
+            ("mpipctl mon -t path", "Monitor"),
         ] {
             let cli = parse(line).unwrap_or_else(|e| panic!("{line}: {e}"));
             let parsed = format!("{:?}", cli.object.unwrap());

@@ -36,7 +36,7 @@ impl Error {
                 Errno::ENOENT | Errno::EINVAL => 1,
                 _ => 2,
             },
-            Self::Netlink(nl::Error::FamilyMissing) => 3,
+            Self::Netlink(nl::Error::FamilyMissing | nl::Error::FamilyGone) => 3,
             Self::Netlink(_) => 2,
             Self::Output(_) => 1,
         }

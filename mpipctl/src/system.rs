@@ -4,14 +4,26 @@
 
 use std::fs;
 use std::fs::File;
+use std::io;
+use std::io::Write;
+use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::path::PathBuf;
+use std::process;
+use std::thread;
 
 use nix::errno::Errno;
 use nix::net::if_::if_indextoname;
+use nix::poll::poll;
+use nix::poll::PollFd;
+use nix::poll::PollFlags;
+use nix::poll::PollTimeout;
 use nix::sched::setns;
 use nix::sched::CloneFlags;
+use nix::sys::signal::SigSet;
+use nix::sys::signal::Signal;
+use nix::sys::signalfd::SignalFd;
 
 use crate::nl;
 use crate::nl::Client;
@@ -33,6 +45,14 @@ pub trait System {
 
     /// The name of the network namespace that commands act on.
     fn namespace(&self) -> String;
+
+    /// Remarks something at once, on standard error.
+    fn warn(&self, text: &str);
+
+    /// From now on the process ends with status 0 when it is interrupted or terminated, and when
+    /// nobody reads its output any more, be it waiting or not. All that was written must have
+    /// been flushed.
+    fn end_when_told(&self);
 }
 
 /// The system this process runs on.
@@ -91,6 +111,35 @@ impl System for Real {
             Err(_) => "unknown".to_string(),
         }
     }
+
+    fn warn(&self, text: &str) {
+        // If standard error is closed there is nobody to tell.
+        let _ = writeln!(io::stderr(), "Warning: {text}");
+    }
+
+    fn end_when_told(&self) {
+        let signals = SigSet::from_iter([Signal::SIGINT, Signal::SIGTERM]);
+        // Without a descriptor for them the signals must go on ending the process their own way.
+        let Ok(descriptor) = SignalFd::new(&signals) else {
+            return;
+        };
+        if signals.thread_block().is_ok() {
+            thread::spawn(move || {
+                wait_for_end(&descriptor);
+                process::exit(0);
+            });
+        }
+    }
+}
+
+/// Waits until the process is to end. Standard output is not polled for anything but its end.
+fn wait_for_end(signals: &SignalFd) {
+    let output = io::stdout();
+    let mut fds = [
+        PollFd::new(signals.as_fd(), PollFlags::POLLIN),
+        PollFd::new(output.as_fd(), PollFlags::empty()),
+    ];
+    while poll(&mut fds, PollTimeout::NONE) == Err(Errno::EINTR) {}
 }
 
 fn namespace_name(device: u64, inode: u64) -> String {

@@ -37,6 +37,7 @@ Objects:
   stats    Counters
   param    Parameters
   avail    Destinations and whether they speak MPIP
+  monitor  Show what happens to peers, paths and addresses, as it happens
   ask      Prefixes that are asked when the parameter `ask` is `listed`
   help     Print this message or the help of the given subcommand(s)
 
@@ -213,7 +214,14 @@ fn module_absent() {
     if Path::new("/sys/module/mpip").exists() {
         return;
     }
-    for line in ["", "status", "-j session", "enable", "ask add 10.0.0.0/8"] {
+    for line in [
+        "",
+        "status",
+        "-j session",
+        "enable",
+        "ask add 10.0.0.0/8",
+        "monitor",
+    ] {
         mpipctl(line)
             .assert()
             .code(3)

@@ -22,12 +22,16 @@ struct Ran {
 }
 
 fn try_run(line: &str, kernel: Kernel) -> Ran {
+    try_run_on(line, Fake::new(kernel))
+}
+
+fn try_run_on(line: &str, system: Fake) -> Ran {
     let cli = Cli::try_parse_from(line.split_whitespace()).unwrap();
-    let system = Fake::new(kernel);
     let mut out = Vec::new();
     let mut context = Context::new(cli.options, &system, &mut out);
     let result = cmd::run(cli.object, &mut context);
-    let warnings = context.take_warnings();
+    let mut warnings = system.take_warnings();
+    warnings.extend(context.take_warnings());
     let text = String::from_utf8(out).unwrap();
     Ran {
         text,
@@ -655,6 +659,174 @@ fn ask() {
     );
 }
 
+const PEER: u64 = 0xfedc_ba98_7654_3210;
+
+fn path_event(kind: u32, path: u8, more: &[Vec<u8>]) -> Vec<u8> {
+    let attrs = [
+        u64(EVENT_PEER, PEER),
+        u8(EVENT_PATH, path),
+        u32(EVENT_IFINDEX, 1 + u32::from(path)),
+        attr(EVENT_LOCAL, &[10, 0, path, 1]),
+        attr(EVENT_REMOTE, &[10, 0, path, 2]),
+    ];
+    event(kind, &[&attrs, more].concat())
+}
+
+/// A history that ends when the module is unloaded: nothing else ends the command by itself.
+fn events() -> Kernel {
+    Kernel::new()
+        .notice(event(0, &[u64(EVENT_PEER, PEER)]))
+        .notice([path_event(2, 1, &[]), path_event(2, 9, &[])].concat())
+        .notice(family_gone(FAMILY + 1))
+        .notice(path_event(3, 1, &[u32(EVENT_REASON, 4)]))
+        .notice(event(6, &[u32(EVENT_ADDRESSES, 3)]))
+        .notice(event(77, &[string(99, "from the future")]))
+        .notice(event(1, &[u64(EVENT_PEER, PEER), u32(EVENT_REASON, 0)]))
+        .notice(family_gone(FAMILY))
+        .notice(path_event(2, 1, &[]))
+}
+
+fn monitor(line: &str) -> String {
+    let ran = try_run(line, events());
+    assert!(ran.warnings.is_empty(), "{:?}", ran.warnings);
+    let error = ran.result.unwrap_err();
+    assert_eq!(error.to_string(), "the module mpip was unloaded");
+    assert_eq!(error.exit_status(), 3);
+    ran.text
+}
+
+#[test]
+fn monitor_shows_events() {
+    assert_data_eq!(
+        monitor("mpipctl monitor"),
+        str![[r#"
+peer-up peer fedcba9876543210
+path-up peer fedcba9876543210 path 1 dev eth0 local 10.0.1.1 remote 10.0.1.2
+path-up peer fedcba9876543210 path 9 dev if10 local 10.0.9.1 remote 10.0.9.2
+path-suspect peer fedcba9876543210 path 1 dev eth0 local 10.0.1.1 remote 10.0.1.2 reason silent
+address-change addresses 3
+77
+peer-down peer fedcba9876543210 reason goodbye
+
+"#]]
+    );
+    assert_data_eq!(
+        monitor("mpipctl -j monitor"),
+        str![[r#"
+{"kind":"peer-up","time_us":12000345,"peer":"fedcba9876543210"}
+{"kind":"path-up","time_us":12000345,"peer":"fedcba9876543210","path":1,"ifindex":2,"local":"10.0.1.1","remote":"10.0.1.2","dev":"eth0"}
+{"kind":"path-up","time_us":12000345,"peer":"fedcba9876543210","path":9,"ifindex":10,"local":"10.0.9.1","remote":"10.0.9.2"}
+{"kind":"path-suspect","time_us":12000345,"peer":"fedcba9876543210","path":1,"ifindex":2,"local":"10.0.1.1","remote":"10.0.1.2","reason":"silent","dev":"eth0"}
+{"kind":"address-change","time_us":12000345,"addresses":3}
+{"kind":"77","time_us":12000345}
+{"kind":"peer-down","time_us":12000345,"peer":"fedcba9876543210","reason":"goodbye"}
+
+"#]]
+    );
+}
+
+#[test]
+fn monitor_selects_events_and_shows_times() {
+    assert_data_eq!(
+        monitor("mpipctl monitor -t peer address-change"),
+        str![[r#"
+[12.000345] peer-up peer fedcba9876543210
+[12.000345] address-change addresses 3
+[12.000345] peer-down peer fedcba9876543210 reason goodbye
+
+"#]]
+    );
+    assert_data_eq!(
+        error("mpipctl monitor path paths", Kernel::new()),
+        str![[r#"
+1 monitor: no such event: "paths"; there are peer, path, address, peer-up, peer-down, path-up, path-suspect, path-return, path-down, address-change
+
+"#]]
+    );
+}
+
+#[test]
+fn monitor_survives_lost_events() {
+    let kernel = || {
+        Kernel::new()
+            .overflow()
+            .notice(event(0, &[u64(EVENT_PEER, PEER)]))
+            .notice(family_gone(FAMILY))
+    };
+    let ran = try_run_on(
+        "mpipctl -j monitor",
+        Fake::changing(vec![kernel(), Kernel::new()]),
+    );
+    assert_eq!(ran.result.unwrap_err().exit_status(), 3);
+    assert_eq!(ran.warnings.len(), 1);
+    assert!(
+        ran.warnings[0].starts_with("events were lost"),
+        "{:?}",
+        ran.warnings
+    );
+    assert_data_eq!(
+        ran.text,
+        str![[r#"
+{"kind":"lost"}
+{"kind":"peer-up","time_us":12000345,"peer":"fedcba9876543210"}
+
+"#]]
+    );
+}
+
+/// The news that the module went may be what was lost.
+#[test]
+fn monitor_ends_if_the_module_went_unheard() {
+    for second in [Kernel::without_module(), Kernel::with_module_again()] {
+        let kernel = Kernel::new().overflow().notice(event(0, &[]));
+        let system = Fake::changing(vec![kernel, second]);
+        let ran = try_run_on("mpipctl monitor", system);
+        assert_eq!(ran.result.unwrap_err().exit_status(), 3);
+        assert_eq!(ran.text, "");
+    }
+}
+
+#[test]
+fn monitor_is_refused() {
+    assert_data_eq!(
+        error("mpipctl monitor", Kernel::without_module()),
+        str![[r#"
+3 generic netlink family "mpip" not found; try: modprobe mpip
+
+"#]]
+    );
+    assert_data_eq!(
+        error("mpipctl monitor", Kernel::without_rights()),
+        str![[r#"
+2 operation not permitted: needs CAP_NET_ADMIN in the network namespace; try: sudo mpipctl …
+
+"#]]
+    );
+    assert_data_eq!(
+        error("mpipctl monitor", Kernel::without_events()),
+        str![[r#"
+2 the module mpip sends no events: it is too old
+
+"#]]
+    );
+}
+
+#[test]
+fn damaged_notices_are_an_error() {
+    let whole = path_event(3, 1, &[u32(EVENT_REASON, 4)]);
+    for length in 1..whole.len() {
+        let kernel = Kernel::new().notice(whole[..length].to_vec());
+        let ran = try_run("mpipctl monitor", kernel);
+        assert_eq!(ran.result.unwrap_err().exit_status(), 2, "{length}");
+    }
+    for i in 16..whole.len() {
+        let mut bytes = whole.clone();
+        bytes[i] = 0xff;
+        let kernel = Kernel::new().notice(bytes);
+        assert!(try_run("mpipctl monitor", kernel).result.is_err());
+    }
+}
+
 #[test]
 fn empty_tables() {
     for (object, command, header) in [
@@ -733,9 +905,15 @@ impl std::io::Write for Full {
 
 #[test]
 fn broken_pipe_is_told_apart() {
-    for line in ["mpipctl", "mpipctl -j", "mpipctl -p"] {
+    for (line, kernel) in [
+        ("mpipctl", node()),
+        ("mpipctl -j", node()),
+        ("mpipctl -p", node()),
+        ("mpipctl monitor", events()),
+        ("mpipctl -j monitor", events()),
+    ] {
         let cli = Cli::try_parse_from(line.split_whitespace()).unwrap();
-        let system = Fake::new(node());
+        let system = Fake::new(kernel);
         let mut out = Full;
         let mut context = Context::new(cli.options, &system, &mut out);
         let error = cmd::run(cli.object, &mut context).unwrap_err();

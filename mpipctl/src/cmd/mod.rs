@@ -5,6 +5,7 @@
 mod ask;
 mod avail;
 mod enable;
+mod monitor;
 mod param;
 mod path;
 mod peer;
@@ -95,6 +96,7 @@ pub fn run(object: Option<Object>, context: &mut Context<'_>) -> Result<(), Erro
         Object::Stats(_) => stats::show(context),
         Object::Param { verb } => param::run(context, verb),
         Object::Avail(_) => avail::show(context),
+        Object::Monitor(what) => monitor::run(context, &what),
         Object::Ask { verb } => ask::run(context, verb),
     }
 }

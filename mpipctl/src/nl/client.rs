@@ -16,6 +16,9 @@ use netlink_packet_core::NLM_F_DUMP_INTR;
 use netlink_packet_core::NLM_F_REQUEST;
 use netlink_packet_generic::constants::CTRL_ATTR_FAMILY_ID;
 use netlink_packet_generic::constants::CTRL_ATTR_FAMILY_NAME;
+use netlink_packet_generic::constants::CTRL_ATTR_MCAST_GROUPS;
+use netlink_packet_generic::constants::CTRL_ATTR_MCAST_GRP_ID;
+use netlink_packet_generic::constants::CTRL_ATTR_MCAST_GRP_NAME;
 use netlink_packet_generic::constants::CTRL_CMD_GETFAMILY;
 use netlink_packet_generic::constants::GENL_HDRLEN;
 use netlink_packet_generic::constants::GENL_ID_CTRL;
@@ -26,6 +29,7 @@ use super::attr::Attrs;
 use super::attr::Request;
 use super::extack;
 use super::extack::Ending;
+use super::extack::Refusal;
 use super::extack::Verdict;
 use super::transport::Socket;
 use super::transport::Transport;
@@ -34,23 +38,40 @@ use super::uapi::AttributeSet;
 use super::uapi::Command;
 use super::DecodeError;
 use super::Error;
+use super::Monitor;
 use super::Node;
 use super::Prefix;
 use super::Record;
 
 /// Length of `struct nlmsghdr`.
-const NETLINK_HEADER_LEN: usize = 16;
+pub(super) const NETLINK_HEADER_LEN: usize = 16;
 /// How often a dump is begun anew because the table changed while it was read.
 const DUMP_ATTEMPTS: usize = 5;
 
 /// The part of the generic netlink controller's attributes that is used here.
-static CTRL: AttributeSet = AttributeSet {
+pub(super) static CTRL: AttributeSet = AttributeSet {
     name: "ctrl",
     attributes: &[
         (CTRL_ATTR_FAMILY_ID, "family-id"),
         (CTRL_ATTR_FAMILY_NAME, "family-name"),
+        (CTRL_ATTR_MCAST_GROUPS, "mcast-groups"),
     ],
 };
+/// The elements of a list have their position as a number.
+static CTRL_GROUPS: AttributeSet = AttributeSet {
+    name: "mcast-groups",
+    attributes: &[],
+};
+static CTRL_GROUP: AttributeSet = AttributeSet {
+    name: "mcast-group",
+    attributes: &[
+        (CTRL_ATTR_MCAST_GRP_NAME, "name"),
+        (CTRL_ATTR_MCAST_GRP_ID, "id"),
+    ],
+};
+/// The controller's own family, and the group that is told of families coming and going.
+const CTRL_NAME: &str = "nlctrl";
+const CTRL_NOTIFY: &str = "notify";
 const GET_FAMILY: Command = Command {
     number: CTRL_CMD_GETFAMILY,
     name: "getfamily",
@@ -78,6 +99,19 @@ pub struct Client {
     warnings: Vec<String>,
 }
 
+/// What the controller knows of a family.
+struct Family {
+    number: u16,
+    groups: Vec<(String, u32)>,
+}
+
+impl Family {
+    fn group(&self, name: &str) -> Option<u32> {
+        let mut groups = self.groups.iter();
+        groups.find(|(n, _)| n == name).map(|(_, number)| *number)
+    }
+}
+
 /// How an exchange went that was not refused.
 struct Outcome {
     interrupted: bool,
@@ -92,7 +126,7 @@ impl Client {
     /// Looks the family up over `transport`.
     pub fn new(transport: impl Transport + 'static) -> Result<Self, Error> {
         let mut client = Self::unresolved(transport);
-        client.family = client.resolve(uapi::FAMILY_NAME)?;
+        client.family = client.resolve(uapi::FAMILY_NAME)?.number;
         Ok(client)
     }
 
@@ -107,14 +141,50 @@ impl Client {
         }
     }
 
-    fn resolve(&mut self, name: &str) -> Result<u16, Error> {
+    /// Turns the connection into one that listens to the events of the namespace, for which
+    /// CAP_NET_ADMIN is needed there.
+    pub fn monitor(mut self) -> Result<Monitor, Error> {
+        self.family = GENL_ID_CTRL;
+        // In this order, so that the family cannot go without being noticed: an exchange skips
+        // notifications, but one that was sent before makes the last look-up fail.
+        let controller = self.resolve(CTRL_NAME)?;
+        if let Some(group) = controller.group(CTRL_NOTIFY) {
+            self.transport.join(group)?;
+        }
+        let family = self.resolve(uapi::FAMILY_NAME)?;
+        let group = family.group(uapi::GROUP_EVENTS);
+        self.transport
+            .join(group.ok_or(Error::GroupMissing)?)
+            .map_err(|error| match error.raw_os_error() {
+                Some(errno) if errno == Errno::EPERM as i32 => Error::Refused(Refusal {
+                    errno,
+                    ..Refusal::default()
+                }),
+                _ => Error::Io(error),
+            })?;
+        Ok(Monitor::new(self.transport, family.number))
+    }
+
+    /// The number of the family, which it has until the module is unloaded.
+    pub(super) fn family(&self) -> u16 {
+        self.family
+    }
+
+    fn resolve(&mut self, name: &str) -> Result<Family, Error> {
         let request = Request::new(GET_FAMILY).string(CTRL_ATTR_FAMILY_NAME, name);
-        let mut family = None;
+        let mut number = None;
+        let mut groups = Vec::new();
         let outcome = self.exchange(&request, CTRL_VERSION, NLM_F_ACK, |attrs| {
             for attr in attrs {
                 let attr = attr?;
-                if attr.kind() == CTRL_ATTR_FAMILY_ID {
-                    family = Some(attr.u16()?);
+                match attr.kind() {
+                    CTRL_ATTR_FAMILY_ID => number = Some(attr.u16()?),
+                    CTRL_ATTR_MCAST_GROUPS => {
+                        for group in attr.nest(&CTRL_GROUPS) {
+                            groups.extend(read_group(group?.nest(&CTRL_GROUP))?);
+                        }
+                    }
+                    _ => {}
                 }
             }
             Ok(())
@@ -124,7 +194,11 @@ impl Client {
                 Err(Error::FamilyMissing)
             }
             Err(error) => Err(error),
-            Ok(_) => Ok(family.ok_or_else(|| DecodeError::missing(&CTRL, CTRL_ATTR_FAMILY_ID))?),
+            Ok(_) => {
+                let number =
+                    number.ok_or_else(|| DecodeError::missing(&CTRL, CTRL_ATTR_FAMILY_ID))?;
+                Ok(Family { number, groups })
+            }
         }
     }
 
@@ -282,6 +356,20 @@ impl Client {
     }
 }
 
+/// Name and number of a multicast group.
+fn read_group(attrs: Attrs<'_>) -> Result<Option<(String, u32)>, DecodeError> {
+    let (mut name, mut number) = (None, None);
+    for attr in attrs {
+        let attr = attr?;
+        match attr.kind() {
+            CTRL_ATTR_MCAST_GRP_NAME => name = Some(attr.string()?),
+            CTRL_ATTR_MCAST_GRP_ID => number = Some(attr.u32()?),
+            _ => {}
+        }
+    }
+    Ok(name.zip(number))
+}
+
 /// The attributes of a reply.
 fn check_reply<'a>(payload: &'a [u8], request: &Request) -> Result<&'a [u8], DecodeError> {
     payload
@@ -299,17 +387,20 @@ mod tests {
     #[test]
     fn controller_knows_itself() {
         let mut client = Client::unresolved(Socket::open().unwrap());
-        assert_eq!(client.resolve("nlctrl").unwrap(), GENL_ID_CTRL);
-        let missing = client.resolve("no-such-family");
-        assert!(matches!(missing, Err(Error::FamilyMissing)), "{missing:?}");
-        assert_eq!(client.resolve("nlctrl").unwrap(), GENL_ID_CTRL);
+        let controller = client.resolve(CTRL_NAME).unwrap();
+        assert_eq!(controller.number, GENL_ID_CTRL);
+        assert!(controller.group(CTRL_NOTIFY).is_some());
+        assert!(controller.group("no-such-group").is_none());
+        let missing = client.resolve("no-such-family").err();
+        assert!(matches!(missing, Some(Error::FamilyMissing)), "{missing:?}");
+        assert_eq!(client.resolve(CTRL_NAME).unwrap().number, GENL_ID_CTRL);
     }
 
     #[test]
     fn controller_names_the_attribute_it_refuses() {
         let mut client = Client::unresolved(Socket::open().unwrap());
-        let refusal = match client.resolve("longer-than-names-of-families-may-be") {
-            Err(Error::Refused(refusal)) => refusal,
+        let refusal = match client.resolve("longer-than-names-of-families-may-be").err() {
+            Some(Error::Refused(refusal)) => refusal,
             other => panic!("{other:?}"),
         };
         assert_eq!(refusal.attribute.as_deref(), Some("ctrl.family-name"));

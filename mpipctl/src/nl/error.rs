@@ -14,6 +14,10 @@ use super::Refusal;
 pub enum Error {
     /// The kernel knows no family of this name: the module is not loaded.
     FamilyMissing,
+    /// The family went while its events were listened to: the module was unloaded.
+    FamilyGone,
+    /// The family has no events: the module is older than this program.
+    GroupMissing,
     /// The kernel refused the request.
     Refused(Refusal),
     /// The kernel's answer makes no sense.
@@ -32,6 +36,11 @@ impl fmt::Display for Error {
                     "generic netlink family \"{name}\" not found; try: modprobe {name}"
                 )
             }
+            Self::FamilyGone => write!(f, "the module {} was unloaded", uapi::FAMILY_NAME),
+            Self::GroupMissing => {
+                let name = uapi::FAMILY_NAME;
+                write!(f, "the module {name} sends no events: it is too old")
+            }
             Self::Refused(refusal) => refusal.fmt(f),
             Self::Malformed(error) => {
                 write!(f, "cannot make sense of the kernel's answer: {error}")
@@ -49,7 +58,7 @@ impl std::error::Error for Error {
         match self {
             Self::Malformed(error) => Some(error),
             Self::Io(error) => Some(error),
-            Self::FamilyMissing | Self::Refused(_) => None,
+            Self::FamilyMissing | Self::FamilyGone | Self::GroupMissing | Self::Refused(_) => None,
         }
     }
 }

@@ -3,7 +3,8 @@
 //! The generic netlink family `mpip`: typed requests and dumps.
 //!
 //! A [`Client`] carries requests; what the kernel lists is read with [`Client::list`] for
-//! [`Peer`], [`Session`], [`Path`], [`Counter`], [`Param`], [`Avail`] and [`Prefix`].
+//! [`Peer`], [`Session`], [`Path`], [`Counter`], [`Param`], [`Avail`] and [`Prefix`]. A [`Monitor`]
+//! hears each [`Event`] when it happens.
 //!
 //! The records serialise to the JSON of the tool: the names are those of the specification with
 //! `_` for `-`, the units are the kernel's. An attribute the kernel does not report is `None`,
@@ -14,7 +15,9 @@ mod avail;
 mod client;
 mod counter;
 mod error;
+mod event;
 mod extack;
+mod monitor;
 mod node;
 mod param;
 mod path;
@@ -33,7 +36,10 @@ pub use counter::Counter;
 pub(crate) use error::strerror;
 pub use error::DecodeError;
 pub use error::Error;
+pub use event::Event;
 pub use extack::Refusal;
+pub use monitor::Monitor;
+pub use monitor::Notice;
 pub use node::Node;
 pub use param::Choices;
 pub use param::Param;
@@ -50,5 +56,7 @@ pub use types::Endpoint;
 pub use types::NodeId;
 pub use types::Protocol;
 pub use uapi::Availability;
+pub use uapi::EventKind;
+pub use uapi::EventReason;
 pub use uapi::PathState;
 pub use uapi::SessionState;

@@ -12,6 +12,8 @@ use super::attr::Attr;
 use super::attr::Attrs;
 use super::uapi::Availability;
 use super::uapi::Command;
+use super::uapi::EventKind;
+use super::uapi::EventReason;
 use super::uapi::PathState;
 use super::uapi::SessionState;
 use super::DecodeError;
@@ -58,6 +60,8 @@ values! {
     Availability = |attr| attr.u32()?.into();
     PathState = |attr| attr.u32()?.into();
     SessionState = |attr| attr.u32()?.into();
+    EventKind = |attr| attr.u32()?.into();
+    EventReason = |attr| attr.u32()?.into();
 }
 
 /// A field of a record under construction; `slot` is `None` until the attribute was seen.

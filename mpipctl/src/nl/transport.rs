@@ -20,6 +20,9 @@ pub trait Transport {
 
     /// Waits for one datagram from the kernel and puts it in place of what `buffer` holds.
     fn receive(&mut self, buffer: &mut Vec<u8>) -> io::Result<()>;
+
+    /// Joins a multicast group: from now on its messages are received as well.
+    fn join(&mut self, group: u32) -> io::Result<()>;
 }
 
 /// A generic netlink socket of the present network namespace.
@@ -64,6 +67,10 @@ impl Transport for Socket {
             }
             return Ok(());
         }
+    }
+
+    fn join(&mut self, group: u32) -> io::Result<()> {
+        self.0.add_membership(group)
     }
 }
 

@@ -18,6 +18,8 @@ use mpipctl::system::System;
 
 pub const FAMILY: u16 = 0x23;
 pub const CTRL: u16 = 0x10;
+pub const NOTIFY: u32 = 0x10;
+pub const EVENTS: u32 = 6;
 pub const ERROR: u16 = 2;
 pub const DONE: u16 = 3;
 pub const MULTI: u16 = 2;
@@ -89,6 +91,33 @@ pub fn reply(flags: u16, attrs: &[Vec<u8>]) -> Vec<u8> {
     )
 }
 
+/// A message of the generic netlink controller.
+pub fn controller(command: u8, attrs: &[Vec<u8>]) -> Vec<u8> {
+    message(
+        CTRL,
+        0,
+        0,
+        &[&[command, 2, 0, 0], &attrs.concat()[..]].concat(),
+    )
+}
+
+/// The controller's word that a family has gone.
+pub fn family_gone(number: u16) -> Vec<u8> {
+    controller(2, &[string(2, "some"), u16(1, number)])
+}
+
+fn group(index: u16, name: &str, number: u32) -> Vec<u8> {
+    nest(index, &[u32(2, number), string(1, name)])
+}
+
+/// An event.
+pub fn event(kind: u32, attrs: &[Vec<u8>]) -> Vec<u8> {
+    let kind = u32(EVENT_KIND, kind);
+    let time = u64(EVENT_TIME_US, 12_000_345);
+    let attrs = [&[kind, time], attrs].concat().concat();
+    message(FAMILY, 0, 0, &[&[13, 1, 0, 0], &attrs[..]].concat())
+}
+
 pub fn ack() -> Vec<u8> {
     message(ERROR, CAPPED, 0, &[0; 20])
 }
@@ -118,17 +147,75 @@ pub fn dump(records: &[Vec<Vec<u8>>]) -> Answer {
     answer
 }
 
-#[derive(Default)]
 pub struct Kernel {
     answers: HashMap<u8, VecDeque<Answer>>,
-    pending: VecDeque<Vec<u8>>,
+    pending: VecDeque<io::Result<Vec<u8>>>,
     requests: Rc<RefCell<Vec<Vec<u8>>>>,
     absent: bool,
+    family: u16,
+    groups: bool,
+    notices: VecDeque<io::Result<Vec<u8>>>,
+    may_join: bool,
+}
+
+impl Default for Kernel {
+    fn default() -> Self {
+        Self {
+            answers: HashMap::new(),
+            pending: VecDeque::new(),
+            requests: Rc::default(),
+            absent: false,
+            family: FAMILY,
+            groups: true,
+            notices: VecDeque::new(),
+            may_join: true,
+        }
+    }
 }
 
 impl Kernel {
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// A kernel in which the module was loaded anew.
+    pub fn with_module_again() -> Self {
+        let family = FAMILY + 1;
+        Self {
+            family,
+            ..Self::default()
+        }
+    }
+
+    /// A kernel with a module that knows no events.
+    pub fn without_events() -> Self {
+        let groups = false;
+        Self {
+            groups,
+            ..Self::default()
+        }
+    }
+
+    /// A kernel that lets nobody listen.
+    pub fn without_rights() -> Self {
+        let may_join = false;
+        Self {
+            may_join,
+            ..Self::default()
+        }
+    }
+
+    /// A datagram that comes once the group of events was joined.
+    pub fn notice(mut self, datagram: Vec<u8>) -> Self {
+        self.notices.push_back(Ok(datagram));
+        self
+    }
+
+    /// The socket's queue overflows at this point.
+    pub fn overflow(mut self) -> Self {
+        let error = io::Error::from_raw_os_error(105);
+        self.notices.push_back(Err(error));
+        self
     }
 
     /// A kernel without the module.
@@ -152,13 +239,22 @@ impl Kernel {
         Rc::clone(&self.requests)
     }
 
-    fn family_answer(&self) -> Answer {
-        if self.absent {
+    fn family_answer(&self, request: &[u8]) -> Answer {
+        let family = if request.ends_with(b"nlctrl\0\0") {
+            let groups = [group(1, "notify", NOTIFY)];
+            [string(2, "nlctrl"), u16(1, CTRL), nest(7, &groups)]
+        } else if self.absent {
             return vec![refusal(2, &[])];
-        }
-        let attrs = [string(2, FAMILY_NAME), u16(1, FAMILY)].concat();
-        let newfamily = message(CTRL, 0, 0, &[&[1, 2, 0, 0], &attrs[..]].concat());
-        vec![newfamily, ack()]
+        } else {
+            let mut groups = vec![group(1, "else", 5), group(2, GROUP_EVENTS, EVENTS)];
+            groups.truncate(if self.groups { 2 } else { 1 });
+            [
+                string(2, FAMILY_NAME),
+                u16(1, self.family),
+                nest(7, &groups),
+            ]
+        };
+        vec![controller(1, &family), ack()]
     }
 }
 
@@ -167,7 +263,7 @@ impl Transport for Kernel {
         let kind = u16::from_ne_bytes([datagram[4], datagram[5]]);
         let command = datagram[16];
         let mut answer = if kind == CTRL {
-            self.family_answer()
+            self.family_answer(datagram)
         } else {
             assert_eq!(kind, FAMILY);
             self.requests.borrow_mut().push(datagram[16..].to_vec());
@@ -178,13 +274,28 @@ impl Transport for Kernel {
         for bytes in &mut answer {
             set_sequence(bytes, &datagram[8..12]);
         }
-        self.pending.extend(answer);
+        self.pending.extend(answer.into_iter().map(Ok));
         Ok(())
     }
 
     fn receive(&mut self, buffer: &mut Vec<u8>) -> io::Result<()> {
-        *buffer = self.pending.pop_front().ok_or(io::ErrorKind::WouldBlock)?;
+        *buffer = self
+            .pending
+            .pop_front()
+            .ok_or(io::ErrorKind::WouldBlock)??;
         Ok(())
+    }
+
+    fn join(&mut self, group: u32) -> io::Result<()> {
+        match group {
+            NOTIFY => Ok(()),
+            EVENTS if self.may_join => {
+                self.pending.append(&mut self.notices);
+                Ok(())
+            }
+            EVENTS => Err(io::Error::from_raw_os_error(1)),
+            other => panic!("joined group {other}"),
+        }
     }
 }
 
@@ -204,17 +315,34 @@ fn set_sequence(mut bytes: &mut [u8], sequence: &[u8]) {
 }
 
 /// A system with this kernel, two interfaces and a namespace.
-pub struct Fake(RefCell<Option<Kernel>>);
+pub struct Fake {
+    kernels: RefCell<VecDeque<Kernel>>,
+    warnings: RefCell<Vec<String>>,
+}
 
 impl Fake {
     pub fn new(kernel: Kernel) -> Self {
-        Self(RefCell::new(Some(kernel)))
+        Self::changing(vec![kernel])
+    }
+
+    /// Each connection finds the next of these kernels.
+    pub fn changing(kernels: Vec<Kernel>) -> Self {
+        Self {
+            kernels: RefCell::new(kernels.into()),
+            warnings: RefCell::default(),
+        }
+    }
+
+    /// What was remarked at once.
+    pub fn take_warnings(&self) -> Vec<String> {
+        self.warnings.take()
     }
 }
 
 impl System for Fake {
     fn connect(&self) -> Result<Client, Error> {
-        Client::new(self.0.take().expect("connected once"))
+        let kernel = self.kernels.borrow_mut().pop_front();
+        Client::new(kernel.expect("connected as often as expected"))
     }
 
     fn interface(&self, index: u32) -> Option<String> {
@@ -228,4 +356,10 @@ impl System for Fake {
     fn namespace(&self) -> String {
         "init".to_string()
     }
+
+    fn warn(&self, text: &str) {
+        self.warnings.borrow_mut().push(text.to_string());
+    }
+
+    fn end_when_told(&self) {}
 }
