@@ -13,7 +13,7 @@ import struct
 
 from .net import NetemError
 
-RTM_NEWLINK, RTM_DELLINK, RTM_NEWADDR, RTM_DELADDR, RTM_NEWQDISC = 16, 17, 20, 21, 36
+RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK, RTM_NEWADDR, RTM_DELADDR, RTM_NEWQDISC = 16, 17, 18, 20, 21, 36
 REQUEST, ACK, REPLACE, EXCL, CREATE = 1, 4, 0x100, 0x200, 0x400
 NLMSG_ERROR = 2
 IFF_UP = 1
@@ -63,6 +63,14 @@ class Rtnl:
         """Switch a device on or off."""
         body = struct.pack("=BBHiII", 0, 0, 0, self.index(dev), IFF_UP if up else 0, IFF_UP)
         self.ask(RTM_NEWLINK, body, what=f"link set {dev} {'up' if up else 'down'}")
+
+    def look(self):
+        """Ask for the state of all devices, upon which the kernel looks at their carriers at once."""
+        with self.host.inside():
+            found = socket.if_nameindex()
+        for index, dev in found:
+            body = struct.pack("=BBHiII", 0, 0, 0, index, 0, 0)
+            self.ask(RTM_GETLINK, body, what=f"link show {dev}")
 
     def delete(self, dev):
         """Remove a device."""

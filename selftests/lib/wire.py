@@ -177,6 +177,9 @@ def uplinks(links_a=2, links_b=2):
     a, b, r = Host("hA"), Host("hB"), Host("rt")
     for family in ("ipv4", "ipv6"):
         r.sysctl(f"net/{family}/conf/all/forwarding", 1)
+    for host in (a, b, r):
+        # A second address of a net stays when the first one goes, as on every distribution.
+        host.sysctl("net/ipv4/conf/all/promote_secondaries", 1)
     cords, lines_r, made = [], [], []
     for side, host, links in ((1, a, _links(links_a)), (2, b, _links(links_b))):
         group = []

@@ -18,6 +18,8 @@ CARRIER, SILENT, RETURN = 0.050, 0.300, 1.0
 NOISE = 2.5  # so many times the aim is allowed here
 UDP_RATE, UDP_SIZE = 1040, 1200  # 10 Mbit/s
 BEFORE = 0.15  # seconds: older datagrams cannot be in flight
+# The end with the larger port opens the session: A over IPv4, B over IPv6.
+PORT = {4: 7000, 6: 61000}
 # Of a TCP flow at full speed and of the UDP flow: bytes on a path that show it is in use
 IN_USE = {6: 150_000, 17: 20_000}
 
@@ -28,7 +30,7 @@ def begin(t, protocol, family=4, links=2, link=LINK):
     mine, theirs = (a.addr, b.addr) if family == 4 else (a.addr6, b.addr6)
     t.load(a, b)
     if protocol == 6:
-        pairs = xfer.connect(a, b, theirs[0])
+        pairs = xfer.connect(a, b, theirs[0], PORT[family])
         t.spread(a, b, pairs, lanes=links)
         stream = flow.Tcp(pairs[0])
     else:

@@ -257,7 +257,7 @@ class Udp(Flow):
                 if error.errno in (errno.ECONNREFUSED, errno.EHOSTUNREACH):
                     with contextlib.suppress(OSError):
                         sock.send(data)
-                elif error.errno not in (errno.ENETUNREACH, errno.ENOBUFS, errno.ENETDOWN):
+                elif error.errno not in (errno.ENETUNREACH, errno.ENOBUFS, errno.ENETDOWN, errno.EINVAL):
                     raise
                 ledger.head[CORRUPT] += 1
             number += 1
