@@ -1,0 +1,375 @@
+# SPDX-License-Identifier: GPL-2.0
+"""NAT boxes and firewalls between the hosts: each shows what it does to plain hosts, then MPIP goes through.
+
+In every case A has two uplinks with a box, or two, on each, and B is a server on
+the Internet. First plain TCP and UDP go through each uplink alone and the box
+proves to do what it is there for. Then the module is loaded at both ends: the
+session goes on byte for byte, all paths that can exist are used, and mpipctl
+says how each gets through and why another does not.
+"""
+
+import contextlib
+import socket
+import time
+
+from lib import Failure, active, case, nat
+from lib.nat import (
+    CHANGES_MSS,
+    FIREWALL,
+    NO_UDP,
+    PLAIN,
+    RESTRICTED,
+    SHORT,
+    STRICT_TCP,
+    STRIPS_OPTION,
+    SYMMETRIC,
+)
+from lib.packet import Capture, Injector, tcp_segment
+from tools import udpcount, xfer
+
+MIB = 1 << 20
+# The end with the larger port opens the session: A over IPv4, B over IPv6.
+PORT = {4: 7000, 6: 61000}
+PATIENCE = 12  # seconds until all paths are up
+LEAST = 0.05  # part of the bytes that a path in use carries at least
+DATAGRAMS, SIZE, RATE = 1200, (20, 1400), 1500
+
+
+def build(t, boxes, **options):
+    """The world of a case."""
+    made = nat.natted(boxes, **options)
+    t.hosts += made.hosts
+    return made
+
+
+# --- plain hosts and the boxes themselves ------------------------------------------
+
+
+def plain(t, n, family, udp=True):
+    """Plain TCP and UDP get through each uplink."""
+    target = n.target(family)
+    for dev in n.a.dev:
+        pairs = [nat.connect(n.a, dev, n.b, target)]
+        xfer.Traffic(pairs, 300_000, 300_000, timeout=20).wait()
+        xfer.close(pairs)
+        source = nat.answers(n.a, dev, n.b, target, 7777, 0.5)
+        if udp or dev == n.a.dev[0]:
+            t.check(source, f"plain UDP through {dev} gets an answer")
+            translated = source[0] not in n.a.addr + n.a.addr6
+            t.equal(
+                translated, bool(n.gates[n.a.dev.index(dev)][0].box.nat), f"{dev}: address was translated"
+            )
+        else:
+            t.equal(source, None, f"plain UDP through {dev}")
+
+
+def keeps_port(t, n, family, want):
+    """Whether the mapping's port is the same for two destinations, and that of the socket."""
+    for dev in n.a.dev:
+        kind = nat.family_of(n.target(family))
+        ports = []
+        with nat.bound(n.a, dev, kind, socket.SOCK_DGRAM) as near:
+            near.bind(("", 5555))
+            for port in (7001, 7002, 7003):
+                with n.b.socket(kind, socket.SOCK_DGRAM) as far:
+                    far.bind((n.target(family), port))
+                    far.settimeout(2)
+                    near.sendto(b"x", (n.target(family), port))
+                    ports.append(far.recvfrom(10)[1][1])
+        t.note(f"{dev}: port 5555 is seen as {ports}")
+        t.equal(ports == [5555] * 3, want, f"{dev}: port kept for all destinations")
+        if not want:
+            t.equal(len(set(ports)), 3, f"{dev}: different ports for three destinations")
+
+
+def filters(t, n, family, want_open):
+    """Whether a stranger's datagram to a mapping's port gets in."""
+    kind = nat.family_of(n.target(family))
+    with nat.bound(n.a, "a2", kind, socket.SOCK_DGRAM) as near, n.b.socket(kind, socket.SOCK_DGRAM) as far:
+        far.bind((n.target(family), 7001))
+        near.bind(("", 5555))
+        far.settimeout(2)
+        near.settimeout(0.5)
+        near.sendto(b"x", (n.target(family), 7001))
+        source = far.recvfrom(10)[1]
+        with n.b.socket(kind, socket.SOCK_DGRAM) as stranger:
+            stranger.bind((n.target(family), 7999))
+            stranger.sendto(b"let me in", source[:2])
+            try:
+                got = near.recv(100)
+            except TimeoutError:
+                got = None
+    t.equal(got is not None, want_open, "a datagram from another port of B gets in")
+
+
+def strays(t, n, family, want):
+    """Whether each uplink lets a TCP segment without a handshake out."""
+    for dev in n.a.dev:
+        got = nat.stray_segment(n.a, dev, n.b, n.target(family), 7100)
+        t.equal(got, want, f"{dev}: a segment without a handshake gets out")
+
+
+def option_is_gone(t, n, family):
+    """A SYN with option 253 arrives without it."""
+    source = (n.a.addr if family == 4 else n.a.addr6)[0]
+    capture = Capture(n.b, "b1", "tcp")
+    option = bytes((253, 12)) + b"MP" + bytes(8)
+    gate = n.gates[0][0]
+    syn = tcp_segment((source, 40001, n.target(family), 7200), 1, 0, 2, options=option)
+    Injector(n.a, "a1", gate.mac("lan")).send(syn)
+    time.sleep(0.3)
+    (options,) = nat.syn_options(capture.stop())
+    t.check(253 not in options, f"options of the SYN at B: {options}")
+
+
+def mss_is_changed(t, n, family):
+    """The SYN of a plain connection arrives with another MSS."""
+    capture = Capture(n.b, "b1", "tcp")
+    xfer.close([nat.connect(n.a, "a1", n.b, n.target(family))])
+    sizes = {nat.mss_of(options) for options in nat.syn_options(capture.stop())}
+    t.equal(sizes, {1200}, "MSS at B")
+
+
+# --- with the module ----------------------------------------------------------------
+
+
+class Count:
+    """What the uplinks carry from now on."""
+
+    def __init__(self, n):
+        self.n = n
+        self.start = n.carried()
+
+    def shares(self):
+        """The part of the bytes that each uplink has had."""
+        grown = [now - then for now, then in zip(self.n.carried(), self.start)]
+        return [round(part / max(1, sum(grown)), 3) for part in grown]
+
+
+def check_shares(t, count, paths, what):
+    """So many uplinks are in use."""
+    shares = count.shares()
+    t.note(f"{what}: shares of the uplinks {shares}")
+    used = sum(part >= LEAST for part in shares)
+    t.check(used >= paths, f"{what}: uplinks in use: got {used}, want {paths}; shares {shares}")
+
+
+def lanes(t, n, protocol):
+    """How many active lanes the session has at each end, at least."""
+    views = [t.module.sessions(host, protocol=protocol) for host in (n.a, n.b)]
+    return min((max((len(active(s)) for s in view), default=0) for view in views), default=0)
+
+
+def tcp(t, n, family, paths=2, pairs=None):
+    """A TCP session over all paths; returns its sockets."""
+    pairs = pairs or xfer.connect(n.a, n.b, n.target(family), PORT[family])
+    end = time.monotonic() + PATIENCE
+    seed = 100
+    while lanes(t, n, 6) < paths:
+        seed += 2
+        xfer.exchange(pairs, 20_000, 20_000, seed, timeout=20)
+        if time.monotonic() > end:
+            raise Failure(f"TCP: {lanes(t, n, 6)} active lanes after {PATIENCE} s, want {paths}")
+    count = Count(n)
+    took = xfer.exchange(pairs, 3 * MIB, 3 * MIB, timeout=40)
+    t.note(f"TCP: 2 x 3 MiB in {took:.2f} s")
+    check_shares(t, count, paths, "TCP")
+    return pairs
+
+
+def udp(t, n, family, paths=2):
+    """A UDP session over all paths; returns its sockets."""
+    sockets = nat.udp_pair(n.a, n.b, n.target(family))
+    stream = [100]
+    end = time.monotonic() + PATIENCE
+    while paths > 1 and lanes(t, n, 17) < paths:
+        both_ways(t, sockets, stream, 40, 300, 800)
+        if time.monotonic() > end:
+            raise Failure(f"UDP: {lanes(t, n, 17)} active lanes after {PATIENCE} s, want {paths}")
+    count = Count(n)
+    both_ways(t, sockets, stream, DATAGRAMS, SIZE, RATE)
+    check_shares(t, count, paths, "UDP")
+    return sockets
+
+
+def both_ways(t, sockets, stream, amount, size, rate):
+    """Datagrams both ways, each exactly once."""
+    stream[0] += 2
+    ids = stream[0], stream[0] + 1
+    receivers = [udpcount.Receiver(sock, n) for sock, n in zip(reversed(sockets), ids)]
+    senders = [udpcount.Sender(sock, None, n, amount, size, rate) for sock, n in zip(sockets, ids)]
+    for sender, receiver, who in zip(senders, receivers, "BA"):
+        sent = sender.wait()
+        receiver.settle(sent, 5, quiet=0.1)
+        if not receiver.exact(sent):
+            raise Failure(f"UDP: exactly once at {who}: {receiver.result(sent)}")
+
+
+def multipath(t, n, family, tcp_paths=2, udp_paths=2):
+    """TCP and UDP with the module at both ends. Each is tried even if the other fails."""
+    t.load(n.a, n.b)
+    reasons = []
+    for run, paths in ((tcp, tcp_paths), (udp, udp_paths)):
+        try:
+            run(t, n, family, paths)
+        except (Failure, xfer.Mismatch, TimeoutError, OSError) as error:
+            reasons.append(str(error) or type(error).__name__)
+    with contextlib.suppress(Exception):
+        t.note(t.module.ctl(n.a, "-d", "path").stdout)
+    reason = nat.told(t.module.show(n.a, "-d path"))
+    t.check(not reasons and not reason, "; ".join(filter(None, [*reasons, reason])))
+
+
+# --- the cases ----------------------------------------------------------------------
+
+
+def declare(name, boxes, families, proof=None, udp_paths=2, plain_udp=True, **options):
+    """Cases of one arrangement of boxes."""
+    for family in families:
+
+        @case(f"{name}, IPv{family}", timeout=100)
+        def one(t, family=family):
+            n = build(t, boxes, **options)
+            plain(t, n, family, plain_udp)
+            if proof:
+                proof(t, n, family)
+            multipath(t, n, family, udp_paths=udp_paths)
+
+
+def is_cone(t, n, family):
+    keeps_port(t, n, family, True)
+    filters(t, n, family, True)
+
+
+def is_restricted(t, n, family):
+    keeps_port(t, n, family, True)
+    filters(t, n, family, False)
+
+
+def is_symmetric(t, n, family):
+    keeps_port(t, n, family, False)
+
+
+def is_strict(t, n, family):
+    strays(t, n, family, False)
+
+
+def is_firewall(t, n, family):
+    strays(t, n, family, False)
+    filters(t, n, family, False)
+
+
+def is_loose(t, n, family):
+    strays(t, n, family, True)
+
+
+declare("NAT that maps and filters whatever the destination", [[PLAIN], [PLAIN]], (4, 6), is_cone)
+declare("NAT that lets only answers in", [[RESTRICTED], [RESTRICTED]], (4,), is_restricted)
+declare("NAT with a port for each destination", [[SYMMETRIC], [SYMMETRIC]], (4, 6), is_symmetric)
+declare("two NATs in a row", [[RESTRICTED, RESTRICTED], [SYMMETRIC, RESTRICTED]], (4,))
+declare("the same private addresses behind both NATs", [[RESTRICTED]] * 2, (4, 6), same=True)
+declare("no TCP without a handshake", [[STRICT_TCP], [STRICT_TCP]], (4, 6), is_strict)
+declare("option 253 is stripped", [[STRIPS_OPTION], [STRIPS_OPTION]], (4, 6), option_is_gone)
+declare("the MSS is changed", [[CHANGES_MSS], [CHANGES_MSS]], (4,), mss_is_changed)
+declare("a stateful firewall without translation", [[FIREWALL], [FIREWALL]], (6, 4), is_firewall)
+declare("NAT, and a server with two addresses", [[RESTRICTED], [SYMMETRIC]], (4,), links_b=2)
+declare("NAT of one uplink only", [[FIREWALL], [RESTRICTED]], (4,))
+# A UDP session stays on its own path where no other UDP passes; the box is on the added path only.
+declare(
+    "unknown UDP is dropped on the added path", [[RESTRICTED], [NO_UDP]], (4, 6), is_loose, 1, plain_udp=False
+)
+
+
+@case("unknown UDP is dropped on the added path, TCP without a handshake, too, IPv4", timeout=100)
+def only_handshakes(t):
+    box = nat.Box(forward=NO_UDP.forward, sysctl=STRICT_TCP.sysctl)
+    n = build(t, [[RESTRICTED], [box]])
+    plain(t, n, 4, udp=False)
+    t.equal(
+        nat.stray_segment(n.a, "a2", n.b, n.target(4), 7100), False, "a segment without a handshake gets out"
+    )
+    multipath(t, n, 4, udp_paths=1)
+
+
+def forgets(t, which, family=4):
+    """A NAT loses its mappings in mid-session; within a bounded time the session uses it again."""
+    n = build(t, [[RESTRICTED], [SYMMETRIC]])
+    pairs = xfer.connect(n.a, n.b, n.target(family), PORT[family])
+    # Plain TCP: the NAT that keeps ports makes the same mapping again.
+    n.gates[0][0].forget()
+    xfer.exchange(pairs, 100_000, 100_000, timeout=20)
+    t.check(n.gates[0][0].mappings("tcp"), "a mapping after plain TCP went on")
+    xfer.close(pairs)
+    t.load(n.a, n.b)
+    reasons = []
+    for run, protocol in ((tcp, 6), (udp, 17)):
+        name = {6: "TCP", 17: "UDP"}[protocol]
+        try:
+            ends = run(t, n, family)
+            n.gates[which][0].forget()
+            start = time.monotonic()
+            while True:
+                count = Count(n)
+                if protocol == 6:
+                    xfer.exchange(ends, 300_000, 300_000, 7, timeout=20)
+                else:
+                    for sock in ends:
+                        udpcount.send(sock, None, 5000, 200, 500, 1500)
+                if min(count.shares()) >= LEAST:
+                    break
+                if time.monotonic() - start > 10:
+                    raise Failure(
+                        f"{name}: shares of the uplinks {count.shares()} 10 s after the mapping was lost"
+                    )
+            t.note(f"{name}: both uplinks again after {time.monotonic() - start:.2f} s")
+            if protocol == 17:
+                both_ways(t, ends, [9000], 300, 500, 1000)
+        except (Failure, xfer.Mismatch, TimeoutError, OSError) as error:
+            reasons.append(str(error) or type(error).__name__)
+    t.check(not reasons, "; ".join(reasons))
+
+
+@case("the NAT of the added path forgets its mapping", timeout=100)
+def forgets_added(t):
+    forgets(t, 1)
+
+
+@case("the NAT of the session's own path forgets its mapping", timeout=100)
+def forgets_own(t):
+    forgets(t, 0)
+
+
+def until_answered(t, n, family, idle):
+    """Plain UDP: whether B's answer gets back to A through the second uplink after so many idle seconds."""
+    kind = nat.family_of(n.target(family))
+    with nat.bound(n.a, "a2", kind, socket.SOCK_DGRAM) as near, n.b.socket(kind, socket.SOCK_DGRAM) as far:
+        far.bind((n.target(family), 7003))
+        far.settimeout(2)
+        near.settimeout(0.5)
+        near.sendto(b"x", (n.target(family), 7003))
+        source = far.recvfrom(10)[1]
+        time.sleep(idle)
+        far.sendto(b"still there?", source)
+        try:
+            return near.recv(100) == b"still there?"
+        except TimeoutError:
+            return False
+
+
+@case("mappings that live for 3 s are kept alive in an idle UDP session", timeout=100)
+def keeps_alive(t):
+    n = build(t, [[SHORT], [SHORT]])
+    t.equal(until_answered(t, n, 4, 0.5), True, "plain: B reaches A soon after")
+    t.equal(until_answered(t, n, 4, 5), False, "plain: B reaches A after 5 s")
+    t.load(n.a, n.b)
+    for host in (n.a, n.b):
+        t.module.set(host, heartbeat="1s")
+    sockets = udp(t, n, 4)
+    time.sleep(7)
+    # B speaks first: nothing of A's makes a mapping anew.
+    count = Count(n)
+    receiver = udpcount.Receiver(sockets[0], 7000)
+    sent = udpcount.send(sockets[1], None, 7000, 300, 800, 1000)
+    receiver.settle(sent, 5)
+    t.check(receiver.exact(sent), f"exactly once at A after 7 idle seconds: {receiver.result(sent)}")
+    check_shares(t, count, 2, "UDP from B")
