@@ -203,7 +203,7 @@ def natted(boxes, same=False, links_b=1):
                 if dev == "wan":
                     lines[host] += [f"route add default via {gate}1 dev wan" for gate in net]
         # What is not translated has a way back.
-        for n, (box, gate) in enumerate(zip(row, gates[-1])):
+        for n, box in enumerate(row):
             if not box.nat:
                 behind = lines[places[n + 2]]
                 behind += [

@@ -15,7 +15,8 @@ from tools import flow, udpcount, xfer
 
 LINK = Link(rate="40mbit", delay="5ms", limit=150)
 CARRIER, SILENT, RETURN = 0.050, 0.300, 1.0
-NOISE = 2.5  # so many times the aim is allowed here
+# So many times the aim is allowed here, and besides what the machine takes when nothing is lost.
+NOISE = 2.5
 UDP_RATE, UDP_SIZE = 1040, 1200  # 10 Mbit/s
 BEFORE = 0.15  # seconds: older datagrams cannot be in flight
 # The end with the larger port opens the session: A over IPv4, B over IPv6.
@@ -65,6 +66,12 @@ def carries(t, host, dev, protocol, timeout):
     return time.monotonic()
 
 
+def undisturbed(stream):
+    """The longest gap of the last half second."""
+    now = time.monotonic()
+    return stream.gap(now - 0.5, now)[0]
+
+
 def finish(t, stream, spans=()):
     """End the flow: exact. Datagrams may be missing only if they were sent in one of the spans."""
     try:
@@ -79,6 +86,10 @@ def finish(t, stream, spans=()):
     t.note(
         f"{came} of {stream.sent()} datagrams, none twice; missing {len(missing)}, unexplained {len(stray)}"
     )
+    if missing and len(spans) == 1:
+        gone = spans[0][0] + BEFORE
+        first, last = ((when - gone) * 1e3 for _, when in (missing[0], missing[-1]))
+        t.note(f"those missing were sent {first:+.0f} to {last:+.0f} ms from the loss")
     t.equal(stray[:5], [], "missing datagrams that were not in flight on the lost path")
 
 
@@ -86,8 +97,7 @@ def lose(t, protocol, family, lost, how, side="A", way=BOTH, bound=SILENT):
     """Lose a path in mid-flow, and have it back."""
     a, b, wires, stream = begin(t, protocol, family)
     wire, dev = wires[lost], b.dev[lost]
-    before = time.monotonic()
-    calm = stream.gap(before - 0.5, before)[0]
+    calm = undisturbed(stream)
     gone = wire.pull(side) if how == "carrier" else wire.silence(way)
     pause(t, stream, 1.5)
     back = wire.plug(side) if how == "carrier" else wire.heal()
@@ -102,9 +112,10 @@ def lose(t, protocol, family, lost, how, side="A", way=BOTH, bound=SILENT):
         f"(aim {bound * 1e3:.0f} ms, undisturbed {calm * 1e3:.0f} ms); carried again "
         f"{returned * 1e3:.0f} ms after the return (aim {RETURN * 1e3:.0f} ms)"
     )
+    allowed = bound * NOISE + calm
     # Lost may be what the queue of the link held and what was sent before the loss was noticed.
-    finish(t, stream, [(gone - BEFORE, gone + bound * NOISE)])
-    t.at_most(round(gap, 3), round(bound * NOISE, 3), "longest gap without data, s")
+    finish(t, stream, [(gone - BEFORE, gone + allowed)])
+    t.at_most(round(gap, 3), round(allowed, 3), "longest gap without data, s")
     t.at_most(round(returned, 3), RETURN * NOISE, "time until the path carried again, s")
 
 
@@ -139,6 +150,7 @@ declare(17, 4, 0, "silent", way=THERE)
 @case("30 % loss on the added path: the flow goes on and the good path is used", timeout=60)
 def lossy(t):
     _, _, wires, stream = begin(t, 6)
+    calm = undisturbed(stream)
     wires[1].dress(0.3)
     start = time.monotonic()
     got = stream.got()
@@ -149,12 +161,13 @@ def lossy(t):
     t.note(f"{rate:.1f} Mbit/s, longest gap {gap * 1e3:.0f} ms")
     finish(t, stream)
     t.at_least(rate, 20, "Mbit/s, of 40 that the good path alone carries")
-    t.at_most(round(gap, 3), SILENT * NOISE, "longest gap, s")
+    t.at_most(round(gap, 3), round(SILENT * NOISE + calm, 3), "longest gap, s")
 
 
 def flapping(t, protocol):
     _, _, wires, stream = begin(t, protocol)
     spans = []
+    allowed = CARRIER * NOISE + undisturbed(stream)
     start = time.monotonic()
     got = stream.got()
     for _ in range(5):
@@ -162,13 +175,13 @@ def flapping(t, protocol):
         pause(t, stream, 0.5)
         wires[1].plug()
         pause(t, stream, 0.5)
-        spans.append((gone - BEFORE, gone + CARRIER * NOISE))
+        spans.append((gone - BEFORE, gone + allowed))
     end = time.monotonic()
     gap = stream.gap(start, end)[0]
     rate = (stream.got() - got) * (8e-6 if protocol == 6 else 8e-6 * UDP_SIZE) / (end - start)
     t.note(f"{rate:.1f} Mbit/s, longest gap {gap * 1e3:.0f} ms")
     finish(t, stream, spans)
-    t.at_most(round(gap, 3), CARRIER * NOISE, "longest gap, s")
+    t.at_most(round(gap, 3), round(allowed, 3), "longest gap, s")
     t.at_least(rate, 25 if protocol == 6 else 9, "Mbit/s")
 
 
@@ -185,6 +198,7 @@ def flaps_udp(t):
 @case("TCP: 20 cable pulls in a row, at either end of either link, lose nothing", timeout=120)
 def pulls(t):
     _, b, wires, stream = begin(t, 6)
+    allowed = CARRIER * NOISE + undisturbed(stream)
     gaps, returns = [], []
     for n in range(20):
         wire, side = wires[n % 2], "AB"[n // 2 % 2]
@@ -198,5 +212,5 @@ def pulls(t):
     gaps, returns = ([round(x * 1e3) for x in some] for some in (gaps, returns))
     t.note(f"longest gaps {gaps} ms, carried again after {returns} ms")
     finish(t, stream)
-    t.at_most(max(gaps), CARRIER * NOISE * 1e3, "longest gap, ms")
+    t.at_most(max(gaps), round(allowed * 1e3), "longest gap, ms")
     t.at_most(max(returns), RETURN * NOISE * 1e3, "time until the path carried again, ms")

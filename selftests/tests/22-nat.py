@@ -30,7 +30,7 @@ from tools import udpcount, xfer
 MIB = 1 << 20
 # The end with the larger port opens the session: A over IPv4, B over IPv6.
 PORT = {4: 7000, 6: 61000}
-PATIENCE = 12  # seconds until all paths are up
+PATIENCE = 8  # seconds until all paths are up
 LEAST = 0.05  # part of the bytes that a path in use carries at least
 DATAGRAMS, SIZE, RATE = 1200, (20, 1400), 1500
 

@@ -302,7 +302,7 @@ class Udp(Flow):
         return [(n, t) for n, t in enumerate(self.went.times()) if n not in came]
 
     def stop(self, patience=10):
-        """Stop sending, wait for the last; Mismatch if any was altered or came twice. Returns how many came."""
+        """Stop sending, wait for the last, say how many came; Mismatch if any was altered or came twice."""
         self.went.head[STOP] = 1
         if not self.sender.wait(patience):
             raise xfer.Mismatch("the sender is stuck")
