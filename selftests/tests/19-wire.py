@@ -37,7 +37,7 @@ def pull(t):
         t.note(f"{side}: gap {gap:.3f} s from {begun - gone:+.3f} s; out for {back - gone:.3f} s")
         t.at_least(gap, 0.5, "gap")
         t.at_most(abs(begun - gone), 0.2, "distance of the gap's begin from the pull")
-        t.wait(lambda: stream.next_after(back), 1, "a time of the next data")
+        t.wait(lambda back=back: stream.next_after(back), 1, "a time of the next data")
     t.at_least(stream.stop(), 1 << 20, "bytes, exact")
 
 
