@@ -57,10 +57,7 @@ check-module: setup ## clippy on the module, warnings are errors
 uapi: setup ## regenerate mpip/uapi from mpip.yaml
 	@scripts/uapi
 
-uapi-bench-failover: all ## lose and regain paths beside MPTCP, in the VM; results in build/bench (ARGS=--quick)
-	@scripts/bench failover $(ARGS)
-
-check: setup ## fail if mpip/uapi is out of date
+uapi-check: setup ## fail if mpip/uapi is out of date
 	@scripts/uapi --check
 
 install: ## install module and mpipctl (DESTDIR, PREFIX); build first

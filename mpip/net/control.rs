@@ -317,7 +317,12 @@ impl Instance {
                 }
             }
             Cm::LaneAck(m) if lane != 0 => {
-                entry.path.state.lock().bind(m.path);
+                {
+                    let mut state = entry.path.state.lock();
+                    state.bind(m.path);
+                    let seen = m.observed.map(|end| end.addr);
+                    state.observed = seen.filter(|addr| *addr != entry.path.local);
+                }
                 let (accepted, echo) = {
                     let mut inner = session.inner.lock();
                     (inner.s.on_lane_ack(lane, m.challenge, m.echo), m.challenge)

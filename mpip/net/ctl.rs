@@ -376,6 +376,15 @@ fn one_path(m: &mut Message<'_>, node: u64, path: &Arc<Path>, mtu: u32) -> Resul
     if mtu != u32::MAX {
         m.u32(MPIP_A_PATH_MTU, mtu)?;
     }
+    if path.is_confirmed() {
+        m.u32(MPIP_A_PATH_WAY, path.last_via() as u32)?;
+    }
+    if let Some(observed) = path.state.lock().observed {
+        m.bytes(MPIP_A_PATH_OBSERVED, observed.as_bytes())?;
+    }
+    if let Some(reason) = path.reason().filter(|_| state != 1) {
+        m.u32(MPIP_A_PATH_REASON, reason)?;
+    }
     m.u64(MPIP_A_PATH_TX_PACKETS, totals.tx_packets)?;
     m.u64(MPIP_A_PATH_TX_BYTES, path.tx_bytes())?;
     m.u64(MPIP_A_PATH_RX_PACKETS, totals.rx_packets)?;

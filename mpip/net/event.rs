@@ -64,7 +64,8 @@ pub enum Reason {
 }
 
 impl Reason {
-    fn number(self) -> u32 {
+    /// Its number in netlink's terms.
+    pub fn number(self) -> u32 {
         match self {
             Reason::Goodbye => MPIP_EVENT_REASON_GOODBYE,
             Reason::Stopped => MPIP_EVENT_REASON_STOPPED,
@@ -246,6 +247,7 @@ impl Instance {
 
     /// A lane on a path may carry data: the path is up if it was not.
     pub fn tell_path_up(&self, peer: &Peer, path: &Path) {
+        path.set_reason(None);
         if path.told.up() {
             self.notify(Event::PathUp { peer, path });
         }
@@ -254,6 +256,7 @@ impl Instance {
     /// A path that was suspect or down has answered.
     pub fn tell_path_return(&self, peer: &Peer, path: &Path) {
         path.told.up();
+        path.set_reason(None);
         self.notify(Event::PathReturn { peer, path });
     }
 
@@ -261,6 +264,7 @@ impl Instance {
     /// path was up or returned counts, or the first of all: that a path never comes up is worth
     /// telling as well.
     pub fn tell_path_down(&self, peer: &Peer, path: &Path, reason: Reason) {
+        path.set_reason(Some(reason));
         if path.told.down().is_some() {
             self.notify(Event::PathDown { peer, path, reason });
         }

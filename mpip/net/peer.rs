@@ -3,7 +3,10 @@
 //! Peers and the paths to them.
 
 use crate::{
-    net::event::Told,
+    net::event::{
+        Reason,
+        Told, //
+    },
     new_bh_lock,
     proto::{
         addr::Addr,
@@ -47,6 +50,8 @@ pub const MAX_PATHS: usize = 64;
 /// How long a lowered path MTU holds, milliseconds (RFC 1191, section 6.3).
 const MTU_LIFE_MS: u32 = 600_000;
 
+const NO_REASON: u32 = u32::MAX;
+
 /// A path: what [`path::Path`] knows, and copies for those who cannot wait for its lock.
 #[pin_data]
 pub struct Path {
@@ -72,6 +77,7 @@ pub struct Path {
     // For TCP and for UDP.
     via: [Atomic<u32>; 2],
     strict: Atomic<bool>,
+    reason: Atomic<u32>,
     watched: Atomic<bool>,
     measured: Atomic<bool>,
     queue: Atomic<u32>,
@@ -110,6 +116,7 @@ impl Path {
             users: Atomic::new(0),
             via: [const { Atomic::new(0) }; 2],
             strict: Atomic::new(false),
+            reason: Atomic::new(NO_REASON),
             watched: Atomic::new(false),
             measured: Atomic::new(false),
             queue: Atomic::new(0),
@@ -169,6 +176,29 @@ impl Path {
     /// A session's own tuple did not get through while another lane did.
     pub fn set_strict(&self) {
         self.strict.store(true, Relaxed);
+    }
+
+    /// How a lane got through on it last: the most elaborate way, if sessions differ.
+    pub fn last_via(&self) -> Via {
+        let vias = [packet::TCP, packet::UDP].map(|inner| self.via(inner));
+        if vias.contains(&Some(Via::Tcp)) {
+            Via::Tcp
+        } else if vias.contains(&Some(Via::Udp)) {
+            Via::Udp
+        } else {
+            Via::Raw
+        }
+    }
+
+    /// Why it does not work, or that it does.
+    pub fn set_reason(&self, reason: Option<Reason>) {
+        self.reason
+            .store(reason.map_or(NO_REASON, Reason::number), Relaxed);
+    }
+
+    /// Why it does not work, as netlink knows it.
+    pub fn reason(&self) -> Option<u32> {
+        Some(self.reason.load(Relaxed)).filter(|reason| *reason != NO_REASON)
     }
 
     /// How a lane of a session of protocol `inner` got through on it last.

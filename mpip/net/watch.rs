@@ -163,6 +163,7 @@ impl Instance {
         };
         if failed {
             self.count(Counter::PathSuspect);
+            path.set_reason(Some(Reason::Silent));
             self.notify(Event::PathSuspect {
                 peer: &session.peer,
                 path,

@@ -589,6 +589,7 @@ impl Instance {
                 }
                 Some(Todo::Open) => self.send_open(session),
                 Some(Todo::Lane(index)) => self.send_lane_todo(session, index, Kind::Lane),
+                Some(Todo::GaveUp(index)) => self.lane_gave_up(session, index),
                 Some(Todo::Switch(index)) => self.switch_lane(session, index),
                 Some(Todo::LaneAck(index)) => self.send_lane_todo(session, index, Kind::LaneAck),
             }
@@ -685,6 +686,14 @@ impl Instance {
                 &cm,
             );
         });
+    }
+
+    /// A lane got through in no way. Its path is down unless others use it.
+    fn lane_gave_up(&self, session: &Session, index: usize) {
+        let path = session.inner.lock().s.lane(index).map(|l| l.path.clone());
+        if let Some(path) = path.filter(|p| !p.is_confirmed()) {
+            self.tell_path_down(&session.peer, &path, Reason::Silent);
+        }
     }
 
     fn send_lane_todo(&self, session: &Arc<Session>, index: usize, kind: Kind) {

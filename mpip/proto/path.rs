@@ -11,6 +11,7 @@
 //! one-way delay that the question had, what arrived on the path so far, and,
 //! by the echo, the round-trip time. Silence makes a path doubtful, then suspect.
 
+use crate::proto::addr::Addr;
 use crate::proto::delay::Delay;
 use crate::proto::delay::Rtt;
 use crate::proto::replay::SmallWindow;
@@ -95,6 +96,8 @@ pub struct Path {
     pub weight: u16,
     /// The peer's id of this path.
     pub peer_id: Option<u8>,
+    /// Where the peer sees this node, if not at the local address.
+    pub observed: Option<Addr>,
     /// Packets and bytes that the peer says it received.
     pub peer_rx_packets: u64,
     /// See above.
@@ -136,6 +139,7 @@ impl Path {
             rtt: Rtt::new(),
             weight: 0,
             peer_id: None,
+            observed: None,
             peer_rx_packets: 0,
             peer_rx_bytes: 0,
             lost: 0,

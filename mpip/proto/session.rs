@@ -126,6 +126,8 @@ pub enum Todo {
     /// This lane does not get through: give it a tuple for its next way, then call
     /// [`Session::switched`].
     Switch(usize),
+    /// This lane did not get through in any way; it is tried again later.
+    GaveUp(usize),
     /// The peer does not answer: forget the session.
     Abandon,
 }
@@ -633,7 +635,7 @@ impl<P: PathInfo, D> Session<P, D> {
         }
         if let Some(i) = dropped {
             self.refuse(i, now);
-            return self.poll(now, random);
+            return Some(Todo::GaveUp(i));
         }
         None
     }

@@ -99,6 +99,13 @@ fn details(path: &Path, options: &Options) -> Vec<String> {
             delay(path.min_delay_us),
             delay(path.rx_delay_us),
         ));
+        let way = path.way.map(|way| format!("way {way}"));
+        let seen = path.observed.map(|addr| format!("seen-at {addr}"));
+        let reason = path.reason.map(|reason| format!("reason {reason}"));
+        let known: Vec<String> = [way, seen, reason].into_iter().flatten().collect();
+        if !known.is_empty() {
+            lines.push(known.join(" "));
+        }
         if options.statistics {
             lines.push(format!(
                 "packets tx {} rx {} peer-rx {} bytes tx {} rx {} peer-rx {}",

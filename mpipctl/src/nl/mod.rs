@@ -59,4 +59,5 @@ pub use uapi::Availability;
 pub use uapi::EventKind;
 pub use uapi::EventReason;
 pub use uapi::PathState;
+pub use uapi::PathWay;
 pub use uapi::SessionState;

@@ -5,8 +5,10 @@
 use std::net::IpAddr;
 
 use super::record::record;
+use super::EventReason;
 use super::NodeId;
 use super::PathState;
+use super::PathWay;
 
 record! {
     /// A pair of a local and a remote address of a peer.
@@ -54,5 +56,11 @@ record! {
         lost: Option<u64> = PATH_LOST,
         /// Smoothed one-way delay from the peer, with the clocks' offset.
         rx_delay_us: Option<i32> = PATH_RX_DELAY_US,
+        /// How packets got through last.
+        way: Option<PathWay> = PATH_WAY,
+        /// Where the peer sees this node, if there is a NAT.
+        observed: Option<IpAddr> = PATH_OBSERVED,
+        /// Why the path is not active.
+        reason: Option<EventReason> = PATH_REASON,
     }
 }

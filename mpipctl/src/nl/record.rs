@@ -15,6 +15,7 @@ use super::uapi::Command;
 use super::uapi::EventKind;
 use super::uapi::EventReason;
 use super::uapi::PathState;
+use super::uapi::PathWay;
 use super::uapi::SessionState;
 use super::DecodeError;
 use super::NodeId;
@@ -59,6 +60,7 @@ values! {
     Protocol = |attr| Self(attr.u8()?);
     Availability = |attr| attr.u32()?.into();
     PathState = |attr| attr.u32()?.into();
+    PathWay = |attr| attr.u32()?.into();
     SessionState = |attr| attr.u32()?.into();
     EventKind = |attr| attr.u32()?.into();
     EventReason = |attr| attr.u32()?.into();

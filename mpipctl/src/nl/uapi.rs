@@ -201,6 +201,9 @@ attribute_sets! {
         PATH_PEER_RX_BYTES = 19 "peer-rx-bytes",
         PATH_LOST = 20 "lost",
         PATH_RX_DELAY_US = 21 "rx-delay-us",
+        PATH_WAY = 22 "way",
+        PATH_OBSERVED = 23 "observed",
+        PATH_REASON = 24 "reason",
     }
     COUNTER "counter" {
         COUNTER_NAME = 1 "name",
@@ -279,6 +282,15 @@ enums! {
         Standby = 3 "standby",
         /// Refused by the peer or without a local route.
         Gone = 4 "gone",
+    }
+    /// How packets of a path travel.
+    PathWay "path-way" {
+        /// As they are, with other addresses and ports.
+        Raw = 0 "raw",
+        /// TCP segments in UDP datagrams.
+        Udp = 1 "udp",
+        /// In what looks like a TCP connection of its own.
+        Tcp = 2 "tcp",
     }
     /// State of a session.
     SessionState "session-state" {

@@ -43,6 +43,18 @@ enum mpip_path_state {
 };
 
 /**
+ * enum mpip_path_way - How packets of a path travel.
+ * @MPIP_PATH_WAY_RAW: As they are, with other addresses and ports.
+ * @MPIP_PATH_WAY_UDP: TCP segments in UDP datagrams.
+ * @MPIP_PATH_WAY_TCP: In what looks like a TCP connection of its own.
+ */
+enum mpip_path_way {
+	MPIP_PATH_WAY_RAW,
+	MPIP_PATH_WAY_UDP,
+	MPIP_PATH_WAY_TCP,
+};
+
+/**
  * enum mpip_session_state - State of a session.
  * @MPIP_SESSION_STATE_OPENING: The peer has been asked to open the session.
  * @MPIP_SESSION_STATE_OPEN: Both ends know the session.
@@ -204,6 +216,9 @@ enum {
 	MPIP_A_PATH_PEER_RX_BYTES,
 	MPIP_A_PATH_LOST,
 	MPIP_A_PATH_RX_DELAY_US,
+	MPIP_A_PATH_WAY,
+	MPIP_A_PATH_OBSERVED,
+	MPIP_A_PATH_REASON,
 
 	__MPIP_A_PATH_MAX,
 	MPIP_A_PATH_MAX = (__MPIP_A_PATH_MAX - 1)
