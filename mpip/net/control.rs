@@ -92,15 +92,21 @@ impl Session {
         let refused = {
             let mut inner = self.inner.lock();
             let fresh = inner.s.refuse(lane, now);
-            inner.s.lane(lane).filter(|_| fresh).map(|l| l.path.clone())
+            let lane = inner.s.lane(lane).filter(|_| fresh);
+            lane.map(|l| (l.path.clone(), l.state == LaneState::Gone))
         };
-        if let Some(path) = refused {
+        if let Some((path, gone)) = refused {
             let reason = match counter {
                 Counter::LaneRefusedRst => Reason::Reset,
                 _ => Reason::Unreachable,
             };
             instance.count(counter);
-            instance.tell_path_down(&self.peer, &path, reason);
+            // There may be another way.
+            if gone {
+                instance.tell_path_down(&self.peer, &path, reason);
+            }
+            // What was in flight there is lost.
+            self.wants_resend(lane);
             instance.attend(self);
         }
     }
@@ -190,7 +196,10 @@ impl Instance {
                     Received::Taken => peer.heard(),
                     Received::Answer(echo) => {
                         peer.heard();
-                        self.send_report(session, &entry.path, tuple, entry.lane == 0, Some(echo));
+                        let original = entry.lane == 0;
+                        self.send_report(session, &entry.path, tuple, original, Some(echo));
+                        entry.path.answered(clock::now_us());
+                        self.watch(session, &entry.path, tuple, original);
                     }
                 }
                 true

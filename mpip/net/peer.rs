@@ -79,6 +79,7 @@ pub struct Path {
     strict: Atomic<bool>,
     reason: Atomic<u32>,
     watched: Atomic<bool>,
+    answered_at: Atomic<u32>,
     measured: Atomic<bool>,
     queue: Atomic<u32>,
     delay: Atomic<i32>,
@@ -118,6 +119,7 @@ impl Path {
             strict: Atomic::new(false),
             reason: Atomic::new(NO_REASON),
             watched: Atomic::new(false),
+            answered_at: Atomic::new(long_ago),
             measured: Atomic::new(false),
             queue: Atomic::new(0),
             delay: Atomic::new(0),
@@ -239,6 +241,18 @@ impl Path {
     /// The peer says that its end has gone, or is back. False if that was known.
     pub fn set_gone(&self, gone: bool) -> bool {
         self.gone.xchg(gone, Relaxed) != gone
+    }
+
+    /// A question of the peer was answered now.
+    pub fn answered(&self, now: u32) {
+        self.answered_at.store(now, Relaxed);
+    }
+
+    /// Whether either end has asked lately: the path is in use.
+    pub fn is_busy(&self, now: u32) -> bool {
+        const LATELY_US: u32 = 200_000;
+        seq::age(now, self.answered_at.load(Relaxed)) < LATELY_US
+            || seq::age(now, self.asked_at.load(Relaxed)) < LATELY_US
     }
 
     /// Claims the path for the worker's list of those with open questions; false if it is there.

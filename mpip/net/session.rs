@@ -55,6 +55,8 @@ pub struct Inner {
     pub port: u16,
     /// Lanes were looked for at this time, milliseconds.
     pub explored_ms: u32,
+    /// Lanes whose packets are to be sent again, one bit each.
+    pub lost: u32,
     /// Segments that may have to be sent again.
     pub kept: Kept<KeptSkb, resend::Storage>,
     /// It is over: nobody may add to it.
@@ -155,6 +157,7 @@ impl Session {
                         confirm,
                         port: 0,
                         explored_ms: 0,
+                        lost: 0,
                         kept: Kept::new(),
                         dead: false,
                     },
@@ -215,6 +218,16 @@ impl Session {
     /// Says whether there is a lane besides the original one.
     pub fn set_multi(&self, multi: bool) {
         self.multi.store(multi, Relaxed);
+    }
+
+    /// What is in flight on a lane is lost: the worker has to send it again.
+    pub fn wants_resend(&self, lane: usize) {
+        self.inner.lock().lost |= 1 << lane.min(31);
+    }
+
+    /// The lanes whose packets are to be sent again, one bit each; it is left to the caller now.
+    pub fn take_resend(&self) -> u32 {
+        core::mem::take(&mut self.inner.lock().lost)
     }
 
     /// Claims the session for the worker's list; false if it is there already.

@@ -5,8 +5,8 @@
 //!
 //! A path in use that carries nothing is asked now and then.
 //!
-//! A path is on the list from a question until its answer, and while it is
-//! suspect. The worker goes through the list every [`WATCH_MS`].
+//! A path is on the list while questions are asked or answered on it, until
+//! the last answer, and while it is suspect. The worker goes through the list every [`WATCH_MS`].
 
 use crate::{
     net::{
@@ -35,7 +35,10 @@ use crate::{
     },
     sys::{
         clock,
-        route::Dst,
+        route::{
+            self,
+            Dst, //
+        },
         socket, //
     },
 };
@@ -75,6 +78,11 @@ impl Instance {
         let (tuple, original) = (added.as_ref().unwrap_or(tuple), original && added.is_none());
         self.send_report(session, path, tuple, original, None);
         // After the question: who takes the path off the list looks whether one is open.
+        self.watch(session, path, tuple, original);
+    }
+
+    /// Has the worker look at a path that is in use. Any context.
+    pub fn watch(&self, session: &Arc<Session>, path: &Arc<Path>, tuple: &Tuple, original: bool) {
         if !path.watch() {
             return;
         }
@@ -154,13 +162,17 @@ impl Instance {
             let mut state = path.state.lock();
             let failed = state.check(now);
             path.publish(&state);
-            if !usable || path.is_down() || !state.is_waiting() {
+            if !usable || path.is_down() || !(state.is_waiting() || path.is_busy(now)) {
                 path.unwatch();
                 (failed, None)
             } else {
                 (failed, Some(state.ask_again(now)))
             }
         };
+        // The kernel may tell of a lost carrier up to a second late.
+        if !path.is_down() && !route::is_alive(self.net, path.ifindex(), &path.local) {
+            self.follow_changes();
+        }
         if failed {
             self.count(Counter::PathSuspect);
             path.set_reason(Some(Reason::Silent));

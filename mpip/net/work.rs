@@ -577,6 +577,10 @@ impl Instance {
 
     /// Does what a session needs now; returns when to look again, milliseconds.
     fn look_after(&self, session: &Arc<Session>) -> Option<u32> {
+        let lost = session.take_resend();
+        if lost != 0 {
+            self.resend(session, lost);
+        }
         self.explore(session);
         loop {
             let now = clock::now_us();
