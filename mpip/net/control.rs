@@ -846,13 +846,21 @@ impl Instance {
             if inner.dead {
                 return true;
             }
-            // Another way of a lane that did not get through takes its place.
+            // Another way of a lane that did not get through takes its place. If both ends have
+            // asked for a lane between the same addresses, that of the end that opened the session
+            // counts.
+            let same = |l: &&Lane<Arc<Path>, Dst>| Arc::ptr_eq(&l.path, &path);
             let stale = (1..MAX_LANES).find(|i| {
-                let pending = |l: &&Lane<Arc<Path>, Dst>| {
-                    l.state != LaneState::Active && Arc::ptr_eq(&l.path, &path)
-                };
-                inner.s.lane(*i).as_ref().is_some_and(pending)
+                let lane = inner.s.lane(*i).filter(same);
+                lane.is_some_and(|l| l.state != LaneState::Active)
             });
+            let crossed = (1..MAX_LANES).any(|i| {
+                let lane = inner.s.lane(i).filter(same);
+                lane.is_some_and(|l| l.is_initiator() && l.state != LaneState::Gone)
+            });
+            if crossed && session.initiator {
+                return true;
+            }
             if let Some(index) = stale.or_else(|| inner.s.place(lanes)) {
                 self.evict_lane(session, &mut inner, index);
             }

@@ -56,6 +56,9 @@ impl Instance {
             }
             inner.explored_ms = clock::now_ms().max(1);
         }
+        if self.addrs_differ() {
+            self.follow_changes();
+        }
         let original = session.tuple;
         let reach = *session.peer.reach.lock();
         let locals = self.local_addrs();

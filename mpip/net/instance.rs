@@ -712,6 +712,13 @@ impl Instance {
         true
     }
 
+    /// Whether the host's addresses are others than at the last look.
+    pub fn addrs_differ(&self) -> bool {
+        let mut fresh = [None; MAX_LOCAL];
+        route::local_addrs(self.net, &mut fresh);
+        *self.addrs.lock() != fresh
+    }
+
     /// Looks up the host's addresses anew; true if they have changed.
     pub fn refresh_addrs(&self) -> bool {
         let mut fresh = [None; MAX_LOCAL];

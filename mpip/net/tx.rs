@@ -196,6 +196,12 @@ fn known(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, entry: &WireEn
             session.keep(&mut inner, skb, 0, end);
         }
         drop(inner);
+        if !skb.is_ready() {
+            // No way at all. In a queue of the dead device it would keep TCP from sending it again.
+            instance.count(Counter::TxNoRoute);
+            skb.discard();
+            return Verdict::Stolen;
+        }
         instance.count(Counter::TxOriginal);
         question(instance, session, &path, &tuple, true);
         if every {

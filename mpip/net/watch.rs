@@ -213,6 +213,12 @@ impl Instance {
     pub fn path_returned(&self, peer: &Arc<Peer>, path: &Arc<Path>) {
         self.tell_path_return(peer, path);
         self.each_session_on(peer, path, |session, _| {
+            let mut dead = 0u32;
+            for (i, lane) in session.inner.lock().s.lanes.iter().enumerate() {
+                let lost = lane.as_ref().is_some_and(|l| !l.path.is_usable());
+                dead |= u32::from(lost) << i;
+            }
+            self.resend(session, dead);
             socket::wake(self.net, &session.tuple);
         });
     }
