@@ -219,7 +219,11 @@ fn below(packet: &Packet, tcp: &TcpHeader, acked: u32) -> bool {
 fn lane(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, entry: &WireEntry) -> Verdict {
     let session = &entry.session;
     if let Some(tcp) = packet.tcp {
-        if !entry.is_up() && entry.belongs_to_a_socket(instance, packet, skb.ifindex_in()) {
+        // What travels in made-up TCP comes to a port of our own.
+        if entry.via == Via::Raw
+            && !entry.is_up()
+            && entry.belongs_to_a_socket(instance, packet, skb.ifindex_in())
+        {
             return Verdict::Accept;
         }
         if tcp.flags & packet::RST != 0 {
