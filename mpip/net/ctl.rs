@@ -382,7 +382,8 @@ fn one_path(m: &mut Message<'_>, node: u64, path: &Arc<Path>, mtu: u32) -> Resul
     if let Some(observed) = path.state.lock().observed {
         m.bytes(MPIP_A_PATH_OBSERVED, observed.as_bytes())?;
     }
-    if let Some(reason) = path.reason().filter(|_| state != 1) {
+    let silent = (state == 2).then_some(MPIP_EVENT_REASON_SILENT);
+    if let Some(reason) = path.reason().or(silent).filter(|_| state != 1) {
         m.u32(MPIP_A_PATH_REASON, reason)?;
     }
     m.u64(MPIP_A_PATH_TX_PACKETS, totals.tx_packets)?;

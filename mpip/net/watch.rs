@@ -62,7 +62,12 @@ pub struct Watched {
     path: Arc<Path>,
     tuple: Tuple,
     original: bool,
+    since_ms: u32,
 }
+
+/// A suspect path is probed by one session for so long, then by another, milliseconds: it may be
+/// that session's tuple alone that does not get through.
+const TURN_MS: u32 = 1_000;
 
 impl Instance {
     /// Asks for a report on a path, and sees to it that silence is noticed. Any context, no lock
@@ -91,6 +96,7 @@ impl Instance {
             path: path.clone(),
             tuple: *tuple,
             original,
+            since_ms: clock::now_ms(),
         };
         if self.watched.lock().push(watched, GFP_ATOMIC).is_err() {
             path.unwatch();
@@ -104,7 +110,11 @@ impl Instance {
         let mut list = KVec::new();
         core::mem::swap(&mut *self.watched.lock(), &mut list);
         let mut open = false;
-        for watched in list.drain_all() {
+        for mut watched in list.drain_all() {
+            let turn = clock::now_ms().wrapping_sub(watched.since_ms);
+            if turn >= TURN_MS && !watched.path.is_usable() {
+                self.take_turns(&mut watched);
+            }
             if self.watch_one(&watched) {
                 open = true;
                 let path = watched.path.clone();
@@ -142,6 +152,32 @@ impl Instance {
             if !path.is_down() && path.maybe_due(clock::now_us(), interval) {
                 self.ask(session, &path, &tuple, index == 0);
             }
+        }
+    }
+
+    /// Has another session probe a path, if there is one that uses it.
+    fn take_turns(&self, watched: &mut Watched) {
+        watched.since_ms = clock::now_ms();
+        let peer = watched.session.peer.clone();
+        let path = watched.path.clone();
+        let mut candidates = KVec::new();
+        self.each_session_on(&peer, &path, |session, lanes| {
+            let lane = (0..MAX_LANES).rev().find(|i| lanes & (1 << i) != 0);
+            let tuple = lane.and_then(|i| {
+                let inner = session.inner.lock();
+                let lane = inner.s.lane(i).filter(|l| l.state == LaneState::Active);
+                lane.map(|l| (session.clone(), l.tuple, i == 0))
+            });
+            if let Some(way) = tuple.filter(|_| candidates.len() < 16 && !session.is_closing()) {
+                // Without memory it stays with this session.
+                let _ = candidates.push(way, GFP_ATOMIC);
+            }
+        });
+        let n = (clock::random_u64() as usize).checked_rem(candidates.len());
+        if let Some((session, tuple, original)) = n.and_then(|n| candidates.get(n)) {
+            watched.session = session.clone();
+            watched.tuple = *tuple;
+            watched.original = *original;
         }
     }
 
