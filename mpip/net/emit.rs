@@ -261,7 +261,11 @@ impl Instance {
         let totals = path.totals();
         let report = {
             let mut state = path.state.lock();
-            state.report(now, session.id, path.id, &totals, echo)
+            let report = state.report(now, session.id, path.id, &totals, echo);
+            if echo.is_none() {
+                path.publish(&state);
+            }
+            report
         };
         self.send_cm(
             &Target {

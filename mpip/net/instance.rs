@@ -896,7 +896,8 @@ impl Instance {
         }
     }
 
-    /// Adds a session to the tables. Any context.
+    /// Adds a session to the tables. `theirs` is the peer's id of the original path. Any context.
+    #[expect(clippy::too_many_arguments)]
     pub fn add_session(
         &self,
         id: u32,

@@ -70,6 +70,8 @@ pub struct Path {
     // A `Standing`, as far as answers tell.
     standing: Atomic<u32>,
     heard: Atomic<u32>,
+    waiting: Atomic<bool>,
+    expected: Atomic<u32>,
     // The local, the remote end is not there.
     down: Atomic<bool>,
     gone: Atomic<bool>,
@@ -112,6 +114,8 @@ impl Path {
             confirmed: Atomic::new(false),
             standing: Atomic::new(Standing::Good as u32),
             heard: Atomic::new(long_ago),
+            waiting: Atomic::new(false),
+            expected: Atomic::new(0),
             down: Atomic::new(false),
             gone: Atomic::new(false),
             users: Atomic::new(0),
@@ -319,7 +323,13 @@ impl Path {
             self.rx_measured.store(true, Relaxed);
         }
         self.standing.store(state.standing() as u32, Relaxed);
-        self.heard.store(state.heard(), Relaxed);
+        if let Some(expected) = state.expected() {
+            self.expected.store(expected, Relaxed);
+        }
+        self.waiting.store(state.expected().is_some(), Relaxed);
+        if let Some(heard) = state.heard() {
+            self.heard.store(heard, Relaxed);
+        }
     }
 
     /// A cheap look whether a question may be due.
@@ -377,7 +387,11 @@ impl PathInfo for Arc<Path> {
     }
 
     fn silent_us(&self, now: u32) -> u32 {
-        seq::age(now, self.heard.load(Relaxed))
+        if !self.waiting.load(Relaxed) {
+            return 0;
+        }
+        let overdue = seq::delta(now, self.expected.load(Relaxed)).max(0) as u32;
+        overdue.min(seq::age(now, self.heard.load(Relaxed)))
     }
 
     fn queue_us(&self) -> u32 {

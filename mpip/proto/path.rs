@@ -26,7 +26,7 @@ const DOUBT_US: u32 = 60_000;
 /// Silence after which it is suspect, microseconds.
 const SUSPECT_US: u32 = 120_000;
 /// Unanswered questions that it takes.
-const SUSPECT_AFTER: u8 = 3;
+const SUSPECT_AFTER: usize = 3;
 /// How often a question whose answer is overdue is asked again, microseconds.
 const AGAIN_US: u32 = 25_000;
 /// What is expected of a path that was never measured, microseconds.
@@ -107,11 +107,10 @@ pub struct Path {
     number: u32,
     window: SmallWindow,
     last_question: u32,
-    unanswered: u8,
-    // The oldest question that neither its own answer nor a later one's has settled.
-    open_since: Option<u32>,
+    // The oldest questions that neither their own answer nor a later one's has settled.
+    open: [Option<u32>; SUSPECT_AFTER],
     // When the last answer came.
-    heard: u32,
+    heard: Option<u32>,
     looked: u32,
     standing: Standing,
     suspect_since: u32,
@@ -146,9 +145,8 @@ impl Path {
             number: 0,
             window: SmallWindow::new(),
             last_question: 0,
-            unanswered: 0,
-            open_since: None,
-            heard: 0,
+            open: [None; SUSPECT_AFTER],
+            heard: None,
             looked: 0,
             standing: Standing::Good,
             suspect_since: 0,
@@ -172,8 +170,13 @@ impl Path {
         seq::delta(self.last_tx as u32, self.tx.min() as u32).max(0) as u32
     }
 
+    /// When the answer to the oldest open question should be here.
+    pub fn expected(&self) -> Option<u32> {
+        Some(self.open_since()?.wrapping_add(self.trip()))
+    }
+
     /// When the last answer came.
-    pub fn heard(&self) -> u32 {
+    pub fn heard(&self) -> Option<u32> {
         self.heard
     }
 
@@ -192,7 +195,7 @@ impl Path {
 
     /// Whether somebody has to look after it: a question is open, or it is suspect.
     pub fn is_waiting(&self) -> bool {
-        self.open_since.is_some() || self.standing == Standing::Suspect || self.lossy
+        self.open_since().is_some() || self.standing == Standing::Suspect || self.lossy
     }
 
     /// Whether a question is to be asked although no data is sent: the answer to the last ones is
@@ -214,23 +217,34 @@ impl Path {
 
     /// How long an answer has been overdue, microseconds. While answers come, be it late ones, a
     /// path is not silent, however long its queue.
-    fn silence(&self, now: u32) -> u32 {
-        let Some(asked) = self.open_since else {
+    pub fn silence(&self, now: u32) -> u32 {
+        let Some(expected) = self.expected() else {
             return 0;
         };
-        let trip = if self.rtt.is_sampled() {
+        let overdue = seq::delta(now, expected).max(0) as u32;
+        overdue.min(self.heard.map_or(u32::MAX, |heard| seq::age(now, heard)))
+    }
+
+    /// When the oldest open question was asked.
+    fn open_since(&self) -> Option<u32> {
+        let [oldest, ..] = self.open;
+        oldest
+    }
+
+    /// How long an answer may take, microseconds.
+    fn trip(&self) -> u32 {
+        if self.rtt.is_sampled() {
             let spread = self.rtt.rttvar().saturating_mul(2);
             self.rtt.srtt().saturating_add(spread).min(LONGEST_US)
         } else {
             UNMEASURED_US
-        };
-        let expected = asked.wrapping_add(trip);
-        let from = if seq::after(self.heard, expected) {
-            self.heard
-        } else {
-            expected
-        };
-        seq::delta(now, from).max(0) as u32
+        }
+    }
+
+    /// Whether enough questions are open whose answers could have come.
+    fn is_unanswered(&self, now: u32) -> bool {
+        let [.., last] = self.open;
+        last.is_some_and(|asked| seq::age(now, asked) >= self.trip())
     }
 
     fn next_number(&mut self) -> u32 {
@@ -256,12 +270,12 @@ impl Path {
         if echo.is_none() {
             self.asked_before = true;
             self.last_question = now;
-            if self.open_since.is_none() {
-                self.open_since = Some(timestamp);
-                self.unanswered = 0;
+            if self.open_since().is_none() {
                 self.looked = now;
             }
-            self.unanswered = self.unanswered.saturating_add(1);
+            if let Some(slot) = self.open.iter_mut().find(|slot| slot.is_none()) {
+                *slot = Some(timestamp);
+            }
             if let Some(slot) = self.questions.get_mut(self.next_question) {
                 *slot = (timestamp, totals.tx_packets as u32);
             }
@@ -391,19 +405,27 @@ impl Path {
     /// The question asked at `echo` was answered: it and all before it are settled.
     fn settle(&mut self, now: u32, echo: u32) {
         self.count_missed(echo);
-        self.heard = now;
+        self.heard = Some(now);
         self.standing = self.good();
         let later = |at: &u32| seq::after(*at, echo);
         let open = self.questions.iter().map(|(at, _)| *at).filter(later);
         // Those that were never used have time stamp 0, which no question has.
         let open = open.filter(|at| *at != 0 && !seq::after(*at, self.last_question.max(1)));
-        let (mut count, mut oldest) = (0u8, None);
+        self.open = [None; SUSPECT_AFTER];
         for at in open {
-            count = count.saturating_add(1);
-            oldest = Some(oldest.map_or(at, |o| if seq::before(at, o) { at } else { o }));
+            // Sorted in, the oldest first; the latest falls out.
+            let mut at = Some(at);
+            for slot in &mut self.open {
+                let earlier = match (at, *slot) {
+                    (Some(a), Some(b)) => seq::before(a, b),
+                    (at, None) => at.is_some(),
+                    _ => false,
+                };
+                if earlier {
+                    core::mem::swap(slot, &mut at);
+                }
+            }
         }
-        self.unanswered = count;
-        self.open_since = oldest;
     }
 
     /// How far it can be relied on while it answers.
@@ -418,7 +440,7 @@ impl Path {
     /// An answer to the question asked at `echo` has come: those that were open before it are
     /// taken for lost. A late answer to one of them is no matter.
     fn count_missed(&mut self, echo: u32) {
-        let Some(oldest) = self.open_since else {
+        let Some(oldest) = self.open_since() else {
             return;
         };
         if seq::before(echo, oldest) {
@@ -444,16 +466,16 @@ impl Path {
     pub fn check(&mut self, now: u32) -> bool {
         let held_up = seq::age(now, self.looked) > HELD_UP_US;
         self.looked = now;
-        if self.standing == Standing::Suspect || self.open_since.is_none() {
+        if self.standing == Standing::Suspect || self.open_since().is_none() {
             return false;
         }
         if held_up {
             // The answer may be waiting as well, behind what kept us.
-            self.open_since = Some(now);
+            self.open = [Some(now), None, None];
             return false;
         }
         let silence = self.silence(now);
-        if silence >= SUSPECT_US && self.unanswered >= SUSPECT_AFTER {
+        if silence >= SUSPECT_US && self.is_unanswered(now) {
             self.fail(now);
             return true;
         }

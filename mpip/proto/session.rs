@@ -61,7 +61,7 @@ pub enum LaneState {
 pub trait PathInfo {
     /// How far it can be relied on.
     fn standing(&self) -> Standing;
-    /// Time since something came from the peer that shows it works both ways, microseconds.
+    /// How long an answer has been overdue, microseconds; 0 while none is.
     fn silent_us(&self, now: u32) -> u32;
     /// Whether a session's own tuple does not get through while other lanes are used.
     fn is_strict(&self) -> bool;
@@ -141,7 +141,7 @@ pub enum Class {
     /// takes the quickest path.
     Small,
     /// Data that was sent before: the path that it was lost on may be dead without anybody having
-    /// noticed yet, so it takes the one that has answered last.
+    /// noticed yet, so it takes one of those whose answers are not overdue.
     Again,
 }
 
@@ -541,15 +541,15 @@ impl<P: PathInfo, D> Session<P, D> {
         let mut eligible = self.eligible();
         self.adjust(now, eligible, dispatch);
         while eligible != 0 {
-            let preferred = match class {
-                Class::Data => None,
+            let choice = match class {
                 Class::Small => self.quickest(eligible),
-                Class::Again => self.liveliest(now, eligible),
+                _ => None,
             };
-            let choice = match preferred {
-                Some(index) => Some(index),
-                None => self.smooth.pick(&self.weights, eligible, len),
+            let among = match class {
+                Class::Again => self.lively(now, eligible),
+                _ => eligible,
             };
+            let choice = choice.or_else(|| self.smooth.pick(&self.weights, among, len));
             let Some(index) = choice else { break };
             if let Some(lane) = self.lane_mut(index) {
                 if fits(index, lane) {
@@ -571,15 +571,16 @@ impl<P: PathInfo, D> Session<P, D> {
             .map(|(i, _)| i)
     }
 
-    /// The lane whose path has answered last.
-    fn liveliest(&self, now: u32, eligible: u32) -> Option<usize> {
-        self.lanes
-            .iter()
-            .enumerate()
-            .filter(|(i, _)| eligible & (1 << i) != 0)
-            .filter_map(|(i, lane)| Some((i, lane.as_ref()?.path.silent_us(now))))
-            .min_by_key(|(_, silent)| *silent)
-            .map(|(i, _)| i)
+    /// The lanes whose paths do not keep us waiting for an answer, or not longer than the others.
+    fn lively(&self, now: u32, eligible: u32) -> u32 {
+        const LATE_US: u32 = 2_000;
+        let silent = |i: &usize| Some(self.lane(*i)?.path.silent_us(now));
+        let lanes = || (0..MAX_LANES).filter(|i| eligible & (1 << i) != 0);
+        let Some(least) = lanes().filter_map(|i| silent(&i)).min() else {
+            return eligible;
+        };
+        let recent = |i: &usize| silent(i).is_some_and(|us| us <= least.saturating_add(LATE_US));
+        lanes().filter(recent).fold(0, |mask, i| mask | (1 << i))
     }
 
     /// The next thing to be done, if any; to be called until it returns `None`. `random` is for a

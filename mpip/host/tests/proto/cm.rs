@@ -19,6 +19,9 @@ const HELLO_BYTES: &str = "11223344556677880000000000000000010203040506070800000
     00000000000000000000000000000000000000000000000000000000000009c29293178e21524d501213";
 const OPEN_BYTES: &str = "1122334455667788a1b2c3d4000000031000000204000000c0000201060000002001\
     0db8000000000000000000000001f46b149f6e0c19a74d50150f";
+const ADDR_BYTES: &str = "1122334455667788000000000000000580000000000000051000ff0204000000c0000201\
+    0600000020010db8000000000000000000000001400c485eaada57304d501a11";
+const ADDR_ACK_BYTES: &str = "1122334455667788000000000000000600000005d967463315055fd14d501e08";
 
 fn key() -> [u8; 16] {
     core::array::from_fn(|i| i as u8)
@@ -77,17 +80,21 @@ fn hello_literal() {
     assert_eq!(Raw::new(&hex(HELLO_BYTES)).unwrap().node(), Some(NODE));
 }
 
-#[test]
-fn open_literal() {
+/// The addresses in the literals.
+fn addrs() -> [Entry; 2] {
     let mut v6 = [0; 16];
     v6[..4].copy_from_slice(&[0x20, 0x01, 0x0d, 0xb8]);
     v6[15] = 1;
-    let entry = |addr| Entry {
+    [Addr::V4([192, 0, 2, 1]), Addr::V6(v6)].map(|addr| Entry {
         flags: 0,
         port: 0,
         addr,
-    };
-    let addrs = [entry(Addr::V4([192, 0, 2, 1])), entry(Addr::V6(v6))];
+    })
+}
+
+#[test]
+fn open_literal() {
+    let addrs = addrs();
     let open = Open {
         header: Header {
             node: NODE,
@@ -110,6 +117,48 @@ fn open_literal() {
         bytes[at] = value;
         assert_eq!(Raw::new(&bytes).unwrap().parse(), None, "{at} {value}");
     }
+}
+
+#[test]
+fn addr_literal() {
+    let addrs = addrs();
+    let header = |number| Header {
+        node: NODE,
+        session: 0,
+        number,
+    };
+    let moved = Moved {
+        header: header(5),
+        down: (1 << 63) | (1 << 2) | 1,
+        block: OpenBlock {
+            udp_port: 4096,
+            path: NO_PATH,
+            addrs: AddrList::new(&addrs),
+        },
+    };
+    literal(ADDR_BYTES, &key(), 6, &Cm::Addr(moved));
+    let bytes = hex(ADDR_BYTES);
+    let raw = Raw::new(&bytes).unwrap();
+    assert_eq!((raw.session(), raw.node()), (Some(0), Some(NODE)));
+    assert!(!raw.kind().is_unauthenticated());
+    assert!(!raw.verify(&Host, &key(), NODE, 17));
+
+    // A wrong count, an unknown family, an entry cut short.
+    for (at, value) in [(27, 1), (27, 3), (28, 5), (36, 4)] {
+        let mut bytes = bytes.clone();
+        bytes[at] = value;
+        assert_eq!(Raw::new(&bytes).unwrap().parse(), None, "{at} {value}");
+    }
+
+    let ack = MovedAck {
+        header: header(6),
+        acked: 5,
+    };
+    literal(ADDR_ACK_BYTES, &key(), 17, &Cm::AddrAck(ack));
+    let bytes = hex(ADDR_ACK_BYTES);
+    let raw = Raw::new(&bytes).unwrap();
+    assert_eq!((raw.session(), raw.node()), (Some(0), Some(NODE)));
+    assert!(!raw.verify(&Host, &PUBLIC_KEY, NODE, 17));
 }
 
 #[test]
@@ -165,6 +214,16 @@ fn lengths() {
         },
     };
     let many = [entry; 20];
+    let moved = |addrs| Moved {
+        header,
+        down: u64::MAX,
+        block: OpenBlock {
+            udp_port: 1,
+            path: NO_PATH,
+            addrs,
+        },
+    };
+    let ack = MovedAck { header, acked: 3 };
     let cases = [
         (Cm::Report(report), REPORT_LEN),
         (Cm::HelloReply(reply), 76),
@@ -172,6 +231,9 @@ fn lengths() {
         (Cm::Confirm(confirm(AddrList::new(&many[..16]))), 400),
         (Cm::Confirm(confirm(AddrList::new(&many))), MAX_LEN),
         (Cm::Lane(lane), 68),
+        (Cm::Addr(moved(AddrList::new(&[]))), 40),
+        (Cm::Addr(moved(AddrList::new(&many))), 360),
+        (Cm::AddrAck(ack), 32),
         (Cm::Close(header), 28),
     ];
     for (cm, len) in cases {
@@ -192,17 +254,21 @@ fn recognition() {
     assert_eq!(trailer_len(&tail(0x00, 8), 32), None);
     assert_eq!(trailer_len(&tail(0x1e, 7), 32), None);
     assert_eq!(trailer_len(&tail(0x1f, 7), 32), None);
+    assert_eq!(trailer_len(&tail(0x1f, 8), 32), None);
     assert!(Kind::Open.fits(32) && !Kind::Open.fits(33) && !Kind::Open.fits(0));
-    for (kind, len) in (0..14).flat_map(|k| (0..=255).map(move |l| (k, l))) {
+    for (kind, len) in (0..16).flat_map(|k| (0..=255).map(move |l| (k, l))) {
         let whole = usize::from(len) * 4;
         let known = match kind {
             0 => whole == 32,
             1 => whole == 52,
             2 | 3 => whole == 76,
             4 => (80..=400).contains(&whole),
-            5 | 6 | 10 => (32..=352).contains(&whole),
+            5 | 6 => (32..=352).contains(&whole),
             7..=9 => whole == 68,
-            _ => whole == 28,
+            10 => (40..=360).contains(&whole),
+            11..=13 => whole == 28,
+            14 => whole == 32,
+            _ => false,
         };
         let found = trailer_len(&tail(0x10 | kind, len), 2000);
         assert_eq!(found, known.then_some(whole), "{kind} {len}");
@@ -236,7 +302,7 @@ fn fields() -> impl Strategy<Value = Fields> {
     });
     let endpoint = (addr(), any::<u16>()).prop_map(|(addr, port)| Endpoint { addr, port });
     (
-        0u8..14,
+        0u8..15,
         any::<[u64; 4]>(),
         any::<[u32; 10]>(),
         any::<[u8; 2]>(),
@@ -323,10 +389,18 @@ impl Fields {
             7 => Cm::Lane(lane),
             8 => Cm::LaneAck(lane),
             9 => Cm::LaneConfirm(lane),
-            10 => Cm::Addr(open),
+            10 => Cm::Addr(Moved {
+                header,
+                down: n[1],
+                block,
+            }),
             11 => Cm::Close(header),
             12 => Cm::Goodbye(header),
-            _ => Cm::GoodbyeAck(header),
+            13 => Cm::GoodbyeAck(header),
+            _ => Cm::AddrAck(MovedAck {
+                header,
+                acked: w[2],
+            }),
         }
     }
 }
@@ -398,15 +472,18 @@ proptest! {
     }
 
     #[test]
-    fn random_bodies(kind in 0u8..14, bytes in proptest::collection::vec(any::<u8>(), 400)) {
+    fn random_bodies(kind in 0u8..15, bytes in proptest::collection::vec(any::<u8>(), 400)) {
         for quads in 0..=100usize {
             let mut bytes = bytes[..quads * 4].to_vec();
             let Some(end) = bytes.len().checked_sub(4) else { continue };
             bytes[end..].copy_from_slice(&[0x4d, 0x50, 0x10 | kind, quads as u8]);
             if let Some(raw) = Raw::new(&bytes) {
-                if let Some(Cm::Open(open)) = raw.parse() {
-                    prop_assert_eq!(open.block.addrs.iter().count(), usize::from(open.block.addrs.len()));
-                }
+                let block = match raw.parse() {
+                    Some(Cm::Open(open)) => open.block,
+                    Some(Cm::Addr(moved)) => moved.block,
+                    _ => continue,
+                };
+                prop_assert_eq!(block.addrs.iter().count(), usize::from(block.addrs.len()));
             }
         }
     }

@@ -9,6 +9,7 @@ mod common;
 mod crypto;
 mod delay;
 mod hello;
+mod kept;
 mod option;
 mod packet;
 mod path;

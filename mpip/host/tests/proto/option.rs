@@ -69,15 +69,75 @@ fn mss() {
     assert_eq!(option::mss(&ASK), None);
 }
 
+#[test]
+fn timestamp() {
+    assert_eq!(option::timestamp(&LINUX), Some((8, 0x0102_0304)));
+    // What Linux puts into every other segment.
+    let usual = [1, 1, 8, 10, 0xff, 0xfe, 0xfd, 0xfc, 9, 9, 9, 9];
+    assert_eq!(option::timestamp(&usual), Some((4, 0xfffe_fdfc)));
+    // At an odd offset.
+    assert_eq!(option::timestamp(&usual[1..]), Some((3, 0xfffe_fdfc)));
+    // The first one counts.
+    let two = [&usual[..], &[8, 10, 0, 0, 0, 1, 0, 0, 0, 0]].concat();
+    assert_eq!(option::timestamp(&two), Some((4, 0xfffe_fdfc)));
+    // Behind another option, whose bytes look like it.
+    let hidden = [&[253, 12][..], &usual[2..]].concat();
+    assert_eq!(option::timestamp(&hidden), None);
+    assert_eq!(
+        option::timestamp(&[&hidden[..], &usual].concat()),
+        Some((16, 0xfffe_fdfc))
+    );
+    // Of another length, cut short, behind the end.
+    for len in [0, 1, 2, 6, 9, 11, 200] {
+        let mut other = [&usual[..], &[1; 4]].concat();
+        other[3] = len;
+        assert_eq!(option::timestamp(&other), None, "{len}");
+    }
+    for len in 0..usual.len() {
+        assert_eq!(option::timestamp(&usual[..len]), None, "{len}");
+    }
+    assert_eq!(option::timestamp(&[&[0][..], &usual].concat()), None);
+    assert_eq!(option::timestamp(&ASK), None);
+}
+
 proptest! {
     #![proptest_config(config(5000))]
 
     #[test]
     fn random_options(options in proptest::collection::vec(any::<u8>(), 0..=40)) {
         option::find(&options);
+        if let Some((at, value)) = option::timestamp(&options) {
+            prop_assert_eq!(&options[at - 2..at], &[8, 10][..]);
+            prop_assert_eq!(&options[at..at + 4], &value.to_be_bytes()[..]);
+            prop_assert!(options.len() >= at + 8);
+        }
         if let Some((at, value)) = option::mss(&options) {
             prop_assert_eq!(&options[at..at + 2], &value.to_be_bytes()[..]);
         }
+    }
+
+    #[test]
+    fn a_timestamp_among_others(
+        front in proptest::collection::vec((0u8..=255, 2u8..8), 0..4),
+        value: u32,
+        behind: Vec<u8>,
+    ) {
+        let mut options = Vec::new();
+        for (kind, len) in front {
+            match kind {
+                // The end of the list, or one byte.
+                0 | 1 => options.push(1),
+                // One of another length is none.
+                _ => options.extend([&[kind, len][..], &[8; 6][..usize::from(len) - 2]].concat()),
+            }
+        }
+        let at = options.len() + 2;
+        options.extend([8, 10]);
+        options.extend(value.to_be_bytes());
+        options.extend([0xaa; 4]);
+        options.extend(behind);
+        prop_assert_eq!(option::timestamp(&options), Some((at, value)));
+        prop_assert_eq!(option::timestamp(&options[..at + 7]), None);
     }
 
     #[test]

@@ -293,6 +293,48 @@ proptest! {
     }
 
     #[test]
+    fn four_bytes_of_a_header_keep_the_checksum(
+        plan in plan(),
+        at in 0..37usize,
+        value in any::<u32>(),
+    ) {
+        let plan = Plan {
+            proto: TCP,
+            surplus: Vec::new(),
+            tcp_options: plan.tcp_options.max(5),
+            check: if plan.check == Check::None { Check::Full } else { plan.check },
+            ..plan
+        };
+        // Ports, the data offset and the checksum itself are nobody's to replace.
+        let at = match at {
+            0..=3 => at + 4,
+            9..=17 => at + 9,
+            at => at,
+        };
+        let mut bytes = plan.build();
+        let before = bytes.clone();
+        let family = if plan.v6 { 6 } else { 4 };
+        let packet = Packet::parse(&bytes, bytes.len(), family).unwrap();
+        let at = packet.l4 + at;
+        let partial = plan.check == Check::Partial;
+        replace_tcp_long(&mut bytes[..packet.payload], &packet, at, value, partial);
+        prop_assert_eq!(&bytes[at..at + 4], &value.to_be_bytes());
+        plan.verify(&bytes)?;
+        // Nothing else has changed, the checksum only if it covers the header.
+        let check = check_at(TCP, packet.l4);
+        let mut others = bytes.clone();
+        others[at..at + 4].copy_from_slice(&before[at..at + 4]);
+        if !partial {
+            others[check..check + 2].copy_from_slice(&before[check..check + 2]);
+        }
+        prop_assert_eq!(&others, &before);
+        // And back.
+        let old = u32::from_be_bytes(before[at..at + 4].try_into().unwrap());
+        replace_tcp_long(&mut bytes[..packet.payload], &packet, at, old, partial);
+        plan.verify(&bytes)?;
+    }
+
+    #[test]
     fn set_checksum_agrees(plan in plan()) {
         let plan = Plan { check: Check::Full, ..plan };
         let bytes = plan.build();
@@ -415,6 +457,43 @@ proptest! {
             prop_assert_eq!(ones(&sum) == 0xffff, !poison);
             prop_assert!(out[ip + 6..ip + 8] != [0, 0], "no checksum would be as good as a right one");
         }
+    }
+}
+
+#[test]
+fn acknowledgement_and_timestamp_are_replaced() {
+    // As a kept segment is brought up to date: an even offset, and an odd one behind a NOP.
+    let plan = Plan {
+        v6: false,
+        proto: TCP,
+        src: ([1; 16], 1000),
+        dst: ([2; 16], 80),
+        ip_options: 0,
+        tcp_options: 3,
+        payload: vec![7; 33],
+        surplus: Vec::new(),
+        check: Check::Full,
+        fragment: false,
+    };
+    let mut bytes = plan.build();
+    // The options are NOPs: a time stamp at the first odd offset.
+    bytes[41..51].copy_from_slice(&[8, 10, 1, 2, 3, 4, 0, 0, 0, 0]);
+    let packet = Packet::parse(&bytes, bytes.len(), 4).unwrap();
+    let end = packet.payload_end;
+    set_checksum(&mut bytes, &packet, end);
+    plan.verify(&bytes).unwrap();
+    for (ack, stamp) in [
+        (0xffff_ffff, 0),
+        (0, 0xffff_0000),
+        (0x1234_5678, 0x0001_ffff),
+    ] {
+        replace_tcp_long(&mut bytes, &packet, packet.l4 + 8, ack, false);
+        replace_tcp_long(&mut bytes, &packet, packet.l4 + 23, stamp, false);
+        let now = Packet::parse(&bytes, bytes.len(), 4).unwrap();
+        assert_eq!(now.tcp.unwrap().ack, ack);
+        assert_eq!(bytes[43..47], stamp.to_be_bytes());
+        assert_eq!((bytes[40], bytes[51]), (1, 1));
+        plan.verify(&bytes).unwrap();
     }
 }
 

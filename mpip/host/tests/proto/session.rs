@@ -4,6 +4,8 @@ use crate::common::config;
 use mpip_host::proto::addr::Addr;
 use mpip_host::proto::addr::Endpoint;
 use mpip_host::proto::addr::Tuple;
+use mpip_host::proto::path::Standing;
+use mpip_host::proto::session::Class;
 use mpip_host::proto::session::Dispatch;
 use mpip_host::proto::session::LaneState;
 use mpip_host::proto::session::PathInfo;
@@ -11,24 +13,53 @@ use mpip_host::proto::session::Session;
 use mpip_host::proto::session::State;
 use mpip_host::proto::session::Todo;
 use mpip_host::proto::session::MAX_LANES;
+use mpip_host::proto::wrap::Via;
+use mpip_host::proto::wrap::Ways;
 use proptest::prelude::*;
 use std::cell::Cell;
+use std::collections::BTreeSet;
 use std::rc::Rc;
 
-#[derive(Default)]
 struct Known {
-    suspect: Cell<bool>,
+    standing: Cell<Standing>,
+    silent: Cell<u32>,
+    strict: Cell<bool>,
     queue: Cell<u32>,
     delay: Cell<Option<i32>>,
     weight: Cell<u16>,
 }
 
-#[derive(Clone, Default)]
+#[derive(Clone)]
 struct Path(Rc<Known>);
 
+impl Default for Path {
+    fn default() -> Path {
+        Path(Rc::new(Known {
+            standing: Cell::new(Standing::Good),
+            silent: Cell::default(),
+            strict: Cell::default(),
+            queue: Cell::default(),
+            delay: Cell::default(),
+            weight: Cell::default(),
+        }))
+    }
+}
+
 impl PathInfo for Path {
-    fn usable(&self) -> bool {
-        !self.0.suspect.get()
+    fn standing(&self) -> Standing {
+        self.0.standing.get()
+    }
+
+    fn silent_us(&self, _now: u32) -> u32 {
+        self.0.silent.get()
+    }
+
+    fn is_strict(&self) -> bool {
+        self.0.strict.get()
+    }
+
+    fn is_same(&self, other: &Path) -> bool {
+        Rc::ptr_eq(&self.0, &other.0)
     }
 
     fn queue_us(&self) -> u32 {
@@ -53,6 +84,9 @@ const DISPATCH: Dispatch = Dispatch {
     interval: 100_000,
 };
 
+/// A lane that is tried as it is.
+const RAW: Ways = Ways::only(Via::Raw);
+
 fn tuple(n: u8) -> Tuple {
     let end = |host, port| Endpoint {
         addr: Addr::V4([10, 0, n, host]),
@@ -72,7 +106,7 @@ fn open(n: usize, now: u32) -> (Session<Path, ()>, Vec<Path>) {
     assert_eq!(s.poll(now, 1), Some(Todo::Open));
     s.opened();
     for (i, path) in paths.iter().enumerate().skip(1) {
-        let added = s.add_lane(tuple(i as u8), path.clone(), 7, true, MAX_LANES, now);
+        let added = s.add_lane(tuple(i as u8), path.clone(), RAW, 7, true, MAX_LANES, now);
         assert_eq!(added, Some(i));
         assert!(s.on_lane_ack(i, 9, 7));
     }
@@ -113,11 +147,14 @@ fn ends() -> (Session<Path, ()>, Session<Path, ()>) {
     let mut b = Session::new(tuple(0).reversed(), Path::default(), false, 0);
     b.opened();
     assert_eq!(
-        a.add_lane(tuple(1), Path::default(), 11, true, 8, 0),
+        a.add_lane(tuple(1), Path::default(), RAW, 11, true, 8, 0),
         Some(1)
     );
     let lane = tuple(1).reversed();
-    assert_eq!(b.add_lane(lane, Path::default(), 22, false, 8, 0), Some(1));
+    assert_eq!(
+        b.add_lane(lane, Path::default(), RAW, 22, false, 8, 0),
+        Some(1)
+    );
     (a, b)
 }
 
@@ -159,6 +196,7 @@ fn sends(s: &mut Session<Path, ()>, from: u32, time: u32) -> Vec<u32> {
     while now.wrapping_sub(from) < time {
         match s.poll(now, 0x55) {
             Some(Todo::Lane(1) | Todo::LaneAck(1)) => out.push(now.wrapping_sub(from)),
+            Some(Todo::GaveUp(1)) => assert_eq!(s.lane(1).unwrap().state, LaneState::Gone),
             None => match s.poll_in(now) {
                 Some(us) => now = now.wrapping_add(us.max(1)),
                 None => break,
@@ -173,7 +211,7 @@ fn sends(s: &mut Session<Path, ()>, from: u32, time: u32) -> Vec<u32> {
 fn an_unanswered_lane_is_left_alone_for_longer_and_longer() {
     for start in [0, u32::MAX - 3_000_000] {
         let mut a = open(1, start).0;
-        a.add_lane(tuple(1), Path::default(), 11, true, 8, start);
+        a.add_lane(tuple(1), Path::default(), RAW, 11, true, 8, start);
         let sent = sends(&mut a, start, 600_000_000);
         assert_eq!(
             sent[..7],
@@ -222,9 +260,18 @@ fn a_lane_that_was_up_is_tried_by_either_end() {
     // Refused at the responder only.
     b.refuse(1, 0);
     assert_eq!((a.active_lanes(), b.active_lanes()), (2, 1));
-    assert_eq!(b.poll(1_999_999, 5), None);
-    assert_eq!(b.poll_in(0), Some(2_000_000));
-    assert_eq!(b.poll(2_000_000, 5), Some(Todo::LaneAck(1)));
+    // It has worked: at once. Refused again, it is left alone for longer and longer.
+    let mut now = 0;
+    for rest in [0, 4_000_000, 8_000_000] {
+        if rest != 0 {
+            assert!(b.refuse(1, now));
+            assert!(!b.refuse(1, now), "that is known");
+            assert_eq!(b.poll(now + rest - 1, 5), None);
+        }
+        assert_eq!(b.poll_in(now), Some(rest));
+        now += rest;
+        assert_eq!(b.poll(now, 5), Some(Todo::LaneAck(1)));
+    }
     let lane = b.lane(1).unwrap();
     let (challenge, echo) = (lane.challenge, lane.echo);
     assert_ne!(challenge, 22);
@@ -232,6 +279,9 @@ fn a_lane_that_was_up_is_tried_by_either_end() {
     assert!(!b.on_lane_confirm(1, 22), "an old answer");
     assert!(b.on_lane_confirm(1, challenge));
     assert_eq!((a.active_lanes(), b.active_lanes()), (2, 2));
+    // It works again.
+    assert!(b.refuse(1, now));
+    assert_eq!(b.poll_in(now), Some(0));
 }
 
 #[test]
@@ -242,17 +292,23 @@ fn the_original_lane_is_never_refused() {
     assert_eq!(s.lane(0).unwrap().state, LaneState::Active);
     s.refuse(1, 0);
     assert_eq!(s.active_lanes(), 1);
-    assert_eq!(s.pick(0, 1000, false, &DISPATCH, |_, _| true), 0);
+    assert_eq!(s.pick(0, 1000, Class::Data, &DISPATCH, |_, _| true), 0);
 }
 
 #[test]
 fn no_more_lanes_than_allowed() {
     let (mut s, _) = open(MAX_LANES, 0);
-    assert_eq!(s.add_lane(tuple(99), Path::default(), 1, true, 99, 0), None);
-    s.remove_lane(3);
-    assert_eq!(s.add_lane(tuple(99), Path::default(), 1, true, 3, 0), None);
     assert_eq!(
-        s.add_lane(tuple(99), Path::default(), 1, true, 99, 0),
+        s.add_lane(tuple(99), Path::default(), RAW, 1, true, 99, 0),
+        None
+    );
+    s.remove_lane(3);
+    assert_eq!(
+        s.add_lane(tuple(99), Path::default(), RAW, 1, true, 3, 0),
+        None
+    );
+    assert_eq!(
+        s.add_lane(tuple(99), Path::default(), RAW, 1, true, 99, 0),
         Some(3)
     );
     assert_eq!(s.find(&tuple(99)), Some(3));
@@ -270,9 +326,16 @@ fn weights_start_from_what_is_known() {
     paths[1].learn(30);
     let mut s: Session<Path, ()> = Session::new(tuple(0), paths[0].clone(), true, 0);
     s.opened();
-    s.add_lane(tuple(1), paths[1].clone(), 7, true, 8, 0);
+    s.add_lane(tuple(1), paths[1].clone(), RAW, 7, true, 8, 0);
     s.on_lane_ack(1, 9, 7);
     assert_eq!((s.weight(0), s.weight(1)), (800, 30));
+}
+
+/// The lanes that ten full packets of a class take.
+fn taken(s: &mut Session<Path, ()>, now: u32, class: Class) -> BTreeSet<usize> {
+    (0..10)
+        .map(|_| s.pick(now, 1000, class, &DISPATCH, |_, _| true))
+        .collect()
 }
 
 #[test]
@@ -283,13 +346,99 @@ fn small_packets_take_the_quickest_path() {
         for (path, delay) in paths.iter().zip([30, 10, 20]) {
             path.0.delay.set(Some(offset.wrapping_add(delay)));
         }
-        assert_eq!(s.pick(0, 52, true, &DISPATCH, |_, _| true), 1);
-        assert_eq!(s.pick(0, 52, true, &DISPATCH, |i, _| i != 1), 2);
-        paths[1].0.suspect.set(true);
-        assert_eq!(s.pick(0, 52, true, &DISPATCH, |_, _| true), 2);
-        paths[1].0.suspect.set(false);
+        let mut pick = |fits: usize| s.pick(0, 52, Class::Small, &DISPATCH, |i, _| i != fits);
+        assert_eq!((pick(9), pick(1)), (1, 2));
+        for poor in [Standing::Doubtful, Standing::Suspect, Standing::Down] {
+            paths[1].0.standing.set(poor);
+            assert_eq!(pick(9), 2);
+        }
+        paths[1].0.standing.set(Standing::Good);
+    }
+    // One that nothing is known of is not preferred; without any, the weights decide.
+    paths[1].0.delay.set(None);
+    assert_eq!(taken(&mut s, 0, Class::Small), [2].into());
+    paths.iter().for_each(|p| p.0.delay.set(None));
+    assert_eq!(taken(&mut s, 0, Class::Small), [0, 1, 2].into());
+}
+
+#[test]
+fn what_was_lost_keeps_off_paths_that_are_overdue() {
+    let now = 1_000_000;
+    let (mut s, paths) = open(3, now);
+    assert_eq!(taken(&mut s, now, Class::Again), [0, 1, 2].into());
+    // Little lateness is no matter.
+    paths[1].0.silent.set(1_500);
+    assert_eq!(taken(&mut s, now, Class::Again), [0, 1, 2].into());
+    paths[1].0.silent.set(2_500);
+    assert_eq!(taken(&mut s, now, Class::Again), [0, 2].into());
+    // Data goes by weight all the same.
+    assert_eq!(taken(&mut s, now, Class::Data), [0, 1, 2].into());
+    // If all are late, the least.
+    paths[0].0.silent.set(70_000);
+    paths[2].0.silent.set(40_000);
+    assert_eq!(taken(&mut s, now, Class::Again), [1].into());
+    // What is doubtful comes last, be it late or not.
+    paths[1].0.standing.set(Standing::Doubtful);
+    assert_eq!(taken(&mut s, now, Class::Again), [2].into());
+}
+
+#[test]
+fn only_the_best_paths_are_used() {
+    use Standing::*;
+    assert!(Down < Suspect && Suspect < Doubtful && Doubtful < Lossy && Lossy < Good);
+    for (standings, best, lanes) in [
+        ([Good, Good, Good], Good, &[0, 1, 2][..]),
+        ([Good, Doubtful, Good], Good, &[0, 2]),
+        ([Doubtful, Doubtful, Good], Good, &[2]),
+        ([Lossy, Good, Lossy], Good, &[1]),
+        ([Lossy, Doubtful, Lossy], Lossy, &[0, 2]),
+        ([Doubtful, Suspect, Doubtful], Doubtful, &[0, 2]),
+        ([Down, Doubtful, Suspect], Doubtful, &[1]),
+        ([Suspect, Suspect, Suspect], Suspect, &[0, 1, 2]),
+        ([Down, Suspect, Suspect], Suspect, &[1, 2]),
+        ([Down, Down, Suspect], Suspect, &[2]),
+        // The original one, for want of a better.
+        ([Down, Down, Down], Down, &[0]),
+    ] {
+        let (mut s, paths) = open(3, 0);
+        for (i, (path, standing)) in paths.iter().zip(standings).enumerate() {
+            path.0.standing.set(standing);
+            path.0.silent.set(300_000 - 100_000 * i as u32);
+        }
+        let lanes: BTreeSet<usize> = lanes.iter().copied().collect();
+        assert_eq!(s.best_standing(), best, "{standings:?}");
+        assert_eq!(taken(&mut s, 0, Class::Data), lanes, "{standings:?}");
+        // The one that is least overdue; nothing is known of the delays.
+        let last = *lanes.last().unwrap();
+        assert_eq!(taken(&mut s, 500_000, Class::Again), [last].into());
+        assert_eq!(taken(&mut s, 0, Class::Small), lanes, "{standings:?}");
     }
 }
+
+#[test]
+fn lanes_that_carry_nothing_do_not_count() {
+    let (mut s, paths) = open(2, 0);
+    let pending = Path::default();
+    s.add_lane(tuple(9), pending.clone(), RAW, 7, true, MAX_LANES, 0);
+    paths[0].0.standing.set(Standing::Suspect);
+    paths[1].0.standing.set(Standing::Doubtful);
+    assert_eq!(s.best_standing(), Standing::Doubtful);
+    assert_eq!(taken(&mut s, 0, Class::Data), [1].into());
+    s.refuse(1, 0);
+    assert_eq!(s.best_standing(), Standing::Suspect);
+    assert_eq!(taken(&mut s, 0, Class::Data), [0].into());
+    assert!(s.on_lane_ack(2, 9, 7));
+    assert_eq!(s.best_standing(), Standing::Good);
+    assert_eq!(taken(&mut s, 0, Class::Data), [2].into());
+}
+
+const STANDINGS: [Standing; 5] = [
+    Standing::Down,
+    Standing::Suspect,
+    Standing::Doubtful,
+    Standing::Lossy,
+    Standing::Good,
+];
 
 proptest! {
     #![proptest_config(config(200))]
@@ -297,25 +446,43 @@ proptest! {
     #[test]
     fn pick_is_sound(
         n in 1..=MAX_LANES,
-        steps in prop::collection::vec(any::<(u8, u32, u16, bool)>(), 1..200),
+        steps in prop::collection::vec(any::<(u8, u32, u16)>(), 1..200),
+        class in prop::sample::select(vec![Class::Data, Class::Small, Class::Again]),
     ) {
         let (mut s, paths) = open(n, 0);
         let mut now = 0u32;
-        for (which, value, len, small) in steps {
+        for (which, value, len) in steps {
             let path = &paths[usize::from(which) % n];
-            match which / 64 {
-                0 => path.0.suspect.set(value & 1 == 1),
+            match which / 51 {
+                0 => path.0.standing.set(STANDINGS[value as usize % 5]),
                 1 => path.0.queue.set(value),
-                2 => path.0.delay.set(Some(value as i32)),
+                2 => path.0.delay.set(Some(value as i32 >> 1)),
+                3 => path.0.silent.set(value >> 4),
                 _ => now = now.wrapping_add(value >> 8),
             }
             let unfit = usize::from(which / 7) % (n + 1);
-            let chosen = s.pick(now, u32::from(len), small, &DISPATCH, |i, _| i != unfit);
+            let chosen = s.pick(now, u32::from(len), class, &DISPATCH, |i, _| i != unfit);
             prop_assert!(chosen < n);
-            prop_assert!(s.lane(chosen).is_some());
-            let fine = |i: usize| paths[i].usable() && i != unfit;
+            let best = paths.iter().map(|p| p.standing()).max().unwrap();
+            prop_assert_eq!(s.best_standing(), best);
+            let fine = |i: usize| {
+                best > Standing::Down && paths[i].standing() == best && i != unfit
+            };
             // The original one is the last resort.
             prop_assert!(fine(chosen) || chosen == 0 && !(0..n).any(fine) || n == 1);
+            let others = || (0..n).filter(|i| n > 1 && fine(chosen) && fine(*i));
+            match class {
+                Class::Data => {}
+                Class::Small => {
+                    let delay = |i: usize| paths[i].delay_us();
+                    let quickest = others().filter_map(delay).min();
+                    prop_assert!(quickest.is_none() || delay(chosen) == quickest);
+                }
+                Class::Again => {
+                    let silent = |i: usize| paths[i].silent_us(now);
+                    prop_assert!(others().all(|i| silent(chosen) <= silent(i)));
+                }
+            }
             for i in 0..n {
                 prop_assert!(n == 1 || (1..=1000).contains(&s.weight(i)));
             }
@@ -331,14 +498,14 @@ proptest! {
         let mut s: Session<Path, ()> = Session::new(tuple(0), paths[0].clone(), true, 0);
         s.opened();
         for (i, path) in paths.iter().enumerate().skip(1) {
-            s.add_lane(tuple(i as u8), path.clone(), 7, true, 8, 0);
+            s.add_lane(tuple(i as u8), path.clone(), RAW, 7, true, 8, 0);
             s.on_lane_ack(i, 9, 7);
         }
         let mut bytes = vec![0u64; weights.len()];
         for i in 0..20_000u32 {
             // No time passes: the weights stay.
             let len = 200 + i * 7919 % 1300;
-            bytes[s.pick(0, len, false, &DISPATCH, |_, _| true)] += u64::from(len);
+            bytes[s.pick(0, len, Class::Data, &DISPATCH, |_, _| true)] += u64::from(len);
         }
         let (all, sum) = (bytes.iter().sum::<u64>() as f64, weights.iter().map(|w| u32::from(*w)).sum::<u32>());
         for (bytes, weight) in bytes.iter().zip(&weights) {

@@ -102,6 +102,14 @@ impl App {
         }
     }
 
+    /// A way is open again.
+    pub fn wake(&mut self, now: u64) -> Vec<Wire> {
+        match self {
+            App::Tcp(tcp) => tcp.wake(now),
+            _ => Vec::new(),
+        }
+    }
+
     /// When to set a timer for; `None` if one is set that is early enough.
     pub fn due(&mut self, now: u64) -> Option<u64> {
         let (due, armed) = match self {
@@ -256,6 +264,8 @@ pub struct Stats {
     pub gap: u64,
     /// RSTs received.
     pub resets: u64,
+    /// Segments with something new that were dropped because of an old time stamp.
+    pub stale: u64,
 }
 
 /// One end of a TCP connection; offsets are those of bytes in the stream.
@@ -292,6 +302,10 @@ pub struct Tcp {
     ack_at: Option<u64>,
     last: u64,
     armed: u64,
+    /// The time, as far as the connection knows.
+    time: u64,
+    /// The latest time stamp of the other end, if they are used (RFC 7323).
+    stamps: Option<u32>,
     syn_options: Vec<u8>,
     /// What happened.
     pub stats: Stats,
@@ -337,6 +351,8 @@ impl Tcp {
             ack_at: None,
             last: start,
             armed: 0,
+            time: 0,
+            stamps: None,
             syn_options: vec![2, 4, 5, 0xb4],
             stats: Stats::default(),
         }
@@ -358,9 +374,30 @@ impl Tcp {
         self
     }
 
+    /// Puts time stamps on its segments, and drops what has an older one than what came before.
+    /// Both ends have to.
+    pub fn with_stamps(mut self) -> Tcp {
+        self.stamps = Some(0);
+        self
+    }
+
     /// An application.
     pub fn app(self) -> App {
         App::Tcp(Box::new(self))
+    }
+
+    /// The options of a segment.
+    fn options(&self) -> Vec<u8> {
+        let Some(echo) = self.stamps else {
+            return Vec::new();
+        };
+        let value = (self.time / 1000) as u32;
+        [
+            &[1, 1, 8, 10][..],
+            &value.to_be_bytes(),
+            &echo.to_be_bytes(),
+        ]
+        .concat()
     }
 
     /// Bytes received in order.
@@ -414,6 +451,7 @@ impl Tcp {
             seq: self.seq_of(self.nxt),
             ack: self.rcv_nxt(),
             flags: packet::ACK,
+            options: &self.options(),
             ..Seg::default()
         };
         wire::tcp(&self.tuple, &seg)
@@ -441,9 +479,9 @@ impl Tcp {
             seq: self.seq_of(offset),
             ack: self.rcv_nxt(),
             flags: packet::ACK,
+            options: &self.options(),
             pad: len as usize - payload.len(),
             payload: &payload,
-            ..Seg::default()
         };
         wire::tcp(&self.tuple, &seg)
     }
@@ -474,6 +512,7 @@ impl Tcp {
 
     fn on_timer(&mut self, now: u64) -> Vec<Wire> {
         let mut out = Vec::new();
+        self.time = now;
         if self.active && !self.established {
             if self.rto_at.map_or(now >= self.start, |at| now >= at) {
                 self.rto_at = Some(now + self.rto());
@@ -503,8 +542,18 @@ impl Tcp {
         out
     }
 
+    /// Sends at once what waits for its timer to fire again.
+    fn wake(&mut self, now: u64) -> Vec<Wire> {
+        if self.established && self.backoff != 0 && self.rto_at.is_some() {
+            self.backoff = 0;
+            self.rto_at = Some(now);
+        }
+        self.on_timer(now)
+    }
+
     fn receive(&mut self, now: u64, packet: &Packet, wire: &Wire) -> Vec<Wire> {
         let mut out = Vec::new();
+        self.time = now;
         let Some(header) = packet.tcp else { return out };
         if header.flags & packet::RST != 0 {
             self.stats.resets += 1;
@@ -546,6 +595,19 @@ impl Tcp {
             return;
         }
         let (from, to) = (from.max(0) as u64, to as u64);
+        if let Some(latest) = &mut self.stamps {
+            let options = wire.copy(packet.l4 + 20, packet.payload - packet.l4 - 20);
+            let at = options.len() - 8;
+            let stamp = u32::from_be_bytes(options[at..at + 4].try_into().expect("four bytes"));
+            if stamp < *latest {
+                self.stats.stale += 1;
+                out.push(self.ack());
+                return;
+            }
+            if from <= self.rcv {
+                *latest = stamp;
+            }
+        }
         if self.pattern {
             let bytes = wire.copy(packet.payload, packet.payload_len());
             let first = to - bytes.len() as u64;

@@ -37,8 +37,8 @@ fn flipped(wire: &Wire, at: usize, bit: u8) -> Wire {
     let mut out = wire.clone();
     out.bytes[at] ^= bit;
     let packet = wire.parse().unwrap();
-    if packet.proto == TCP {
-        packet::set_checksum(&mut out.bytes, &packet, packet.end);
+    if wire.l4_ok(&packet) {
+        packet::set_checksum(&mut out.bytes, &packet, packet.payload_end);
     }
     out
 }
@@ -129,7 +129,7 @@ fn what_was_heard_is_not_heard_again() {
 fn moved(wire: &Wire, t: &Tuple) -> Wire {
     let packet = wire.parse().unwrap();
     if packet.proto == UDP {
-        let mut out = wire::udp(t, &[], 0);
+        let mut out = wire::udp(t, &wire.copy(packet.payload, packet.payload_len()), 0);
         let behind = wire.copy(packet.payload_end, packet.end - packet.payload_end);
         out.bytes.extend(behind);
         let len = out.len();
@@ -250,8 +250,8 @@ fn made_up_messages_change_nothing() {
             // All but the footer, which makes it look like one of its kind.
             w.rng.fill_bytes(&mut forged.bytes[start..wire.len() - 4]);
             let packet = wire.parse().unwrap();
-            if t.proto == TCP {
-                packet::set_checksum(&mut forged.bytes, &packet, packet.end);
+            if wire.l4_ok(&packet) {
+                packet::set_checksum(&mut forged.bytes, &packet, packet.payload_end);
             }
             w.deliver(forged);
         }

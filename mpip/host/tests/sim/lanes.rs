@@ -187,7 +187,8 @@ fn from(wire: &Wire, source: Addr, port: u16) -> Wire {
     );
     if packet.proto == UDP {
         // The same datagram from elsewhere, with the same surplus area.
-        let mut out = wire::udp(&t, &[], 0);
+        let payload = wire.copy(packet.payload, packet.payload_len());
+        let mut out = wire::udp(&t, &payload, 0);
         out.bytes
             .extend(wire.copy(packet.payload_end, packet.end - packet.payload_end));
         let len = out.len();

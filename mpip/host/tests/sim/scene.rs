@@ -18,6 +18,7 @@ use mpip_host::proto::packet::TCP;
 use mpip_host::proto::packet::UDP;
 use mpip_host::proto::session::LaneState;
 use std::cell::RefCell;
+use std::collections::HashSet;
 use std::rc::Rc;
 
 /// The host that connects.
@@ -87,6 +88,16 @@ pub fn connect(world: &mut World, tuple: Tuple, bytes: u64) -> (usize, usize) {
     (client, server)
 }
 
+/// As [`connect`], with bytes that are compared with those sent, time stamps, and as many bytes
+/// back.
+pub fn connect_exact(world: &mut World, tuple: Tuple, bytes: u64, back: u64) -> (usize, usize) {
+    let server = Tcp::server(tuple.reversed(), back);
+    let server = world.start(B, server.with_pattern().with_stamps().app());
+    let client = Tcp::client(tuple, world.now + MS, bytes);
+    let client = world.start(A, client.with_pattern().with_stamps().app());
+    (client, server)
+}
+
 /// Datagrams of 1400 bytes from A to B at `rate` bit/s until `until`.
 pub fn stream(world: &mut World, tuple: Tuple, rate: u64, until: u64) -> (usize, usize) {
     let sink = world.start(B, App::Sink(Sink::new(tuple.remote)));
@@ -117,7 +128,16 @@ pub fn lanes(session: &Session) -> Vec<LaneState> {
     inner.s.lanes.iter().flatten().map(|l| l.state).collect()
 }
 
-/// Whether A and B have one session and the same, with `n` lanes that carry data at both.
+/// Paths of a session on which a lane may carry data. After a failure there may be another lane
+/// beside the original one.
+fn paths(session: &Session) -> usize {
+    let inner = session.inner.borrow();
+    let lanes = inner.s.lanes.iter().flatten();
+    let active = lanes.filter(|l| l.state == LaneState::Active);
+    active.map(|l| l.path.id).collect::<HashSet<_>>().len()
+}
+
+/// Whether A and B have one session and the same, with lanes that carry data on `n` paths at both.
 pub fn agree(world: &World, n: usize) -> bool {
     let (a, b) = (world.node(A), world.node(B));
     let (Some(x), Some(y)) = (a.sessions.values().next(), b.sessions.values().next()) else {
@@ -128,8 +148,8 @@ pub fn agree(world: &World, n: usize) -> bool {
         && x.id == y.id
         && x.tuple == y.tuple.reversed()
         && x.initiator != y.initiator
-        && a.active_lanes() == n
-        && b.active_lanes() == n
+        && paths(x) == n
+        && paths(y) == n
 }
 
 /// Runs until [`agree`], for `limit` at most; the time it took.

@@ -104,8 +104,14 @@ impl Wire {
             let len = trailer_len(&tail.try_into().ok()?, available)?;
             return Some((self.copy(packet.end - len, len), len == available));
         }
-        if packet.proto != UDP || packet.end == packet.payload_end {
+        if packet.proto != UDP {
             return None;
+        }
+        if packet.end == packet.payload_end {
+            // The whole of a datagram, on added lanes.
+            let all = self.copy(packet.payload, packet.payload_len());
+            let len = trailer_len(all.last_chunk()?, all.len())?;
+            return (len == all.len()).then_some((all, true));
         }
         let behind = self.copy(packet.payload_end, packet.end - packet.payload_end);
         Some((surplus::cm_of(&behind)?.to_vec(), packet.payload_len() == 0))

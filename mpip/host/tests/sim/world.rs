@@ -39,6 +39,8 @@ pub struct Cx<'a> {
     pub sent: Vec<Wire>,
     /// Timers that are set.
     pub timers: Vec<(u64, Timer)>,
+    /// Tuples of sockets that need not wait for their timers.
+    pub woken: Vec<Tuple>,
     routes: &'a HashMap<(Addr, Addr), usize>,
 }
 
@@ -171,6 +173,7 @@ impl World {
             rng: &mut self.rng,
             sent: Vec::new(),
             timers: Vec::new(),
+            woken: Vec::new(),
             routes: &self.routes,
         };
         let result = f(&mut self.hosts[host], &mut cx);
@@ -376,6 +379,13 @@ impl Host {
         self.finish(cx, index, out);
     }
 
+    fn wake(&mut self, cx: &mut Cx<'_>, tuple: &Tuple) {
+        if let Some(index) = self.apps.iter().position(|app| app.wants(tuple)) {
+            let out = self.apps[index].wake(cx.now);
+            self.finish(cx, index, out);
+        }
+    }
+
     fn output(&mut self, cx: &mut Cx<'_>, wire: Wire, una: Option<u32>) {
         match &mut self.node {
             Some(node) => node.post_routing(cx, wire, una),
@@ -389,6 +399,9 @@ impl Host {
             (Timer::Work, Some(node)) => {
                 let ready = node.on_work(cx);
                 self.deliver(cx, ready);
+                for tuple in std::mem::take(&mut cx.woken) {
+                    self.wake(cx, &tuple);
+                }
             }
             (Timer::Reorder(peer, id), Some(node)) => {
                 let ready = node.on_reorder_timer(cx, peer, id);

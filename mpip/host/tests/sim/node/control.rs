@@ -20,20 +20,32 @@ use mpip_host::proto::crypto::PUBLIC_KEY;
 use mpip_host::proto::packet;
 use mpip_host::proto::params::Param;
 use mpip_host::proto::path::Received;
+use mpip_host::proto::path::Standing;
+use mpip_host::proto::seq;
+use mpip_host::proto::session::LaneState;
+use mpip_host::proto::session::PathInfo;
+use mpip_host::proto::session::MAX_LANES;
 use mpip_host::proto::wire::cm::Cm;
 use mpip_host::proto::wire::cm::Header;
 use mpip_host::proto::wire::cm::HelloReply;
 use mpip_host::proto::wire::cm::Kind;
 use mpip_host::proto::wire::cm::Lane;
+use mpip_host::proto::wire::cm::MovedAck;
 use mpip_host::proto::wire::cm::Open;
 use mpip_host::proto::wire::cm::OpenBlock;
 use mpip_host::proto::wire::cm::Raw;
+use mpip_host::proto::wrap::Via;
+use mpip_host::proto::wrap::Ways;
 use rand_chacha::rand_core::RngCore;
 use std::rc::Rc;
 
 impl Peer {
-    fn learn(&self, family: u8, block: &OpenBlock<'_>) {
+    fn learn(&self, number: u32, family: u8, block: &OpenBlock<'_>) {
         let mut reach = self.reach.borrow_mut();
+        if reach.number != 0 && !seq::after(number, reach.number) {
+            return;
+        }
+        reach.number = number;
         reach.udp_port = block.udp_port;
         reach.addrs.retain(|e| e.addr.family() != family);
         let announced = block.addrs.iter();
@@ -79,17 +91,18 @@ impl Node {
                 let now = self.now_us(cx);
                 let received = {
                     let mut state = entry.path.state.borrow_mut();
-                    let was_suspect = state.is_suspect();
+                    let before = state.standing();
                     let received = state.on_report(now, entry.path.id, &report);
-                    if received != Received::Replayed && report.echo != 0 {
-                        entry.path.waiting.set(false);
-                    }
-                    if was_suspect && !state.is_suspect() {
+                    let returned = before == Standing::Suspect && state.standing() > before;
+                    drop(state);
+                    if returned {
                         self.events.push((cx.now, entry.path.local, false));
+                        self.count(Counter::PathReturned);
+                        let (peer, path) = (peer.clone(), entry.path.clone());
+                        self.submit(cx, Job::Returned { peer, path });
                     }
                     received
                 };
-                // Unlike `net`: a lane that only the other end has up comes up here as well.
                 let lane = usize::from(entry.lane);
                 if received != Received::Replayed && session.inner.borrow_mut().s.heard_on(lane) {
                     self.attend(cx, session);
@@ -153,7 +166,18 @@ impl Node {
                 self.send_cm(cx, &session.peer, tuple, original, session.position(), &ack);
                 return;
             }
-            Cm::GoodbyeAck(_) => return,
+            Cm::GoodbyeAck(_) | Cm::AddrAck(_) => return,
+            Cm::Addr(moved) => {
+                // Unlike `net`, which looks for lanes and leaves paths: no address comes or goes.
+                session.peer.learn(header.number, family, &moved.block);
+                let ack = Cm::AddrAck(MovedAck {
+                    header: self.header(&session.peer, 0),
+                    acked: header.number,
+                });
+                let original = entry.lane == 0;
+                self.send_cm(cx, &session.peer, tuple, original, session.position(), &ack);
+                return;
+            }
             Cm::Open(open) => {
                 if entry.lane != 0 {
                     return;
@@ -163,9 +187,6 @@ impl Node {
                         return;
                     }
                     session.set_over();
-                    self.attend(cx, session);
-                    // Unlike `net`, which waits for the repetition of OPEN: until that comes, the
-                    // next packet would open another session in vain.
                     let job = Job::Open {
                         tuple: *tuple,
                         position: session.position(),
@@ -174,7 +195,7 @@ impl Node {
                     };
                     return self.submit(cx, job);
                 }
-                session.peer.learn(family, &open.block);
+                session.peer.learn(header.number, family, &open.block);
                 return self.send_open_ack(cx, session, session.position());
             }
             _ => {}
@@ -186,7 +207,7 @@ impl Node {
         match cm {
             Cm::OpenAck(open) if lane == 0 => {
                 entry.path.state.borrow_mut().bind(open.block.path);
-                session.peer.learn(family, &open.block);
+                session.peer.learn(header.number, family, &open.block);
                 let opened = {
                     let mut inner = session.inner.borrow_mut();
                     let was = inner.s.state;
@@ -226,13 +247,26 @@ impl Node {
                 }
             }
             Cm::LaneConfirm(m) if lane != 0 => {
-                let accepted = session.inner.borrow_mut().s.on_lane_confirm(lane, m.echo);
+                let accepted = {
+                    let mut inner = session.inner.borrow_mut();
+                    let accepted = inner.s.on_lane_confirm(lane, m.echo);
+                    for i in (1..MAX_LANES).filter(|i| accepted && *i != lane) {
+                        let same = inner.s.lane(i).is_some_and(|l| {
+                            l.state == LaneState::Active
+                                && !l.is_initiator()
+                                && l.path.is_same(&entry.path)
+                        });
+                        if same {
+                            inner.s.refuse(i, now);
+                        }
+                    }
+                    accepted
+                };
                 if accepted {
                     self.lane_is_up(entry);
                     self.send_report(cx, session, &entry.path, tuple, false, None);
                 }
             }
-            Cm::Addr(open) => session.peer.learn(family, &open.block),
             Cm::Close(_) => {
                 session.set_over();
                 self.attend(cx, session);
@@ -246,6 +280,10 @@ impl Node {
             return;
         }
         let first = !entry.up.replace(true);
+        let replaced = entry.session.inner.borrow().s.is_replaced();
+        if entry.path.standing() == Standing::Suspect && replaced {
+            entry.path.strict.set(true);
+        }
         entry.session.multi.set(true);
         if first {
             self.count(Counter::LaneOpened);
@@ -435,7 +473,7 @@ impl Node {
         if peer.left.get() {
             return;
         }
-        peer.learn(tuple.local.addr.family(), block);
+        peer.learn(header.number, tuple.local.addr.family(), block);
         let Some(session) =
             self.add_session(cx, header.session, *tuple, false, peer, position, None)
         else {
@@ -492,16 +530,25 @@ impl Node {
         let lanes = self.param(Param::MaxLanes) as usize;
         {
             let mut inner = session.inner.borrow_mut();
+            let stale = (1..MAX_LANES).find(|i| {
+                let lane = inner.s.lane(*i);
+                lane.is_some_and(|l| l.state != LaneState::Active && l.path.is_same(&path))
+            });
+            if let Some(index) = stale.or_else(|| inner.s.place(lanes)) {
+                self.evict_lane(&session, &mut inner, index);
+            }
             let s = &mut inner.s;
-            let challenge = cx.rng.next_u64();
-            let Some(index) = s.add_lane(*tuple, path.clone(), challenge, false, lanes, now) else {
+            let random = cx.rng.next_u64();
+            let raw = Ways::only(Via::Raw);
+            let Some(index) = s.add_lane(*tuple, path.clone(), raw, random, false, lanes, now)
+            else {
                 return true;
             };
             if !self.add_wire(*tuple, &session, index, path) {
                 s.remove_lane(index);
                 return true;
             }
-            s.on_lane(index, m.challenge, challenge, now);
+            s.on_lane(index, m.challenge, random, now);
         }
         session.multi.set(true);
         bound.state.borrow_mut().bind(m.path);
@@ -515,7 +562,9 @@ fn header_of(cm: &Cm<'_>) -> Option<Header> {
         Cm::Hello(m) => Some(m.header),
         Cm::HelloReply(m) => Some(m.header),
         Cm::Confirm(m) => Some(m.header),
-        Cm::Open(m) | Cm::OpenAck(m) | Cm::Addr(m) => Some(m.header),
+        Cm::Open(m) | Cm::OpenAck(m) => Some(m.header),
+        Cm::Addr(m) => Some(m.header),
+        Cm::AddrAck(m) => Some(m.header),
         Cm::Lane(m) | Cm::LaneAck(m) | Cm::LaneConfirm(m) => Some(m.header),
         Cm::Close(h) | Cm::Goodbye(h) | Cm::GoodbyeAck(h) => Some(*h),
         Cm::Data(_) | Cm::Report(_) => None,

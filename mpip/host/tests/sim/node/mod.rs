@@ -7,10 +7,13 @@
 
 mod control;
 mod order;
+mod resend;
 mod rx;
 mod tx;
+mod watch;
 mod work;
 
+use crate::wire::Wire;
 use crate::world::Cx;
 use crate::world::Timer;
 use mpip_host::proto::addr::Addr;
@@ -23,9 +26,11 @@ use mpip_host::proto::counters::Counter;
 use mpip_host::proto::crypto::HelloIds;
 use mpip_host::proto::crypto::Keys;
 use mpip_host::proto::hello::Identity;
+use mpip_host::proto::kept::Kept;
 use mpip_host::proto::params;
 use mpip_host::proto::params::Param;
 use mpip_host::proto::path;
+use mpip_host::proto::path::Standing;
 use mpip_host::proto::replay::Window;
 use mpip_host::proto::seq;
 use mpip_host::proto::session;
@@ -47,6 +52,8 @@ use crate::common::Host as Algo;
 
 /// UDP port of the paths of UDP sessions.
 pub const UDP_PORT: u16 = 29170;
+/// A session without packets for so long is left alone, milliseconds.
+const QUIET_MS: u32 = 30_000;
 
 /// What [`Path`] shares.
 pub struct PathCell {
@@ -60,7 +67,8 @@ pub struct PathCell {
     pub state: RefCell<path::Path>,
     totals: Cell<path::Totals>,
     asked_at: Cell<u32>,
-    waiting: Cell<bool>,
+    strict: Cell<bool>,
+    watched: Cell<bool>,
 }
 
 /// A path.
@@ -106,8 +114,20 @@ impl PathCell {
 }
 
 impl PathInfo for Path {
-    fn usable(&self) -> bool {
-        !self.state.borrow().is_suspect()
+    fn standing(&self) -> Standing {
+        self.state.borrow().standing()
+    }
+
+    fn silent_us(&self, now: u32) -> u32 {
+        self.state.borrow().silence(now)
+    }
+
+    fn is_strict(&self) -> bool {
+        self.strict.get()
+    }
+
+    fn is_same(&self, other: &Path) -> bool {
+        Rc::ptr_eq(&self.0, &other.0)
     }
 
     fn queue_us(&self) -> u32 {
@@ -145,8 +165,9 @@ pub struct Inner {
     pub s: session::Session<Path, ()>,
     /// CONFIRM takes the place of OPEN.
     confirm: Option<HelloIds>,
-    port: u16,
     explored: bool,
+    /// Segments that may have to be sent again.
+    kept: Kept<Wire, resend::Storage>,
     dead: bool,
 }
 
@@ -164,11 +185,13 @@ pub struct Session {
     pub inner: RefCell<Inner>,
     /// Input side.
     pub rx: RefCell<Rx>,
+    born_ms: u64,
     used_ms: Cell<u32>,
     closing: Cell<bool>,
     over: Cell<bool>,
     multi: Cell<bool>,
     una: Cell<u32>,
+    sent: Cell<u32>,
     acked: Cell<u32>,
     window: Cell<u16>,
 }
@@ -177,6 +200,11 @@ impl Session {
     /// Whether there is, or may soon be, a lane besides the original one.
     pub fn is_multi(&self) -> bool {
         self.multi.get()
+    }
+
+    /// Time since the last packet, milliseconds.
+    fn idle_ms(&self, now_ms: u32) -> u32 {
+        now_ms.wrapping_sub(self.used_ms.get())
     }
 
     fn set_over(&self) {
@@ -188,6 +216,15 @@ impl Session {
         if seq::after(una, self.una.get()) {
             self.una.set(una);
         }
+    }
+
+    /// A segment with data that ends at `end` is sent. Whether that was sent before.
+    fn sends(&self, end: u32) -> bool {
+        let again = !seq::after(end, self.sent.get());
+        if !again {
+            self.sent.set(end);
+        }
+        again
     }
 
     fn sent_ack(&self, ack: u32, window: u16) {
@@ -214,6 +251,8 @@ impl Session {
 /// How a peer can be reached.
 #[derive(Clone, Debug, Default)]
 pub struct Reach {
+    /// Number of the newest message that told so.
+    pub number: u32,
     /// Its UDP port.
     pub udp_port: u16,
     /// Its addresses.
@@ -279,7 +318,8 @@ impl Peer {
             state: RefCell::new(path::Path::new()),
             totals: Cell::default(),
             asked_at: Cell::new(now.wrapping_sub(1 << 30)),
-            waiting: Cell::new(false),
+            strict: Cell::new(false),
+            watched: Cell::new(false),
         }));
         paths.push(path.clone());
         Some(path)
@@ -337,10 +377,6 @@ pub struct Node {
     pub events: Vec<(u64, Addr, bool)>,
     /// Handles no session any more.
     pub stopping: bool,
-    /// Unlike `net`, which asks and looks at a path only when it sends on it: the worker asks
-    /// again, and looks, while a question is unanswered. A TCP whose window is full of what was
-    /// lost on a dead path sends nothing that would notice.
-    pub watch: bool,
     clock: u64,
     counters: [u64; counters::COUNT],
     avail: HashMap<Destination, AvailEntry>,
@@ -352,7 +388,7 @@ pub struct Node {
     next_session: u32,
     next_port: u16,
     due_ms: [u32; 2],
-    probing: bool,
+    watched: Vec<watch::Watched>,
     work_at: u64,
     used_exchanges: Vec<(u64, u64)>,
 }
@@ -372,7 +408,6 @@ impl Node {
             peers: BTreeMap::new(),
             events: Vec::new(),
             stopping: false,
-            watch: false,
             clock,
             counters: [0; counters::COUNT],
             avail: HashMap::new(),
@@ -384,7 +419,7 @@ impl Node {
             next_session: rng.next_u32(),
             next_port: 40_000,
             due_ms: [0; 2],
-            probing: false,
+            watched: Vec::new(),
             work_at: u64::MAX,
             used_exchanges: Vec::new(),
         }
@@ -483,7 +518,7 @@ impl Node {
             for path in peer.paths.borrow().iter() {
                 let state = path.state.borrow();
                 out.push(format!(
-                    "path {} {:?} tx {:?} rx {:?} rtt {:?} peer {:?} {}/{} lost {} suspect {}",
+                    "path {} {:?} tx {:?} rx {:?} rtt {:?} peer {:?} {}/{} lost {} {:?}",
                     path.id,
                     path.local,
                     state.tx,
@@ -493,7 +528,7 @@ impl Node {
                     state.peer_rx_packets,
                     state.peer_rx_bytes,
                     state.lost,
-                    state.is_suspect(),
+                    state.standing(),
                 ));
             }
         }
@@ -539,12 +574,6 @@ impl Node {
             self.work_at = at;
             cx.timers.push((at, Timer::Work));
         }
-    }
-
-    fn probe_soon(&mut self, cx: &mut Cx<'_>) {
-        self.probing = true;
-        self.due_ms[1] = self.now_ms(cx);
-        self.kick(cx, 0);
     }
 
     fn submit(&mut self, cx: &mut Cx<'_>, job: work::Job) {
@@ -627,16 +656,18 @@ impl Node {
             inner: RefCell::new(Inner {
                 s: session::Session::new(tuple, path.clone(), initiator, now),
                 confirm,
-                port: 0,
                 explored: false,
+                kept: Kept::new(),
                 dead: false,
             }),
             rx: RefCell::new(Rx::new(position.ack)),
+            born_ms: self.now64(cx) / 1000,
             used_ms: Cell::new(self.now_ms(cx)),
             closing: Cell::new(false),
             over: Cell::new(false),
             multi: Cell::new(false),
             una: Cell::new(position.una),
+            sent: Cell::new(position.una),
             acked: Cell::new(position.ack),
             window: Cell::new(position.window),
         });
@@ -659,7 +690,16 @@ impl Node {
         true
     }
 
-    fn remove_session(&mut self, session: &Rc<Session>) -> Vec<crate::wire::Wire> {
+    /// Takes away what is in a lane's place, if anything is.
+    fn evict_lane(&mut self, session: &Rc<Session>, inner: &mut Inner, index: usize) {
+        if let Some(tuple) = inner.s.lane(index).map(|l| l.tuple) {
+            inner.s.remove_lane(index);
+            self.wire
+                .retain(|t, entry| *t != tuple || !Rc::ptr_eq(&entry.session, session));
+        }
+    }
+
+    fn remove_session(&mut self, session: &Rc<Session>) -> Vec<Wire> {
         {
             let mut inner = session.inner.borrow_mut();
             if inner.dead {
@@ -671,6 +711,7 @@ impl Node {
         self.wire
             .retain(|_, entry| !Rc::ptr_eq(&entry.session, session));
         self.sessions.remove(&(session.peer.node, session.id));
+        session.forget_kept();
         session.end_ordering()
     }
 

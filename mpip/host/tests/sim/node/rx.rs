@@ -91,7 +91,7 @@ impl Node {
             }
             return Some(wire);
         }
-        if let Some((cm, alone)) = wire.cm() {
+        if let Some((cm, alone)) = wire.cm().filter(|_| packet.payload_end != packet.end) {
             if self.message(cx, &wire, packet, entry, &cm, false) && alone {
                 return None;
             }
@@ -119,8 +119,7 @@ impl Node {
                 if age > 1 << 20 || !wire.l4_ok(packet) {
                     self.count(Counter::RxUnexpected);
                 } else {
-                    self.refuse_lane(cx, session, entry.lane);
-                    self.count(Counter::LaneRefusedRst);
+                    self.refuse_lane(cx, session, entry.lane, Counter::LaneRefusedRst);
                 }
                 return None;
             }
@@ -142,10 +141,6 @@ impl Node {
             }
         }
         if packet.proto == packet::UDP {
-            if packet.payload_len() == 0 && packet.end != packet.payload_end {
-                self.count(Counter::CmMalformed);
-                return None;
-            }
             end = packet.payload_end;
         }
         session.used_ms.set(self.now_ms(cx));
@@ -302,6 +297,13 @@ impl Node {
             }
         }
         if tuple.local.port == super::UDP_PORT {
+            if let Some((cm, true)) = wire.cm() {
+                let lane = Raw::new(&cm).is_some_and(|raw| raw.kind() == Kind::Lane);
+                let position = TcpPosition::default();
+                if lane && wire.l4_ok(packet) && self.stranger(cx, tuple, &cm, position, false) {
+                    return None;
+                }
+            }
             if wire.l4_ok(packet) {
                 self.count(Counter::RxUnexpected);
                 cx.sent.push(wire::unreachable(&wire, packet));
@@ -383,16 +385,18 @@ impl Node {
             };
             let seen = (-(1 << 20)..1 << 27).contains(&seq::delta(at, una));
             if entry.lane != 0 && seen {
-                self.refuse_lane(cx, &entry.session, entry.lane);
-                self.count(Counter::LaneRefusedIcmp);
+                self.refuse_lane(cx, &entry.session, entry.lane, Counter::LaneRefusedIcmp);
             }
         }
     }
 
-    fn refuse_lane(&mut self, cx: &mut Cx<'_>, session: &Rc<Session>, lane: u8) {
+    fn refuse_lane(&mut self, cx: &mut Cx<'_>, session: &Rc<Session>, lane: u8, counter: Counter) {
         let now = self.now_us(cx);
-        session.inner.borrow_mut().s.refuse(usize::from(lane), now);
-        self.attend(cx, session);
+        let fresh = session.inner.borrow_mut().s.refuse(usize::from(lane), now);
+        if fresh {
+            self.count(counter);
+            self.attend(cx, session);
+        }
     }
 }
 

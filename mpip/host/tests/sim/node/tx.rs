@@ -21,6 +21,7 @@ use mpip_host::proto::crypto::PUBLIC_KEY;
 use mpip_host::proto::packet;
 use mpip_host::proto::packet::Packet;
 use mpip_host::proto::params::Param;
+use mpip_host::proto::session::Class;
 use mpip_host::proto::session::State;
 use mpip_host::proto::wire::cm;
 use mpip_host::proto::wire::cm::AddrList;
@@ -117,6 +118,7 @@ impl Node {
         let session = &entry.session;
         session.used_ms.set(self.now_ms(cx));
         let mut reset = false;
+        let mut data = None;
         if let Some(tcp) = packet.tcp {
             if tcp.flags & packet::SYN != 0 {
                 session.set_over();
@@ -129,6 +131,10 @@ impl Node {
             }
             if let Some(una) = una {
                 session.saw_ack(una);
+            }
+            if packet.seq_len() != 0 {
+                let end = tcp.seq.wrapping_add(packet.seq_len());
+                data = Some((end, session.sends(end)));
             }
             reset = tcp.flags & packet::RST != 0;
             if reset || tcp.flags & packet::FIN != 0 {
@@ -144,7 +150,11 @@ impl Node {
         }
         let every = self.param(Param::Cm) == 1;
         let now = self.now_us(cx);
-        let small = packet.tcp.is_some() && packet.seq_len() == 0;
+        let class = match data {
+            Some((_, true)) => Class::Again,
+            None if packet.tcp.is_some() => Class::Small,
+            _ => Class::Data,
+        };
         let dispatch = self.dispatch();
         let len = wire.len() as u32;
         let (chosen, path, tuple) = {
@@ -156,7 +166,7 @@ impl Node {
                 cx.sent.push(wire);
                 return;
             }
-            let chosen = inner.s.pick(now, len, small, &dispatch, |index, lane| {
+            let chosen = inner.s.pick(now, len, class, &dispatch, |index, lane| {
                 index == 0 || cx.has_route(&lane.tuple.local.addr, &lane.tuple.remote.addr)
             });
             let lane = inner.s.lane_mut(chosen).expect("the chosen lane");
@@ -166,6 +176,7 @@ impl Node {
         };
         path.count_tx();
         if chosen == 0 {
+            self.keep(session, &wire, 0, data);
             self.count(Counter::TxOriginal);
             self.question(cx, session, &path, &tuple, true);
             if every && packet.proto == packet::UDP {
@@ -177,6 +188,7 @@ impl Node {
         }
         packet::rewrite(&mut wire.bytes, packet, &tuple.local, &tuple.remote, false);
         packet::set_dont_fragment(&mut wire.bytes, packet.family);
+        self.keep(session, &wire, chosen, data);
         self.count(Counter::TxLane);
         self.question(cx, session, &path, &tuple, false);
         if every {
@@ -194,6 +206,14 @@ impl Node {
             }
         }
         cx.sent.push(wire);
+    }
+
+    /// Keeps a segment with data.
+    fn keep(&mut self, session: &Session, wire: &Wire, lane: usize, data: Option<(u32, bool)>) {
+        if let Some((end, _)) = data {
+            let gone = session.keep(&mut session.inner.borrow_mut(), wire, lane, end);
+            self.counters[Counter::KeptOverflow.index()] += u64::from(gone);
+        }
     }
 
     fn data_cm(&mut self, cx: &Cx<'_>, session: &Session, path: &Path, length: u16) -> Vec<u8> {
@@ -224,21 +244,7 @@ impl Node {
         if !path.state.borrow().question_due(now, interval) {
             return;
         }
-        path.asked_at.set(now);
-        if self.check(cx, path, now, interval) {
-            self.probe_soon(cx);
-        }
-        self.send_report(cx, session, path, tuple, original, None);
-    }
-
-    /// Whether a path has just become suspect.
-    pub(super) fn check(&mut self, cx: &Cx<'_>, path: &Path, now: u32, interval: u32) -> bool {
-        let suspect = path.state.borrow_mut().check(now, interval);
-        if suspect {
-            self.count(Counter::PathSuspect);
-            self.events.push((cx.now, path.local, true));
-        }
-        suspect
+        self.ask(cx, session, path, tuple, original);
     }
 
     fn unknown_out(
@@ -418,11 +424,16 @@ impl Node {
             let seq = position.una.wrapping_sub(cm.len() as u32);
             packet::tcp_carrier(&mut out, tuple, seq, position.ack, position.window, cm);
             out
-        } else {
+        } else if original {
+            // Unlike `net`, which lets a repeated message ride behind the next datagram as well.
             let mut behind = vec![0; MAX_LEN + 8];
             let n = surplus::build(8, cm, &mut behind);
             let mut out = vec![0; ip + 8 + n];
-            packet::udp_carrier(&mut out, tuple, &behind[..n], original);
+            packet::udp_carrier(&mut out, tuple, &behind[..n], true);
+            out
+        } else {
+            let mut out = vec![0; ip + 8 + cm.len()];
+            packet::udp_message(&mut out, tuple, cm);
             out
         };
         self.count(Counter::CmTx);
@@ -471,12 +482,6 @@ impl Node {
         echo: Option<u32>,
     ) {
         let now = self.now_us(cx);
-        if echo.is_none() {
-            path.waiting.set(true);
-            if self.watch {
-                self.kick(cx, super::work::WATCH_MS);
-            }
-        }
         let totals = path.totals();
         let report = {
             let mut state = path.state.borrow_mut();

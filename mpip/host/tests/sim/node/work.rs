@@ -4,14 +4,18 @@
 
 use super::tx::block;
 use super::tx::entries;
+use super::watch::WATCH_MS;
 use super::Algo;
 use super::Node;
+use super::Path;
 use super::Peer;
 use super::Session;
 use super::TcpPosition;
+use super::QUIET_MS;
 use crate::wire;
 use crate::wire::Wire;
 use crate::world::Cx;
+use mpip_host::proto::addr::Addr;
 use mpip_host::proto::addr::Tuple;
 use mpip_host::proto::counters::Counter;
 use mpip_host::proto::crypto;
@@ -19,28 +23,30 @@ use mpip_host::proto::crypto::HelloIds;
 use mpip_host::proto::hello;
 use mpip_host::proto::packet;
 use mpip_host::proto::params::Param;
+use mpip_host::proto::path::Standing;
 use mpip_host::proto::replay::Window;
 use mpip_host::proto::session::LaneState;
 use mpip_host::proto::session::PathInfo;
 use mpip_host::proto::session::State;
 use mpip_host::proto::session::Todo;
-use mpip_host::proto::session::MAX_LANES;
 use mpip_host::proto::wire::cm::Cm;
 use mpip_host::proto::wire::cm::Confirm;
 use mpip_host::proto::wire::cm::HelloReply;
 use mpip_host::proto::wire::cm::Kind;
 use mpip_host::proto::wire::cm::Open;
 use mpip_host::proto::wire::cm::Raw;
+use mpip_host::proto::wrap::Via;
+use mpip_host::proto::wrap::Ways;
 use rand_chacha::rand_core::RngCore;
 use std::cell::Cell;
 use std::cell::RefCell;
+use std::iter;
 use std::rc::Rc;
 
 const TICK_MS: u32 = 1000;
-const PROBE_MS: u32 = 200;
-const QUIET_MS: u32 = 30_000;
-/// How often a question is repeated while there is no answer, see [`Node::watch`].
-pub const WATCH_MS: u32 = 50;
+const AGAIN_MS: u32 = 500;
+const SECOND_MS: u64 = 400;
+const STORAGE_LIFE_MS: u32 = 5_000;
 const LOST_MS: u64 = 2_000;
 const DRAIN_MS: u64 = 500;
 const CROSSING_MS: u64 = 3_000;
@@ -89,6 +95,13 @@ pub enum Job {
         /// Whether a socket still owns the tuple.
         alive: bool,
     },
+    /// A path has answered again.
+    Returned {
+        /// The peer.
+        peer: Rc<Peer>,
+        /// The path.
+        path: Path,
+    },
 }
 
 impl Node {
@@ -100,13 +113,12 @@ impl Node {
         self.work_at = u64::MAX;
         let mut ready = self.run_jobs(cx);
         let mut next = self.attend_sessions(cx, &mut ready);
+        if self.watch_paths(cx) {
+            next = next.min(WATCH_MS);
+        }
         let now = self.now_ms(cx);
-        let beat = if self.probing {
-            PROBE_MS
-        } else {
-            self.param(Param::Heartbeat) as u32
-        };
-        for (i, interval) in [TICK_MS, beat].into_iter().enumerate() {
+        let every = [TICK_MS, self.param(Param::Heartbeat) as u32];
+        for (i, interval) in every.into_iter().enumerate() {
             let late = now.wrapping_sub(self.due_ms[i]) as i32;
             if late >= 0 {
                 self.due_ms[i] = now.wrapping_add(interval);
@@ -118,9 +130,6 @@ impl Node {
             } else {
                 next = next.min(late.unsigned_abs().min(interval));
             }
-        }
-        if self.watch && self.watch_paths(cx) {
-            next = next.min(WATCH_MS);
         }
         self.kick(cx, next.max(1));
         ready
@@ -168,6 +177,7 @@ impl Node {
                 cm,
                 alive,
             } => self.confirm(cx, &tuple, position, &cm, alive, ready),
+            Job::Returned { peer, path } => self.path_returned(cx, &peer, &path),
         }
     }
 
@@ -389,6 +399,9 @@ impl Node {
                     return None;
                 }
                 Some(Todo::Open) => self.send_open(cx, session),
+                // Unlike `net`, which tells listeners.
+                Some(Todo::GaveUp(_)) => {}
+                Some(Todo::Switch(i)) => unreachable!("lane {i} has one way only"),
                 Some(Todo::Lane(i)) => self.send_lane_todo(cx, session, i, Kind::Lane),
                 Some(Todo::LaneAck(i)) => self.send_lane_todo(cx, session, i, Kind::LaneAck),
             }
@@ -400,7 +413,7 @@ impl Node {
             (inner.s.poll_in(now), added().next().is_some() && gone)
         };
         let silent = (self.now64(cx) / 1000).saturating_sub(session.peer.heard_ms.get());
-        let idle = self.now_ms(cx).wrapping_sub(session.used_ms.get());
+        let idle = session.idle_ms(self.now_ms(cx));
         if idle > QUIET_MS {
             return None;
         }
@@ -411,7 +424,15 @@ impl Node {
             }
             return Some(wait.map_or(TICK_MS, |us| (us / 1000 + 1).min(TICK_MS)));
         }
-        wait.map(|us| us / 1000 + 1)
+        let wait = wait.map(|us| us / 1000 + 1);
+        let unexplored = {
+            let inner = session.inner.borrow();
+            inner.s.state == State::Open && !inner.explored
+        };
+        if unexplored {
+            return Some(wait.map_or(AGAIN_MS, |ms| ms.min(AGAIN_MS)));
+        }
+        wait
     }
 
     fn abandon(&mut self, cx: &mut Cx<'_>, session: &Rc<Session>, ready: &mut Vec<Wire>) {
@@ -465,83 +486,93 @@ impl Node {
         self.send_lane_on(cx, session, &path, &tuple, kind, challenge, echo, observed);
     }
 
+    /// Looks for pairs of a local and a remote address that the session could use as well.
     fn explore(&mut self, cx: &mut Cx<'_>, session: &Rc<Session>) {
         {
             let mut inner = session.inner.borrow_mut();
-            let open = inner.s.state == State::Open;
-            if inner.dead || !session.initiator || !open || inner.explored {
+            let age = (self.now64(cx) / 1000).saturating_sub(session.born_ms);
+            let mine = session.initiator || age >= SECOND_MS;
+            if inner.dead || inner.s.state != State::Open || inner.explored || !mine {
                 return;
             }
             inner.explored = true;
         }
-        let now = self.now_us(cx);
-        let limit = self.param(Param::MaxLanes) as usize;
-        let max_paths = self.param(Param::MaxPaths) as usize;
         let original = session.tuple;
-        let family = original.local.addr.family();
         let reach = session.peer.reach.borrow().clone();
-        let remote_port = if original.proto == packet::TCP {
-            original.remote.port
-        } else {
-            reach.udp_port
-        };
-        let mut pairs = Vec::new();
-        for local in &self.addrs {
-            for remote in reach.addrs.iter().map(|e| e.addr) {
-                let tuple = Tuple {
-                    proto: original.proto,
-                    local: wire::end(*local, 0),
-                    remote: wire::end(remote, remote_port),
-                };
-                let inner = session.inner.borrow();
-                let known = inner
-                    .s
-                    .lanes
-                    .iter()
-                    .flatten()
-                    .any(|l| l.tuple.local.addr == *local && l.tuple.remote.addr == remote);
-                if local.family() == family
-                    && remote.family() == family
-                    && !known
-                    && !self.addrs.contains(&remote)
-                    && cx.has_route(local, &remote)
-                    && pairs.len() + 1 < limit
+        let known = reach.addrs.iter().map(|e| e.addr);
+        for (i, remote) in iter::once(original.remote.addr).chain(known).enumerate() {
+            if remote.family() != original.local.addr.family()
+                || i != 0 && remote == original.remote.addr
+                || self.addrs.contains(&remote)
+            {
+                continue;
+            }
+            for local in self.addrs.clone() {
+                if local.family() == remote.family()
+                    && !has_lane(session, &local, &remote)
+                    && !self.add_lane(cx, session, local, remote, reach.udp_port)
                 {
-                    pairs.push(tuple);
+                    return;
                 }
             }
         }
-        if pairs.is_empty() {
-            return;
+    }
+
+    /// Adds a lane between two addresses if there is a route; false if there is no use in trying
+    /// more. Unlike `net`, which has other ways than raw packets.
+    fn add_lane(
+        &mut self,
+        cx: &mut Cx<'_>,
+        session: &Rc<Session>,
+        local: Addr,
+        remote: Addr,
+        udp_port: u16,
+    ) -> bool {
+        if !cx.has_route(&local, &remote) {
+            return true;
         }
-        let mut port = session.inner.borrow().port;
-        if port == 0 {
-            self.next_port += 1;
-            port = self.next_port;
+        let now = self.now_us(cx);
+        let max_paths = self.param(Param::MaxPaths) as usize;
+        let limit = self.param(Param::MaxLanes) as usize;
+        let Some(place) = session.inner.borrow().s.place(limit) else {
+            return false;
+        };
+        let Some(path) = session.peer.path(local, remote, max_paths, now) else {
+            return false;
+        };
+        let remote_port = if session.tuple.proto == packet::TCP {
+            session.tuple.remote.port
+        } else {
+            udp_port
+        };
+        self.next_port += 1;
+        let tuple = Tuple {
+            proto: session.tuple.proto,
+            local: wire::end(local, self.next_port),
+            remote: wire::end(remote, remote_port),
+        };
+        let mut inner = session.inner.borrow_mut();
+        self.evict_lane(session, &mut inner, place);
+        let (s, random) = (&mut inner.s, cx.rng.next_u64());
+        let raw = Ways::only(Via::Raw);
+        let Some(index) = s.add_lane(tuple, path.clone(), raw, random, true, limit, now) else {
+            return false;
+        };
+        if !self.add_wire(tuple, session, index, path) {
+            s.remove_lane(index);
         }
-        for mut tuple in pairs {
-            tuple.local.port = port;
-            let (local, remote) = (tuple.local.addr, tuple.remote.addr);
-            let Some(path) = session.peer.path(local, remote, max_paths, now) else {
-                continue;
-            };
-            let mut inner = session.inner.borrow_mut();
-            inner.port = port;
-            let challenge = cx.rng.next_u64();
-            let lane = inner
-                .s
-                .add_lane(tuple, path.clone(), challenge, true, limit, now);
-            let Some(index) = lane else { return };
-            if !self.add_wire(tuple, session, index, path) {
-                inner.s.remove_lane(index);
-            }
-        }
+        true
     }
 
     fn tick(&mut self, cx: &mut Cx<'_>, ready: &mut Vec<Wire>) {
         let (now, policy) = (self.now_ms(cx), self.ask_policy());
         for entry in self.avail.values_mut() {
             entry.state.silent(now, &policy);
+        }
+        for session in self.sessions.values() {
+            if session.idle_ms(now) >= STORAGE_LIFE_MS {
+                session.forget_kept();
+            }
         }
         let now = self.now64(cx) / 1000;
         let peers: Vec<_> = self.peers.values().cloned().collect();
@@ -550,70 +581,6 @@ impl Node {
                 self.forget_peer(cx, &peer, true, ready);
             }
         }
-    }
-
-    fn heartbeat(&mut self, cx: &mut Cx<'_>) {
-        let now = self.now_us(cx);
-        let interval = self.param(Param::Heartbeat) as u32 * 1000;
-        let mut suspects = false;
-        let sessions: Vec<_> = self.sessions.values().cloned().collect();
-        for session in sessions {
-            let idle = self.now_ms(cx).wrapping_sub(session.used_ms.get());
-            if session.is_multi() && !session.closing.get() && idle <= QUIET_MS {
-                suspects |= self.beat(cx, &session, now, interval);
-            }
-        }
-        self.probing = suspects;
-    }
-
-    /// Asks again where a question is unanswered; whether there is one.
-    fn watch_paths(&mut self, cx: &mut Cx<'_>) -> bool {
-        let now = self.now_us(cx);
-        let mut waiting = false;
-        let sessions: Vec<_> = self.sessions.values().cloned().collect();
-        for session in sessions.iter().filter(|s| s.is_multi()) {
-            for index in 0..MAX_LANES {
-                let (tuple, path) = match session.inner.borrow().s.lane(index) {
-                    Some(l) if l.state == LaneState::Active => (l.tuple, l.path.clone()),
-                    _ => continue,
-                };
-                if !path.waiting.get() || !path.usable() {
-                    continue;
-                }
-                waiting = true;
-                if path.maybe_due(now, WATCH_MS * 1000) {
-                    path.asked_at.set(now);
-                    if self.check(cx, &path, now, WATCH_MS * 1000) {
-                        self.probe_soon(cx);
-                    }
-                    self.send_report(cx, session, &path, &tuple, index == 0, None);
-                }
-            }
-        }
-        waiting
-    }
-
-    fn beat(&mut self, cx: &mut Cx<'_>, session: &Rc<Session>, now: u32, interval: u32) -> bool {
-        let mut suspects = false;
-        for index in 0..MAX_LANES {
-            let (tuple, path) = {
-                let inner = session.inner.borrow();
-                match inner.s.lane(index) {
-                    Some(l) if l.state == LaneState::Active => (l.tuple, l.path.clone()),
-                    _ => continue,
-                }
-            };
-            let suspect = !path.usable();
-            suspects |= suspect;
-            let interval = if suspect { PROBE_MS * 1000 } else { interval };
-            if !path.maybe_due(now, interval) {
-                continue;
-            }
-            path.asked_at.set(now);
-            suspects |= self.check(cx, &path, now, interval);
-            self.send_report(cx, session, &path, &tuple, index == 0, None);
-        }
-        suspects
     }
 
     /// Says goodbye to all peers, once on every lane of one session.
@@ -633,4 +600,16 @@ impl Node {
             );
         }
     }
+}
+
+/// Whether the session has a lane between two addresses.
+fn has_lane(session: &Session, local: &Addr, remote: &Addr) -> bool {
+    let inner = session.inner.borrow();
+    let mut lanes = inner.s.lanes.iter().enumerate();
+    lanes.any(|(i, lane)| {
+        lane.as_ref().is_some_and(|l| {
+            let blind = i == 0 && (l.path.is_strict() || l.path.standing() == Standing::Suspect);
+            !blind && l.tuple.local.addr == *local && l.tuple.remote.addr == *remote
+        })
+    })
 }
