@@ -864,7 +864,7 @@ impl Instance {
             if crossed && session.initiator == (session.age_ms() < CROSSING_MS) {
                 return true;
             }
-            if let Some(index) = stale.or_else(|| inner.s.place(lanes)) {
+            if let Some(index) = stale.or_else(|| inner.s.place(lanes, true)) {
                 self.evict_lane(session, &mut inner, index);
             }
             let challenge = clock::random_u64();

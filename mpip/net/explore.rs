@@ -131,7 +131,7 @@ impl Instance {
         if Dst::lookup(self.net, local.ifindex, &probe).is_none() {
             return true;
         }
-        let place = session.inner.lock().s.place(limit);
+        let place = session.inner.lock().s.place(limit, false);
         let Some(place) = place else { return false };
         let peer = &session.peer;
         let Some(path) = peer.path(local.addr, *remote, local.ifindex, None, max_paths) else {

@@ -240,24 +240,23 @@ impl<P: PathInfo, D> Session<P, D> {
         }
     }
 
-    /// A place for another lane: a free one, else that of a lane which has gone for good because
-    /// an end of its path is not there. [`Session::remove_lane`] has to be called for such a one.
-    pub fn place(&self, limit: usize) -> Option<usize> {
-        let lanes = || self.lanes.iter().take(limit.min(MAX_LANES)).enumerate();
-        let free = lanes().find(|(_, l)| l.is_none());
-        let down = || {
-            lanes().skip(1).find(|(_, l)| {
-                l.as_ref()
-                    .is_some_and(|l| l.path.standing() == Standing::Down)
-            })
+    /// A place for another lane: a free one; that of a lane which has lost an end of its path, or
+    /// got through in no way; for a lane that the other end asks for (`asked`), which has shown
+    /// that it gets through this way, also that of one which has not yet.
+    /// [`Session::remove_lane`] has to be called for what is there.
+    pub fn place(&self, limit: usize, asked: bool) -> Option<usize> {
+        let rank = |lane: &Lane<P, D>| match lane.state {
+            _ if lane.path.standing() == Standing::Down => Some(1),
+            LaneState::Gone if !lane.initiator || !lane.proven => Some(2),
+            LaneState::Pending if asked && lane.initiator && !lane.proven => Some(3),
+            _ => None,
         };
-        let gone = || {
-            lanes().skip(1).find(|(_, l)| {
-                l.as_ref()
-                    .is_some_and(|l| l.state == LaneState::Gone && !l.initiator)
-            })
-        };
-        free.or_else(down).or_else(gone).map(|(i, _)| i)
+        let lanes = self.lanes.iter().take(limit.min(MAX_LANES)).enumerate();
+        lanes
+            .skip(1)
+            .filter_map(|(i, l)| Some((l.as_ref().map_or(Some(0), rank)?, i)))
+            .min()
+            .map(|(_, i)| i)
     }
 
     /// Adds a lane that this end (`initiator`) or the other one asked for, in a free place from

@@ -113,10 +113,11 @@ def forgeries(scene):
         "LANE": lane,
         "LANE_ACK": lane,
         "LANE_CONFIRM": lane,
-        "ADDR": header + block,
+        "ADDR": header + bytes([255] * 8) + block,
         "CLOSE": header,
         "GOODBYE": header,
         "GOODBYE_ACK": header,
+        "ADDR_ACK": header + bytes(4),
     }
     assert set(bodies) == set(CM_TYPES)
     return [build_cm(kind, body) for kind, body in bodies.items()]

@@ -21,3 +21,4 @@ mod session;
 mod surplus;
 mod tables;
 mod weighted;
+mod wrap;

@@ -514,3 +514,26 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn places_are_reused_when_their_lanes_are_of_no_use() {
+    let (mut s, paths) = open(MAX_LANES, 0);
+    assert_eq!(s.place(MAX_LANES, true), None);
+    assert_eq!(s.place(1, true), None, "the original one stays");
+    // One that is not up yet makes room for what the other end asks for, not for our own.
+    s.refuse(3, 0);
+    s.remove_lane(3);
+    let ways = Ways::only(Via::Raw);
+    s.add_lane(tuple(77), Path::default(), ways, 1, true, MAX_LANES, 0);
+    assert_eq!(s.place(MAX_LANES, false), None);
+    assert_eq!(s.place(MAX_LANES, true), Some(3));
+    // Rather one that got through in no way,
+    s.refuse(3, 0);
+    assert_eq!(s.place(MAX_LANES, false), Some(3));
+    // rather one that has lost an end,
+    paths[5].0.standing.set(Standing::Down);
+    assert_eq!(s.place(MAX_LANES, false), Some(5));
+    // and rather a free one.
+    s.remove_lane(6);
+    assert_eq!(s.place(MAX_LANES, true), Some(6));
+}

@@ -534,7 +534,7 @@ impl Node {
                 let lane = inner.s.lane(*i);
                 lane.is_some_and(|l| l.state != LaneState::Active && l.path.is_same(&path))
             });
-            if let Some(index) = stale.or_else(|| inner.s.place(lanes)) {
+            if let Some(index) = stale.or_else(|| inner.s.place(lanes, true)) {
                 self.evict_lane(&session, &mut inner, index);
             }
             let s = &mut inner.s;

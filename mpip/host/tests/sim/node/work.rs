@@ -534,7 +534,7 @@ impl Node {
         let now = self.now_us(cx);
         let max_paths = self.param(Param::MaxPaths) as usize;
         let limit = self.param(Param::MaxLanes) as usize;
-        let Some(place) = session.inner.borrow().s.place(limit) else {
+        let Some(place) = session.inner.borrow().s.place(limit, false) else {
             return false;
         };
         let Some(path) = session.peer.path(local, remote, max_paths, now) else {
