@@ -28,10 +28,6 @@ const UNUSED_MS: u32 = 10_000;
 impl Instance {
     /// Once a second: addresses, and what has expired.
     pub fn tick(&self) {
-        // Some changes are told by nobody, such as an address that becomes deprecated.
-        if self.addrs_differ() {
-            self.follow_changes();
-        }
         for peer in self.collect_peers().iter() {
             if peer.has_moved.load(Relaxed) {
                 self.follow(peer);

@@ -57,7 +57,10 @@ impl Instance {
             inner.explored_ms = clock::now_ms().max(1);
         }
         if self.addrs_differ() {
-            self.follow_changes();
+            // What has changed comes first, and then this again.
+            self.network_changed();
+            session.inner.lock().explored_ms = 0;
+            return;
         }
         let original = session.tuple;
         let reach = *session.peer.reach.lock();
@@ -98,9 +101,10 @@ impl Instance {
             .any(|(i, l)| {
                 // Boxes that keep track of connections stop a session's own tuple as soon as part of it
                 // takes other ways, and carriers that do not look right to them: such a path needs a
-                // lane of its own.
-                let blind =
-                    i == 0 && (l.path.is_strict() || l.path.standing() == Standing::Suspect);
+                // lane of its own. Not when nothing works at all.
+                let alone = l.path.standing() == Standing::Suspect
+                    && inner.s.best_standing() >= Standing::Doubtful;
+                let blind = i == 0 && (l.path.is_strict() || alone);
                 !blind && on(&l.tuple, l.path.ifindex())
             })
     }

@@ -412,6 +412,8 @@ pub struct Instance {
     pub changed: Atomic<bool>,
     /// Routes and addresses as they were at the last look, see [`route::generation`].
     pub generation: Atomic<u64>,
+    /// When the addresses were looked at last, milliseconds.
+    pub looked_ms: Atomic<u32>,
     /// Some peer has to be told of changed addresses.
     pub announcing: Atomic<bool>,
     /// Messages that wait for a datagram to ride on.
@@ -504,6 +506,7 @@ impl Instance {
                 stopping: Atomic::new(false),
                 changed: Atomic::new(false),
                 generation: Atomic::new(generation),
+                looked_ms: Atomic::new(now),
                 announcing: Atomic::new(false),
                 riders <- new_bh_lock!(riders, "mpip_riders"),
                 riding: Atomic::new(false),

@@ -56,6 +56,9 @@ use kernel::{
     },
 };
 
+/// Shortest time between two looks at the addresses that nobody has asked for, milliseconds.
+const LOOK_MS: u32 = 100;
+
 impl Instance {
     /// A device or an address has changed. Any context.
     pub fn network_changed(&self) {
@@ -65,7 +68,13 @@ impl Instance {
 
     /// Whether something has changed since the last call, be it a route only.
     pub fn has_changed(&self) -> bool {
-        let told = self.changed.xchg(false, Relaxed);
+        // Some changes are told by nobody, such as an address that becomes deprecated.
+        let now = clock::now_ms();
+        let look = now.wrapping_sub(self.looked_ms.load(Relaxed)) >= LOOK_MS;
+        if look {
+            self.looked_ms.store(now, Relaxed);
+        }
+        let told = self.changed.xchg(false, Relaxed) || look && self.addrs_differ();
         let generation = route::generation(self.net);
         let other = self.generation.xchg(generation, Relaxed) != generation;
         told || other
