@@ -174,20 +174,22 @@ impl Instance {
         match cm {
             Cm::Report(report) if report.session == session.id => {
                 let now = clock::now_us();
-                let received = {
+                let (received, returned) = {
                     let mut state = entry.path.state.lock();
                     let before = state.standing();
                     let received = state.on_report(now, entry.path.id, &report);
                     entry.path.publish(&state);
-                    if before == Standing::Suspect && state.standing() > Standing::Suspect {
-                        self.count(Counter::PathReturned);
-                        self.submit(Job::Returned {
-                            peer: peer.clone(),
-                            path: entry.path.clone(),
-                        });
-                    }
-                    received
+                    let returned =
+                        before == Standing::Suspect && state.standing() > Standing::Suspect;
+                    (received, returned)
                 };
+                if returned {
+                    self.count(Counter::PathReturned);
+                    self.submit(Job::Returned {
+                        peer: peer.clone(),
+                        path: entry.path.clone(),
+                    });
+                }
                 if entry.lane != 0 && received != Received::Replayed {
                     let lane = usize::from(entry.lane);
                     if session.inner.lock().s.heard_on(lane) {
@@ -351,7 +353,7 @@ impl Instance {
                         Some(tuple.remote),
                     );
                     // Measure it before data relies on it.
-                    self.send_report(session, &entry.path, tuple, false, None);
+                    self.ask(session, &entry.path, tuple, false);
                 }
             }
             Cm::LaneConfirm(m) if lane != 0 => {
@@ -375,7 +377,7 @@ impl Instance {
                 };
                 if accepted {
                     self.lane_is_up(entry);
-                    self.send_report(session, &entry.path, tuple, false, None);
+                    self.ask(session, &entry.path, tuple, false);
                 }
             }
             Cm::Close(_) => {

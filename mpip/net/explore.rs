@@ -148,13 +148,13 @@ impl Instance {
             3 => Ways::only(Via::Tcp),
             _ => Ways::all(proto, path.via(proto)),
         };
-        let Some(tuple) = self.lane_tuple(session, ways.current(), &probe, reach) else {
-            if ways.has_next() {
-                ways.advance();
+        // A way for which there is no port, at either end, is left out.
+        let tuple = loop {
+            match self.lane_tuple(session, ways.current(), &probe, reach) {
+                Some(tuple) => break tuple,
+                None if ways.has_next() => ways.advance(),
+                None => return true,
             }
-            // Once more when there may be a port.
-            session.inner.lock().explored_ms = 0;
-            return false;
         };
         let mut inner = session.inner.lock();
         if inner.dead {

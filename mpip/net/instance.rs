@@ -414,6 +414,8 @@ pub struct Instance {
     pub generation: Atomic<u64>,
     /// When the addresses were looked at last, milliseconds.
     pub looked_ms: Atomic<u32>,
+    /// When changes were followed last, milliseconds.
+    pub followed_ms: Atomic<u32>,
     /// Some peer has to be told of changed addresses.
     pub announcing: Atomic<bool>,
     /// Messages that wait for a datagram to ride on.
@@ -507,6 +509,7 @@ impl Instance {
                 changed: Atomic::new(false),
                 generation: Atomic::new(generation),
                 looked_ms: Atomic::new(now),
+                followed_ms: Atomic::new(now),
                 announcing: Atomic::new(false),
                 riders <- new_bh_lock!(riders, "mpip_riders"),
                 riding: Atomic::new(false),

@@ -59,6 +59,9 @@ use kernel::{
 /// Shortest time between two looks at the addresses that nobody has asked for, milliseconds.
 const LOOK_MS: u32 = 100;
 
+/// Shortest time between two looks at all sessions because routes have changed, milliseconds.
+const ROUTES_MS: u32 = 500;
+
 impl Instance {
     /// A device or an address has changed. Any context.
     pub fn network_changed(&self) {
@@ -75,9 +78,15 @@ impl Instance {
             self.looked_ms.store(now, Relaxed);
         }
         let told = self.changed.xchg(false, Relaxed) || look && self.addrs_differ();
+        // Routes alone may change all the time, and all sessions are looked at then.
         let generation = route::generation(self.net);
-        let other = self.generation.xchg(generation, Relaxed) != generation;
-        told || other
+        let routes = generation != self.generation.load(Relaxed)
+            && now.wrapping_sub(self.followed_ms.load(Relaxed)) >= ROUTES_MS;
+        if told || routes {
+            self.generation.store(generation, Relaxed);
+            self.followed_ms.store(now, Relaxed);
+        }
+        told || routes
     }
 
     /// Takes in what has changed. Process context.
@@ -124,7 +133,7 @@ impl Instance {
     pub fn follow(&self, peer: &Arc<Peer>) {
         peer.has_moved.store(false, Relaxed);
         self.each_session(|session| {
-            if session.initiator && Arc::ptr_eq(&session.peer, peer) {
+            if Arc::ptr_eq(&session.peer, peer) {
                 session.inner.lock().explored_ms = 0;
                 self.attend(session);
             }

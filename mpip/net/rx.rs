@@ -335,6 +335,10 @@ fn arrived(instance: &Instance, entry: &WireEntry, packet: &Packet, end: usize) 
 /// A packet on a lane that travels inside something else; its checksum is right.
 fn wrapped(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, entry: &WireEntry) -> Verdict {
     let session = &entry.session;
+    if skb.is_gso() {
+        instance.count(Counter::RxMerged);
+        return Verdict::Drop;
+    }
     if let Some(tcp) = packet.tcp {
         let mut inner = session.inner.lock();
         if let Some(lane) = inner.s.lane_mut(usize::from(entry.lane)) {

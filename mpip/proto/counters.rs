@@ -80,6 +80,8 @@ counters! {
     RxBadChecksum "rx-bad-checksum";
     /// Packets merged across a hole by receive offload.
     RxMergedHole "rx-merged-hole";
+    /// Wrapped packets that receive offload has merged: they cannot be told apart any more.
+    RxMerged "rx-merged";
     /// Paths not added because no source port was free.
     PortExhausted "port-exhausted";
     /// Work not done because there was no memory.

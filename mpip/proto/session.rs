@@ -35,6 +35,9 @@ const WAY_TRIES: u8 = 3;
 /// How long a refused lane is left alone, microseconds; it doubles up to 64 times that.
 const REVIVE_US: u32 = 2_000_000;
 
+/// A lane that was up for so long is tried again at once when it is refused, microseconds.
+const LONG_UP_US: u32 = 10_000_000;
+
 /// State of a session.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub enum State {
@@ -341,7 +344,6 @@ impl<P: PathInfo, D> Session<P, D> {
         lane.proven = true;
         if lane.state != LaneState::Active {
             lane.state = LaneState::Active;
-            lane.refusals = 0;
             self.relearn();
         }
         true
@@ -356,7 +358,6 @@ impl<P: PathInfo, D> Session<P, D> {
             return false;
         }
         lane.proven = true;
-        lane.refusals = 0;
         if lane.state != LaneState::Active {
             lane.state = LaneState::Active;
             self.relearn();
@@ -388,6 +389,10 @@ impl<P: PathInfo, D> Session<P, D> {
             }
             fresh = true;
             let was_up = lane.state == LaneState::Active;
+            // Since the last try: one that is refused again and again has to rest all the same.
+            if was_up && seq::age(now, lane.next_try) >= LONG_UP_US {
+                lane.refusals = 0;
+            }
             lane.state = LaneState::Gone;
             lane.tries = 0;
             lane.route = None;

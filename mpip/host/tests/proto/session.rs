@@ -279,9 +279,19 @@ fn a_lane_that_was_up_is_tried_by_either_end() {
     assert!(!b.on_lane_confirm(1, 22), "an old answer");
     assert!(b.on_lane_confirm(1, challenge));
     assert_eq!((a.active_lanes(), b.active_lanes()), (2, 2));
-    // It works again.
-    assert!(b.refuse(1, now));
-    assert_eq!(b.poll_in(now), Some(0));
+    // Refused at once again, it rests; after it has worked for long it does not.
+    let mut c = now;
+    assert!(b.refuse(1, c));
+    let rest = b.poll_in(c).unwrap();
+    assert!(rest >= 2_000_000, "{rest}");
+    c += rest;
+    assert_eq!(b.poll(c, 6), Some(Todo::LaneAck(1)));
+    let lane = b.lane(1).unwrap();
+    let challenge = lane.challenge;
+    assert!(b.on_lane_confirm(1, challenge));
+    c += 11_000_000;
+    assert!(b.refuse(1, c));
+    assert_eq!(b.poll_in(c), Some(0));
 }
 
 #[test]
