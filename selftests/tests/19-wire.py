@@ -102,6 +102,8 @@ def notices(t):
 
     for change in ("nothing", "flip", "drop", "double"):
         (near, tap), (inlet, far) = socket.socketpair(), socket.socketpair()
+        # A receiver that has found a fault reads no more: all that is sent has to fit into its queue.
+        near.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 14)
         stream = flow.Tcp((near, far))
         t.defer(stream.close)
         data = bytearray(tap.recv(65536, socket.MSG_WAITALL))
