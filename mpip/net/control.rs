@@ -50,6 +50,7 @@ use crate::{
         session::{
             Lane,
             LaneState,
+            PathInfo,
             MAX_LANES, //
         },
         wire::{
@@ -179,11 +180,13 @@ impl Instance {
                     let before = state.standing();
                     let received = state.on_report(now, entry.path.id, &report);
                     entry.path.publish(&state);
+                    entry.path.correct(now, state.take_error());
                     let returned =
                         before == Standing::Suspect && state.standing() > Standing::Suspect;
                     (received, returned)
                 };
                 if returned {
+                    entry.path.empty_queue();
                     self.count(Counter::PathReturned);
                     self.submit(Job::Returned {
                         peer: peer.clone(),
@@ -292,6 +295,8 @@ impl Instance {
         }
         let lane = usize::from(entry.lane);
         match cm {
+            Cm::Missing(m) if m.refused => session.refused(&m.ranges),
+            Cm::Missing(m) => self.repair(session, &m.ranges),
             Cm::OpenAck(open) if lane == 0 => {
                 entry.path.state.lock().bind(open.block.path);
                 let family = tuple.local.addr.family();
@@ -403,6 +408,11 @@ impl Instance {
         entry.session.set_multi(true);
         if first {
             self.count(Counter::LaneOpened);
+        }
+        // There is a choice from now on: the session's own path has to be measured, too.
+        let own = entry.session.inner.lock().s.lane(0).map(|l| l.path.clone());
+        if let Some(own) = own.filter(|path| path.base_us().is_none()) {
+            self.ask(&entry.session, &own, &entry.session.tuple, true);
         }
     }
 
@@ -907,6 +917,7 @@ fn header_of(cm: &Cm<'_>) -> Option<Header> {
         Cm::Addr(m) => Some(m.header),
         Cm::AddrAck(m) => Some(m.header),
         Cm::Lane(m) | Cm::LaneAck(m) | Cm::LaneConfirm(m) => Some(m.header),
+        Cm::Missing(m) => Some(m.header),
         Cm::Close(h) | Cm::Goodbye(h) | Cm::GoodbyeAck(h) => Some(*h),
         Cm::Data(_) | Cm::Report(_) => None,
     }

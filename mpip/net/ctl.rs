@@ -360,7 +360,7 @@ fn standing(path: &Path) -> u32 {
 }
 
 fn one_path(m: &mut Message<'_>, node: u64, path: &Arc<Path>, mtu: u32) -> Result {
-    let totals = path.totals();
+    let totals = path.totals(clock::now_us());
     let state = if path.is_confirmed() {
         standing(path)
     } else {

@@ -258,7 +258,7 @@ impl Instance {
         echo: Option<u32>,
     ) {
         let now = clock::now_us();
-        let totals = path.totals();
+        let totals = path.totals(now);
         let report = {
             let mut state = path.state.lock();
             let report = state.report(now, session.id, path.id, &totals, echo);

@@ -48,6 +48,7 @@ use crate::{
         session::{
             self,
             Dispatch,
+            Scheduler,
             MAX_LANES, //
         },
         wrap::Via, //
@@ -609,6 +610,10 @@ impl Instance {
     /// The parameters of dispatching.
     pub fn dispatch(&self) -> Dispatch {
         Dispatch {
+            scheduler: match self.param(Param::Scheduler) {
+                0 => Scheduler::Earliest,
+                _ => Scheduler::Weighted,
+            },
             step: self.param(Param::WeightStep) as u16,
             interval: (self.param(Param::WeightInterval) as u32).saturating_mul(1000),
         }

@@ -201,7 +201,7 @@ impl Instance {
         self.tell_path_down(peer, path, reason);
         {
             let mut state = path.state.lock();
-            state.fail(clock::now_us());
+            state.fail(clock::now_us(), false);
             path.publish(&state);
         }
         self.path_failed(peer, path);

@@ -24,7 +24,8 @@ use crate::{
             Segment, //
         },
         seq,
-        session::LaneState, //
+        session::LaneState,
+        wire::cm::Ranges, //
     },
     sys::{
         clock,
@@ -60,6 +61,10 @@ const MAX_HELD: i64 = 64 << 20;
 const STORAGE_LIFE_MS: u32 = 5_000;
 /// How long a computed wait holds, microseconds.
 const WAIT_LIFE_US: u32 = 20_000;
+/// Added to what the slowest lane may need more than the quickest, microseconds.
+const SLACK_US: u32 = 2_000;
+/// Added to the time that the answer to a request may take, microseconds.
+const REPAIR_MARGIN_US: u32 = 10_000;
 
 type Slot = Option<reorder::Held<Held>>;
 
@@ -145,7 +150,7 @@ impl Session {
         }
         // Waits for the callback, which takes the lock.
         drop(timer);
-        self.deliver(None);
+        self.deliver(None, None);
         {
             let mut rx = self.rx.lock();
             storage = rx.buffer.detach();
@@ -155,12 +160,25 @@ impl Session {
 
     /// The timer of the buffer has fired.
     pub fn on_timer(&self) {
-        self.deliver(None);
+        self.deliver(None, None);
+    }
+
+    /// The peer will not send again what is missing in these parts. Any context.
+    pub fn refused(&self, ranges: &Ranges) {
+        let mut rx = self.rx.lock();
+        for (from, to) in ranges.iter() {
+            rx.buffer.refused(from, to);
+        }
+        // Not from here: the stack may be deep already.
+        if let Some(timer) = &rx.timer {
+            timer.start(1);
+        }
     }
 
     /// Delivers `first` and everything else that is due, in order. One at a time delivers; others
-    /// leave their packets to it.
-    fn deliver(&self, first: Option<Held>) {
+    /// leave their packets to it. With an instance, the peer is asked for what was lost.
+    fn deliver(&self, first: Option<Held>, instance: Option<&Instance>) {
+        let mut missing = Ranges::new();
         let mut first = first;
         let mut batch = KVec::new();
         let mut rx = self.rx.lock();
@@ -178,6 +196,15 @@ impl Session {
             let now = clock::now_us();
             let before = rx.buffer.bytes();
             rx.buffer.acked(self.acked());
+            while instance.is_some() {
+                let Some((from, to)) = rx.buffer.next_missing(now) else {
+                    break;
+                };
+                self.shared.counters.add(Counter::RepairAsked, 1);
+                if !missing.push(from, to) {
+                    break;
+                }
+            }
             while let Some(held) = rx.buffer.pop(now) {
                 if rx.ready.push(held, GFP_ATOMIC).is_err() {
                     self.shared.counters.add(Counter::NoMemory, 1);
@@ -204,6 +231,10 @@ impl Session {
         rx.delivering = false;
         self.arm(&mut rx);
         self.count_given_up(&mut rx);
+        drop(rx);
+        if let Some(instance) = instance.filter(|_| !missing.is_empty()) {
+            instance.send_missing(self, false, missing);
+        }
     }
 
     /// Keeps the sum of what all sessions hold.
@@ -241,13 +272,14 @@ impl Session {
     }
 
     fn arm(&self, rx: &mut Rx) {
-        let Some(deadline) = rx.buffer.deadline() else {
+        let now = clock::now_us();
+        let Some(deadline) = rx.buffer.deadline(now) else {
             return;
         };
         if rx.dead {
             return;
         }
-        let us = seq::delta(deadline, clock::now_us()).max(50) as u32;
+        let us = seq::delta(deadline, now).max(50) as u32;
         if rx.timer.is_none() {
             // SAFETY: `end_ordering` drops the timer before the session can go, and `dead` keeps
             // a new one from being made.
@@ -258,8 +290,22 @@ impl Session {
         }
     }
 
-    /// The longest difference between what the lanes' paths need, microseconds.
-    fn wait_us(&self, max: u32) -> u32 {
+    /// How long it may take until something that is asked for has come, microseconds; 0 while that
+    /// is not known, or where TCP had better see what is missing.
+    fn repair_us(&self, max: u32) -> u32 {
+        let inner = self.inner.lock();
+        let active = inner.s.lanes.iter().flatten();
+        let active = active.filter(|l| l.state == LaneState::Active);
+        if active.clone().any(|l| l.path.is_crowded_from_peer()) {
+            return 0;
+        }
+        let trip = active.filter_map(|l| l.path.answer_us()).min();
+        trip.map_or(0, |us| us.saturating_add(REPAIR_MARGIN_US).min(max))
+    }
+
+    /// How long a segment is held at most, and how much longer than on the quickest lane one may be
+    /// on its way on the slowest; microseconds.
+    fn wait_us(&self, max: u32) -> (u32, u32) {
         let inner = self.inner.lock();
         let (mut low, mut high) = (None::<i32>, None::<i32>);
         let mut unknown = false;
@@ -287,16 +333,17 @@ impl Session {
                 }
             }));
         }
+        // Nothing measured on some path yet: be patient.
+        let patient = max.min(100_000);
         match (low, high) {
-            // Nothing measured on some path yet: be patient.
-            _ if unknown => max.min(100_000),
-            // Twice the difference: queues grow faster than estimates follow. A hole that is known
-            // to be lost does not wait for this.
-            (Some(low), Some(high)) => (seq::delta(high as u32, low as u32).max(0) as u32)
-                .saturating_mul(2)
-                .saturating_add(MARGIN_US)
-                .min(max),
-            _ => max.min(100_000),
+            (Some(low), Some(high)) if !unknown => {
+                let spread = seq::delta(high as u32, low as u32).max(0) as u32;
+                // Twice the difference: queues grow faster than estimates follow. A hole that is
+                // known to be lost does not wait for this.
+                let wait = spread.saturating_mul(2).saturating_add(MARGIN_US);
+                (wait.min(max), spread.saturating_add(SLACK_US).min(max))
+            }
+            _ => (patient, patient),
         }
     }
 }
@@ -349,12 +396,21 @@ pub fn local_in(instance: &Instance, skb: &mut Skb<'_>, family: u8) -> Verdict {
     if !rx.started || seq::age(now, rx.waited_at) >= WAIT_LIFE_US {
         rx.started = true;
         rx.waited_at = now;
+        let (wait_us, spread_us) = session.wait_us(max_wait);
+        let repair_us = match instance.param(Param::Repair) {
+            0 => 0,
+            _ => session.repair_us(max_wait),
+        };
         let limits = Limits {
             packets,
             bytes: instance.param(Param::ReorderBytes) as u32,
-            wait_us: session.wait_us(max_wait),
+            wait_us,
+            spread_us,
+            repair_us,
         };
         rx.buffer.set_limits(limits);
+        let lanes = session.inner.lock().s.active_mask();
+        rx.buffer.expect_lanes(now, lanes as u8);
     }
     rx.buffer.acked(session.acked());
     if rx.buffer.wants_storage(&segment) {
@@ -386,6 +442,6 @@ pub fn local_in(instance: &Instance, skb: &mut Skb<'_>, family: u8) -> Verdict {
     };
     session.account(before, rx.buffer.bytes());
     drop(rx);
-    session.deliver(first);
+    session.deliver(first, Some(instance));
     Verdict::Stolen
 }

@@ -11,6 +11,8 @@ use crate::{
     proto::{
         addr::Addr,
         crypto::Keys,
+        earliest::Backlog,
+        loss::Sent,
         packet,
         path::{
             self,
@@ -82,13 +84,25 @@ pub struct Path {
     reason: Atomic<u32>,
     watched: Atomic<bool>,
     answered_at: Atomic<u32>,
+    answer_in: Atomic<u32>,
     measured: Atomic<bool>,
     queue: Atomic<u32>,
     delay: Atomic<i32>,
+    base: Atomic<i32>,
+    base_rtt: Atomic<u32>,
+    rate: Atomic<u32>,
+    loss: Atomic<u32>,
+    // A `Backlog`.
+    backlog: Atomic<u64>,
+    full_queue: Atomic<u32>,
+    // Bytes that the scheduler has sent here, and those of them that found the queue full.
+    chosen_bytes: Atomic<u64>,
+    crowded_bytes: Atomic<u64>,
     weight: Atomic<u32>,
     rx_measured: Atomic<bool>,
     rx_delay: Atomic<i32>,
     rx_deviation: Atomic<u32>,
+    rx_crowded: Atomic<bool>,
     asked_at: Atomic<u32>,
     mtu: Atomic<u32>,
     mtu_at: Atomic<u32>,
@@ -124,13 +138,23 @@ impl Path {
             reason: Atomic::new(NO_REASON),
             watched: Atomic::new(false),
             answered_at: Atomic::new(long_ago),
+            answer_in: Atomic::new(0),
             measured: Atomic::new(false),
             queue: Atomic::new(0),
             delay: Atomic::new(0),
+            base: Atomic::new(0),
+            base_rtt: Atomic::new(0),
+            rate: Atomic::new(0),
+            loss: Atomic::new(0),
+            backlog: Atomic::new(0),
+            full_queue: Atomic::new(u32::MAX),
+            chosen_bytes: Atomic::new(0),
+            crowded_bytes: Atomic::new(0),
             weight: Atomic::new(0),
             rx_measured: Atomic::new(false),
             rx_delay: Atomic::new(0),
             rx_deviation: Atomic::new(0),
+            rx_crowded: Atomic::new(false),
             asked_at: Atomic::new(long_ago),
             mtu: Atomic::new(u32::MAX),
             mtu_at: Atomic::new(0),
@@ -296,12 +320,47 @@ impl Path {
         self.rx_bytes.add(bytes as u64, Relaxed);
     }
 
+    /// How long the queue is thought to be.
+    fn backlog(&self) -> Backlog {
+        Backlog(self.backlog.load(Relaxed))
+    }
+
+    /// Something was lost that had to wait for `wait` microseconds in the queue. Whether it may be
+    /// sent again without TCP being told.
+    pub fn may_repair(&self, now: u32, lost: u32, wait: u32) -> bool {
+        let sent = Sent {
+            all: self.chosen_bytes.load(Relaxed),
+            full: self.crowded_bytes.load(Relaxed),
+        };
+        let mut state = self.state.lock();
+        let full = wait >= state.full_queue();
+        state.losses.may_repair(now, lost, full, sent)
+    }
+
+    /// The queue has turned out to be longer by so much, microseconds.
+    pub fn correct(&self, now: u32, error: i32) {
+        if error != 0 {
+            self.set_backlog(self.backlog().correct(now, error));
+        }
+    }
+
+    /// Nothing is in the queue any more.
+    pub fn empty_queue(&self) {
+        self.set_backlog(Backlog::default());
+    }
+
+    /// Two CPUs may overwrite each other's: the next report tells.
+    fn set_backlog(&self, backlog: Backlog) {
+        self.backlog.store(backlog.0, Relaxed);
+    }
+
     /// The totals that reports carry.
-    pub fn totals(&self) -> path::Totals {
+    pub fn totals(&self, now: u32) -> path::Totals {
         path::Totals {
             tx_packets: self.tx_packets.load(Relaxed),
             rx_packets: self.rx_packets.load(Relaxed),
             rx_bytes: self.rx_bytes.load(Relaxed),
+            wait_us: self.backlog().wait(now),
         }
     }
 
@@ -315,12 +374,21 @@ impl Path {
         if state.tx.last().is_some() {
             self.delay.store(state.tx.smoothed(), Relaxed);
             self.queue.store(state.queue(), Relaxed);
+            self.base.store(state.tx.min(), Relaxed);
+            self.base_rtt.store(state.base_rtt(), Relaxed);
+            self.rate.store(state.rate(), Relaxed);
+            self.loss.store(state.loss(), Relaxed);
+            self.full_queue.store(state.full_queue(), Relaxed);
             self.measured.store(true, Relaxed);
         }
         if state.rx.last().is_some() {
             self.rx_delay.store(state.rx.smoothed(), Relaxed);
             self.rx_deviation.store(state.rx.deviation(), Relaxed);
+            self.rx_crowded.store(state.is_crowded_from_peer(), Relaxed);
             self.rx_measured.store(true, Relaxed);
+        }
+        if state.rtt.is_sampled() {
+            self.answer_in.store(state.rtt.timeout(), Relaxed);
         }
         self.standing.store(state.standing() as u32, Relaxed);
         if let Some(expected) = state.expected() {
@@ -347,6 +415,16 @@ impl Path {
         self.rx_measured
             .load(Relaxed)
             .then(|| (self.rx_delay.load(Relaxed), self.rx_deviation.load(Relaxed)))
+    }
+
+    /// Whether what is lost on the way from the peer is likely to be congestion.
+    pub fn is_crowded_from_peer(&self) -> bool {
+        self.rx_crowded.load(Relaxed)
+    }
+
+    /// How long an answer takes at most, microseconds; `None` while that was not measured.
+    pub fn answer_us(&self) -> Option<u32> {
+        Some(self.answer_in.load(Relaxed)).filter(|us| *us != 0)
     }
 
     /// The path MTU that an ICMP error told, bytes.
@@ -402,6 +480,42 @@ impl PathInfo for Arc<Path> {
         self.measured
             .load(Relaxed)
             .then(|| self.delay.load(Relaxed))
+    }
+
+    fn base_us(&self) -> Option<i32> {
+        self.measured.load(Relaxed).then(|| self.base.load(Relaxed))
+    }
+
+    fn base_rtt_us(&self) -> u32 {
+        self.base_rtt.load(Relaxed)
+    }
+
+    fn rate(&self) -> u32 {
+        self.rate.load(Relaxed)
+    }
+
+    fn full_us(&self) -> u32 {
+        self.full_queue.load(Relaxed)
+    }
+
+    fn loss(&self) -> u32 {
+        self.loss.load(Relaxed)
+    }
+
+    fn wait_us(&self, now: u32) -> u32 {
+        self.backlog().wait(now)
+    }
+
+    fn queued(&self, now: u32, len: u32) {
+        let backlog = self.backlog();
+        self.chosen_bytes.add(u64::from(len), Relaxed);
+        if backlog.wait(now) >= self.full_queue.load(Relaxed) {
+            self.crowded_bytes.add(u64::from(len), Relaxed);
+        }
+        let rate = self.rate.load(Relaxed);
+        if rate != 0 {
+            self.set_backlog(backlog.add(now, len, rate));
+        }
     }
 
     fn weight(&self) -> u16 {

@@ -9,6 +9,7 @@
 
 use crate::{
     net::{
+        emit::Target,
         instance::Instance,
         session::{
             Inner,
@@ -23,11 +24,24 @@ use crate::{
     proto::{
         counters::Counter,
         kept::Segment,
-        packet,
+        packet::{
+            self,
+            Packet, //
+        },
         path::Standing,
         seq,
-        session::Class,
-        wire::option, //
+        session::{
+            Class,
+            PathInfo, //
+        },
+        wire::{
+            cm::{
+                Cm,
+                Missing,
+                Ranges, //
+            },
+            option, //
+        }, //
     },
     sys::{
         clock,
@@ -39,9 +53,12 @@ use crate::{
         }, //
     },
 };
-use core::borrow::{
-    Borrow,
-    BorrowMut, //
+use core::{
+    borrow::{
+        Borrow,
+        BorrowMut, //
+    },
+    ops::Range, //
 };
 use kernel::{
     alloc::flags::{
@@ -92,9 +109,16 @@ impl BorrowMut<[Slot]> for Storage {
 }
 
 impl Session {
-    /// Keeps a segment that is about to leave on a lane. `end` is the sequence number behind it.
-    /// Any context, with `inner` locked.
-    pub fn keep(&self, inner: &mut Inner, skb: &mut Skb<'_>, lane: usize, end: u32) {
+    /// Keeps a segment, which holds the sequence numbers in `span`, that is about to leave on a
+    /// lane. Any context, with `inner` locked.
+    pub fn keep(
+        &self,
+        inner: &mut Inner,
+        skb: &mut Skb<'_>,
+        lane: usize,
+        span: Range<u32>,
+        now: u32,
+    ) {
         let before = inner.kept.bytes();
         inner.kept.acked(self.position().una);
         if !inner.kept.has_storage() {
@@ -108,7 +132,9 @@ impl Session {
         let gone = match kept {
             Some(packet) => {
                 let segment = Segment {
-                    end,
+                    start: span.start,
+                    end: span.end,
+                    wait: inner.s.lane(lane).map_or(0, |l| l.path.wait_us(now)),
                     lane: lane as u8,
                     bytes: (skb.len() as u32).saturating_add(OVERHEAD),
                     packet,
@@ -179,6 +205,13 @@ impl Session {
         list
     }
 
+    fn latest(&self) -> Latest {
+        Latest {
+            ack: self.acked(),
+            timestamp: self.inner.lock().repeated,
+        }
+    }
+
     fn put_back(&self, segment: Segment<KeptSkb>) {
         let mut inner = self.inner.lock();
         let before = inner.kept.bytes();
@@ -187,47 +220,54 @@ impl Session {
     }
 }
 
-/// What TCP's latest segment said besides its data.
+/// What TCP would say now, besides the data.
 #[derive(Clone, Copy)]
 struct Latest {
     ack: u32,
-    /// RFC 7323: an older time stamp than others that have arrived would have the segment dropped.
+    /// See [`Inner::repeated`]. Not more than that: what waits behind the segment is not younger.
     timestamp: Option<u32>,
 }
 
 impl Instance {
     /// Sends what was in flight on the lanes in `mask` again on others, if there are any that can
-    /// be relied on. Process context.
-    pub fn resend(&self, session: &Arc<Session>, mask: u32) {
+    /// be relied on. True if there is no room for all of it: the rest is noted for the worker.
+    /// Process context.
+    pub fn resend(&self, session: &Arc<Session>, mask: u32) -> bool {
         let reliable = {
             let inner = session.inner.lock();
             !inner.dead && inner.s.best_standing() >= Standing::Doubtful
         };
         if !reliable {
-            return;
+            return false;
         }
-        let timestamp = {
-            let mut inner = session.inner.lock();
-            let newest = inner.kept.newest();
-            newest.and_then(|s| timestamp_of(&mut s.packet.as_skb(), session))
-        };
-        let latest = Latest {
-            ack: session.acked(),
-            timestamp,
-        };
+        let latest = session.latest();
+        let mut waits = false;
         for segment in session.take_kept(mask).drain_all() {
-            if let Err(segment) = self.send_again(session, segment, &latest) {
+            // More than the queue holds would be lost again.
+            waits = waits || !session.inner.lock().s.has_room(clock::now_us());
+            if waits {
                 session.put_back(segment);
+                continue;
+            }
+            match self.send_again(session, segment, &latest, true) {
+                Ok(()) => self.count(Counter::Resent),
+                Err(segment) => session.put_back(segment),
             }
         }
+        if waits {
+            session.inner.lock().lost |= mask;
+        }
+        waits
     }
 
-    /// Sends a kept segment on the lane that is best now; gives it back if there is no way.
+    /// Sends a kept segment on the lane that is best now, and keeps it again if `keep`; gives it
+    /// back if there is no way.
     fn send_again(
         &self,
         session: &Arc<Session>,
         mut segment: Segment<KeptSkb>,
         latest: &Latest,
+        keep: bool,
     ) -> Result<(), Segment<KeptSkb>> {
         let family = session.tuple.local.addr.family();
         let mut skb = segment.packet.as_skb();
@@ -239,15 +279,7 @@ impl Instance {
             self.count(Counter::NoMemory);
             return Err(segment);
         };
-        let options = packet.l4 + 20..packet.payload;
-        let signed = head.get(options.clone()).is_none_or(option::is_signed);
-        if !signed {
-            packet::replace_tcp_long(head, &packet, packet.l4 + 8, latest.ack, partial);
-            let at = head.get(options.clone()).and_then(option::timestamp);
-            if let (Some((at, _)), Some(value)) = (at, latest.timestamp) {
-                packet::replace_tcp_long(head, &packet, options.start + at, value, partial);
-            }
-        }
+        bring_up_to_date(head, &packet, latest, partial);
         let dispatch = self.dispatch();
         let (lane, tuple, path, whole) = {
             let mut inner = session.inner.lock();
@@ -255,7 +287,7 @@ impl Instance {
             let now = clock::now_us();
             let lane = inner
                 .s
-                .pick(now, len, Class::Data, &dispatch, |index, lane| {
+                .pick(now, len, Class::Again, &dispatch, |index, lane| {
                     index == 0 || lane_fits(self, &skb, &packet, lane)
                 });
             match inner.s.lane_mut(lane) {
@@ -282,15 +314,16 @@ impl Instance {
             skb.clear_hash();
         }
         path.count_tx(skb.segments(), skb.len());
-        if let Some(copy) = skb.keep() {
+        if let Some(copy) = keep.then(|| skb.keep()).flatten() {
             session.put_back(Segment {
+                start: segment.start,
                 end: segment.end,
+                wait: 0,
                 lane: lane as u8,
                 bytes: segment.bytes,
                 packet: copy,
             });
         }
-        self.count(Counter::Resent);
         let own = segment.packet.into_own();
         if whole {
             own.send(self.net, &route, family);
@@ -301,8 +334,132 @@ impl Instance {
     }
 }
 
-fn timestamp_of(skb: &mut Skb<'_>, session: &Session) -> Option<u32> {
-    let packet = parse(skb, session.tuple.local.addr.family())?;
-    let options = skb.head().get(packet.l4 + 20..packet.payload)?;
+impl Instance {
+    /// Tells the peer which parts of a session's stream are missing, or (`refused`) which will not
+    /// be sent again. Any context, no lock held.
+    pub fn send_missing(&self, session: &Session, refused: bool, ranges: Ranges) {
+        let dispatch = self.dispatch();
+        let (lane, tuple, path) = {
+            let mut inner = session.inner.lock();
+            let now = clock::now_us();
+            let lane = inner.s.pick(now, 0, Class::Small, &dispatch, |_, lane| {
+                lane.path.is_usable()
+            });
+            match inner.s.lane(lane) {
+                Some(l) => (lane, l.tuple, l.path.clone()),
+                None => return,
+            }
+        };
+        let missing = Missing {
+            header: self.header(&session.peer, session.id),
+            refused,
+            ranges,
+        };
+        self.send_cm(
+            &Target {
+                tuple: &tuple,
+                ifindex: if lane == 0 { 0 } else { path.ifindex() },
+                original: lane == 0,
+                position: session.position(),
+                session: Some(session),
+            },
+            &session.peer,
+            &Cm::Missing(missing),
+        );
+    }
+
+    /// The peer misses parts of the stream: sends them again unless TCP has to know. Any context,
+    /// no lock held.
+    pub fn repair(&self, session: &Arc<Session>, ranges: &Ranges) {
+        let now = clock::now_us();
+        let mut refused = Ranges::new();
+        for (from, to) in ranges.iter() {
+            let mut found = KVec::new();
+            let mut may = to.wrapping_sub(from) <= MAX_BYTES;
+            {
+                let mut inner = session.inner.lock();
+                let inner = &mut *inner;
+                let (s, kept) = (&inner.s, &mut inner.kept);
+                kept.between(from, to, |segment| {
+                    let lane = s.lane(usize::from(segment.lane));
+                    let lost = to.wrapping_sub(from);
+                    may &= lane.is_some_and(|l| l.path.may_repair(now, lost, segment.wait));
+                    let copy = segment.packet.as_skb().keep();
+                    may &= copy.is_some_and(|copy| found.push(copy, GFP_ATOMIC).is_ok());
+                });
+            }
+            if !may || found.is_empty() {
+                self.count(Counter::RepairRefused);
+                refused.push(from, to);
+                continue;
+            }
+            // The oldest comes last.
+            while let Some(packet) = found.pop() {
+                self.repair_one(session, packet, from..to);
+            }
+        }
+        if !refused.is_empty() {
+            self.send_missing(session, true, refused);
+        }
+    }
+
+    /// Sends again what a kept packet holds of `span`.
+    fn repair_one(&self, session: &Arc<Session>, mut packet: KeptSkb, span: Range<u32>) {
+        let mut skb = packet.as_skb();
+        if !skb.is_gso() {
+            return self.repair_segment(session, packet, &span);
+        }
+        let Some(segments) = skb.segment() else {
+            return self.count(Counter::NoMemory);
+        };
+        for segment in segments {
+            self.repair_segment(session, KeptSkb::new(segment), &span);
+        }
+    }
+
+    fn repair_segment(&self, session: &Arc<Session>, mut packet: KeptSkb, span: &Range<u32>) {
+        let mut skb = packet.as_skb();
+        let bytes = skb.len() as u32;
+        let Some(parsed) = parse(&mut skb, session.tuple.local.addr.family()) else {
+            return;
+        };
+        let Some(tcp) = parsed.tcp else { return };
+        let end = tcp.seq.wrapping_add(parsed.seq_len());
+        if !seq::before(tcp.seq, span.end) || !seq::after(end, span.start) {
+            return;
+        }
+        let segment = Segment {
+            start: tcp.seq,
+            end,
+            lane: 0,
+            bytes,
+            wait: 0,
+            packet,
+        };
+        let latest = session.latest();
+        if self.send_again(session, segment, &latest, false).is_ok() {
+            self.count(Counter::Repaired);
+        }
+    }
+}
+
+/// Has an old segment say what TCP would say now.
+fn bring_up_to_date(head: &mut [u8], packet: &Packet, latest: &Latest, partial: bool) {
+    let options = packet.l4 + 20..packet.payload;
+    if head.get(options.clone()).is_none_or(option::is_signed) {
+        return;
+    }
+    packet::replace_tcp_long(head, packet, packet.l4 + 8, latest.ack, partial);
+    let at = head.get(options.clone()).and_then(option::timestamp);
+    if let (Some((at, old)), Some(value)) = (at, latest.timestamp) {
+        if seq::after(value, old) {
+            packet::replace_tcp_long(head, packet, options.start + at, value, partial);
+        }
+    }
+}
+
+/// The time stamp of a TCP segment (RFC 7323).
+pub fn timestamp_of(head: &[u8], packet: &Packet) -> Option<u32> {
+    let options = head.get(packet.l4 + 20..packet.payload)?;
     option::timestamp(options).map(|(_, value)| value)
 }

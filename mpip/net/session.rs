@@ -57,6 +57,9 @@ pub struct Inner {
     pub explored_ms: u32,
     /// Lanes whose packets are to be sent again, one bit each.
     pub lost: u32,
+    /// Time stamp of TCP's latest retransmission (RFC 7323): the other end may take anything older
+    /// for a stray of the past.
+    pub repeated: Option<u32>,
     /// Segments that may have to be sent again.
     pub kept: Kept<KeptSkb, resend::Storage>,
     /// It is over: nobody may add to it.
@@ -158,6 +161,7 @@ impl Session {
                         port: 0,
                         explored_ms: 0,
                         lost: 0,
+                        repeated: None,
                         kept: Kept::new(),
                         dead: false,
                     },
@@ -255,6 +259,11 @@ impl Session {
             self.sent.store(end, Relaxed);
         }
         again
+    }
+
+    /// Bytes in flight once everything before `end` has been sent.
+    pub fn in_flight(&self, end: u32) -> u32 {
+        seq::delta(end, self.una.load(Relaxed)).max(0) as u32
     }
 
     /// This end has acknowledged everything before `ack`, with this window.

@@ -14,6 +14,7 @@ use crate::{
             WireEntry, //
         },
         peer::Path,
+        resend::timestamp_of,
         session::{
             Session,
             TcpPosition, //
@@ -126,6 +127,7 @@ fn known(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, entry: &WireEn
     let mut reset = false;
     // Where a segment with data ends, and whether it was sent before.
     let mut data = None;
+    let mut start = 0;
     if let Some(tcp) = packet.tcp {
         if tcp.flags & packet::SYN != 0 {
             // A new connection on an old tuple: the session is over.
@@ -141,6 +143,7 @@ fn known(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, entry: &WireEn
             session.saw_ack(una);
         }
         if packet.seq_len() != 0 {
+            start = tcp.seq;
             let end = tcp.seq.wrapping_add(packet.seq_len());
             data = Some((end, session.sends(end)));
         }
@@ -163,11 +166,15 @@ fn known(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, entry: &WireEn
     let now = clock::now_us();
     let class = match data {
         Some((_, true)) => Class::Again,
+        Some((end, false)) => Class::Stream(session.in_flight(end)),
         None if packet.tcp.is_some() => Class::Small,
-        _ => Class::Data,
+        None => Class::Datagram,
     };
     let dispatch = instance.dispatch();
     let mut inner = session.inner.lock();
+    if class == Class::Again {
+        inner.repeated = timestamp_of(skb.head(), packet).or(inner.repeated);
+    }
     if inner.s.state != State::Open {
         drop(inner);
         instance.count(Counter::TxOriginal);
@@ -183,6 +190,14 @@ fn known(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, entry: &WireEn
                 lane_fits(instance, skb, packet, lane)
             }
         });
+    if let Some((end, again)) = data {
+        if let Some((part, whole)) = inner.s.take_shrink() {
+            skb.shrink_window(part, whole);
+        }
+        if inner.s.may_grow(now, end, session.position().una, again) {
+            skb.grow_window();
+        }
+    }
     let Some(lane) = inner.s.lane_mut(chosen) else {
         return Verdict::Accept;
     };
@@ -193,7 +208,7 @@ fn known(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, entry: &WireEn
     path.count_tx(segments, len);
     if chosen == 0 {
         if let Some((end, _)) = data {
-            session.keep(&mut inner, skb, 0, end);
+            session.keep(&mut inner, skb, 0, start..end, now);
         }
         drop(inner);
         if !skb.is_ready() {
@@ -216,7 +231,7 @@ fn known(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, entry: &WireEn
         _ => true,
     };
     if let (Some((end, _)), true) = (data, sent) {
-        session.keep(&mut inner, skb, chosen, end);
+        session.keep(&mut inner, skb, chosen, start..end, now);
     }
     drop(inner);
     if !sent {

@@ -27,6 +27,7 @@ use crate::{
     proto::{
         addr::Tuple,
         counters::Counter,
+        packet,
         params::Param,
         session::{
             LaneState,
@@ -53,6 +54,8 @@ use kernel::{
 
 /// Interval of the look at open questions, milliseconds.
 pub const WATCH_MS: u32 = 20;
+/// A session without packets for so long waits for nothing, milliseconds.
+const LIVELY_MS: u32 = 1_000;
 /// A suspect path is not probed for sessions without packets for so long, milliseconds.
 const FORGET_MS: u32 = 300_000;
 
@@ -236,7 +239,13 @@ impl Instance {
     /// A path does not work any more: what is in flight on it leaves on others. Process context.
     pub fn path_failed(&self, peer: &Arc<Peer>, path: &Arc<Path>) {
         self.each_session_on(peer, path, |session, lanes| {
-            self.resend(session, lanes);
+            if self.resend(session, lanes) {
+                self.attend(session);
+            }
+            if session.tuple.proto == packet::TCP && session.idle_ms() < LIVELY_MS {
+                // Acknowledgements were in flight there, too, and are not kept.
+                socket::acknowledge(self.net, &session.tuple);
+            }
             if lanes & 1 != 0 {
                 // It may be the session's own tuple alone that does not get through.
                 session.inner.lock().explored_ms = 0;
@@ -254,7 +263,9 @@ impl Instance {
                 let lost = lane.as_ref().is_some_and(|l| !l.path.is_usable());
                 dead |= u32::from(lost) << i;
             }
-            self.resend(session, dead);
+            if self.resend(session, dead) {
+                self.attend(session);
+            }
             socket::wake(self.net, &session.tuple);
         });
     }

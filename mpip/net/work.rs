@@ -68,6 +68,8 @@ use kernel::{
 const TICK_MS: u32 = 1000;
 /// When to look again at a session whose socket has lost its way, milliseconds.
 const LENT_MS: u32 = 50;
+/// When to go on sending again what did not fit into the queues, milliseconds.
+const RESEND_MS: u32 = 5;
 /// When to look for lanes again if something was missing, milliseconds.
 const AGAIN_MS: u32 = 500;
 /// A peer that answers nothing for so long while its lanes are refused has lost its state.
@@ -604,6 +606,9 @@ impl Instance {
             let all_gone = added().next().is_some() && added().all(|l| l.state == LaneState::Gone);
             (inner.s.poll_in(clock::now_us()), all_gone)
         };
+        if session.inner.lock().lost != 0 {
+            return Some(RESEND_MS);
+        }
         let silent = (clock::now_us64() / 1000).saturating_sub(session.peer.heard_ms());
         let quiet = session.idle_ms();
         if self.lend_route(session) {

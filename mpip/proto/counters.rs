@@ -88,6 +88,12 @@ counters! {
     NoMemory "no-memory";
     /// Segments in flight on a path that failed, sent again on another.
     Resent "resent";
+    /// Segments lost on a path that is not congested, sent again when the peer asked for them.
+    Repaired "repaired";
+    /// Parts of a stream that the peer asked for and that are not sent again: congestion, or too late.
+    RepairRefused "repair-refused";
+    /// Holes that the peer was asked to fill.
+    RepairAsked "repair-asked";
     /// Segments in flight that could not be kept because there were too many.
     KeptOverflow "kept-overflow";
     /// Paths that stopped answering.

@@ -14,12 +14,16 @@ use core::marker::PhantomData;
 /// A kept segment.
 #[derive(Debug)]
 pub struct Segment<T> {
+    /// First sequence number.
+    pub start: u32,
     /// Sequence number behind it.
     pub end: u32,
     /// Index of the lane that it was sent on.
     pub lane: u8,
     /// Memory that it takes.
     pub bytes: u32,
+    /// How long it was expected to wait in the queue of its path, microseconds.
+    pub wait: u32,
     /// The packet.
     pub packet: T,
 }
@@ -135,6 +139,24 @@ impl<T, B: BorrowMut<[Option<Segment<T>>]>> Kept<T, B> {
         let slots = self.storage.as_mut()?.borrow_mut();
         let at = Self::slot(self.head, last, slots.len());
         slots.get_mut(at)?.as_mut()
+    }
+
+    /// Calls `f` with the segments that hold something between two sequence numbers, those that
+    /// were sent last first.
+    pub fn between(&mut self, from: u32, to: u32, mut f: impl FnMut(&mut Segment<T>)) {
+        let (head, len) = (self.head, self.len);
+        let Some(storage) = self.storage.as_mut() else {
+            return;
+        };
+        let slots = storage.borrow_mut();
+        for i in (0..len).rev() {
+            let at = Self::slot(head, i, slots.len());
+            if let Some(Some(segment)) = slots.get_mut(at) {
+                if seq::before(segment.start, to) && seq::after(segment.end, from) {
+                    f(segment);
+                }
+            }
+        }
     }
 
     fn front(&self) -> Option<&Segment<T>> {

@@ -79,6 +79,8 @@ params! {
     NegativeTtl "negative_ttl": 600000 in 1000..=604800000, "ms" "";
     /// Time after which an unused row of the availability table is removed.
     AvailTimeout "avail_timeout": 3600 in 10..=604800, "s" "";
+    /// Who chooses the path of a packet: predicted arrival, or weights (Algorithm 1).
+    Scheduler "scheduler": 0 in 0..=1, "" "earliest,weighted";
     /// Step S of the path weights (Algorithm 1).
     WeightStep "weight_step": 10 in 1..=500, "" "";
     /// Interval T between adjustments of the path weights (Algorithm 1).
@@ -107,6 +109,8 @@ params! {
     ReorderBytes "reorder_bytes": 4194304 in 0..=67108864, "bytes" "";
     /// Longest time that a packet is held back to restore the order of a TCP session.
     ReorderWaitMax "reorder_wait_max": 500 in 0..=2000, "ms" "";
+    /// Whether what a path lost without being congested is sent again before TCP sees that it is missing.
+    Repair "repair": 1 in 0..=1, "" "off,on";
     /// How paths get through NATs and firewalls: found out, as plain packets, in UDP, in made-up TCP.
     Encap "encap": 0 in 0..=3, "" "auto,none,udp,tcp";
     /// Port of this node, UDP and TCP, for paths that need one.

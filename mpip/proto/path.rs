@@ -14,6 +14,11 @@
 use crate::proto::addr::Addr;
 use crate::proto::delay::Delay;
 use crate::proto::delay::Rtt;
+use crate::proto::earliest::Arrival;
+use crate::proto::earliest::Rate;
+use crate::proto::loss;
+use crate::proto::loss::Losses;
+use crate::proto::loss::Queue;
 use crate::proto::replay::SmallWindow;
 use crate::proto::seq;
 use crate::proto::wire::cm::Data;
@@ -39,6 +44,11 @@ const HELD_UP_US: u32 = 100_000;
 /// A path is lossy while more than this part of its questions gets no answer, in 1024ths, and
 /// until it is less than the second.
 const LOSSY: [u32; 2] = [200, 80];
+/// A path that failed again so soon after its return is kept back after the next one,
+/// microseconds.
+const STEADY_US: u32 = 3_000_000;
+/// For how long, at first and at most, microseconds.
+const REST_US: [u32; 2] = [200_000, 800_000];
 /// How often a lossy path is asked although it carries nothing, microseconds.
 const LOSSY_ASK_US: u32 = 50_000;
 /// Questions whose answers may be under way.
@@ -56,6 +66,19 @@ pub struct Totals {
     pub rx_packets: u64,
     /// Bytes received.
     pub rx_bytes: u64,
+    /// How long what is sent now is expected to wait in the queue, microseconds.
+    pub wait_us: u32,
+}
+
+/// A question that was asked.
+#[derive(Copy, Clone, Debug, Default)]
+struct Question {
+    /// Its time stamp; 0, which no question has, if there was none.
+    at: u32,
+    /// Packets sent by then.
+    packets: u32,
+    /// How long it was expected to wait in the queue, microseconds.
+    wait: u32,
 }
 
 /// What a received CM asks of its receiver.
@@ -78,7 +101,7 @@ pub enum Standing {
     Suspect,
     /// An answer is overdue: nothing more is sent on it while there is another path.
     Doubtful,
-    /// It loses so much that it would slow down all others.
+    /// It loses so much that it would slow down all others, or fails again and again.
     Lossy,
     /// It answers.
     Good,
@@ -104,6 +127,8 @@ pub struct Path {
     pub peer_rx_bytes: u64,
     /// Packets that were sent and did not arrive.
     pub lost: u64,
+    /// Whether what is lost is congestion.
+    pub losses: Losses,
     number: u32,
     window: SmallWindow,
     last_question: u32,
@@ -114,6 +139,9 @@ pub struct Path {
     looked: u32,
     standing: Standing,
     suspect_since: u32,
+    // When it returned from its last failure, and how long it is kept back since then.
+    returned: Option<u32>,
+    rest: u32,
     // The part of the questions without answer, in 1024ths, an average with gain 1/16.
     missed: u32,
     lossy: bool,
@@ -121,12 +149,16 @@ pub struct Path {
     last_tx: i32,
     measured: bool,
     asked_before: bool,
-    // The last questions: their time stamps and how many packets had been sent by then.
-    questions: [(u32, u32); QUESTIONS],
+    // The last questions.
+    questions: [Question; QUESTIONS],
     next_question: usize,
     // What had been sent but not counted by the peer when it first answered.
     uncounted: Option<u32>,
     reported: Option<(u32, u32)>,
+    rate: Rate,
+    rx_queue: Queue,
+    // How much longer the queue has turned out to be than it was thought to be, microseconds.
+    error: i32,
 }
 
 impl Path {
@@ -150,16 +182,26 @@ impl Path {
             looked: 0,
             standing: Standing::Good,
             suspect_since: 0,
+            returned: None,
+            rest: 0,
             missed: 0,
             lossy: false,
             last_rx: (0, 0),
             last_tx: 0,
             measured: false,
             asked_before: false,
-            questions: [(0, 0); QUESTIONS],
+            questions: [Question {
+                at: 0,
+                packets: 0,
+                wait: 0,
+            }; QUESTIONS],
             next_question: 0,
             uncounted: None,
             reported: None,
+            rate: Rate::new(),
+            losses: Losses::new(),
+            rx_queue: Queue::new(),
+            error: 0,
         }
     }
 
@@ -168,6 +210,44 @@ impl Path {
     /// and a late answer makes it swing.
     pub fn queue(&self) -> u32 {
         seq::delta(self.last_tx as u32, self.tx.min() as u32).max(0) as u32
+    }
+
+    /// What it carries towards the peer, bytes per second; 0 while unknown.
+    pub fn rate(&self) -> u32 {
+        self.rate.get()
+    }
+
+    /// The part of the questions that gets no answer, in 1024ths.
+    pub fn loss(&self) -> u32 {
+        self.missed
+    }
+
+    /// Least round-trip time, microseconds; 0 while unknown. The clocks' offset cancels out.
+    pub fn base_rtt(&self) -> u32 {
+        match (self.tx.last(), self.rx.last()) {
+            (Some(_), Some(_)) => self.tx.min().wrapping_add(self.rx.min()).max(0) as u32,
+            _ => 0,
+        }
+    }
+
+    /// Queueing delay from the peer, microseconds, as the last message had it.
+    fn queue_from_peer(&self) -> u32 {
+        seq::delta(self.last_rx.1 as u32, self.rx.min() as u32).max(0) as u32
+    }
+
+    /// Whether what is lost on the way from the peer is likely to be congestion.
+    pub fn is_crowded_from_peer(&self) -> bool {
+        self.queue_from_peer() >= loss::full(self.rx.max_queue()) || self.rx_queue.is_standing()
+    }
+
+    /// The queue that counts as full, microseconds.
+    pub fn full_queue(&self) -> u32 {
+        loss::full(self.tx.max_queue())
+    }
+
+    /// How much longer the queue is than it was thought to be, microseconds, since the last call.
+    pub fn take_error(&mut self) -> i32 {
+        core::mem::take(&mut self.error)
     }
 
     /// When the answer to the oldest open question should be here.
@@ -195,7 +275,7 @@ impl Path {
 
     /// Whether somebody has to look after it: a question is open, or it is suspect.
     pub fn is_waiting(&self) -> bool {
-        self.open_since().is_some() || self.standing == Standing::Suspect || self.lossy
+        self.open_since().is_some() || self.standing <= Standing::Lossy
     }
 
     /// Whether a question is to be asked although no data is sent: the answer to the last ones is
@@ -212,7 +292,8 @@ impl Path {
                     _ => late,
                 };
         }
-        since >= AGAIN_US && self.silence(now) > 0 || since >= LOSSY_ASK_US && self.lossy
+        since >= AGAIN_US && self.silence(now) > 0
+            || since >= LOSSY_ASK_US && self.standing == Standing::Lossy
     }
 
     /// How long an answer has been overdue, microseconds. While answers come, be it late ones, a
@@ -277,7 +358,11 @@ impl Path {
                 *slot = Some(timestamp);
             }
             if let Some(slot) = self.questions.get_mut(self.next_question) {
-                *slot = (timestamp, totals.tx_packets as u32);
+                *slot = Question {
+                    at: timestamp,
+                    packets: totals.tx_packets as u32,
+                    wait: totals.wait_us,
+                };
             }
             self.next_question = self.next_question.wrapping_add(1) % QUESTIONS;
         }
@@ -333,6 +418,7 @@ impl Path {
         let delay = now.wrapping_sub(timestamp) as i32;
         self.rx.sample(now, delay);
         self.last_rx = (now, delay);
+        self.rx_queue.sample(now, self.queue_from_peer());
         self.measured = true;
         true
     }
@@ -358,6 +444,7 @@ impl Path {
             self.tx.sample(now, report.delay);
             self.last_tx = report.delay;
             self.on_counts(report.fb_rx_packets, report.fb_rx_bytes, report.echo);
+            self.on_queue(now, report);
         }
         if report.echo != 0 {
             let rtt = now.wrapping_sub(report.echo).wrapping_sub(report.hold);
@@ -391,14 +478,35 @@ impl Path {
         }
         self.reported = Some((packets, bytes));
         // What was sent before the question that this answers has arrived before it, or is lost.
-        let sent = self
-            .questions
-            .iter()
-            .find(|(at, _)| echo != 0 && *at == echo);
-        if let Some((_, sent)) = sent {
-            let missing = sent.wrapping_sub(packets);
+        let asked = self.questions.iter().find(|q| echo != 0 && q.at == echo);
+        if let Some(asked) = asked {
+            let missing = asked.packets.wrapping_sub(packets);
             let base = *self.uncounted.get_or_insert(missing);
             self.lost = u64::from((missing.wrapping_sub(base) as i32).max(0) as u32);
+        }
+    }
+
+    /// An answer says how long its question has waited in the queue, and how much has arrived by
+    /// then.
+    fn on_queue(&mut self, now: u32, report: &Report) {
+        let queue = self.queue();
+        self.losses.queue.sample(now, queue);
+        let asked = |q: &&Question| report.echo != 0 && q.at == report.echo;
+        let Some(wait) = self.questions.iter().find(asked).map(|q| q.wait) else {
+            return;
+        };
+        self.rate.sample(Arrival {
+            at: report.timestamp,
+            bytes: report.fb_rx_bytes,
+            queue,
+        });
+        let error = seq::delta(queue, wait);
+        self.error = self.error.saturating_add(error);
+        // Those that are still open were asked with the same error.
+        for later in &mut self.questions {
+            if later.at != 0 && seq::after(later.at, report.echo) {
+                later.wait = (later.wait as i32).saturating_add(error).max(0) as u32;
+            }
         }
     }
 
@@ -406,9 +514,17 @@ impl Path {
     fn settle(&mut self, now: u32, echo: u32) {
         self.count_missed(echo);
         self.heard = Some(now);
-        self.standing = self.good();
+        if self.standing == Standing::Suspect {
+            self.returned = Some(now);
+            // Whatever was in its queue has gone.
+            self.error = 0;
+            for question in &mut self.questions {
+                question.wait = 0;
+            }
+        }
+        self.standing = self.good(now);
         let later = |at: &u32| seq::after(*at, echo);
-        let open = self.questions.iter().map(|(at, _)| *at).filter(later);
+        let open = self.questions.iter().map(|q| q.at).filter(later);
         // Those that were never used have time stamp 0, which no question has.
         let open = open.filter(|at| *at != 0 && !seq::after(*at, self.last_question.max(1)));
         self.open = [None; SUSPECT_AFTER];
@@ -428,9 +544,15 @@ impl Path {
         }
     }
 
+    /// Whether it has failed too often to be relied on again at once.
+    fn is_resting(&self, now: u32) -> bool {
+        self.returned
+            .is_some_and(|at| seq::age(now, at) < self.rest)
+    }
+
     /// How far it can be relied on while it answers.
-    fn good(&self) -> Standing {
-        if self.lossy {
+    fn good(&self, now: u32) -> Standing {
+        if self.lossy || self.is_resting(now) {
             Standing::Lossy
         } else {
             Standing::Good
@@ -447,7 +569,7 @@ impl Path {
             return;
         }
         let asked = |at: u32| at != 0 && !seq::before(at, oldest) && seq::before(at, echo);
-        let missing = self.questions.iter().filter(|(at, _)| asked(*at)).count();
+        let missing = self.questions.iter().filter(|q| asked(q.at)).count();
         // What a failure of the whole path swallowed says nothing about what follows.
         if self.standing != Standing::Suspect {
             for _ in 0..missing {
@@ -476,25 +598,34 @@ impl Path {
         }
         let silence = self.silence(now);
         if silence >= SUSPECT_US && self.is_unanswered(now) {
-            self.fail(now);
+            self.fail(now, true);
             return true;
         }
         self.standing = if silence >= DOUBT_US {
             Standing::Doubtful
         } else {
-            self.good()
+            self.good(now)
         };
         false
     }
 
-    /// The path does not work, whatever the reason: it has to answer first. False if that was
-    /// known.
-    pub fn fail(&mut self, now: u32) -> bool {
+    /// The path does not work: it has to answer first. False if that was known. `silent` says that
+    /// nobody has told so: it takes time to notice, and what happens often is a nuisance.
+    pub fn fail(&mut self, now: u32, silent: bool) -> bool {
         if self.standing == Standing::Suspect {
             return false;
         }
         self.standing = Standing::Suspect;
         self.suspect_since = now;
+        let [least, most] = REST_US;
+        let soon = self
+            .returned
+            .is_some_and(|at| seq::age(now, at) < STEADY_US);
+        self.rest = if soon && silent {
+            self.rest.saturating_mul(2).clamp(least, most)
+        } else {
+            0
+        };
         true
     }
 }

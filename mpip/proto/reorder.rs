@@ -12,6 +12,9 @@
 //!   lanes' delays;
 //! - too many packets or bytes are held.
 //!
+//! What was lost can be asked for before it is given up ([`Reorder::next_missing`]): the sender
+//! still has it, and TCP need not see that it was missing.
+//!
 //! The paper gives up only when 100 packets are held, and then releases all of
 //! them; here what lies behind a later hole stays.
 //!
@@ -35,6 +38,13 @@ pub const MAX_LANES: usize = 8;
 /// or the expected number has fallen behind and the next acknowledgement
 /// corrects it.
 pub const MAX_HOLE: u32 = 1 << 26;
+
+/// A lane that has delivered nothing for so long is not thought to bring anything, microseconds.
+const IDLE_US: u32 = 1_000_000;
+
+/// What is missing is asked for after this time, microseconds: two processors may have swapped two
+/// packets.
+const SETTLE_US: u32 = 1_000;
 
 /// Numbers further apart than this do not belong to the same window (RFC 7323).
 const MAX_WINDOW: u32 = 1 << 30;
@@ -64,6 +74,12 @@ pub struct Limits {
     pub bytes: u32,
     /// Longest wait, microseconds; below 2^30.
     pub wait_us: u32,
+    /// How much later than on the quickest lane something may come on the slowest one,
+    /// microseconds.
+    pub spread_us: u32,
+    /// How long it may take until something that is asked for has come, microseconds; 0 if nothing
+    /// is to be asked for.
+    pub repair_us: u32,
 }
 
 /// A held packet in the storage.
@@ -74,7 +90,20 @@ pub struct Held<T> {
     bytes: u32,
     /// When the first of this packet and all those behind it came.
     oldest: u32,
+    /// What is known of the hole before it, if there is one.
+    hole: Hole,
     packet: T,
+}
+
+/// What is known of a hole.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+enum Hole {
+    /// What is missing may be under way.
+    Open,
+    /// It was lost, and asked for at this time.
+    Asked(u32),
+    /// It will not be sent again.
+    Refused,
 }
 
 /// What becomes of a pushed packet.
@@ -141,6 +170,8 @@ impl<T, B: BorrowMut<[Option<Held<T>>]>> Reorder<T, B> {
                 packets: 100,
                 bytes: 1 << 20,
                 wait_us: 100_000,
+                spread_us: 50_000,
+                repair_us: 0,
             },
             lanes: [None; MAX_LANES],
             expected: 0,
@@ -188,11 +219,17 @@ impl<T, B: BorrowMut<[Option<Held<T>>]>> Reorder<T, B> {
         self.limits.wait_us = wait_us;
     }
 
-    /// Says which lanes, one bit each, the peer is known to send on although
-    /// nothing may have come on them yet. A hole is not taken for lost before
-    /// these have delivered something behind it.
-    pub fn expect_lanes(&mut self, lanes: u8) {
+    /// Says on which lanes, one bit each, the peer may send. One that is new counts as if it
+    /// had just delivered something: what comes on it first may have been overtaken.
+    pub fn expect_lanes(&mut self, now: u32, lanes: u8) {
+        let fresh = lanes & !self.expected;
         self.expected = lanes;
+        let high = self.next;
+        for (i, lane) in self.lanes.iter_mut().enumerate() {
+            if (fresh >> i) & 1 == 1 && lane.is_none() {
+                *lane = Some(Lane { high, at: now });
+            }
+        }
     }
 
     /// Whether there is storage.
@@ -260,8 +297,14 @@ impl<T, B: BorrowMut<[Option<Held<T>>]>> Reorder<T, B> {
         let (seq, oldest) = (front.seq, front.oldest);
         if seq::after(seq, self.next) {
             let full = self.is_full();
-            let late = seq::age(now, oldest) >= self.limits.wait_us;
-            let lost = !full && !late && self.is_lost(now);
+            let (late, lost) = match front.hole {
+                Hole::Asked(at) => (seq::age(now, at) >= self.limits.repair_us, false),
+                Hole::Refused => (false, true),
+                Hole::Open => (
+                    seq::age(now, oldest) >= self.limits.wait_us,
+                    !self.is_repairing() && self.is_lost(now, self.next, oldest),
+                ),
+            };
             let reason = if full {
                 &mut self.given_up.overflow
             } else if late {
@@ -280,9 +323,63 @@ impl<T, B: BorrowMut<[Option<Held<T>>]>> Reorder<T, B> {
 
     /// When [`pop`](Self::pop) has to be called even if nothing comes; `None`
     /// if nothing is held.
-    pub fn deadline(&self) -> Option<u32> {
+    pub fn deadline(&self, now: u32) -> Option<u32> {
         let front = self.front()?;
-        Some(front.oldest.wrapping_add(self.limits.wait_us))
+        Some(match front.hole {
+            Hole::Asked(at) => at.wrapping_add(self.limits.repair_us),
+            _ if seq::age(now, front.oldest) < self.limits.spread_us => {
+                front.oldest.wrapping_add(self.limits.spread_us)
+            }
+            _ => front.oldest.wrapping_add(self.limits.wait_us),
+        })
+    }
+
+    /// Whether what was lost is asked for.
+    fn is_repairing(&self) -> bool {
+        self.limits.repair_us != 0
+    }
+
+    /// The next hole that is known to be lost and was not asked for yet: the first sequence number
+    /// that is missing, and the one behind. To be called until it returns `None` before
+    /// [`pop`](Self::pop).
+    pub fn next_missing(&mut self, now: u32) -> Option<(u32, u32)> {
+        let oldest = self.front()?.oldest;
+        // In nearly all cases nothing was.
+        if !self.is_repairing() || !self.is_lost(now, self.next, oldest) {
+            return None;
+        }
+        let mut end = self.next;
+        for i in 0..self.len {
+            let held = self.at(i)?;
+            if seq::after(held.seq, end) {
+                if !self.is_lost(now, end, held.oldest) {
+                    return None;
+                }
+                if held.hole == Hole::Open && seq::age(now, held.oldest) < SETTLE_US {
+                    return None;
+                }
+                if held.hole == Hole::Open {
+                    let hole = (end, held.seq);
+                    self.at_mut(i)?.hole = Hole::Asked(now);
+                    return Some(hole);
+                }
+            }
+            end = seq::max(end, held.end);
+        }
+        None
+    }
+
+    /// What is missing between two sequence numbers will not be sent again.
+    pub fn refused(&mut self, from: u32, to: u32) {
+        for i in 0..self.len {
+            let Some(held) = self.at_mut(i) else { return };
+            if seq::after(held.seq, to) {
+                return;
+            }
+            if seq::after(held.seq, from) && matches!(held.hole, Hole::Asked(_)) {
+                held.hole = Hole::Refused;
+            }
+        }
     }
 
     /// The local TCP has acknowledged everything before `ack`: the expected
@@ -340,19 +437,19 @@ impl<T, B: BorrowMut<[Option<Held<T>>]>> Reorder<T, B> {
             || self.bytes > self.limits.bytes
     }
 
-    /// Whether what is missing at the front was lost: every lane that delivers
-    /// is ahead of it.
-    fn is_lost(&self, now: u32) -> bool {
+    /// Whether what is missing from `start` on was lost: every lane that delivers is ahead of it.
+    /// One that delivers now and then may bring it as long as something behind it, which came at
+    /// `oldest`, has not waited for what the slowest lane needs.
+    fn is_lost(&self, now: u32, start: u32, oldest: u32) -> bool {
         let mut ahead = false;
-        for (i, lane) in self.lanes.iter().enumerate() {
+        let early = seq::age(now, oldest) < self.limits.spread_us;
+        for lane in &self.lanes {
             match lane {
-                Some(lane) if seq::age(now, lane.at) <= self.limits.wait_us => {
-                    if !seq::after(lane.high, self.next) {
-                        return false;
-                    }
-                    ahead = true;
-                }
-                _ if (self.expected >> i) & 1 == 1 => return false,
+                Some(lane) if seq::after(lane.high, start) => ahead = true,
+                Some(lane) if seq::age(now, lane.at) <= self.limits.wait_us => return false,
+                None => {}
+                Some(lane) if seq::age(now, lane.at) > IDLE_US => {}
+                _ if early => return false,
                 _ => {}
             }
         }
@@ -369,6 +466,13 @@ impl<T, B: BorrowMut<[Option<Held<T>>]>> Reorder<T, B> {
     fn at(&self, i: usize) -> Option<&Held<T>> {
         let slots = self.storage.as_ref()?.borrow();
         slots.get(Self::slot(self.head, i, slots.len()))?.as_ref()
+    }
+
+    fn at_mut(&mut self, i: usize) -> Option<&mut Held<T>> {
+        let head = self.head;
+        let slots = self.storage.as_mut()?.borrow_mut();
+        let slot = Self::slot(head, i, slots.len());
+        slots.get_mut(slot)?.as_mut()
     }
 
     fn front(&self) -> Option<&Held<T>> {
@@ -390,6 +494,7 @@ impl<T, B: BorrowMut<[Option<Held<T>>]>> Reorder<T, B> {
         // Most packets belong at the back.
         let mut place = Self::slot(self.head, self.len, slots.len());
         let mut oldest = now;
+        let mut hole = Hole::Open;
         for i in (0..self.len).rev() {
             let before = Self::slot(self.head, i, slots.len());
             let Some(Some(held)) = slots.get(before) else {
@@ -398,7 +503,7 @@ impl<T, B: BorrowMut<[Option<Held<T>>]>> Reorder<T, B> {
             if !seq::after(held.seq, seg.seq) {
                 break;
             }
-            oldest = held.oldest;
+            (oldest, hole) = (held.oldest, held.hole);
             let moved = slots.get_mut(before).and_then(Option::take);
             if let Some(slot) = slots.get_mut(place) {
                 *slot = moved;
@@ -413,6 +518,7 @@ impl<T, B: BorrowMut<[Option<Held<T>>]>> Reorder<T, B> {
             end: seg.end,
             bytes: seg.bytes,
             oldest,
+            hole,
             packet,
         });
         self.len = self.len.saturating_add(1);

@@ -15,6 +15,9 @@
 //! ```
 
 use crate::proto::addr::Tuple;
+use crate::proto::earliest;
+use crate::proto::earliest::Candidate;
+use crate::proto::earliest::Load;
 use crate::proto::path::Standing;
 use crate::proto::seq;
 use crate::proto::weighted;
@@ -74,6 +77,20 @@ pub trait PathInfo {
     fn queue_us(&self) -> u32;
     /// Smoothed one-way delay towards the peer with the clocks' offset, microseconds, once known.
     fn delay_us(&self) -> Option<i32>;
+    /// Least one-way delay towards the peer with the clocks' offset, microseconds, once known.
+    fn base_us(&self) -> Option<i32>;
+    /// Least round-trip time, microseconds; 0 while unknown.
+    fn base_rtt_us(&self) -> u32;
+    /// What it carries towards the peer, bytes per second; 0 while unknown.
+    fn rate(&self) -> u32;
+    /// The part of what is sent that is lost, in 1024ths.
+    fn loss(&self) -> u32;
+    /// How long a packet that is sent now is expected to wait in its queue, microseconds.
+    fn wait_us(&self, now: u32) -> u32;
+    /// So many more bytes are in its queue.
+    fn queued(&self, now: u32, len: u32);
+    /// The queue that counts as full, microseconds.
+    fn full_us(&self) -> u32;
     /// The weight that sessions have learnt; 0 for none.
     fn weight(&self) -> u16;
     /// Keeps a weight for later sessions.
@@ -117,6 +134,22 @@ impl<P, D> Lane<P, D> {
     }
 }
 
+/// Weights in proportion to the rates, equal ones while some are unknown.
+fn shares(candidates: &[Candidate]) -> [u16; MAX_LANES] {
+    let most = candidates.iter().map(|c| c.rate).max().unwrap_or(0);
+    let known = candidates.iter().all(|c| c.rate != 0);
+    let mut shares = [weighted::MAX; MAX_LANES];
+    for c in candidates.iter().filter(|_| known) {
+        let share = u64::from(c.rate)
+            .saturating_mul(u64::from(weighted::MAX))
+            .checked_div(u64::from(most));
+        if let (Some(slot), Some(share)) = (shares.get_mut(c.lane), share) {
+            *slot = u16::try_from(share).unwrap_or(weighted::MAX);
+        }
+    }
+    shares
+}
+
 /// What is to be done, from [`Session::poll`].
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub enum Todo {
@@ -138,8 +171,10 @@ pub enum Todo {
 /// What kind of packet is to be dispatched.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub enum Class {
-    /// Data, by weight.
-    Data,
+    /// A datagram.
+    Datagram,
+    /// Data of a stream, of which so many bytes are in flight with this packet.
+    Stream(u32),
     /// A segment without data: it needs no capacity, and a late acknowledgement is dropped, so it
     /// takes the quickest path.
     Small,
@@ -148,14 +183,43 @@ pub enum Class {
     Again,
 }
 
+/// Who chooses the lane.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum Scheduler {
+    /// By weight (section 3.5.1).
+    Weighted,
+    /// By predicted arrival.
+    Earliest,
+}
+
 /// How packets are dispatched, from the parameters.
 #[derive(Copy, Clone, Debug)]
 pub struct Dispatch {
+    /// Who chooses.
+    pub scheduler: Scheduler,
     /// Algorithm 1's step S.
     pub step: u16,
     /// Algorithm 1's interval T, microseconds.
     pub interval: u32,
 }
+
+/// Whether a stream is finding out how much a path carries that has just been added.
+///
+/// TCP ends its slow start when the round-trip time grows, which it does as soon as the nearest
+/// path has a queue, whatever the others could carry. So each path that is added, or returns, gets
+/// a slow start of its own, until all have a queue or something is lost.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+enum Probing {
+    /// No.
+    Done,
+    /// Its window may grow now.
+    Due,
+    /// Its window may grow when everything before this sequence number is acknowledged.
+    Until(u32),
+}
+
+/// With so much queue on all paths, microseconds, they are filled.
+const FILLED_US: u32 = 8_000;
 
 /// A session.
 pub struct Session<P, D> {
@@ -169,6 +233,9 @@ pub struct Session<P, D> {
     smooth: Smooth<MAX_LANES>,
     last_adjust: u32,
     active: u32,
+    eligible: u32,
+    probing: Probing,
+    shrink: Option<(u32, u32)>,
     tries: u8,
     next_try: u32,
 }
@@ -202,6 +269,9 @@ impl<P: PathInfo, D> Session<P, D> {
             smooth: Smooth::new(),
             last_adjust: now,
             active: 0,
+            eligible: 1,
+            probing: Probing::Done,
+            shrink: None,
             tries: 0,
             next_try: now,
         };
@@ -229,6 +299,11 @@ impl<P: PathInfo, D> Session<P, D> {
     /// The weight of a lane.
     pub fn weight(&self, index: usize) -> u16 {
         self.weights.get(index).copied().unwrap_or(0)
+    }
+
+    /// The lanes that may carry data, one bit each.
+    pub fn active_mask(&self) -> u32 {
+        self.active
     }
 
     /// Number of lanes that may carry data.
@@ -479,6 +554,21 @@ impl<P: PathInfo, D> Session<P, D> {
             .unwrap_or(Standing::Down)
     }
 
+    /// Whether a burst may leave now: the queue of one of the paths in use is far from full, or it
+    /// is short.
+    pub fn has_room(&self, now: u32) -> bool {
+        const SHORT_US: u32 = 10_000;
+        let used = self.eligible();
+        let lanes = self.lanes.iter().enumerate();
+        let mut lanes = lanes.filter(|(i, _)| used & (1 << i) != 0);
+        lanes.any(|(_, lane)| {
+            lane.as_ref().is_some_and(|l| {
+                let full = l.path.full_us();
+                l.path.wait_us(now) < full.saturating_sub(full / 4).max(SHORT_US)
+            })
+        })
+    }
+
     /// The active lanes whose paths can be relied on best; the original one if all are down.
     fn eligible(&self) -> u32 {
         let (mut best, mut lanes) = (Standing::Down, 1u32);
@@ -529,8 +619,8 @@ impl<P: PathInfo, D> Session<P, D> {
         }
     }
 
-    /// Chooses the lane for a packet of `len` bytes (`weighted`, section 3.5.1). `fits` says
-    /// whether a lane can carry the packet.
+    /// Chooses the lane for a packet of `len` bytes. `fits` says whether a lane can carry the
+    /// packet.
     pub fn pick(
         &mut self,
         now: u32,
@@ -543,26 +633,139 @@ impl<P: PathInfo, D> Session<P, D> {
             return 0;
         }
         let mut eligible = self.eligible();
-        self.adjust(now, eligible, dispatch);
+        if eligible != self.eligible {
+            self.on_change(eligible);
+        }
+        if dispatch.scheduler == Scheduler::Weighted {
+            self.adjust(now, eligible, dispatch);
+        }
         while eligible != 0 {
-            let choice = match class {
-                Class::Small => self.quickest(eligible),
-                _ => None,
-            };
             let among = match class {
                 Class::Again => self.lively(now, eligible),
                 _ => eligible,
             };
-            let choice = choice.or_else(|| self.smooth.pick(&self.weights, among, len));
+            let choice = match dispatch.scheduler {
+                Scheduler::Weighted => self.by_weight(class, among, len),
+                Scheduler::Earliest => self.by_arrival(now, class, among, len),
+            };
             let Some(index) = choice else { break };
             if let Some(lane) = self.lane_mut(index) {
                 if fits(index, lane) {
+                    lane.path.queued(now, len);
                     return index;
                 }
             }
             eligible &= !(1 << index);
         }
         0
+    }
+
+    /// The set of paths in use changes. Those that come are filled anew; what was in flight on
+    /// those that go does not fit into the others.
+    fn on_change(&mut self, eligible: u32) {
+        let before = self.eligible;
+        self.eligible = eligible;
+        if eligible & !before != 0 {
+            self.probing = Probing::Due;
+        }
+        let gone = before & !eligible;
+        if gone != 0 && eligible & before != 0 {
+            // Bytes per second, in thousands; as good as the others where nothing is known.
+            let sum = |mask: u32| {
+                let lanes = self.lanes.iter().enumerate();
+                let used = lanes.filter(|(i, _)| mask & (1 << i) != 0);
+                let rates = used.filter_map(|(_, l)| Some(l.as_ref()?.path.rate() / 1000));
+                rates.fold((0u32, false), |(sum, unknown), rate| {
+                    (sum.saturating_add(rate), unknown || rate == 0)
+                })
+            };
+            let (all, unknown) = sum(before);
+            let (rest, _) = sum(before & eligible);
+            self.shrink = Some(if unknown {
+                ((before & eligible).count_ones(), before.count_ones())
+            } else {
+                (rest, all)
+            });
+        }
+    }
+
+    /// The part of TCP's window that is left after paths have gone, as a fraction, once.
+    pub fn take_shrink(&mut self) -> Option<(u32, u32)> {
+        self.shrink.take()
+    }
+
+    /// Whether TCP's window should grow by a part because a path that was added is not filled yet.
+    /// To be asked for each segment with data, which ends at `end`, after [`Session::pick`]; `again`
+    /// says that it was sent before, `una` what is acknowledged.
+    pub fn may_grow(&mut self, now: u32, end: u32, una: u32, again: bool) -> bool {
+        match self.probing {
+            Probing::Done => return false,
+            Probing::Until(mark) if seq::before(una, mark) && !again => return false,
+            _ => {}
+        }
+        let lanes = self.lanes.iter().enumerate();
+        let mut used = lanes.filter(|(i, _)| self.eligible & (1 << i) != 0);
+        let filled = used.all(|(_, lane)| {
+            let queue = |l: &Lane<P, D>| l.path.wait_us(now).max(l.path.queue_us());
+            lane.as_ref().is_none_or(|l| queue(l) >= FILLED_US)
+        });
+        self.probing = if again || filled {
+            Probing::Done
+        } else {
+            Probing::Until(end)
+        };
+        self.probing != Probing::Done
+    }
+
+    fn by_weight(&mut self, class: Class, among: u32, len: u32) -> Option<usize> {
+        let quickest = match class {
+            Class::Small => self.quickest(among),
+            _ => None,
+        };
+        quickest.or_else(|| self.smooth.pick(&self.weights, among, len))
+    }
+
+    fn by_arrival(&mut self, now: u32, class: Class, among: u32, len: u32) -> Option<usize> {
+        const NONE: Candidate = Candidate {
+            lane: 0,
+            wait: 0,
+            loss: 0,
+            base: 0,
+            rate: 0,
+            rtt: 0,
+        };
+        let mut candidates = [NONE; MAX_LANES];
+        let mut n = 0;
+        let lanes = self.lanes.iter().enumerate();
+        for (i, lane) in lanes.filter(|(i, _)| among & (1 << i) != 0) {
+            let Some(lane) = lane else { continue };
+            // One that was never measured has to wait until it is.
+            let (Some(base), Some(slot)) = (lane.path.base_us(), candidates.get_mut(n)) else {
+                continue;
+            };
+            *slot = Candidate {
+                lane: i,
+                wait: lane.path.wait_us(now),
+                loss: lane.path.loss(),
+                base,
+                rate: lane.path.rate(),
+                rtt: lane.path.base_rtt_us(),
+            };
+            n += 1;
+        }
+        let load = match class {
+            Class::Small | Class::Again => Load::Urgent,
+            Class::Datagram => Load::Datagram,
+            Class::Stream(flight) => Load::Stream(flight),
+        };
+        let candidates = candidates.get_mut(..n)?;
+        let Some(chosen) = earliest::choose(candidates, load) else {
+            return (0..MAX_LANES).find(|i| among & (1 << i) != 0);
+        };
+        if chosen.is_power_of_two() {
+            return Some(chosen.trailing_zeros() as usize);
+        }
+        self.smooth.pick(&shares(candidates), chosen, len)
     }
 
     fn quickest(&self, eligible: u32) -> Option<usize> {

@@ -525,6 +525,49 @@ bool mpip_shim_tx_una(const struct sk_buff *skb, u32 *una)
 	return true;
 }
 
+/*
+ * The packet's own TCP socket, if it may be changed. TCP sends with its socket
+ * locked; where it is not, because a packet was queued on its way to the hook,
+ * nothing is touched.
+ */
+static struct tcp_sock *tx_locked_tcp(const struct sk_buff *skb)
+{
+	struct sock *sk = skb->sk;
+
+	if (!sk || !sk_fullsock(sk) || sk->sk_protocol != IPPROTO_TCP ||
+	    !(sock_owned_by_user_nocheck(sk) ||
+	      spin_is_locked(&sk->sk_lock.slock)))
+		return NULL;
+	return tcp_sk(sk);
+}
+
+/* Raise the slow start threshold a quarter above the window. */
+void mpip_shim_tx_grow(const struct sk_buff *skb)
+{
+	struct tcp_sock *tp = tx_locked_tcp(skb);
+	u32 want;
+
+	if (!tp || inet_csk(skb->sk)->icsk_ca_state != TCP_CA_Open)
+		return;
+	want = tcp_snd_cwnd(tp) + tcp_snd_cwnd(tp) / 4;
+	if (tp->snd_ssthresh < want)
+		tp->snd_ssthresh = want;
+}
+
+/* Make the window smaller, to @part of @whole. */
+void mpip_shim_tx_shrink(const struct sk_buff *skb, u32 part, u32 whole)
+{
+	struct tcp_sock *tp = tx_locked_tcp(skb);
+	u32 cwnd;
+
+	if (!tp || !whole || part >= whole)
+		return;
+	cwnd = max_t(u32, div_u64((u64)tcp_snd_cwnd(tp) * part, whole), 4);
+	if (cwnd < tcp_snd_cwnd(tp))
+		tcp_snd_cwnd_set(tp, cwnd);
+	tp->snd_ssthresh = min(tp->snd_ssthresh, cwnd);
+}
+
 int mpip_shim_state_in(const struct nf_hook_state *state)
 {
 	return state->in ? state->in->ifindex : 0;
@@ -1150,6 +1193,25 @@ bool mpip_shim_sock_lend(struct net *net, const struct mpip_flow *flow,
 	release_sock(sk);
 	sock_gen_put(sk);
 	return lent;
+}
+
+/*
+ * Have TCP say again what it has received: its last acknowledgements may be
+ * lost with a path, and the other end waits for them. Process context.
+ */
+void mpip_shim_sock_ack(struct net *net, const struct mpip_flow *flow)
+{
+	struct sock *sk = flow_socket(net, flow);
+
+	if (!sk)
+		return;
+	lock_sock(sk);
+	if (sk->sk_protocol == IPPROTO_TCP &&
+	    !((1 << sk->sk_state) & (TCPF_CLOSE | TCPF_LISTEN | TCPF_SYN_SENT |
+				     TCPF_SYN_RECV | TCPF_TIME_WAIT)))
+		__tcp_send_ack(sk, tcp_sk(sk)->rcv_nxt, 0);
+	release_sock(sk);
+	sock_gen_put(sk);
 }
 
 /* A way is open again: TCP need not wait for its timer. Process context. */

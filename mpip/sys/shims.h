@@ -127,6 +127,8 @@ bool mpip_shim_tx_eligible(const struct sk_buff *skb,
 bool mpip_shim_rx_eligible(const struct sk_buff *skb,
 			   const struct nf_hook_state *state);
 bool mpip_shim_tx_una(const struct sk_buff *skb, u32 *una);
+void mpip_shim_tx_grow(const struct sk_buff *skb);
+void mpip_shim_tx_shrink(const struct sk_buff *skb, u32 part, u32 whole);
 int mpip_shim_state_in(const struct nf_hook_state *state);
 int mpip_shim_state_out(const struct nf_hook_state *state);
 bool mpip_shim_hold(struct sk_buff *skb, const struct nf_hook_state *state,
@@ -172,6 +174,7 @@ bool mpip_shim_udp_owned(struct net *net, const struct mpip_flow *flow,
 bool mpip_shim_addr_is_local(struct net *net, u8 family, const u8 *addr);
 bool mpip_shim_sock_lend(struct net *net, const struct mpip_flow *flow,
 			 const struct mpip_dst *dst);
+void mpip_shim_sock_ack(struct net *net, const struct mpip_flow *flow);
 bool mpip_shim_sock_wake(struct net *net, const struct mpip_flow *flow);
 
 /* Timers and work: allocated, so that their addresses never move. */

@@ -217,6 +217,20 @@ impl Skb<'_> {
         unsafe { bindings::mpip_shim_tx_una(self.raw(), &mut una) }.then_some(una)
     }
 
+    /// Has the TCP socket that sends the packet open its window by a quarter in the next round
+    /// trip, as in slow start, if it is not in that anyway.
+    pub fn grow_window(&mut self) {
+        // SAFETY: Valid by the invariant.
+        unsafe { bindings::mpip_shim_tx_grow(self.raw()) };
+    }
+
+    /// Has the TCP socket that sends the packet make its window smaller, to `part` of `whole`:
+    /// what it has in flight on paths that have gone does not fit into the others.
+    pub fn shrink_window(&mut self, part: u32, whole: u32) {
+        // SAFETY: Valid by the invariant.
+        unsafe { bindings::mpip_shim_tx_shrink(self.raw(), part, whole) };
+    }
+
     /// Index of the interface it came in by.
     pub fn ifindex_in(&self) -> u32 {
         // SAFETY: The state is valid for the hook's run.
@@ -314,6 +328,11 @@ impl Skb<'_> {
 pub struct KeptSkb(ManuallyDrop<OwnSkb>);
 
 impl KeptSkb {
+    /// A packet of our own that need not be sent.
+    pub fn new(packet: OwnSkb) -> KeptSkb {
+        KeptSkb(ManuallyDrop::new(packet))
+    }
+
     /// The packet as a hook would see it, to be changed.
     pub fn as_skb(&mut self) -> Skb<'_> {
         self.0.as_skb()

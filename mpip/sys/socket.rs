@@ -109,6 +109,12 @@ pub fn lend_route(net: Net, tuple: &Tuple, dst: &Dst) -> bool {
     unsafe { bindings::mpip_shim_sock_lend(net.as_ptr(), &flow_of(tuple), &dst.0) }
 }
 
+/// Has the TCP socket of an outgoing flow say again what it has received. Process context.
+pub fn acknowledge(net: Net, tuple: &Tuple) {
+    // SAFETY: `net` is alive; the pointer is valid.
+    unsafe { bindings::mpip_shim_sock_ack(net.as_ptr(), &flow_of(tuple)) };
+}
+
 /// Has the TCP socket of an outgoing flow send at once what it has put off because nothing came
 /// through. Process context.
 pub fn wake(net: Net, tuple: &Tuple) {

@@ -12,8 +12,10 @@ def run(t, family, delays, mib, buffered=True):
     """Transfer over two paths of these delays, the buffer on or off; returns (seconds, retransmissions)."""
     a, b = t.two_hosts([Link(rate="40mbit", delay=delay, limit=3000) for delay in delays])
     t.load(a, b)
-    if not buffered:
-        for host in (a, b):
+    for host in (a, b):
+        # Whatever the delays, both are used.
+        t.module.set(host, scheduler="weighted")
+        if not buffered:
             t.module.set(host, reorder_packets=0)
     pairs = xfer.connect(a, b, (b.addr if family == 4 else b.addr6)[0], bufsize=WINDOW)
     t.spread(a, b, pairs)

@@ -212,7 +212,8 @@ def pulls(t):
     gaps, returns = ([round(x * 1e3) for x in some] for some in (gaps, returns))
     t.note(f"longest gaps {gaps} ms, carried again after {returns} ms")
     finish(t, stream)
-    # One of them may have to wait for TCP's own timer.
-    t.at_most(sorted(gaps)[-2], round(allowed * 1e3), "longest gap but one, ms")
+    # Some find the other link's queue full of what TCP has just begun to send there: what is lost
+    # in it TCP has to find out by itself.
+    t.at_most(sorted(gaps)[-6], round(allowed * 1e3), "longest gap but five, ms")
     t.at_most(max(gaps), 600, "longest gap, ms")
     t.at_most(max(returns), RETURN * NOISE * 1e3, "time until the path carried again, ms")

@@ -190,6 +190,59 @@ pub struct Lane {
     pub observed: Option<Endpoint>,
 }
 
+/// Most ranges in one MISSING.
+pub const MAX_RANGES: usize = 16;
+
+/// MISSING: parts of a TCP session's stream that were lost on the way, or, in the answer, that
+/// will not be sent again.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub struct Missing {
+    /// The header.
+    pub header: Header,
+    /// Whether this is the answer.
+    pub refused: bool,
+    /// The parts.
+    pub ranges: Ranges,
+}
+
+/// A list of parts of a stream.
+#[derive(Copy, Clone, PartialEq, Eq, Debug, Default)]
+pub struct Ranges {
+    list: [(u32, u32); MAX_RANGES],
+    len: usize,
+}
+
+impl Ranges {
+    /// No part.
+    pub const fn new() -> Ranges {
+        Ranges {
+            list: [(0, 0); MAX_RANGES],
+            len: 0,
+        }
+    }
+
+    /// Adds the part from the first sequence number to before the second; false if there are too
+    /// many.
+    pub fn push(&mut self, from: u32, to: u32) -> bool {
+        let Some(slot) = self.list.get_mut(self.len) else {
+            return false;
+        };
+        *slot = (from, to);
+        self.len = self.len.saturating_add(1);
+        true
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The parts, each as its first sequence number and the one behind it.
+    pub fn iter(&self) -> impl Iterator<Item = (u32, u32)> + '_ {
+        self.list.iter().take(self.len).copied()
+    }
+}
+
 /// A control message.
 #[derive(Copy, Clone, PartialEq, Debug)]
 pub enum Cm<'a> {
@@ -223,6 +276,8 @@ pub enum Cm<'a> {
     GoodbyeAck(Header),
     /// [`Kind::AddrAck`].
     AddrAck(MovedAck),
+    /// [`Kind::Missing`].
+    Missing(Missing),
 }
 
 impl Cm<'_> {
@@ -244,6 +299,7 @@ impl Cm<'_> {
             Cm::Goodbye(_) => Kind::Goodbye,
             Cm::GoodbyeAck(_) => Kind::GoodbyeAck,
             Cm::AddrAck(_) => Kind::AddrAck,
+            Cm::Missing(_) => Kind::Missing,
         }
     }
 }
@@ -290,6 +346,7 @@ impl<'a> Raw<'a> {
                 header: Header::read(&mut r)?,
                 acked: r.u32()?,
             }),
+            Kind::Missing => Cm::Missing(Missing::read(&mut r)?),
             Kind::Close => Cm::Close(Header::read(&mut r)?),
             Kind::Goodbye => Cm::Goodbye(Header::read(&mut r)?),
             Kind::GoodbyeAck => Cm::GoodbyeAck(Header::read(&mut r)?),
@@ -347,6 +404,7 @@ pub fn emit(
             open.block.write(&mut w);
         }
         Cm::Lane(lane) | Cm::LaneAck(lane) | Cm::LaneConfirm(lane) => lane.write(&mut w),
+        Cm::Missing(missing) => missing.write(&mut w),
         Cm::Close(header) | Cm::Goodbye(header) | Cm::GoodbyeAck(header) => header.write(&mut w),
     }
     let footer = make_footer(cm.kind(), w.len().saturating_add(OVERHEAD));
@@ -471,6 +529,41 @@ impl<'a> Open<'a> {
             header: Header::read(r)?,
             block: OpenBlock::read(r)?,
         })
+    }
+}
+
+impl Missing {
+    fn read(r: &mut Reader<'_>) -> Option<Missing> {
+        let header = Header::read(r)?;
+        let refused = match r.u8()? {
+            0 => false,
+            1 => true,
+            _ => return None,
+        };
+        let count = usize::from(r.u8()?);
+        r.u16()?;
+        let mut ranges = Ranges::new();
+        for _ in 0..count {
+            if !ranges.push(r.u32()?, r.u32()?) {
+                return None;
+            }
+        }
+        Some(Missing {
+            header,
+            refused,
+            ranges,
+        })
+    }
+
+    fn write(&self, w: &mut Writer<'_>) {
+        self.header.write(w);
+        w.u8(u8::from(self.refused));
+        w.u8(u8::try_from(self.ranges.len).unwrap_or(0));
+        w.u16(0);
+        for (from, to) in self.ranges.iter() {
+            w.u32(from);
+            w.u32(to);
+        }
     }
 }
 

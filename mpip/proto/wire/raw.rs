@@ -43,10 +43,12 @@ pub enum Kind {
     GoodbyeAck,
     /// Answer to ADDR.
     AddrAck,
+    /// Parts of a session's stream are missing, or will not be sent again.
+    Missing,
 }
 
 impl Kind {
-    const ALL: [Kind; 15] = [
+    const ALL: [Kind; 16] = [
         Kind::Data,
         Kind::Report,
         Kind::Hello,
@@ -62,6 +64,7 @@ impl Kind {
         Kind::Goodbye,
         Kind::GoodbyeAck,
         Kind::AddrAck,
+        Kind::Missing,
     ];
 
     /// The kind with this number on the wire.
@@ -85,8 +88,7 @@ impl Kind {
         matches!(self, Kind::Hello | Kind::HelloReply)
     }
 
-    /// Length of the body without addresses, bytes, and whether addresses may
-    /// follow.
+    /// Length of the body without its list, bytes, and whether a list may follow.
     const fn body(self) -> (usize, bool) {
         match self {
             Kind::Data => (20, false),
@@ -98,6 +100,7 @@ impl Kind {
             Kind::Lane | Kind::LaneAck | Kind::LaneConfirm => (56, false),
             Kind::Close | Kind::Goodbye | Kind::GoodbyeAck => (16, false),
             Kind::AddrAck => (16 + 4, false),
+            Kind::Missing => (16 + 4, true),
         }
     }
 

@@ -224,6 +224,16 @@ fn lengths() {
         },
     };
     let ack = MovedAck { header, acked: 3 };
+    let missing = |n: usize| {
+        let mut ranges = Ranges::new();
+        assert!((0..n as u32).all(|i| ranges.push(i, i + 1)));
+        assert_eq!(ranges.push(0, 1), n < MAX_RANGES);
+        Cm::Missing(Missing {
+            header,
+            refused: false,
+            ranges: if n == 0 { Ranges::new() } else { ranges },
+        })
+    };
     let cases = [
         (Cm::Report(report), REPORT_LEN),
         (Cm::HelloReply(reply), 76),
@@ -235,6 +245,8 @@ fn lengths() {
         (Cm::Addr(moved(AddrList::new(&many))), 360),
         (Cm::AddrAck(ack), 32),
         (Cm::Close(header), 28),
+        (missing(0), 32),
+        (missing(MAX_RANGES), 160),
     ];
     for (cm, len) in cases {
         assert_eq!(emit(&key(), 6, &cm).len(), len, "{cm:?}");
@@ -254,7 +266,7 @@ fn recognition() {
     assert_eq!(trailer_len(&tail(0x00, 8), 32), None);
     assert_eq!(trailer_len(&tail(0x1e, 7), 32), None);
     assert_eq!(trailer_len(&tail(0x1f, 7), 32), None);
-    assert_eq!(trailer_len(&tail(0x1f, 8), 32), None);
+    assert_eq!(trailer_len(&tail(0x1f, 8), 32), Some(32));
     assert!(Kind::Open.fits(32) && !Kind::Open.fits(33) && !Kind::Open.fits(0));
     for (kind, len) in (0..16).flat_map(|k| (0..=255).map(move |l| (k, l))) {
         let whole = usize::from(len) * 4;
@@ -268,6 +280,7 @@ fn recognition() {
             10 => (40..=360).contains(&whole),
             11..=13 => whole == 28,
             14 => whole == 32,
+            15 => (32..=352).contains(&whole),
             _ => false,
         };
         let found = trailer_len(&tail(0x10 | kind, len), 2000);
@@ -302,7 +315,7 @@ fn fields() -> impl Strategy<Value = Fields> {
     });
     let endpoint = (addr(), any::<u16>()).prop_map(|(addr, port)| Endpoint { addr, port });
     (
-        0u8..15,
+        0u8..16,
         any::<[u64; 4]>(),
         any::<[u32; 10]>(),
         any::<[u8; 2]>(),
@@ -397,10 +410,21 @@ impl Fields {
             11 => Cm::Close(header),
             12 => Cm::Goodbye(header),
             13 => Cm::GoodbyeAck(header),
-            _ => Cm::AddrAck(MovedAck {
+            14 => Cm::AddrAck(MovedAck {
                 header,
                 acked: w[2],
             }),
+            _ => {
+                let mut ranges = Ranges::new();
+                for pair in w[..2 * (b[0] as usize % 6)].chunks(2) {
+                    ranges.push(pair[0], pair[1]);
+                }
+                Cm::Missing(Missing {
+                    header,
+                    refused: b[1] & 1 == 1,
+                    ranges,
+                })
+            }
         }
     }
 }
@@ -472,7 +496,7 @@ proptest! {
     }
 
     #[test]
-    fn random_bodies(kind in 0u8..15, bytes in proptest::collection::vec(any::<u8>(), 400)) {
+    fn random_bodies(kind in 0u8..16, bytes in proptest::collection::vec(any::<u8>(), 400)) {
         for quads in 0..=100usize {
             let mut bytes = bytes[..quads * 4].to_vec();
             let Some(end) = bytes.len().checked_sub(4) else { continue };

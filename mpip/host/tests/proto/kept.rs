@@ -24,9 +24,11 @@ fn ring(slots: usize) -> Ring {
 /// A segment of 100 bytes that ends at `end`; the packet is that number.
 fn seg(end: u32) -> Segment<u32> {
     Segment {
+        start: end.wrapping_sub(100),
         end,
         lane: 0,
         bytes: 100,
+        wait: 0,
         packet: end,
     }
 }
@@ -172,9 +174,11 @@ fn packets_are_let_go_of() {
     r.attach(storage(2));
     for end in [10, 20, 30, 40] {
         let segment = Segment {
+            start: end - 10,
             end,
             lane: 0,
             bytes: 1,
+            wait: 0,
             packet: Packet(gone.clone()),
         };
         r.push(segment, 10);
@@ -224,7 +228,9 @@ proptest! {
                 Step::Push { more, lane, bytes } => {
                     end = end.wrapping_add(more);
                     next += 1;
-                    let gone = ring.push(Segment { end, lane, bytes, packet: next }, cap);
+                    let start = end.wrapping_sub(more);
+                    let segment = Segment { start, end, lane, bytes, wait: 0, packet: next };
+                    let gone = ring.push(segment, cap);
                     let slots = slots.unwrap_or(0);
                     let before = list.len();
                     if slots > 0 && bytes <= cap {

@@ -25,6 +25,7 @@ const SENT: Totals = Totals {
     tx_packets: 0,
     rx_packets: 0,
     rx_bytes: 0,
+    wait_us: 0,
 };
 
 impl Pair {
@@ -674,8 +675,8 @@ fn an_end_that_has_gone_fails_the_path_at_once() {
         let mut pair = Pair::new(clock, 0);
         pair.ask(10 * MS, 10 * MS);
         assert!(!pair.a.is_waiting());
-        assert!(pair.a.fail(pair.now));
-        assert!(!pair.a.fail(pair.now), "that is known");
+        assert!(pair.a.fail(pair.now, true));
+        assert!(!pair.a.fail(pair.now, true), "that is known");
         assert_eq!(pair.a.standing(), Standing::Suspect);
         assert!(pair.a.is_waiting() && !pair.a.check(pair.now));
         // It is probed like any suspect path, and has to answer.
@@ -685,7 +686,7 @@ fn an_end_that_has_gone_fails_the_path_at_once() {
         assert!(pair.a.ask_again(pair.now) && pair.a.question_due(pair.now, 20 * MS));
         pair.ask(10 * MS, 10 * MS);
         assert_eq!(pair.a.standing(), Standing::Good);
-        assert!(pair.a.fail(pair.now));
+        assert!(pair.a.fail(pair.now, true));
     }
 }
 

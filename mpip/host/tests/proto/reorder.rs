@@ -26,6 +26,8 @@ const LIMITS: Limits = Limits {
     packets: 100,
     bytes: 1 << 20,
     wait_us: 1000,
+    spread_us: 1000,
+    repair_us: 0,
 };
 
 fn seg(seq: u32, len: u32, lane: u8) -> Segment {
@@ -76,7 +78,7 @@ fn in_order_passes() {
         assert_eq!(b.push(0, seg(seq, 10, 0), seq), Push::Pass(seq));
         assert_eq!(b.pop(0), None);
     }
-    assert_eq!((b.next(), b.len(), b.deadline()), (130, 0, None));
+    assert_eq!((b.next(), b.len(), b.deadline(0)), (130, 0, None));
     assert!(!b.has_storage());
 }
 
@@ -87,7 +89,7 @@ fn a_hole_is_filled() {
         let mut b = two_lanes(start);
         assert_eq!(push(&mut b, 10, seg(at(10), 10, 0)), []);
         assert_eq!(push(&mut b, 20, seg(at(20), 10, 0)), []);
-        assert_eq!((b.len(), b.bytes(), b.deadline()), (2, 4000, Some(1010)));
+        assert_eq!((b.len(), b.bytes(), b.deadline(0)), (2, 4000, Some(1010)));
         assert_eq!(push(&mut b, 30, seg(at(0), 10, 1)), [at(0), at(10), at(20)]);
         assert_eq!((b.next(), b.len(), b.bytes()), (at(30), 0, 0));
         assert_eq!(b.take_given_up(), GivenUp::default());
@@ -101,7 +103,7 @@ fn two_holes_filled_from_the_back() {
     assert_eq!(push(&mut b, 2, seg(10, 10, 0)), []);
     assert_eq!(push(&mut b, 3, seg(20, 10, 0)), []);
     // The oldest packet decides, wherever it stands.
-    assert_eq!(b.deadline(), Some(1001));
+    assert_eq!(b.deadline(0), Some(1001));
     assert_eq!(push(&mut b, 4, seg(0, 10, 1)), [0, 10, 20, 30]);
 }
 
@@ -134,13 +136,13 @@ fn rst_keeps_its_place() {
 #[test]
 fn timeout_gives_up_one_hole_at_a_time() {
     let mut b = two_lanes(0);
-    b.expect_lanes(0b11);
+    b.expect_lanes(0, 0b11);
     assert_eq!(push(&mut b, 100, seg(10, 10, 0)), []);
     assert_eq!(push(&mut b, 500, seg(30, 10, 0)), []);
     assert_eq!(drain(&mut b, 1099), []);
-    assert_eq!(b.deadline(), Some(1100));
+    assert_eq!(b.deadline(0), Some(1100));
     assert_eq!(drain(&mut b, 1100), [10]);
-    assert_eq!((b.next(), b.deadline()), (20, Some(1500)));
+    assert_eq!((b.next(), b.deadline(0)), (20, Some(1500)));
     assert_eq!(drain(&mut b, 1499), []);
     assert_eq!(drain(&mut b, 1500), [30]);
     assert_eq!(b.take_given_up(), given_up(2, 0, 0));
@@ -185,17 +187,25 @@ fn a_retransmission_shows_no_progress() {
 
 #[test]
 fn silent_lanes_do_not_count() {
+    let spread = Limits {
+        spread_us: 300,
+        ..LIMITS
+    };
+    // Lane 1 has been silent for longer than the wait, but may bring something after all.
     let mut b = two_lanes(0);
-    // Lane 1 has been silent for longer than the wait.
-    assert_eq!(push(&mut b, 2000, seg(10, 10, 0)), [10]);
+    b.set_limits(spread);
+    assert_eq!(push(&mut b, 2000, seg(10, 10, 0)), []);
+    assert_eq!(b.deadline(2000), Some(2300));
+    assert_eq!(push(&mut b, 2299, seg(30, 10, 0)), []);
+    assert_eq!(b.pop(2300), Some(10));
     assert_eq!(b.take_given_up(), given_up(0, 1, 0));
-    // Unless it is known to carry something.
+    // It does.
     let mut b = two_lanes(0);
-    b.expect_lanes(0b10);
+    b.set_limits(spread);
     assert_eq!(push(&mut b, 2000, seg(10, 10, 0)), []);
     assert_eq!(push(&mut b, 2010, seg(0, 10, 1)), [0, 10]);
     // A lane that is just begun.
-    b.expect_lanes(0b111);
+    b.expect_lanes(2010, 0b111);
     assert_eq!(push(&mut b, 2020, seg(30, 10, 0)), []);
     assert_eq!(push(&mut b, 2021, seg(40, 10, 1)), []);
     assert_eq!(push(&mut b, 2030, seg(20, 10, 2)), [20, 30, 40]);
@@ -231,7 +241,7 @@ fn too_many_packets() {
     // Fewer slots than the limit.
     let mut b = Buffer::new(0);
     b.attach(storage(3));
-    b.expect_lanes(2);
+    b.expect_lanes(0, 2);
     assert_eq!(push(&mut b, 1, seg(10, 10, 0)), []);
     assert_eq!(push(&mut b, 1, seg(30, 10, 0)), []);
     assert_eq!(push(&mut b, 1, seg(50, 10, 0)), [10]);
@@ -279,7 +289,7 @@ fn without_storage() {
 #[test]
 fn storage_comes_and_goes() {
     let mut b = buffer(0, LIMITS);
-    b.expect_lanes(2);
+    b.expect_lanes(0, 2);
     assert!(b.has_storage());
     assert_eq!(b.attach(storage(5)).map(|s| s.len()), Some(5));
     assert_eq!(push(&mut b, 0, seg(10, 10, 0)), []);

@@ -72,6 +72,8 @@ fn traffic(loss: bool, wait_us: std::ops::Range<u32>) -> impl Strategy<Value = T
                     packets,
                     bytes,
                     wait_us,
+                    spread_us: wait_us,
+                    repair_us: 0,
                 },
             }
         })
@@ -108,13 +110,13 @@ impl Receiver {
         prop_assert_eq!(self.buffer.len(), held);
         prop_assert!(held <= self.limits.packets);
         prop_assert!(self.buffer.bytes() <= self.limits.bytes);
-        prop_assert_eq!(self.buffer.deadline().is_some(), held > 0);
+        prop_assert_eq!(self.buffer.deadline(0).is_some(), held > 0);
         Ok(())
     }
 
     /// Lets the timer fire until `now`, or until it rests.
     fn timer(&mut self, now: Option<u32>) -> Result<(), TestCaseError> {
-        while let Some(due) = self.buffer.deadline() {
+        while let Some(due) = self.buffer.deadline(0) {
             if now.is_some_and(|now| now.wrapping_sub(due) > 1 << 30) {
                 break;
             }
@@ -135,7 +137,8 @@ fn run(traffic: &Traffic, lanes: u8) -> Result<Vec<u32>, TestCaseError> {
         out: Vec::new(),
         held: HashMap::new(),
     };
-    r.buffer.expect_lanes(lanes);
+    let start = traffic.arrivals.first().map_or(0, |a| a.at);
+    r.buffer.expect_lanes(start, lanes);
     for arrival in &traffic.arrivals {
         r.timer(Some(arrival.at))?;
         r.arrive(arrival)?;
@@ -227,7 +230,7 @@ proptest! {
                     }
                 }
             }
-            b.deadline();
+            b.deadline(0);
             if lane % 4 != 0 {
                 while b.pop(now).is_some() {
                     taken += 1;

@@ -9,6 +9,7 @@ use mpip_host::proto::session::Class;
 use mpip_host::proto::session::Dispatch;
 use mpip_host::proto::session::LaneState;
 use mpip_host::proto::session::PathInfo;
+use mpip_host::proto::session::Scheduler;
 use mpip_host::proto::session::Session;
 use mpip_host::proto::session::State;
 use mpip_host::proto::session::Todo;
@@ -70,6 +71,32 @@ impl PathInfo for Path {
         self.0.delay.get()
     }
 
+    fn base_us(&self) -> Option<i32> {
+        self.0.delay.get()
+    }
+
+    fn base_rtt_us(&self) -> u32 {
+        0
+    }
+
+    fn rate(&self) -> u32 {
+        0
+    }
+
+    fn full_us(&self) -> u32 {
+        u32::MAX
+    }
+
+    fn loss(&self) -> u32 {
+        0
+    }
+
+    fn wait_us(&self, _: u32) -> u32 {
+        self.0.queue.get()
+    }
+
+    fn queued(&self, _: u32, _: u32) {}
+
     fn weight(&self) -> u16 {
         self.0.weight.get()
     }
@@ -80,6 +107,7 @@ impl PathInfo for Path {
 }
 
 const DISPATCH: Dispatch = Dispatch {
+    scheduler: Scheduler::Weighted,
     step: 10,
     interval: 100_000,
 };
@@ -302,7 +330,7 @@ fn the_original_lane_is_never_refused() {
     assert_eq!(s.lane(0).unwrap().state, LaneState::Active);
     s.refuse(1, 0);
     assert_eq!(s.active_lanes(), 1);
-    assert_eq!(s.pick(0, 1000, Class::Data, &DISPATCH, |_, _| true), 0);
+    assert_eq!(s.pick(0, 1000, Class::Datagram, &DISPATCH, |_, _| true), 0);
 }
 
 #[test]
@@ -382,7 +410,7 @@ fn what_was_lost_keeps_off_paths_that_are_overdue() {
     paths[1].0.silent.set(2_500);
     assert_eq!(taken(&mut s, now, Class::Again), [0, 2].into());
     // Data goes by weight all the same.
-    assert_eq!(taken(&mut s, now, Class::Data), [0, 1, 2].into());
+    assert_eq!(taken(&mut s, now, Class::Datagram), [0, 1, 2].into());
     // If all are late, the least.
     paths[0].0.silent.set(70_000);
     paths[2].0.silent.set(40_000);
@@ -417,7 +445,7 @@ fn only_the_best_paths_are_used() {
         }
         let lanes: BTreeSet<usize> = lanes.iter().copied().collect();
         assert_eq!(s.best_standing(), best, "{standings:?}");
-        assert_eq!(taken(&mut s, 0, Class::Data), lanes, "{standings:?}");
+        assert_eq!(taken(&mut s, 0, Class::Datagram), lanes, "{standings:?}");
         // The one that is least overdue; nothing is known of the delays.
         let last = *lanes.last().unwrap();
         assert_eq!(taken(&mut s, 500_000, Class::Again), [last].into());
@@ -433,13 +461,13 @@ fn lanes_that_carry_nothing_do_not_count() {
     paths[0].0.standing.set(Standing::Suspect);
     paths[1].0.standing.set(Standing::Doubtful);
     assert_eq!(s.best_standing(), Standing::Doubtful);
-    assert_eq!(taken(&mut s, 0, Class::Data), [1].into());
+    assert_eq!(taken(&mut s, 0, Class::Datagram), [1].into());
     s.refuse(1, 0);
     assert_eq!(s.best_standing(), Standing::Suspect);
-    assert_eq!(taken(&mut s, 0, Class::Data), [0].into());
+    assert_eq!(taken(&mut s, 0, Class::Datagram), [0].into());
     assert!(s.on_lane_ack(2, 9, 7));
     assert_eq!(s.best_standing(), Standing::Good);
-    assert_eq!(taken(&mut s, 0, Class::Data), [2].into());
+    assert_eq!(taken(&mut s, 0, Class::Datagram), [2].into());
 }
 
 const STANDINGS: [Standing; 5] = [
@@ -457,7 +485,7 @@ proptest! {
     fn pick_is_sound(
         n in 1..=MAX_LANES,
         steps in prop::collection::vec(any::<(u8, u32, u16)>(), 1..200),
-        class in prop::sample::select(vec![Class::Data, Class::Small, Class::Again]),
+        class in prop::sample::select(vec![Class::Datagram, Class::Small, Class::Again]),
     ) {
         let (mut s, paths) = open(n, 0);
         let mut now = 0u32;
@@ -482,7 +510,7 @@ proptest! {
             prop_assert!(fine(chosen) || chosen == 0 && !(0..n).any(fine) || n == 1);
             let others = || (0..n).filter(|i| n > 1 && fine(chosen) && fine(*i));
             match class {
-                Class::Data => {}
+                Class::Datagram | Class::Stream(_) => {}
                 Class::Small => {
                     let delay = |i: usize| paths[i].delay_us();
                     let quickest = others().filter_map(delay).min();
@@ -515,7 +543,7 @@ proptest! {
         for i in 0..20_000u32 {
             // No time passes: the weights stay.
             let len = 200 + i * 7919 % 1300;
-            bytes[s.pick(0, len, Class::Data, &DISPATCH, |_, _| true)] += u64::from(len);
+            bytes[s.pick(0, len, Class::Datagram, &DISPATCH, |_, _| true)] += u64::from(len);
         }
         let (all, sum) = (bytes.iter().sum::<u64>() as f64, weights.iter().map(|w| u32::from(*w)).sum::<u32>());
         for (bytes, weight) in bytes.iter().zip(&weights) {

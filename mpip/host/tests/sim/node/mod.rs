@@ -25,8 +25,10 @@ use mpip_host::proto::counters;
 use mpip_host::proto::counters::Counter;
 use mpip_host::proto::crypto::HelloIds;
 use mpip_host::proto::crypto::Keys;
+use mpip_host::proto::earliest::Backlog;
 use mpip_host::proto::hello::Identity;
 use mpip_host::proto::kept::Kept;
+use mpip_host::proto::loss::Sent;
 use mpip_host::proto::params;
 use mpip_host::proto::params::Param;
 use mpip_host::proto::path;
@@ -36,6 +38,7 @@ use mpip_host::proto::seq;
 use mpip_host::proto::session;
 use mpip_host::proto::session::Dispatch;
 use mpip_host::proto::session::PathInfo;
+use mpip_host::proto::session::Scheduler;
 use mpip_host::proto::wire::cm::Entry;
 use rand_chacha::rand_core::RngCore;
 use rand_chacha::ChaCha8Rng;
@@ -66,6 +69,9 @@ pub struct PathCell {
     /// What is known of it.
     pub state: RefCell<path::Path>,
     totals: Cell<path::Totals>,
+    backlog: Cell<Backlog>,
+    /// Bytes sent by choice.
+    pub sent: Cell<Sent>,
     asked_at: Cell<u32>,
     strict: Cell<bool>,
     watched: Cell<bool>,
@@ -85,8 +91,17 @@ impl Deref for Path {
 
 impl PathCell {
     /// Packets and bytes.
-    pub fn totals(&self) -> path::Totals {
-        self.totals.get()
+    pub fn totals(&self, now: u32) -> path::Totals {
+        path::Totals {
+            wait_us: self.backlog.get().wait(now),
+            ..self.totals.get()
+        }
+    }
+
+    fn correct(&self, now: u32, error: i32) {
+        if error != 0 {
+            self.backlog.set(self.backlog.get().correct(now, error));
+        }
     }
 
     fn count_tx(&self) {
@@ -139,6 +154,43 @@ impl PathInfo for Path {
         state.tx.last().map(|_| state.tx.smoothed())
     }
 
+    fn base_us(&self) -> Option<i32> {
+        let state = self.state.borrow();
+        state.tx.last().map(|_| state.tx.min())
+    }
+
+    fn base_rtt_us(&self) -> u32 {
+        self.state.borrow().base_rtt()
+    }
+
+    fn rate(&self) -> u32 {
+        self.state.borrow().rate()
+    }
+
+    fn full_us(&self) -> u32 {
+        self.state.borrow().full_queue()
+    }
+
+    fn loss(&self) -> u32 {
+        self.state.borrow().loss()
+    }
+
+    fn wait_us(&self, now: u32) -> u32 {
+        self.backlog.get().wait(now)
+    }
+
+    fn queued(&self, now: u32, len: u32) {
+        let full = self.wait_us(now) >= self.state.borrow().full_queue();
+        let mut sent = self.sent.get();
+        sent.all += u64::from(len);
+        sent.full += if full { u64::from(len) } else { 0 };
+        self.sent.set(sent);
+        let rate = self.rate();
+        if rate != 0 {
+            self.backlog.set(self.backlog.get().add(now, len, rate));
+        }
+    }
+
     fn weight(&self) -> u16 {
         self.state.borrow().weight
     }
@@ -166,6 +218,8 @@ pub struct Inner {
     /// CONFIRM takes the place of OPEN.
     confirm: Option<HelloIds>,
     explored: bool,
+    /// Time stamp of TCP's latest retransmission.
+    repeated: Option<u32>,
     /// Segments that may have to be sent again.
     kept: Kept<Wire, resend::Storage>,
     dead: bool,
@@ -225,6 +279,10 @@ impl Session {
             self.sent.set(end);
         }
         again
+    }
+
+    fn in_flight(&self, end: u32) -> u32 {
+        seq::delta(end, self.una.get()).max(0) as u32
     }
 
     fn sent_ack(&self, ack: u32, window: u16) {
@@ -317,6 +375,8 @@ impl Peer {
             remote,
             state: RefCell::new(path::Path::new()),
             totals: Cell::default(),
+            backlog: Cell::default(),
+            sent: Cell::default(),
             asked_at: Cell::new(now.wrapping_sub(1 << 30)),
             strict: Cell::new(false),
             watched: Cell::new(false),
@@ -562,6 +622,10 @@ impl Node {
 
     fn dispatch(&self) -> Dispatch {
         Dispatch {
+            scheduler: match self.param(Param::Scheduler) {
+                0 => Scheduler::Earliest,
+                _ => Scheduler::Weighted,
+            },
             step: self.param(Param::WeightStep) as u16,
             interval: self.param(Param::WeightInterval) as u32 * 1000,
         }
@@ -657,6 +721,7 @@ impl Node {
                 s: session::Session::new(tuple, path.clone(), initiator, now),
                 confirm,
                 explored: false,
+                repeated: None,
                 kept: Kept::new(),
                 dead: false,
             }),

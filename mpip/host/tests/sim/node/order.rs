@@ -18,9 +18,12 @@ use mpip_host::proto::reorder::Reorder;
 use mpip_host::proto::reorder::Segment;
 use mpip_host::proto::seq;
 use mpip_host::proto::session::LaneState;
+use mpip_host::proto::wire::cm::Ranges;
 
 const MARGIN_US: u32 = 15_000;
 const WAIT_LIFE_US: u32 = 20_000;
+const SLACK_US: u32 = 2_000;
+const REPAIR_MARGIN_US: u32 = 10_000;
 
 type Storage = Box<[Option<Held<Wire>>]>;
 
@@ -53,6 +56,13 @@ impl Rx {
     }
 }
 
+impl Rx {
+    /// What is missing between two numbers will not come.
+    pub fn refused(&mut self, from: u32, to: u32) {
+        self.buffer.refused(from, to);
+    }
+}
+
 impl Session {
     /// A segment came on a lane.
     pub fn lane_progress(&self, now: u32, lane: u8, end: u32) {
@@ -67,7 +77,28 @@ impl Session {
         std::iter::from_fn(|| rx.buffer.pop(0)).collect()
     }
 
-    fn wait_us(&self, max: u32) -> u32 {
+    /// How long it may take until something that is asked for has come.
+    fn repair_us(&self, max: u32) -> u32 {
+        let inner = self.inner.borrow();
+        let active = inner.s.lanes.iter().flatten();
+        let active = active.filter(|l| l.state == LaneState::Active);
+        let mut trips = Vec::new();
+        for lane in active {
+            let state = lane.path.state.borrow();
+            if state.is_crowded_from_peer() {
+                return 0;
+            }
+            if state.rtt.is_sampled() {
+                trips.push(state.rtt.timeout());
+            }
+        }
+        trips
+            .into_iter()
+            .min()
+            .map_or(0, |us| us.saturating_add(REPAIR_MARGIN_US).min(max))
+    }
+
+    fn wait_us(&self, max: u32) -> (u32, u32) {
         let inner = self.inner.borrow();
         let (mut low, mut high) = (None::<i32>, None::<i32>);
         let mut unknown = false;
@@ -84,13 +115,14 @@ impl Session {
             low = Some(low.map_or(delay, |l| if before(delay, l) { delay } else { l }));
             high = Some(high.map_or(late, |h| if before(h, late) { late } else { h }));
         }
+        let patient = max.min(100_000);
         match (low, high) {
-            _ if unknown => max.min(100_000),
-            (Some(low), Some(high)) => (seq::delta(high as u32, low as u32).max(0) as u32)
-                .saturating_mul(2)
-                .saturating_add(MARGIN_US)
-                .min(max),
-            _ => max.min(100_000),
+            (Some(low), Some(high)) if !unknown => {
+                let spread = seq::delta(high as u32, low as u32).max(0) as u32;
+                let wait = spread.saturating_mul(2).saturating_add(MARGIN_US);
+                (wait.min(max), spread.saturating_add(SLACK_US).min(max))
+            }
+            _ => (patient, patient),
         }
     }
 
@@ -100,8 +132,15 @@ impl Session {
         let mut ready: Vec<_> = first.into_iter().collect();
         let mut rx = self.rx.borrow_mut();
         rx.buffer.acked(self.acked());
+        let mut ranges = Ranges::new();
+        while let Some((from, to)) = rx.buffer.next_missing(now) {
+            node.count(Counter::RepairAsked);
+            if !ranges.push(from, to) {
+                break;
+            }
+        }
         ready.extend(std::iter::from_fn(|| rx.buffer.pop(now)));
-        if let Some(deadline) = rx.buffer.deadline().filter(|_| !rx.dead) {
+        if let Some(deadline) = rx.buffer.deadline(now).filter(|_| !rx.dead) {
             let us = seq::delta(deadline, now).max(50) as u64;
             let timer = Timer::Reorder(self.peer.node, self.id);
             cx.timers.push((cx.now + us, timer));
@@ -110,6 +149,10 @@ impl Session {
         rx.given_up.timeout += more.timeout;
         rx.given_up.lost += more.lost;
         rx.given_up.overflow += more.overflow;
+        drop(rx);
+        if !ranges.is_empty() {
+            node.send_missing(cx, self, false, ranges);
+        }
         ready
     }
 }
@@ -159,14 +202,22 @@ impl Node {
         if !rx.started || seq::age(now, rx.waited_at) >= WAIT_LIFE_US {
             rx.started = true;
             rx.waited_at = now;
-            let wait_us = session.wait_us(max_wait);
+            let (wait_us, spread_us) = session.wait_us(max_wait);
+            let repair_us = match self.param(Param::Repair) {
+                0 => 0,
+                _ => session.repair_us(max_wait),
+            };
             rx.wait_us = rx.wait_us.max(wait_us);
             rx.buffer.set_limits(Limits {
                 packets,
                 bytes: self.param(Param::ReorderBytes) as u32,
                 wait_us,
+                spread_us,
+                repair_us,
             });
         }
+        let lanes = session.inner.borrow().s.active_mask();
+        rx.buffer.expect_lanes(now, lanes as u8);
         rx.buffer.acked(session.acked());
         if rx.buffer.wants_storage(&segment) {
             let storage = (0..=packets).map(|_| None).collect();

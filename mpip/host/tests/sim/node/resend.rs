@@ -10,9 +10,14 @@ use crate::world::Cx;
 use mpip_host::proto::counters::Counter;
 use mpip_host::proto::kept::Segment;
 use mpip_host::proto::packet;
+use mpip_host::proto::packet::Packet;
 use mpip_host::proto::path::Standing;
 use mpip_host::proto::seq;
 use mpip_host::proto::session::Class;
+use mpip_host::proto::session::PathInfo;
+use mpip_host::proto::wire::cm::Cm;
+use mpip_host::proto::wire::cm::Missing;
+use mpip_host::proto::wire::cm::Ranges;
 use mpip_host::proto::wire::option;
 use std::rc::Rc;
 
@@ -26,19 +31,37 @@ pub type Storage = Box<[Option<Segment<Wire>>]>;
 impl Session {
     /// Keeps a segment that is about to leave on a lane. Unlike `net`, which bounds the memory of
     /// all sessions together as well. Returns how many could not be kept.
-    pub(super) fn keep(&self, inner: &mut Inner, wire: &Wire, lane: usize, end: u32) -> u32 {
+    pub(super) fn keep(
+        &self,
+        inner: &mut Inner,
+        wire: &Wire,
+        lane: usize,
+        start: u32,
+        end: u32,
+        now: u32,
+    ) -> u32 {
         inner.kept.acked(self.position().una);
         if !inner.kept.has_storage() {
             let storage: Storage = (0..MAX_SEGMENTS).map(|_| None).collect();
             assert!(inner.kept.attach(storage).is_none());
         }
+        let wait = inner.s.lane(lane).map_or(0, |l| l.path.wait_us(now));
         let segment = Segment {
+            start,
             end,
+            wait,
             lane: lane as u8,
             bytes: wire.len() as u32 + OVERHEAD,
             packet: wire.clone(),
         };
         inner.kept.push(segment, MAX_BYTES)
+    }
+
+    fn latest(&self) -> Latest {
+        Latest {
+            ack: self.acked(),
+            timestamp: self.inner.borrow().repeated,
+        }
     }
 
     /// Lets go of everything kept.
@@ -77,19 +100,16 @@ impl Node {
     /// Sends what was in flight on the lanes in `mask` again on others, if there are any that can
     /// be relied on.
     pub(super) fn resend(&mut self, cx: &mut Cx<'_>, session: &Rc<Session>, mask: u32) {
-        let timestamp = {
-            let mut inner = session.inner.borrow_mut();
+        {
+            let inner = session.inner.borrow();
             if inner.dead || inner.s.best_standing() < Standing::Doubtful {
                 return;
             }
-            inner.kept.newest().and_then(|s| timestamp_of(&s.packet))
-        };
-        let latest = Latest {
-            ack: session.acked(),
-            timestamp,
-        };
+        }
+        let latest = session.latest();
         for segment in session.take_kept(mask) {
-            self.send_again(cx, session, segment, &latest);
+            self.send_again(cx, session, segment, &latest, true);
+            self.count(Counter::Resent);
         }
     }
 
@@ -100,6 +120,7 @@ impl Node {
         session: &Rc<Session>,
         mut segment: Segment<Wire>,
         latest: &Latest,
+        keep: bool,
     ) {
         let wire = &mut segment.packet;
         let packet = wire.parse().expect("what was sent before");
@@ -108,7 +129,7 @@ impl Node {
         let len = wire.len() as u32;
         let mut inner = session.inner.borrow_mut();
         let s = &mut inner.s;
-        let chosen = s.pick(now, len, Class::Data, &dispatch, |index, lane| {
+        let chosen = s.pick(now, len, Class::Again, &dispatch, |index, lane| {
             index == 0 || cx.has_route(&lane.tuple.local.addr, &lane.tuple.remote.addr)
         });
         let lane = s.lane_mut(chosen).expect("the chosen lane");
@@ -121,21 +142,97 @@ impl Node {
         if !option::is_signed(&options) {
             let head = &mut wire.bytes;
             packet::replace_tcp_long(head, &packet, packet.l4 + 8, latest.ack, false);
-            if let (Some((at, _)), Some(value)) = (option::timestamp(&options), latest.timestamp) {
+            let stamp = option::timestamp(&options).zip(latest.timestamp);
+            if let Some(((at, _), value)) = stamp.filter(|((_, old), new)| seq::after(*new, *old)) {
                 packet::replace_tcp_long(head, &packet, packet.l4 + 20 + at, value, false);
             }
         }
         path.count_tx();
         segment.lane = chosen as u8;
         cx.sent.push(segment.packet.clone());
-        inner.kept.push(segment, MAX_BYTES);
+        if keep {
+            inner.kept.push(segment, MAX_BYTES);
+        }
         drop(inner);
-        self.count(Counter::Resent);
     }
 }
 
-fn timestamp_of(wire: &Wire) -> Option<u32> {
-    let packet = wire.parse().ok()?;
+impl Node {
+    /// Tells the peer what is missing, or (`refused`) what will not be sent again.
+    pub(super) fn send_missing(
+        &mut self,
+        cx: &mut Cx<'_>,
+        session: &Session,
+        refused: bool,
+        ranges: Ranges,
+    ) {
+        let now = self.now_us(cx);
+        let dispatch = self.dispatch();
+        let (lane, tuple) = {
+            let mut inner = session.inner.borrow_mut();
+            let lane = inner.s.pick(now, 100, Class::Small, &dispatch, |_, _| true);
+            (lane, inner.s.lane(lane).expect("the chosen lane").tuple)
+        };
+        let header = self.header(&session.peer, session.id);
+        let cm = Cm::Missing(Missing {
+            header,
+            refused,
+            ranges,
+        });
+        let position = session.position();
+        self.send_cm(cx, &session.peer, &tuple, lane == 0, position, &cm);
+    }
+
+    /// The peer misses parts of the stream.
+    pub(super) fn repair(&mut self, cx: &mut Cx<'_>, session: &Rc<Session>, ranges: &Ranges) {
+        let mut refused = Ranges::new();
+        let now = self.now_us(cx);
+        for (from, to) in ranges.iter() {
+            let mut again = Vec::new();
+            let mut congested = false;
+            {
+                let mut inner = session.inner.borrow_mut();
+                let inner = &mut *inner;
+                let (s, kept) = (&inner.s, &mut inner.kept);
+                kept.between(from, to, |segment| {
+                    let path = s.lane(usize::from(segment.lane)).map(|l| l.path.clone());
+                    congested |= path.is_none_or(|path| {
+                        let sent = path.sent.get();
+                        let mut state = path.state.borrow_mut();
+                        let full = segment.wait >= state.full_queue();
+                        let lost = to.wrapping_sub(from);
+                        !state.losses.may_repair(now, lost, full, sent)
+                    });
+                    again.push((segment.start, segment.end, segment.packet.clone()));
+                });
+            }
+            if congested || again.is_empty() {
+                self.count(Counter::RepairRefused);
+                refused.push(from, to);
+                continue;
+            }
+            again.reverse();
+            for (start, end, wire) in again {
+                self.count(Counter::Repaired);
+                let segment = Segment {
+                    start,
+                    end,
+                    lane: 0,
+                    bytes: wire.len() as u32 + OVERHEAD,
+                    wait: 0,
+                    packet: wire,
+                };
+                let latest = session.latest();
+                self.send_again(cx, session, segment, &latest, false);
+            }
+        }
+        if !refused.is_empty() {
+            self.send_missing(cx, session, true, refused);
+        }
+    }
+}
+
+pub(super) fn timestamp_of(wire: &Wire, packet: &Packet) -> Option<u32> {
     let options = wire.copy(packet.l4 + 20, packet.payload - packet.l4 - 20);
     option::timestamp(&options).map(|(_, value)| value)
 }

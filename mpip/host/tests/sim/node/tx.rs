@@ -2,6 +2,7 @@
 
 //! `net/tx.rs`, `net/emit.rs` and `net/every.rs`: what leaves.
 
+use super::resend::timestamp_of;
 use super::work::Job;
 use super::Algo;
 use super::Node;
@@ -152,8 +153,9 @@ impl Node {
         let now = self.now_us(cx);
         let class = match data {
             Some((_, true)) => Class::Again,
+            Some((end, false)) => Class::Stream(session.in_flight(end)),
             None if packet.tcp.is_some() => Class::Small,
-            _ => Class::Data,
+            None => Class::Datagram,
         };
         let dispatch = self.dispatch();
         let len = wire.len() as u32;
@@ -166,6 +168,9 @@ impl Node {
                 cx.sent.push(wire);
                 return;
             }
+            if class == Class::Again {
+                inner.repeated = timestamp_of(&wire, packet).or(inner.repeated);
+            }
             let chosen = inner.s.pick(now, len, class, &dispatch, |index, lane| {
                 index == 0 || cx.has_route(&lane.tuple.local.addr, &lane.tuple.remote.addr)
             });
@@ -176,7 +181,7 @@ impl Node {
         };
         path.count_tx();
         if chosen == 0 {
-            self.keep(session, &wire, 0, data);
+            self.keep(cx, session, &wire, 0, packet, data);
             self.count(Counter::TxOriginal);
             self.question(cx, session, &path, &tuple, true);
             if every && packet.proto == packet::UDP {
@@ -188,7 +193,7 @@ impl Node {
         }
         packet::rewrite(&mut wire.bytes, packet, &tuple.local, &tuple.remote, false);
         packet::set_dont_fragment(&mut wire.bytes, packet.family);
-        self.keep(session, &wire, chosen, data);
+        self.keep(cx, session, &wire, chosen, packet, data);
         self.count(Counter::TxLane);
         self.question(cx, session, &path, &tuple, false);
         if every {
@@ -209,9 +214,19 @@ impl Node {
     }
 
     /// Keeps a segment with data.
-    fn keep(&mut self, session: &Session, wire: &Wire, lane: usize, data: Option<(u32, bool)>) {
-        if let Some((end, _)) = data {
-            let gone = session.keep(&mut session.inner.borrow_mut(), wire, lane, end);
+    fn keep(
+        &mut self,
+        cx: &Cx<'_>,
+        session: &Session,
+        wire: &Wire,
+        lane: usize,
+        packet: &Packet,
+        data: Option<(u32, bool)>,
+    ) {
+        if let (Some((end, _)), Some(tcp)) = (data, packet.tcp) {
+            let now = self.now_us(cx);
+            let mut inner = session.inner.borrow_mut();
+            let gone = session.keep(&mut inner, wire, lane, tcp.seq, end, now);
             self.counters[Counter::KeptOverflow.index()] += u64::from(gone);
         }
     }
@@ -482,7 +497,7 @@ impl Node {
         echo: Option<u32>,
     ) {
         let now = self.now_us(cx);
-        let totals = path.totals();
+        let totals = path.totals(now);
         let report = {
             let mut state = path.state.borrow_mut();
             state.report(now, session.id, path.id, &totals, echo)

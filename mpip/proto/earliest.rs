@@ -1,0 +1,239 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Dispatch by predicted arrival.
+//!
+//! A path is thought of as a queue before a link of a certain rate, and a
+//! distance. What this end sends makes the queue longer, time makes it shorter,
+//! and every report says how long it really was ([`Backlog`]). The rate is that
+//! of the bytes that arrive while there is a queue ([`Rate`]).
+//!
+//! A packet goes where it arrives first; paths on which it arrives at the same time share their
+//! packets in proportion to their rates. There is one exception ([`choose`]): as
+//! soon as a TCP connection has more in flight than the near paths can carry in
+//! the time that the far one needs, it has to wait for the far one anyway; from
+//! then on the packets had better wait at the receiver than in the queue of the
+//! near one, where there may be no room.
+
+use crate::proto::seq;
+use crate::proto::session::MAX_LANES;
+
+/// Samples over less time than this say little, microseconds.
+const SPAN_US: u32 = 5_000;
+/// A report after a longer pause begins anew, microseconds.
+const PAUSE_US: u32 = 500_000;
+/// Queue, before and after, that makes a sample one of the link and not of its user, microseconds.
+const BUSY_US: u32 = 2_000;
+/// Lowest rate that is believed, bytes per second.
+const RATE_MIN: u64 = 1_000;
+/// Longest queue that is believed, microseconds.
+const WAIT_MAX: u32 = 4_000_000;
+/// How much longer than in the queue of a near path datagrams may be on their way on a far one
+/// before the near one's queue is used up, microseconds.
+pub const DATAGRAM_PATIENCE_US: u32 = 10_000;
+
+/// A difference that is not one, microseconds.
+const EQUAL_US: u32 = 1_000;
+/// What a loss of one in 1024 is worth, microseconds of delay.
+const LOSS_US: u32 = 10;
+
+/// How long the queue of a path is thought to be. One word, so that it can be kept in an atomic:
+/// a time, microseconds, and the wait at that time, 256ths of a microsecond.
+#[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
+pub struct Backlog(pub u64);
+
+impl Backlog {
+    fn at(now: u32, wait256: u64) -> Backlog {
+        let most = u64::from(WAIT_MAX) << 8;
+        Backlog((u64::from(now) << 32) | wait256.min(most))
+    }
+
+    fn wait256(self, now: u32) -> u64 {
+        let passed = u64::from(seq::age(now, (self.0 >> 32) as u32)) << 8;
+        (self.0 & 0xffff_ffff).saturating_sub(passed)
+    }
+
+    /// How long a packet that is sent now waits, microseconds.
+    pub fn wait(self, now: u32) -> u32 {
+        (self.wait256(now) >> 8) as u32
+    }
+
+    /// After `len` more bytes have been sent. `rate`, bytes per second, is 0 while unknown: they
+    /// cost nothing then.
+    #[must_use]
+    pub fn add(self, now: u32, len: u32, rate: u32) -> Backlog {
+        let more = u64::from(len)
+            .saturating_mul(256_000_000)
+            .checked_div(u64::from(rate));
+        Backlog::at(now, self.wait256(now).saturating_add(more.unwrap_or(0)))
+    }
+
+    /// After it has turned out to be longer by `error`, microseconds.
+    #[must_use]
+    pub fn correct(self, now: u32, error: i32) -> Backlog {
+        // What the queue was thought to be may lie in the past: the error counts from there.
+        let passed = i64::from(seq::age(now, (self.0 >> 32) as u32)) << 8;
+        let wait = ((self.0 & 0xffff_ffff) as i64)
+            .saturating_sub(passed)
+            .saturating_add(i64::from(error) << 8);
+        Backlog::at(now, wait.max(0).unsigned_abs())
+    }
+}
+
+/// Estimator of a path's rate.
+#[derive(Clone, Debug, Default)]
+pub struct Rate {
+    rate: u64,
+    last: Option<Arrival>,
+}
+
+/// What a report says of the moment at which its question arrived.
+#[derive(Copy, Clone, Debug)]
+pub struct Arrival {
+    /// The peer's clock, microseconds.
+    pub at: u32,
+    /// Bytes that had arrived, modulo 2^32.
+    pub bytes: u32,
+    /// How long the question had waited in the queue, microseconds.
+    pub queue: u32,
+}
+
+impl Rate {
+    /// Nothing is known.
+    pub const fn new() -> Rate {
+        Rate {
+            rate: 0,
+            last: None,
+        }
+    }
+
+    /// The rate, bytes per second; 0 while unknown.
+    pub fn get(&self) -> u32 {
+        u32::try_from(self.rate).unwrap_or(u32::MAX)
+    }
+
+    /// Takes in a report.
+    pub fn sample(&mut self, now: Arrival) {
+        let Some(last) = self.last else {
+            self.last = Some(now);
+            return;
+        };
+        let time = now.at.wrapping_sub(last.at);
+        let bytes = now.bytes.wrapping_sub(last.bytes);
+        if time > PAUSE_US || bytes >= 1 << 31 {
+            // A long pause, or reports that have overtaken each other.
+            if time < 1 << 31 {
+                self.last = Some(now);
+            }
+            return;
+        }
+        if time < SPAN_US {
+            return;
+        }
+        self.last = Some(now);
+        let rate = u64::from(bytes)
+            .saturating_mul(1_000_000)
+            .checked_div(u64::from(time))
+            .unwrap_or(0)
+            .max(RATE_MIN);
+        let busy = last.queue.min(now.queue) >= BUSY_US;
+        self.rate = match self.rate {
+            // What a path carries says nothing while nobody wants more.
+            0 if !busy => 0,
+            0 => rate,
+            old if busy || rate > old => (old.saturating_mul(3).saturating_add(rate)) / 4,
+            old => old,
+        };
+    }
+}
+
+/// A lane that may be chosen.
+#[derive(Copy, Clone, Debug)]
+pub struct Candidate {
+    /// Its index.
+    pub lane: usize,
+    /// How long the packet would wait in its path's queue, microseconds.
+    pub wait: u32,
+    /// The part of what is sent that is lost, in 1024ths.
+    pub loss: u32,
+    /// Least one-way delay, microseconds, with the clocks' offset.
+    pub base: i32,
+    /// Bytes per second; 0 while unknown.
+    pub rate: u32,
+    /// Least round-trip time, microseconds.
+    pub rtt: u32,
+}
+
+/// What is to be sent.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum Load {
+    /// Something that should be there as soon as possible.
+    Urgent,
+    /// A datagram.
+    Datagram,
+    /// Data of a stream, of which so many bytes are in flight with this packet.
+    Stream(u32),
+}
+
+/// Sorts a few; those that are equal stay as they are.
+fn sort_by(list: &mut [Candidate], key: impl Fn(&Candidate) -> u32) {
+    for end in 1..list.len() {
+        for i in (0..end).rev() {
+            match list.get_mut(i..) {
+                Some([a, b, ..]) if key(a) > key(b) => core::mem::swap(a, b),
+                _ => break,
+            }
+        }
+    }
+}
+
+/// The lanes, one bit each, on which the packet arrives first, or from where it does least harm:
+/// all between which there is no difference to speak of. Only one if it is urgent.
+pub fn choose(candidates: &mut [Candidate], load: Load) -> Option<u32> {
+    let nearest = candidates.iter().map(|c| c.base).reduce(|a, b| {
+        if seq::delta(b as u32, a as u32) < 0 {
+            b
+        } else {
+            a
+        }
+    })?;
+    let far = |c: &Candidate| seq::delta(c.base as u32, nearest as u32).max(0) as u32;
+    sort_by(candidates, far);
+    let rtt = candidates.first().map_or(0, |c| c.rtt);
+    // The rates of all nearer paths.
+    let mut nearer = Some(0u64);
+    let mut costs = [u32::MAX; MAX_LANES];
+    for (cost, c) in costs.iter_mut().zip(candidates.iter()) {
+        let far = far(c);
+        let distance = match load {
+            Load::Urgent => far,
+            Load::Datagram => far.min(DATAGRAM_PATIENCE_US),
+            Load::Stream(flight) => {
+                let span = u64::from(rtt.saturating_add(far));
+                let fill = nearer.map(|rate| rate.saturating_mul(span) / 1_000_000);
+                match fill {
+                    Some(fill) if u64::from(flight) >= fill => 0,
+                    _ => far,
+                }
+            }
+        };
+        nearer = match c.rate {
+            0 => None,
+            rate => nearer.map(|sum| sum.saturating_add(u64::from(rate))),
+        };
+        let risk = c.loss.saturating_mul(LOSS_US);
+        *cost = c.wait.saturating_add(distance).saturating_add(risk);
+    }
+    let least = costs.iter().copied().min()?;
+    let near = match load {
+        Load::Urgent => least,
+        _ => least.saturating_add(EQUAL_US),
+    };
+    let good = costs.iter().zip(candidates.iter());
+    let mut lanes = good
+        .filter(|(cost, _)| **cost <= near)
+        .map(|(_, c)| 1u32 << c.lane);
+    match load {
+        Load::Urgent => lanes.next(),
+        _ => Some(lanes.fold(0, |mask, lane| mask | lane)),
+    }
+}

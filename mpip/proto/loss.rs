@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Whether a loss was congestion.
+//!
+//! What a path loses at random is sent again before TCP sees that it is missing;
+//! TCP would slow down all paths for it. What is lost because a queue is full, or
+//! because active queue management wants its users to slow down, is TCP's to see.
+//!
+//! - The queue is full, if it is one that drops at its end, when it is as long as
+//!   it ever is. So packets are told apart that found it nearly that long. Is there
+//!   more loss among these than among the others, they are lost to congestion.
+//! - Active queue management drops when there was a queue all the time
+//!   (RFC 8289).
+//! - Policers drop without any queue. They are met by a bound on what is sent
+//!   again.
+
+use crate::proto::seq;
+
+/// A queue shorter than this is none, microseconds.
+const FULL_US: u32 = 1_000;
+/// So much more loss must there be among packets that found a long queue.
+const EXCESS: u64 = 3;
+/// Queue that is there all the time and so is too long, microseconds.
+const STANDING_US: u32 = 5_000;
+/// All the time, microseconds.
+const STANDING_SPAN_US: u32 = 100_000;
+/// Of so many bytes sent one may be sent again.
+const SHARE: u64 = 25;
+/// Bytes that may be sent again at first.
+const ALLOWANCE: u64 = 1 << 16;
+/// What was lost longer ago than one to two of these counts no more, microseconds.
+const MEMORY_US: u32 = 10_000_000;
+
+/// The queue that counts as full if the longest one was `longest`, microseconds.
+pub const fn full(longest: u32) -> u32 {
+    let near = longest.saturating_sub(longest / 8);
+    if near > FULL_US {
+        near
+    } else {
+        FULL_US
+    }
+}
+
+/// Bytes sent on a path.
+#[derive(Copy, Clone, Debug, Default)]
+pub struct Sent {
+    /// All.
+    pub all: u64,
+    /// Those that found the queue full, as far as this was known.
+    pub full: u64,
+}
+
+/// Bytes lost, and sent by the time at which counting began.
+#[derive(Copy, Clone, Debug, Default)]
+struct Span {
+    lost: Sent,
+    from: Sent,
+}
+
+/// How long a queue was lately.
+#[derive(Clone, Debug, Default)]
+pub struct Queue {
+    // The shortest in the current and the previous span, and when the current one began.
+    shortest: [u32; 2],
+    from: u32,
+}
+
+impl Queue {
+    /// Nothing is known.
+    pub const fn new() -> Queue {
+        Queue {
+            shortest: [0; 2],
+            from: 0,
+        }
+    }
+
+    /// It was seen to be this long, microseconds.
+    pub fn sample(&mut self, now: u32, queue: u32) {
+        let [current, _] = self.shortest;
+        if seq::age(now, self.from) >= STANDING_SPAN_US {
+            self.shortest = [queue, current];
+            self.from = now;
+        } else {
+            let [least, _] = &mut self.shortest;
+            *least = queue.min(*least);
+        }
+    }
+
+    /// Whether it was there all the time and too long.
+    pub fn is_standing(&self) -> bool {
+        let [current, before] = self.shortest;
+        current.min(before) >= STANDING_US
+    }
+}
+
+/// The losses of a path.
+#[derive(Clone, Debug, Default)]
+pub struct Losses {
+    /// Its queue.
+    pub queue: Queue,
+    since: u32,
+    current: Span,
+    previous: Span,
+    repaired: u64,
+}
+
+impl Losses {
+    /// No loss so far.
+    pub const fn new() -> Losses {
+        const NONE: Sent = Sent { all: 0, full: 0 };
+        const SPAN: Span = Span {
+            lost: NONE,
+            from: NONE,
+        };
+        Losses {
+            since: 0,
+            current: SPAN,
+            previous: SPAN,
+            repaired: 0,
+            queue: Queue::new(),
+        }
+    }
+
+    /// So many bytes were lost; `full` says whether they found the queue full. True if they may be
+    /// sent again without TCP being told.
+    pub fn may_repair(&mut self, now: u32, bytes: u32, full: bool, sent: Sent) -> bool {
+        if seq::age(now, self.since) >= MEMORY_US {
+            self.previous = self.current;
+            self.current = Span {
+                lost: Sent::default(),
+                from: sent,
+            };
+            self.since = now;
+        }
+        let bytes = u64::from(bytes);
+        self.current.lost.all = self.current.lost.all.saturating_add(bytes);
+        if full {
+            self.current.lost.full = self.current.lost.full.saturating_add(bytes);
+        }
+        let standing = self.queue.is_standing();
+        let spent = self.repaired.saturating_add(bytes);
+        let budget = sent.all / SHARE;
+        if standing || full && self.is_excess(sent) || spent > budget.saturating_add(ALLOWANCE) {
+            return false;
+        }
+        self.repaired = spent.max(budget.saturating_sub(ALLOWANCE));
+        true
+    }
+
+    /// Whether there is more loss at a full queue than else.
+    fn is_excess(&self, sent: Sent) -> bool {
+        let lost =
+            |f: fn(&Sent) -> u64| f(&self.current.lost).saturating_add(f(&self.previous.lost));
+        let (all, full) = (lost(|s| s.all), lost(|s| s.full));
+        let sent_all = sent.all.wrapping_sub(self.previous.from.all);
+        let sent_full = sent.full.wrapping_sub(self.previous.from.full);
+        let rest = u128::from(all.saturating_sub(full));
+        let sent_rest = u128::from(sent_all.saturating_sub(sent_full));
+        let (full, sent_full) = (u128::from(full), u128::from(sent_full));
+        full.saturating_mul(sent_rest)
+            >= rest
+                .saturating_mul(sent_full)
+                .saturating_mul(u128::from(EXCESS))
+    }
+}
