@@ -9,7 +9,7 @@ export KDIR MPIP_KERNEL MPIP_CACHE MPIP_MIRROR MPIP_KVM MPIP_VM_MEM MPIP_VM_CPUS
 
 .DEFAULT_GOAL := all
 .PHONY: all module cli setup update-kernel install uninstall clean distclean-cache help \
-        vm test host-test vm-test demo bench-failover check check-module uapi uapi-check
+        vm uml test host-test vm-test demo bench-failover check check-module uapi uapi-check
 
 all: module cli ## build build/mpip.ko and build/mpipctl (default)
 
@@ -31,6 +31,14 @@ ifdef RUN
 		{ status=$$?; echo "exit status $$status" >&2; exit $$status; }
 else
 	@scripts/vm
+endif
+
+uml: all ## User-Mode Linux, native speed: RUN=script ARGS='…' runs that script in it, nothing only builds
+	@scripts/setup --uml
+	@scripts/build-module --uml
+ifdef RUN
+	@cd '$(CALLER)' && '$(CURDIR)/scripts/uml' "$$(realpath -s '$(RUN)')" $(ARGS) || \
+		{ status=$$?; echo "exit status $$status" >&2; exit $$status; }
 endif
 
 test: ## build and run every test
