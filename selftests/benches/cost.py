@@ -21,7 +21,7 @@ from lib.mpip import Mpip, active
 from lib.net import two_hosts, wait_for
 from lib.rows import Row
 from tools import fetch
-from tools.burst import Burst, sink
+from tools.burst import one_flow, sink
 
 PORT = 7001
 
@@ -97,17 +97,14 @@ class Stage:
             if state.load:
                 self.module.unload()
 
-    def flow(self, host, far):
-        """A datagram's ends: to the other host, or to the dummy device's other end."""
-        n = self.hosts.index(host)
-        local, remote = (
-            (host.addr[0], self.hosts[1 - n].addr[0]) if far else (f"10.7.{n + 1}.1", f"10.7.{n + 1}.2")
-        )
-        return [((local, 6000), (remote, PORT))]
-
     def cost(self, host, far, count, ready=None):
-        """Instructions per datagram that a host sends."""
-        burst = Burst(host, self.flow(host, far))
+        """Instructions per datagram that a host sends, to the other host or to its dummy device."""
+        n = self.hosts.index(host)
+        if far:
+            local, remote = host.addr[0], self.hosts[1 - n].addr[0]
+        else:
+            local, remote = f"10.7.{n + 1}.1", f"10.7.{n + 1}.2"
+        burst = one_flow(host, (local, 6000), (remote, PORT))
         try:
             # A host that is asked needs time not to answer.
             for _ in range(5):

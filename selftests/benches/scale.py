@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from lib.mpip import Mpip
 from lib.net import two_hosts
 from lib.rows import Row
-from tools.burst import Burst, sink
+from tools.burst import many_flows, sink
 
 ADDRESSES = 6
 FIRST, PORTS = 2048, 20000
@@ -112,7 +112,7 @@ def scale(args):
         try:
 
             def one(crowd):
-                burst = Burst(stage.a, stage.flows(crowd.flows))
+                burst = many_flows(stage.a, stage.flows(crowd.flows))
                 result = {}
                 try:
                     burst.send(crowd.flows)

@@ -90,7 +90,7 @@ def simult_row(number, name, case, up, down):
         finally:
             arena.close()
 
-    what = ", ".join(f"{rate} Mbit/s {delay} ms" for rate, delay, _ in case)
+    what = " + ".join(f"{rate}/{delay}" for rate, delay, _ in case)
     return Row(f"{number}: {what}, {name}", TWO_PATHS, opened, limit / 1e3 + 4, {"limit": limit})
 
 

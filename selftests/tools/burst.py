@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Many datagrams with few system calls: sendmmsg on a raw socket that takes whole IPv4 packets.
+"""Many datagrams with few system calls: sendmmsg, of one flow or of any number.
 
-So a datagram costs what the kernel does with it and next to nothing else, and any
-number of flows needs no sockets of their own. Sinks have their packets thrown away by
+So a datagram costs what the kernel does with it and next to nothing else. Several
+flows go out by a raw socket that takes whole IPv4 packets. Sinks have their packets thrown away by
 a socket filter, after all the network stack had to do with them.
 """
 
@@ -77,28 +77,27 @@ def datagram(source, target, payload=bytes(64)):
 
 
 class Burst:
-    """Datagrams of the given flows, one of each and again from the start.
+    """Datagrams, one after the other and again from the start, over a socket that is closed with it.
 
-    flows  list of ((source address, port), (target address, port))
+    packets  list of (what to send, address or None for a connected socket)
     """
 
-    def __init__(self, host, flows):
-        self.sock = host.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
-        self.sock.setsockopt(socket.SOL_SOCKET, getattr(socket, "SO_SNDBUFFORCE", 32), 64 << 20)
-        count = max(len(flows), BATCH)
-        self.packets = [datagram(*flow) for flow in flows]
-        self.keep = [ctypes.create_string_buffer(p, len(p)) for p in self.packets]
+    def __init__(self, sock, packets):
+        sock.setsockopt(socket.SOL_SOCKET, getattr(socket, "SO_SNDBUFFORCE", 32), 64 << 20)
+        self.sock = sock
+        self.count = count = max(len(packets), BATCH)
+        self.keep = [ctypes.create_string_buffer(data, len(data)) for data, _ in packets]
         self.names = {}
         self.iov = (_Iovec * count)()
         self.vector = (_Mmsghdr * count)()
         for n in range(count):
-            flow, data = flows[n % len(flows)], self.keep[n % len(flows)]
+            address, data = packets[n % len(packets)][1], self.keep[n % len(packets)]
             self.iov[n] = _Iovec(ctypes.addressof(data), len(data))
-            name = self.name(flow[1][0])
             hdr = self.vector[n].hdr
-            hdr.name, hdr.namelen = ctypes.addressof(name), len(name)
+            if address:
+                name = self.name(address)
+                hdr.name, hdr.namelen = ctypes.addressof(name), len(name)
             hdr.iov, hdr.iovlen = ctypes.addressof(self.iov) + n * ctypes.sizeof(_Iovec), 1
-        self.count = count
 
     def name(self, address):
         """A sockaddr_in, one for each address."""
@@ -126,3 +125,17 @@ class Burst:
     def close(self):
         """Close the socket."""
         self.sock.close()
+
+
+def one_flow(host, source, target, payload=bytes(64)):
+    """A Burst of one flow, over a connected UDP socket."""
+    sock = host.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    sock.bind(source)
+    sock.connect(target)
+    return Burst(sock, [(payload, None)])
+
+
+def many_flows(host, flows):
+    """A Burst of a list of flows: ((source address, port), (target address, port))."""
+    sock = host.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
+    return Burst(sock, [(datagram(*flow), flow[1][0]) for flow in flows])
