@@ -111,7 +111,7 @@ class Stage:
                 burst.send(20)
                 time.sleep(0.05)
             if ready:
-                wait_for(lambda: burst.send(20) and ready(), 60, "the session to use its paths", 0.1)
+                wait_for(lambda: burst.send(20) and ready(), 20, "the session to use its paths", 0.1)
             return per_packet(burst, count)
         finally:
             burst.close()
