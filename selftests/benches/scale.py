@@ -123,7 +123,7 @@ def scale(args):
                             stage.module.enable(host)
                             stage.module.set(host, max_lanes=2, encap="none")
                         empty = slab()
-                        took, have, lanes = stage.populate(burst, crowd.flows, 120)
+                        took, have, lanes = stage.populate(burst, crowd.flows, 300)
                         result |= {"sessions": have, "lane_opened": lanes}
                         result["opened_per_second"] = have / max(took, 0.001)
                         # Both hosts are in the same kernel.
