@@ -67,6 +67,8 @@ def number(value, digits=3):
     """So many digits, but nothing cut off before the decimal point."""
     if value is None:
         return "-"
+    if isinstance(value, int):
+        return f"{value:,}"
     whole = len(str(int(abs(value))))
     return f"{value:,.{max(0, digits - whole)}f}"
 
