@@ -33,9 +33,9 @@ class Part:
         return self.rows[row]["about"]
 
     def values(self, row, contender, figure):
-        """A figure in each repetition; None where it failed."""
-        runs = self.rows.get(row, {}).get("contenders", {}).get(contender, [])
-        return [run.get(figure) for run in runs]
+        """A figure in each repetition that has it; None where the measurement failed."""
+        runs = self.runs(row, contender)
+        return [run.get(figure) for run in runs if figure in run or "error" in run]
 
     def runs(self, row, contender):
         """All figures of each repetition."""
