@@ -9,7 +9,7 @@ export KDIR MPIP_KERNEL MPIP_CACHE MPIP_MIRROR MPIP_KVM MPIP_VM_MEM MPIP_VM_CPUS
 
 .DEFAULT_GOAL := all
 .PHONY: all module cli setup update-kernel install uninstall clean distclean-cache help \
-        vm test host-test vm-test demo bench-failover check check-module uapi uapi-check
+        vm uml test host-test vm-test demo bench bench-failover bench-report check check-module uapi uapi-check
 
 all: module cli ## build build/mpip.ko and build/mpipctl (default)
 
@@ -33,6 +33,14 @@ else
 	@scripts/vm
 endif
 
+uml: all ## User-Mode Linux, native speed: RUN=script ARGS='…' runs that script in it, nothing only builds
+	@scripts/setup --uml
+	@scripts/build-module --uml
+ifdef RUN
+	@cd '$(CALLER)' && '$(CURDIR)/scripts/uml' "$$(realpath -s '$(RUN)')" $(ARGS) || \
+		{ status=$$?; echo "exit status $$status" >&2; exit $$status; }
+endif
+
 test: ## build and run every test
 	@scripts/test
 
@@ -44,6 +52,12 @@ vm-test: all ## test the module in the VM
 
 demo: all ## run the demonstration in the VM; results in build/demo
 	@scripts/demo $(ARGS)
+
+bench: all ## measure beside TCP, MPTCP, WireGuard; writes docs/performance.md (ARGS='fct cpu --runs 3', --quick)
+	@scripts/bench $(ARGS)
+
+bench-report: setup ## write docs/performance.md from the results in build/bench
+	@scripts/bench report
 
 bench-failover: all ## lose and regain paths beside MPTCP, in the VM; results in build/bench (ARGS=--quick)
 	@scripts/bench failover $(ARGS)

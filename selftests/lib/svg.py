@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""A line chart as SVG, without any library."""
+"""A line chart, or a bar chart, as SVG, without any library."""
 
 from html import escape
 
@@ -78,5 +78,63 @@ def chart(title, x_label, y_label, series, levels=(), marks=()):
         at = TOP - 30 + 17 * n
         line(right + 8, at, right + 30, at, f'stroke="{colour}" stroke-width="2.5"')
         text(right + 36, at + 4, name)
+    out.append("</svg>")
+    return "\n".join(out) + "\n"
+
+
+def bars(title, y_label, groups, names, levels=()):
+    """SVG text of a bar chart with the spread of each bar.
+
+    groups  list of (name, [(middle, least, largest) or None for each of `names`])
+    levels  list of (name, y): dashed lines across
+    """
+    values = [value for _, some in groups for value in some if value]
+    y_top = max([value[2] for value in values] + [y for _, y in levels])
+    y_step = nice_step(y_top * 1.05, 8)
+    y_max = (int(y_top * 1.05 / y_step) + 1) * y_step
+    width, height = WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM
+    right, floor = LEFT + width, TOP + height
+
+    def py(y):
+        return TOP + height * (1 - y / y_max)
+
+    def text(x, y, words, style=""):
+        out.append(f'<text x="{x:.1f}" y="{y:.1f}" {style}>{escape(words)}</text>')
+
+    def line(x1, y1, x2, y2, style):
+        out.append(f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" {style}/>')
+
+    out = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" '
+        f'width="{WIDTH}" height="{HEIGHT}" font-family="sans-serif" font-size="13" fill="#222">',
+        f'<rect width="{WIDTH}" height="{HEIGHT}" fill="white"/>',
+    ]
+    text(LEFT + width / 2, 26, title, 'font-size="16" text-anchor="middle"')
+    for n in range(round(y_max / y_step) + 1):
+        line(LEFT, py(n * y_step), right, py(n * y_step), 'stroke="#e4e4e4"')
+        text(LEFT - 8, py(n * y_step) + 4, f"{n * y_step:g}", 'text-anchor="end"')
+    middle = TOP + height / 2
+    text(18, middle, y_label, f'text-anchor="middle" transform="rotate(-90 18 {middle:.1f})"')
+    room = width / len(groups)
+    bar = room * 0.8 / len(names)
+    for g, (group, some) in enumerate(groups):
+        text(LEFT + room * (g + 0.5), floor + 20, group, 'text-anchor="middle" font-size="11"')
+        for n, value in enumerate(some):
+            if not value:
+                continue
+            x = LEFT + room * (g + 0.1) + bar * n
+            colour = COLOURS[n % len(COLOURS)]
+            y = py(value[0])
+            box = f'x="{x:.1f}" y="{y:.1f}" width="{bar * 0.9:.1f}" height="{floor - y:.1f}"'
+            out.append(f'<rect {box} fill="{colour}"/>')
+            line(x + bar * 0.45, py(value[1]), x + bar * 0.45, py(value[2]), 'stroke="#222"')
+    line(LEFT, floor, right, floor, 'stroke="#222"')
+    for name, level in levels:
+        line(LEFT, py(level), right, py(level), 'stroke="#999" stroke-dasharray="5 4"')
+        text(right + 6, py(level) + 4, name, 'fill="#777" font-size="12"')
+    for n, name in enumerate(names):
+        at = TOP - 30 + 17 * n
+        line(right + 8, at, right + 30, at, f'stroke="{COLOURS[n % len(COLOURS)]}" stroke-width="7"')
+        text(right + 36, at + 4, name, 'font-size="12"')
     out.append("</svg>")
     return "\n".join(out) + "\n"

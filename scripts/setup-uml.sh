@@ -1,0 +1,26 @@
+# shellcheck shell=bash
+# Part of `setup --uml`: User-Mode Linux, the kernel's own port to ordinary processes. Kernel code
+# runs at the machine's own speed in it, so it shows what packets cost. It is built from the same
+# source and with the same compiler as the stock kernel, once.
+
+UML_RECIPE=1
+
+uml_id() { echo "recipe $UML_RECIPE $(cat "$ROOT/.mpip-tools" "$REPO/scripts/uml.config" | sha256sum | cut -d' ' -f1)"; }
+uml_ready() { [ "$(cat "$KERNELS/$1/uml/.complete" 2>/dev/null)" = "$(uml_id)" ]; }
+
+build_uml() {
+	local dir=$KERNELS/$1 obj=$KERNELS/$1/uml make missing
+	make=("$REPO/scripts/in-root" --as-root nice make -C "$dir/source" O="$obj" ARCH=um
+		CC=gcc-14 HOSTCC=gcc-14 -j"$JOBS")
+	mkdir -p "$obj"
+	rm -f "$obj/.complete"
+	cp "$REPO/scripts/uml.config" "$obj/.config"
+	"${make[@]}" olddefconfig || return
+	missing=$(grep '^CONFIG_' "$REPO/scripts/uml.config" | grep -vxFf "$obj/.config")
+	if [ -n "$missing" ]; then
+		echo "not possible in this kernel's configuration: $missing"
+		return 1
+	fi
+	"${make[@]}" || return
+	uml_id >"$obj/.complete"
+}

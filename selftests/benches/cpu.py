@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Nothing but the processor is the limit: links without a rate.
+
+cpu      in User-Mode Linux, at the machine's own speed
+offload  in the VM, with segmentation and receive offloads off: each packet alone
+"""
+
+from lib import contest
+from lib.rows import arena_row, iperf3, link
+
+STACKS = [
+    contest.TCP[0],
+    *contest.MPTCP,
+    contest.MPIP_ONE,
+    *contest.MPIP,
+    *contest.MPIP_IN_UDP,
+    contest.WIREGUARD,
+]
+
+
+def row(name, seconds, cable, contenders=STACKS):
+    """iperf3 over two such cables."""
+    return arena_row(name, contenders, [cable] * 2, iperf3(seconds, (0, 0)), seconds + 3, True)
+
+
+def cpu(args):
+    """TCP over unshaped links, and the same without offloads."""
+    seconds = min(args.seconds, 5)
+    return [row("offloads on", seconds, link()), row("offloads off", seconds, link(offload=False))]
+
+
+def offload(args):
+    """TCP over unshaped links without offloads."""
+    return [row("offloads off", min(args.seconds, 5), link(offload=False))]

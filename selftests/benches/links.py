@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Goodput over two shaped links, in the VM: pairs of rates and delays, every stack there is, random loss."""
+
+from lib import contest
+from lib.rows import arena_row, iperf3, link
+
+# Rate in Mbit/s, one-way delay in ms.
+PAIRS = [
+    ((40, 0), (40, 0)),
+    ((40, 10), (40, 0)),
+    ((40, 10), (40, 2)),
+    ((20, 0), (40, 0)),
+    ((40, 0), (20, 0)),
+    ((100, 0), (100, 0)),
+    ((40, 5), (20, 50)),
+]
+LOSSES = (0.1, 1, 3)  # percent, of the second of two links of 40 Mbit/s and 10 ms
+USUAL = [*contest.TCP, contest.MPTCP[1], *contest.MPIP]
+USUAL_UDP = [*contest.UDP, *contest.UDP_MPIP]
+
+
+def title(*links):
+    """A pair of links in words."""
+    return " + ".join(
+        f"{rate}/{delay or 0}" + (f" {loss[0]:g} % loss" if loss else "") for rate, delay, *loss in links
+    )
+
+
+def row(links, contenders, seconds):
+    """iperf3 over two such links."""
+    measure = iperf3(seconds, [each[0] for each in links])
+    cables = [link(*each) for each in links]
+    return arena_row(title(*links), contenders, cables, measure, seconds + 5, True, links=links)
+
+
+def goodput(args):
+    """TCP and UDP over the pairs of links that the peers were measured on."""
+    return [row(pair, [*USUAL, *USUAL_UDP], args.seconds) for pair in PAIRS]
+
+
+def stacks(args):
+    """Every stack, with one path and with two, plain and wrapped."""
+    return [row(((40, 2), (40, 2)), contest.ALL, args.seconds)]
+
+
+def loss(args):
+    """Random loss on the second of two links."""
+    return [row(((40, 10), (40, 10, percent)), USUAL, args.seconds) for percent in LOSSES]

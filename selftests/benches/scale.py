@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: GPL-2.0
+"""One session and a hundred thousand, in User-Mode Linux: time per packet, memory per session.
+
+Two hosts with one cable and several addresses each, all of which reach each other, so
+that there are ports enough for a second lane of every session. Datagrams pass through both hosts before the next
+is sent; what is timed is both together.
+"""
+
+import contextlib
+import resource
+import time
+from dataclasses import dataclass
+
+from lib.mpip import Mpip
+from lib.net import two_hosts
+from lib.rows import Row
+from tools.burst import many_flows, sink
+
+ADDRESSES = 6
+FIRST, PORTS = 2048, 20000
+SINK = 7001
+
+
+@dataclass(frozen=True)
+class Crowd:
+    """So many flows, with MPIP or without."""
+
+    name: str
+    flows: int
+    mpip: bool
+
+
+def slab():
+    """Bytes of kernel memory in use: slabs, percpu, page tables aside; vmalloc for large tables."""
+    with open("/proc/meminfo", encoding="ascii") as file:
+        info = {line.split(":")[0]: int(line.split()[1]) << 10 for line in file}
+    return info["Slab"] + info["Percpu"] + info["VmallocUsed"]
+
+
+class Stage:
+    """The hosts."""
+
+    def __init__(self):
+        self.hosts = self.a, self.b = two_hosts(1)
+        self.module = Mpip()
+        for n, host in enumerate(self.hosts, 1):
+            host.addr = [f"10.0.{i}.{n}" for i in range(1, ADDRESSES + 1)]
+            host.ip([f"addr add {address}/24 dev {host.dev[0]}" for address in host.addr[1:]])
+        # Datagrams are written by themselves, but a port without a socket is none of A's.
+        resource.setrlimit(resource.RLIMIT_NOFILE, (PORTS + 1000, PORTS + 1000))
+        self.sinks = [sink(self.b, "0.0.0.0", SINK)]
+        self.sinks += [sink(self.a, "0.0.0.0", FIRST + port) for port in range(PORTS)]
+
+    def close(self):
+        """Remove all of it."""
+        for sock in self.sinks:
+            sock.close()
+        if self.module.loaded():
+            self.module.unload()
+        for host in self.hosts:
+            host.delete()
+
+    def flows(self, count):
+        """Different flows, their ends spread over the addresses."""
+        found = []
+        for n in range(count):
+            rest, port = divmod(n, PORTS)
+            local, remote = self.a.addr[rest % ADDRESSES], self.b.addr[rest // ADDRESSES % ADDRESSES]
+            found.append(((local, FIRST + port), (remote, SINK)))
+        return found
+
+    def sessions(self):
+        """Sessions at both ends."""
+        return [self.module.show(host, "status")["sessions"] for host in self.hosts]
+
+    def populate(self, burst, count, patience):
+        """Send until every flow is a session on two lanes, or nothing new comes.
+
+        Returns seconds, sessions and lanes.
+        """
+        start = last = time.monotonic()
+        most = 0, 0
+        while True:
+            burst.send(count)
+            have = min(self.sessions()), self.module.stats(self.a)["lane_opened"]
+            now = time.monotonic()
+            if have > most:
+                most, last = have, now
+            if min(have) >= count or now - last > 5 or now - start > patience:
+                return last - start, *most
+            time.sleep(0.2)
+
+
+def nanoseconds(burst, packets, times):
+    """Time per datagram: the best of a few bursts, which is the one that was not disturbed."""
+    took = []
+    for _ in range(times):
+        start = time.perf_counter_ns()
+        sent = burst.send(packets)
+        took.append((time.perf_counter_ns() - start) / sent)
+    return min(took)
+
+
+def scale(args):
+    """One session and many, with the module and without."""
+    many = args.sessions or (2000 if args.quick else 100_000)
+    packets = 20_000 if args.quick else 400_000
+
+    @contextlib.contextmanager
+    def opened():
+        stage = Stage()
+        try:
+
+            def one(crowd):
+                burst = many_flows(stage.a, stage.flows(crowd.flows))
+                result = {}
+                try:
+                    burst.send(crowd.flows)
+                    before = slab()
+                    if crowd.mpip:
+                        stage.module.load(enabled=0)
+                        for host in stage.hosts:
+                            stage.module.enable(host)
+                            stage.module.set(host, max_lanes=2, encap="none")
+                        empty = slab()
+                        took, have, lanes = stage.populate(burst, crowd.flows, 300)
+                        result |= {"sessions": have, "lane_opened": lanes}
+                        result["opened_per_second"] = have / max(took, 0.001)
+                        # Both hosts are in the same kernel.
+                        result["bytes_per_session"] = (slab() - empty) / max(1, have) / 2
+                    burst.send(packets // 4)
+                    result["nanoseconds"] = nanoseconds(burst, packets, 5)
+                    if crowd.mpip and crowd.flows > 1:
+                        start = time.monotonic()
+                        stage.module.unload()
+                        result["unload_seconds"] = time.monotonic() - start
+                    result["left"] = slab() - before
+                    return result
+                finally:
+                    burst.close()
+                    if stage.module.loaded():
+                        stage.module.unload()
+
+            yield one
+        finally:
+            stage.close()
+
+    crowds = [
+        Crowd("1 flow", 1, False),
+        Crowd("1 session", 1, True),
+        Crowd(f"{many:,} flows", many, False),
+        Crowd(f"{many:,} sessions", many, True),
+    ]
+    return [Row("sessions", crowds, opened, 30, {"many": many})]

@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Rows of `make bench`: one situation, in which several contenders are measured one after the other."""
+
+import contextlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from .contest import Arena
+from .net import Link, NetemError, two_hosts
+
+# Below the MTU with room for a CM.
+DATAGRAM = 1400
+
+
+@dataclass
+class Row:
+    """One situation.
+
+    contenders  who is measured, in this order; each has a name
+    open        a context manager that yields a function: contender -> dictionary of figures
+    estimate    seconds for one contender, to tell how long it is going to take
+    about       what the report needs to know of it
+    """
+
+    name: str
+    contenders: list
+    open: Callable
+    estimate: float
+    about: dict = field(default_factory=dict)
+
+
+def link(rate=0, delay=0, loss=0, **more):
+    """A cable of so many Mbit/s and ms one way, with so many percent of loss each way."""
+    return Link(
+        rate=f"{rate}mbit" if rate else "",
+        delay=f"{delay}ms" if delay else "",
+        netem=f"loss {loss}%" if loss else "",
+        **more,
+    )
+
+
+def arena_row(name, contenders, cables, measure, estimate, iperf=False, **about):
+    """A row between two hosts with such cables; `measure` gets arena, way and contender."""
+
+    @contextlib.contextmanager
+    def opened():
+        arena = Arena(two_hosts(cables), iperf)
+        try:
+
+            def one(contender):
+                with arena.playing(contender) as way:
+                    return measure(arena, way, contender)
+
+            yield one
+        finally:
+            arena.close()
+
+    return Row(name, contenders, opened, estimate, about)
+
+
+def iperf3(seconds, rates=(), options=()):
+    """A `measure` that runs iperf3 from A to B for so long; `rates` are those of the links in Mbit/s."""
+
+    def measure(arena, way, contender):
+        more = list(options)
+        if contender.udp:
+            both = contender.stack == "mpip" and contender.paths > 1
+            rate = sum(rates) if both else rates[contender.path]
+            more += ["-u", "-l", DATAGRAM, "-b", f"{rate}M" if rate else "0"]
+        return run_iperf3(arena, way, seconds, more)
+
+    return measure
+
+
+def run_iperf3(arena, way, seconds, options=()):
+    """One run: goodput at the receiver and what each link carried in Mbit/s, what TCP sent again."""
+    a, b = arena.a, arena.b
+    before, resent = b.counters(), a.snmp("RetransSegs")
+    argv = [*way.prefix, "iperf3", "-J", "-c", way.address, "-p", way.port, "-t", seconds, *options]
+    done = a.run(*argv, check=False, timeout=seconds + 40)
+    after = b.counters()
+    try:
+        report = json.loads(done.stdout)
+    except ValueError:
+        report = {"error": done.stdout + done.stderr}
+    if done.returncode or "error" in report:
+        raise NetemError(f"iperf3: {report.get('error', done.stderr)}")
+    received = report["end"].get("sum_received") or report["end"]["sum"]
+    took = received.get("seconds") or seconds
+    result = {
+        "goodput": received["bits_per_second"] / 1e6,
+        "links": [(after[dev][0] - before[dev][0]) * 8e-6 / took for dev in b.dev],
+        "retransmitted": a.snmp("RetransSegs") - resent,
+    }
+    if "lost_percent" in received:
+        result["lost_percent"] = received["lost_percent"]
+    return result
