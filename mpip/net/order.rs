@@ -397,8 +397,11 @@ pub fn local_in(instance: &Instance, skb: &mut Skb<'_>, family: u8) -> Verdict {
         rx.started = true;
         rx.waited_at = now;
         let (wait_us, spread_us) = session.wait_us(max_wait);
+        // What is sent again has no CM behind it.
+        let every = instance.param(Param::Cm) == 1;
         let repair_us = match instance.param(Param::Repair) {
             0 => 0,
+            _ if every => 0,
             _ => session.repair_us(max_wait),
         };
         let limits = Limits {

@@ -249,7 +249,7 @@ impl Instance {
                 session.put_back(segment);
                 continue;
             }
-            match self.send_again(session, segment, &latest, true) {
+            match self.send_again(session, segment, &latest, None) {
                 Ok(()) => self.count(Counter::Resent),
                 Err(segment) => session.put_back(segment),
             }
@@ -260,14 +260,14 @@ impl Instance {
         waits
     }
 
-    /// Sends a kept segment on the lane that is best now, and keeps it again if `keep`; gives it
-    /// back if there is no way.
+    /// Sends a kept segment on the lane that is best now; gives it back if there is no way. It is
+    /// kept again unless it is a copy of one that was lost on the lane `lost`, which is avoided.
     fn send_again(
         &self,
         session: &Arc<Session>,
         mut segment: Segment<KeptSkb>,
         latest: &Latest,
-        keep: bool,
+        lost: Option<usize>,
     ) -> Result<(), Segment<KeptSkb>> {
         let family = session.tuple.local.addr.family();
         let mut skb = segment.packet.as_skb();
@@ -288,7 +288,8 @@ impl Instance {
             let lane = inner
                 .s
                 .pick(now, len, Class::Again, &dispatch, |index, lane| {
-                    index == 0 || lane_fits(self, &skb, &packet, lane)
+                    lost != Some(index)
+                        && (index == 0 || lane_fits(self, &skb, &packet, lane))
                 });
             match inner.s.lane_mut(lane) {
                 Some(l) => {
@@ -314,7 +315,8 @@ impl Instance {
             skb.clear_hash();
         }
         path.count_tx(skb.segments(), skb.len());
-        if let Some(copy) = keep.then(|| skb.keep()).flatten() {
+        let copy = if lost.is_none() { skb.keep() } else { None };
+        if let Some(copy) = copy {
             session.put_back(Segment {
                 start: segment.start,
                 end: segment.end,
@@ -385,7 +387,8 @@ impl Instance {
                     let lost = to.wrapping_sub(from);
                     may &= lane.is_some_and(|l| l.path.may_repair(now, lost, segment.wait));
                     let copy = segment.packet.as_skb().keep();
-                    may &= copy.is_some_and(|copy| found.push(copy, GFP_ATOMIC).is_ok());
+                    let lane = usize::from(segment.lane);
+                    may &= copy.is_some_and(|copy| found.push((copy, lane), GFP_ATOMIC).is_ok());
                 });
             }
             if !may || found.is_empty() {
@@ -394,8 +397,8 @@ impl Instance {
                 continue;
             }
             // The oldest comes last.
-            while let Some(packet) = found.pop() {
-                self.repair_one(session, packet, from..to);
+            while let Some((packet, lane)) = found.pop() {
+                self.repair_one(session, packet, lane, from..to);
             }
         }
         if !refused.is_empty() {
@@ -403,21 +406,33 @@ impl Instance {
         }
     }
 
-    /// Sends again what a kept packet holds of `span`.
-    fn repair_one(&self, session: &Arc<Session>, mut packet: KeptSkb, span: Range<u32>) {
+    /// Sends again what a kept packet, lost on a lane, holds of `span`.
+    fn repair_one(
+        &self,
+        session: &Arc<Session>,
+        mut packet: KeptSkb,
+        lane: usize,
+        span: Range<u32>,
+    ) {
         let mut skb = packet.as_skb();
         if !skb.is_gso() {
-            return self.repair_segment(session, packet, &span);
+            return self.repair_segment(session, packet, lane, &span);
         }
         let Some(segments) = skb.segment() else {
             return self.count(Counter::NoMemory);
         };
         for segment in segments {
-            self.repair_segment(session, KeptSkb::new(segment), &span);
+            self.repair_segment(session, KeptSkb::new(segment), lane, &span);
         }
     }
 
-    fn repair_segment(&self, session: &Arc<Session>, mut packet: KeptSkb, span: &Range<u32>) {
+    fn repair_segment(
+        &self,
+        session: &Arc<Session>,
+        mut packet: KeptSkb,
+        lane: usize,
+        span: &Range<u32>,
+    ) {
         let mut skb = packet.as_skb();
         let bytes = skb.len() as u32;
         let Some(parsed) = parse(&mut skb, session.tuple.local.addr.family()) else {
@@ -437,7 +452,10 @@ impl Instance {
             packet,
         };
         let latest = session.latest();
-        if self.send_again(session, segment, &latest, false).is_ok() {
+        if self
+            .send_again(session, segment, &latest, Some(lane))
+            .is_ok()
+        {
             self.count(Counter::Repaired);
         }
     }

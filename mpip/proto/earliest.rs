@@ -7,8 +7,8 @@
 //! and every report says how long it really was ([`Backlog`]). The rate is that
 //! of the bytes that arrive while there is a queue ([`Rate`]).
 //!
-//! A packet goes where it arrives first; paths on which it arrives at the same time share their
-//! packets in proportion to their rates. There is one exception ([`choose`]): as
+//! A packet goes where it arrives first; paths on which it arrives at the same time take turns.
+//! There is one exception ([`choose`]): as
 //! soon as a TCP connection has more in flight than the near paths can carry in
 //! the time that the far one needs, it has to wait for the far one anyway; from
 //! then on the packets had better wait at the receiver than in the queue of the
@@ -25,6 +25,8 @@ const PAUSE_US: u32 = 500_000;
 const BUSY_US: u32 = 2_000;
 /// Lowest rate that is believed, bytes per second.
 const RATE_MIN: u64 = 1_000;
+/// Highest rate that is believed, bytes per second.
+const RATE_MAX: u64 = 1 << 32;
 /// Longest queue that is believed, microseconds.
 const WAIT_MAX: u32 = 4_000_000;
 /// How much longer than in the queue of a near path datagrams may be on their way on a far one
@@ -32,7 +34,7 @@ const WAIT_MAX: u32 = 4_000_000;
 pub const DATAGRAM_PATIENCE_US: u32 = 10_000;
 
 /// A difference that is not one, microseconds.
-const EQUAL_US: u32 = 1_000;
+const EQUAL_US: u32 = 2_000;
 /// What a loss of one in 1024 is worth, microseconds of delay.
 const LOSS_US: u32 = 10;
 
@@ -141,6 +143,8 @@ impl Rate {
             0 if !busy => 0,
             0 => rate,
             old if busy || rate > old => (old.saturating_mul(3).saturating_add(rate)) / 4,
+            // What was measured in worse times must not keep everybody away for ever.
+            old if rate < old / 4 => old.saturating_add(old / 16).min(RATE_MAX),
             old => old,
         };
     }
@@ -159,6 +163,8 @@ pub struct Candidate {
     pub base: i32,
     /// Bytes per second; 0 while unknown.
     pub rate: u32,
+    /// How long the link needs for the packet, microseconds.
+    pub service: u32,
     /// Least round-trip time, microseconds.
     pub rtt: u32,
 }
@@ -221,7 +227,8 @@ pub fn choose(candidates: &mut [Candidate], load: Load) -> Option<u32> {
             rate => nearer.map(|sum| sum.saturating_add(u64::from(rate))),
         };
         let risk = c.loss.saturating_mul(LOSS_US);
-        *cost = c.wait.saturating_add(distance).saturating_add(risk);
+        let queue = c.wait.saturating_add(c.service);
+        *cost = queue.saturating_add(distance).saturating_add(risk);
     }
     let least = costs.iter().copied().min()?;
     let near = match load {

@@ -42,6 +42,9 @@ pub const MAX_HOLE: u32 = 1 << 26;
 /// A lane that has delivered nothing for so long is not thought to bring anything, microseconds.
 const IDLE_US: u32 = 1_000_000;
 
+/// How often something that is missing is asked for.
+const ASKS: u8 = 2;
+
 /// What is missing is asked for after this time, microseconds: two processors may have swapped two
 /// packets.
 const SETTLE_US: u32 = 1_000;
@@ -100,8 +103,8 @@ pub struct Held<T> {
 enum Hole {
     /// What is missing may be under way.
     Open,
-    /// It was lost, and asked for at this time.
-    Asked(u32),
+    /// It was lost, and asked for at this time, and so many times in all.
+    Asked(u32, u8),
     /// It will not be sent again.
     Refused,
 }
@@ -298,7 +301,11 @@ impl<T, B: BorrowMut<[Option<Held<T>>]>> Reorder<T, B> {
         if seq::after(seq, self.next) {
             let full = self.is_full();
             let (late, lost) = match front.hole {
-                Hole::Asked(at) => (seq::age(now, at) >= self.limits.repair_us, false),
+                Hole::Asked(at, times) => {
+                    let grace = if times < ASKS { SETTLE_US } else { 0 };
+                    let patience = self.limits.repair_us.saturating_add(grace);
+                    (seq::age(now, at) >= patience, false)
+                }
                 Hole::Refused => (false, true),
                 Hole::Open => (
                     seq::age(now, oldest) >= self.limits.wait_us,
@@ -326,7 +333,7 @@ impl<T, B: BorrowMut<[Option<Held<T>>]>> Reorder<T, B> {
     pub fn deadline(&self, now: u32) -> Option<u32> {
         let front = self.front()?;
         Some(match front.hole {
-            Hole::Asked(at) => at.wrapping_add(self.limits.repair_us),
+            Hole::Asked(at, _) => at.wrapping_add(self.limits.repair_us),
             _ if seq::age(now, front.oldest) < self.limits.spread_us => {
                 front.oldest.wrapping_add(self.limits.spread_us)
             }
@@ -355,12 +362,18 @@ impl<T, B: BorrowMut<[Option<Held<T>>]>> Reorder<T, B> {
                 if !self.is_lost(now, end, held.oldest) {
                     return None;
                 }
-                if held.hole == Hole::Open && seq::age(now, held.oldest) < SETTLE_US {
-                    return None;
-                }
-                if held.hole == Hole::Open {
+                let times = match held.hole {
+                    Hole::Open if seq::age(now, held.oldest) < SETTLE_US => return None,
+                    Hole::Open => Some(1),
+                    // What was sent again may be lost as well.
+                    Hole::Asked(at, times) => (times < ASKS
+                        && seq::age(now, at) >= self.limits.repair_us)
+                        .then(|| times.saturating_add(1)),
+                    Hole::Refused => None,
+                };
+                if let Some(times) = times {
                     let hole = (end, held.seq);
-                    self.at_mut(i)?.hole = Hole::Asked(now);
+                    self.at_mut(i)?.hole = Hole::Asked(now, times);
                     return Some(hole);
                 }
             }
@@ -376,7 +389,7 @@ impl<T, B: BorrowMut<[Option<Held<T>>]>> Reorder<T, B> {
             if seq::after(held.seq, to) {
                 return;
             }
-            if seq::after(held.seq, from) && matches!(held.hole, Hole::Asked(_)) {
+            if seq::after(held.seq, from) && matches!(held.hole, Hole::Asked(..)) {
                 held.hole = Hole::Refused;
             }
         }

@@ -134,22 +134,6 @@ impl<P, D> Lane<P, D> {
     }
 }
 
-/// Weights in proportion to the rates, equal ones while some are unknown.
-fn shares(candidates: &[Candidate]) -> [u16; MAX_LANES] {
-    let most = candidates.iter().map(|c| c.rate).max().unwrap_or(0);
-    let known = candidates.iter().all(|c| c.rate != 0);
-    let mut shares = [weighted::MAX; MAX_LANES];
-    for c in candidates.iter().filter(|_| known) {
-        let share = u64::from(c.rate)
-            .saturating_mul(u64::from(weighted::MAX))
-            .checked_div(u64::from(most));
-        if let (Some(slot), Some(share)) = (shares.get_mut(c.lane), share) {
-            *slot = u16::try_from(share).unwrap_or(weighted::MAX);
-        }
-    }
-    shares
-}
-
 /// What is to be done, from [`Session::poll`].
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub enum Todo {
@@ -732,6 +716,7 @@ impl<P: PathInfo, D> Session<P, D> {
             loss: 0,
             base: 0,
             rate: 0,
+            service: 0,
             rtt: 0,
         };
         let mut candidates = [NONE; MAX_LANES];
@@ -743,12 +728,16 @@ impl<P: PathInfo, D> Session<P, D> {
             let (Some(base), Some(slot)) = (lane.path.base_us(), candidates.get_mut(n)) else {
                 continue;
             };
+            let rate = lane.path.rate();
+            let service = u64::from(len).saturating_mul(1_000_000);
+            let service = service.checked_div(u64::from(rate)).unwrap_or(0);
             *slot = Candidate {
                 lane: i,
                 wait: lane.path.wait_us(now),
                 loss: lane.path.loss(),
                 base,
-                rate: lane.path.rate(),
+                rate,
+                service: u32::try_from(service).unwrap_or(u32::MAX),
                 rtt: lane.path.base_rtt_us(),
             };
             n += 1;
@@ -765,7 +754,7 @@ impl<P: PathInfo, D> Session<P, D> {
         if chosen.is_power_of_two() {
             return Some(chosen.trailing_zeros() as usize);
         }
-        self.smooth.pick(&shares(candidates), chosen, len)
+        self.smooth.pick(&[weighted::MAX; MAX_LANES], chosen, len)
     }
 
     fn quickest(&self, eligible: u32) -> Option<usize> {

@@ -108,7 +108,7 @@ impl Node {
         }
         let latest = session.latest();
         for segment in session.take_kept(mask) {
-            self.send_again(cx, session, segment, &latest, true);
+            self.send_again(cx, session, segment, &latest, None);
             self.count(Counter::Resent);
         }
     }
@@ -120,7 +120,7 @@ impl Node {
         session: &Rc<Session>,
         mut segment: Segment<Wire>,
         latest: &Latest,
-        keep: bool,
+        lost: Option<usize>,
     ) {
         let wire = &mut segment.packet;
         let packet = wire.parse().expect("what was sent before");
@@ -130,7 +130,8 @@ impl Node {
         let mut inner = session.inner.borrow_mut();
         let s = &mut inner.s;
         let chosen = s.pick(now, len, Class::Again, &dispatch, |index, lane| {
-            index == 0 || cx.has_route(&lane.tuple.local.addr, &lane.tuple.remote.addr)
+            let (local, remote) = (&lane.tuple.local.addr, &lane.tuple.remote.addr);
+            lost != Some(index) && (index == 0 || cx.has_route(local, remote))
         });
         let lane = s.lane_mut(chosen).expect("the chosen lane");
         lane.tx_packets += 1;
@@ -150,7 +151,7 @@ impl Node {
         path.count_tx();
         segment.lane = chosen as u8;
         cx.sent.push(segment.packet.clone());
-        if keep {
+        if lost.is_none() {
             inner.kept.push(segment, MAX_BYTES);
         }
         drop(inner);
@@ -203,7 +204,8 @@ impl Node {
                         let lost = to.wrapping_sub(from);
                         !state.losses.may_repair(now, lost, full, sent)
                     });
-                    again.push((segment.start, segment.end, segment.packet.clone()));
+                    let lane = usize::from(segment.lane);
+                    again.push((segment.start, segment.end, lane, segment.packet.clone()));
                 });
             }
             if congested || again.is_empty() {
@@ -212,7 +214,7 @@ impl Node {
                 continue;
             }
             again.reverse();
-            for (start, end, wire) in again {
+            for (start, end, lane, wire) in again {
                 self.count(Counter::Repaired);
                 let segment = Segment {
                     start,
@@ -223,7 +225,7 @@ impl Node {
                     packet: wire,
                 };
                 let latest = session.latest();
-                self.send_again(cx, session, segment, &latest, false);
+                self.send_again(cx, session, segment, &latest, Some(lane));
             }
         }
         if !refused.is_empty() {
