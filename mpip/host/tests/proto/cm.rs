@@ -22,6 +22,12 @@ const OPEN_BYTES: &str = "1122334455667788a1b2c3d4000000031000000204000000c00002
 const ADDR_BYTES: &str = "1122334455667788000000000000000580000000000000051000ff0204000000c0000201\
     0600000020010db8000000000000000000000001400c485eaada57304d501a11";
 const ADDR_ACK_BYTES: &str = "1122334455667788000000000000000600000005d967463315055fd14d501e08";
+const MISSING_BYTES: &str =
+    "1122334455667788a1b2c3d4000000080002000000000064000003e8fffffff0000000\
+    10bbdc32cb8f81fcfb4d501f0c";
+const REFUSED_BYTES: &str =
+    "1122334455667788a1b2c3d4000000090101000000000064000003e88285a27ae2d2be\
+    5e4d501f0a";
 
 fn key() -> [u8; 16] {
     core::array::from_fn(|i| i as u8)
@@ -159,6 +165,74 @@ fn addr_literal() {
     let raw = Raw::new(&bytes).unwrap();
     assert_eq!((raw.session(), raw.node()), (Some(0), Some(NODE)));
     assert!(!raw.verify(&Host, &PUBLIC_KEY, NODE, 17));
+}
+
+#[test]
+fn missing_literal() {
+    let missing = |number, refused, parts: &[(u32, u32)]| {
+        let mut ranges = Ranges::new();
+        assert!(parts.iter().all(|(from, to)| ranges.push(*from, *to)));
+        let header = Header {
+            node: NODE,
+            session: 0xa1b2_c3d4,
+            number,
+        };
+        Cm::Missing(Missing {
+            header,
+            refused,
+            ranges,
+        })
+    };
+    // The second part wraps around.
+    let asked = missing(8, false, &[(100, 1000), (0xffff_fff0, 16)]);
+    literal(MISSING_BYTES, &key(), 6, &asked);
+    literal(REFUSED_BYTES, &key(), 6, &missing(9, true, &[(100, 1000)]));
+    let bytes = hex(MISSING_BYTES);
+    let raw = Raw::new(&bytes).unwrap();
+    assert_eq!((raw.session(), raw.node()), (Some(0xa1b2_c3d4), Some(NODE)));
+    assert!(raw.kind().is_control() && !raw.kind().is_unauthenticated());
+    assert!(!raw.verify(&Host, &PUBLIC_KEY, NODE, 6));
+
+    // An unknown flag, and wrong counts.
+    for (at, value) in [(16, 2), (16, 255), (17, 0), (17, 1), (17, 3), (17, 255)] {
+        let mut bytes = bytes.clone();
+        bytes[at] = value;
+        assert_eq!(Raw::new(&bytes).unwrap().parse(), None, "{at} {value}");
+    }
+}
+
+#[test]
+fn a_list_of_parts_is_bounded() {
+    let mut ranges = Ranges::new();
+    assert!(ranges.is_empty() && ranges == Ranges::default());
+    for i in 0..MAX_RANGES as u32 {
+        assert!(ranges.push(i, i + 1));
+    }
+    let full = ranges;
+    assert!(!ranges.push(7, 8));
+    assert_eq!(ranges, full);
+    assert!(full.iter().eq((0..MAX_RANGES as u32).map(|i| (i, i + 1))));
+    // One more than may be, in a message of the right length.
+    let header = Header {
+        node: NODE,
+        session: 1,
+        number: 2,
+    };
+    let mut bytes = emit(
+        &key(),
+        6,
+        &Cm::Missing(Missing {
+            header,
+            refused: false,
+            ranges,
+        }),
+    );
+    assert!(Raw::new(&bytes).unwrap().parse().is_some());
+    bytes[17] += 1;
+    let footer = bytes.len() - 1;
+    bytes[footer] += 2;
+    bytes.splice(20..20, [0; 8]);
+    assert_eq!(Raw::new(&bytes).unwrap().parse(), None);
 }
 
 #[test]

@@ -158,6 +158,63 @@ fn taking_out_some_keeps_the_order_of_the_rest() {
     assert_eq!(r.bytes(), 500);
 }
 
+/// The packets that hold something between two numbers.
+fn between(ring: &mut Ring, from: u32, to: u32) -> Vec<u32> {
+    let mut found = Vec::new();
+    ring.between(from, to, |segment| found.push(segment.packet));
+    found
+}
+
+#[test]
+fn what_lies_between_is_found() {
+    for start in [1000, u32::MAX - 250, 0x7fff_ff00] {
+        let at = |n: u32| start.wrapping_add(n);
+        let mut r = ring(4);
+        // The ring has turned: 0 to 100 has gone.
+        for n in [100, 200, 300, 400, 500] {
+            r.push(
+                Segment {
+                    packet: n,
+                    ..seg(at(n))
+                },
+                10_000,
+            );
+        }
+        for (from, to, found) in [
+            (100, 500, &[500, 400, 300, 200][..]),
+            (0, 600, &[500, 400, 300, 200]),
+            (0, 100, &[]),
+            (0, 101, &[200]),
+            (200, 300, &[300]),
+            (199, 300, &[300, 200]),
+            (200, 301, &[400, 300]),
+            (250, 251, &[300]),
+            (300, 300, &[]),
+            (500, 900, &[]),
+            // The wrong way round.
+            (400, 300, &[]),
+        ] {
+            assert_eq!(between(&mut r, at(from), at(to)), found, "{from} {to}");
+        }
+        // What was sent again stands last, beside what was sent before.
+        r.push(
+            Segment {
+                packet: 7,
+                ..seg(at(300))
+            },
+            10_000,
+        );
+        assert_eq!(between(&mut r, at(200), at(300)), [7, 300]);
+        // What is found can be changed.
+        r.between(at(400), at(500), |segment| segment.wait = 5);
+        let waits: Vec<_> = std::iter::from_fn(|| r.pop()).map(|s| s.wait).collect();
+        assert_eq!(waits, [0, 0, 5, 0]);
+        assert_eq!(between(&mut r, at(0), at(600)), []);
+    }
+    assert_eq!(between(&mut Ring::new(), 0, 100), []);
+    assert_eq!(between(&mut ring(0), 0, 100), []);
+}
+
 /// Counts those that were dropped.
 struct Packet(Rc<Cell<usize>>);
 
@@ -265,6 +322,10 @@ proptest! {
                     list.clear();
                 }
             }
+            let mut all = Vec::new();
+            let last = end.wrapping_add(1);
+            ring.between(last.wrapping_sub(1 << 30), last, |s| all.push(s.packet));
+            prop_assert!(all.iter().eq(list.iter().rev().map(|s| &s.3)));
             prop_assert_eq!(ring.len(), list.len());
             prop_assert_eq!(ring.is_empty(), list.is_empty());
             prop_assert_eq!(ring.bytes(), list.iter().map(|s| s.2).sum::<u32>());

@@ -736,3 +736,230 @@ fn a_path_that_was_not_asked_for_long_is_noticed_in_time() {
         }
     }
 }
+
+/// An answer whose question took `there`; what A had predicted is `wait`.
+fn ask_with(pair: &mut Pair, wait: u32, there: u32) -> i32 {
+    pair.tx.wait_us = wait;
+    pair.ask(there, 10 * MS);
+    pair.a.take_error()
+}
+
+#[test]
+fn a_report_says_how_wrong_the_queue_was() {
+    for clock in [1, u32::MAX - 70 * MS, (1 << 31) - 70 * MS] {
+        let mut pair = Pair::new(clock, 123);
+        assert_eq!(ask_with(&mut pair, 0, 10 * MS), 0);
+        // 20 ms in the queue, 5 of which were known.
+        assert_eq!(ask_with(&mut pair, 5 * MS, 30 * MS), 15 * MS as i32);
+        assert_eq!(pair.a.take_error(), 0, "it is told once");
+        assert_eq!(ask_with(&mut pair, 20 * MS, 30 * MS), 0);
+        assert_eq!(ask_with(&mut pair, 50 * MS, 30 * MS), -30 * MS as i32);
+        // Nearer than ever before: there is no queue.
+        assert_eq!(ask_with(&mut pair, 0, 5 * MS), 0);
+        assert_eq!(ask_with(&mut pair, 0, 10 * MS), 5 * MS as i32);
+    }
+}
+
+#[test]
+fn errors_are_counted_once_with_several_questions_under_way() {
+    for clock in [1, u32::MAX - 50 * MS, (1 << 31) - 50 * MS] {
+        let mut pair = Pair::new(clock, 123);
+        ask_with(&mut pair, 0, 10 * MS);
+        // The queue is 8 ms longer than thought, and ten questions are asked meanwhile.
+        let ask = |pair: &mut Pair, wait| {
+            pair.now = pair.now.wrapping_add(5 * MS);
+            pair.tx.wait_us = wait;
+            let question = pair.question();
+            pair.answer(&question, 18 * MS + wait)
+        };
+        let answers: Vec<_> = (0..10).map(|i| ask(&mut pair, i * MS)).collect();
+        let mut errors = Vec::new();
+        for answer in &answers {
+            pair.a.on_report(pair.now, 3, answer);
+            errors.push(pair.a.take_error());
+        }
+        assert_eq!(errors, [8_000, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+        // One that grows: what is new only.
+        let ask = |pair: &mut Pair, more| {
+            pair.now = pair.now.wrapping_add(5 * MS);
+            pair.tx.wait_us = 0;
+            let question = pair.question();
+            pair.answer(&question, 10 * MS + more)
+        };
+        let answers = [1, 3, 6, 2].map(|more| ask(&mut pair, more * MS));
+        let errors = answers.map(|answer| {
+            pair.a.on_report(pair.now, 3, &answer);
+            pair.a.take_error()
+        });
+        assert_eq!(errors, [1_000, 2_000, 3_000, -4_000]);
+    }
+}
+
+#[test]
+fn an_answer_to_nothing_corrects_nothing() {
+    let mut pair = Pair::new(S, 0);
+    ask_with(&mut pair, 0, 10 * MS);
+    // The other end asks: its question is no answer.
+    let mut question = pair.b.report(pair.now, 1, 5, &SENT, None);
+    question.delay += 9_000;
+    pair.a.on_report(pair.now, 3, &question);
+    assert_eq!((pair.a.queue(), pair.a.take_error()), (9_000, 0));
+    // An echo that nobody sent.
+    let sent = pair.question();
+    let mut answer = pair.answer(&sent, 12 * MS);
+    answer.echo -= 1;
+    pair.a.on_report(pair.now, 3, &answer);
+    assert_eq!(pair.a.take_error(), 0);
+}
+
+/// Asks every 20 ms while a link of `rate` bytes per second, which is always busy, has a queue of
+/// `queue` before it.
+fn busy(pair: &mut Pair, rate: u32, queue: u32, times: u32) {
+    for i in 0..times {
+        // The first one begins with another queue than the last one had: a pause keeps them apart.
+        let pause = if i == 0 { S } else { 20 * MS };
+        pair.now = pair.now.wrapping_add(pause);
+        pair.rx.rx_bytes += u64::from(rate / 50);
+        let question = pair.question();
+        let answer = pair.answer(&question, 10 * MS + queue);
+        pair.a.on_report(pair.now.wrapping_add(20 * MS), 3, &answer);
+    }
+}
+
+#[test]
+fn the_rate_is_that_of_a_busy_path() {
+    for clock in [0, u32::MAX - 300 * MS] {
+        let mut pair = Pair::new(clock, 1 << 31);
+        busy(&mut pair, 1_000_000, 0, 20);
+        assert_eq!(pair.a.rate(), 0, "who does not fill it knows nothing");
+        busy(&mut pair, 1_000_000, 5 * MS, 20);
+        assert!(
+            pair.a.rate().abs_diff(1_000_000) < 1_000,
+            "{}",
+            pair.a.rate()
+        );
+        busy(&mut pair, 500_000, 5 * MS, 40);
+        assert!(pair.a.rate().abs_diff(500_000) < 1_000, "{}", pair.a.rate());
+        // Little is sent: that is no rate.
+        busy(&mut pair, 10_000, 0, 40);
+        assert!(pair.a.rate().abs_diff(500_000) < 1_000, "{}", pair.a.rate());
+        // More than was known arrives, without a queue.
+        busy(&mut pair, 2_000_000, 0, 40);
+        assert!(
+            pair.a.rate().abs_diff(2_000_000) < 2_000,
+            "{}",
+            pair.a.rate()
+        );
+    }
+}
+
+#[test]
+fn the_least_round_trip_is_without_offset_and_queue() {
+    for ahead in [0, 5 * S, 1 << 31, u32::MAX - 5] {
+        let mut pair = Pair::new(7, ahead);
+        assert_eq!(pair.a.base_rtt(), 0);
+        pair.ask(30 * MS, 25 * MS);
+        for (there, back) in [(12, 25), (40, 8), (20, 20)] {
+            pair.ask(there * MS, back * MS);
+        }
+        assert_eq!(pair.a.base_rtt(), 20 * MS);
+        assert_eq!(pair.a.full_queue(), 28 * MS / 8 * 7);
+    }
+}
+
+#[test]
+fn the_way_back_is_crowded_at_its_longest_queue() {
+    let mut pair = Pair::new(7, 99);
+    for _ in 0..10 {
+        pair.ask(10 * MS, 10 * MS);
+        assert!(!pair.a.is_crowded_from_peer());
+    }
+    // Now and then there is one.
+    pair.ask(10 * MS, 50 * MS);
+    assert!(pair.a.is_crowded_from_peer());
+    for back in [10, 20, 30, 44] {
+        pair.ask(10 * MS, back * MS);
+        assert!(!pair.a.is_crowded_from_peer(), "{back}");
+    }
+    pair.ask(10 * MS, 46 * MS);
+    assert!(pair.a.is_crowded_from_peer());
+    // One that stays.
+    for _ in 0..20 {
+        pair.ask(10 * MS, 20 * MS);
+    }
+    assert!(pair.a.is_crowded_from_peer());
+    pair.ask(10 * MS, 10 * MS);
+    assert!(!pair.a.is_crowded_from_peer());
+}
+
+/// Fails a path and lets it answer `out` later; how long it is lossy from then on.
+fn fail_and_return(t: &mut Talk, out: u32, silent: bool) -> u32 {
+    let before = t.log.len();
+    if silent {
+        t.run(out, |_| None);
+    } else {
+        assert!(t.pair.a.fail(t.pair.now, false));
+        t.note();
+        t.run(out, |_| None);
+    }
+    assert_eq!(t.was, Standing::Suspect);
+    t.run(2 * S, |_| Some(10 * MS));
+    assert_eq!(t.was, Standing::Good);
+    let times = &t.log[before..];
+    let lossy = times.iter().find(|(_, s)| *s == Standing::Lossy);
+    lossy.map_or(0, |(at, _)| times.last().unwrap().0 - at)
+}
+
+#[test]
+fn a_path_that_fails_again_and_again_rests() {
+    for clock in CLOCKS {
+        let mut t = Talk::new(clock);
+        t.run(S, |_| Some(10 * MS));
+        // Not after its first failure.
+        assert_eq!(fail_and_return(&mut t, 400 * MS, true), 0);
+        for most in [200, 400, 800, 800] {
+            let rest = fail_and_return(&mut t, 400 * MS, true);
+            assert!(
+                (most * MS..=(most + 60) * MS).contains(&rest),
+                "{most} {rest}"
+            );
+        }
+        // Three seconds without are enough.
+        t.run(1_500 * MS, |_| Some(10 * MS));
+        assert_eq!(fail_and_return(&mut t, 400 * MS, true), 0);
+        let rest = fail_and_return(&mut t, 400 * MS, true);
+        assert!((200 * MS..=260 * MS).contains(&rest), "{rest}");
+    }
+}
+
+#[test]
+fn a_failure_that_was_told_needs_no_rest() {
+    let mut t = Talk::new(0);
+    t.run(S, |_| Some(10 * MS));
+    for _ in 0..5 {
+        assert_eq!(fail_and_return(&mut t, 400 * MS, false), 0);
+    }
+    // Nor does it make up for those that were not.
+    let rest = fail_and_return(&mut t, 400 * MS, true);
+    assert!((200 * MS..=260 * MS).contains(&rest), "{rest}");
+}
+
+#[test]
+fn a_path_that_returns_has_an_empty_queue() {
+    let mut pair = Pair::new(S, 0);
+    ask_with(&mut pair, 0, 10 * MS);
+    let lost = pair.question();
+    pair.now += 20 * MS;
+    pair.tx.wait_us = 300 * MS;
+    let late = pair.question();
+    pair.a.fail(pair.now, true);
+    pair.now += 200 * MS;
+    let answer = pair.answer(&lost, 10 * MS);
+    pair.a.on_report(pair.now, 3, &answer);
+    assert_ne!(pair.a.standing(), Standing::Suspect);
+    assert_eq!(pair.a.take_error(), 0);
+    // What the other question was thought to wait for is no matter any more.
+    let answer = pair.answer(&late, 12 * MS);
+    pair.a.on_report(pair.now, 3, &answer);
+    assert_eq!(pair.a.take_error(), 2 * MS as i32);
+}

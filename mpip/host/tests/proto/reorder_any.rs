@@ -8,6 +8,7 @@ use crate::reorder::Buffer;
 use mpip_host::proto::reorder::Limits;
 use mpip_host::proto::reorder::Push;
 use mpip_host::proto::reorder::Segment;
+use mpip_host::proto::seq;
 use proptest::prelude::*;
 use std::collections::HashMap;
 
@@ -171,6 +172,93 @@ fn orderly(mut traffic: Traffic) -> Traffic {
     traffic
 }
 
+/// Something that reaches the receiver.
+enum Event {
+    Came(Arrival),
+    Refused(u32, u32),
+}
+
+/// Feeds the traffic, of which some is lost, to a buffer that asks for it. What is asked for comes
+/// on some lane after some time, or is refused then, or lost again.
+fn repair(
+    traffic: &Traffic,
+    lost: &[bool],
+    fates: &[(u8, u32, u8)],
+    narrow: bool,
+) -> Result<(), TestCaseError> {
+    let zero = traffic.arrivals.first().map_or(0, |a| a.at);
+    let mut events: Vec<(u32, Event)> = traffic
+        .arrivals
+        .iter()
+        .filter(|a| !lost[a.id as usize])
+        .map(|a| (a.at.wrapping_sub(zero), Event::Came(a.clone())))
+        .collect();
+    let mut b = buffer(traffic.start, traffic.limits);
+    b.expect_lanes(zero, 0b1111);
+    let (mut out, mut came) = (Vec::new(), Vec::new());
+    let mut asked = Vec::new();
+    while !events.is_empty() || !b.is_empty() {
+        let next = (0..events.len()).min_by_key(|i| (events[*i].0, *i));
+        let due = b.deadline(zero).map(|at| at.wrapping_sub(zero));
+        let first = next.map(|i| events[i].0);
+        let timer = due.is_some_and(|due| first.is_none_or(|first| due < first));
+        let time = if timer { due } else { first }.unwrap_or(0);
+        let now = zero.wrapping_add(time);
+        if let Some(next) = next.filter(|_| !timer) {
+            match events.remove(next).1 {
+                Event::Refused(from, to) => b.refused(from, to),
+                Event::Came(arrival) => {
+                    came.push(arrival.id);
+                    match b.push(now, arrival.seg, arrival.id) {
+                        Push::Pass(id) => out.push(id),
+                        Push::Held => {}
+                        other => prop_assert!(false, "{:?}", other),
+                    }
+                }
+            }
+        }
+        while let Some((from, to)) = b.next_missing(now) {
+            // It is not empty, it was not asked for before, and it did not come.
+            prop_assert!(seq::before(from, to));
+            let overlaps = |(a, z): &(u32, u32)| seq::before(from, *z) && seq::before(*a, to);
+            prop_assert!(!asked.iter().any(overlaps), "{from} {to} again");
+            asked.push((from, to));
+            let inside = |a: &&Arrival| seq::before(a.seg.seq, to) && seq::after(a.seg.end, from);
+            for a in traffic.arrivals.iter().filter(inside) {
+                prop_assert!(lost[a.id as usize], "{} was not lost", a.id);
+                let (fate, after, lane) = fates[a.id as usize];
+                let at = time + after;
+                let seg = Segment { lane, ..a.seg };
+                match fate {
+                    0 => {}
+                    1 => events.push((at, Event::Refused(from, to))),
+                    _ => events.push((at, Event::Came(Arrival { seg, ..*a }))),
+                }
+            }
+        }
+        let before = b.len();
+        while let Some(id) = b.pop(now) {
+            out.push(id);
+        }
+        prop_assert!(b.len() <= traffic.limits.packets);
+        if timer && due == b.deadline(zero).map(|at| at.wrapping_sub(zero)) {
+            prop_assert!(b.len() < before, "a timer for nothing");
+        }
+    }
+    // Everything that came was delivered, once; and in order, but for what came too late.
+    let late = came.iter().filter(|id| lost[**id as usize]);
+    let late: Vec<u32> = late.copied().collect();
+    let mut delivered = out.clone();
+    delivered.sort();
+    came.sort();
+    prop_assert_eq!(delivered, came);
+    if !narrow {
+        out.retain(|id| !late.contains(id));
+        prop_assert!(out.is_sorted(), "{:?}", out);
+    }
+    Ok(())
+}
+
 proptest! {
     #![proptest_config(config(1000))]
 
@@ -195,6 +283,22 @@ proptest! {
         traffic.arrivals.retain(|a| !lost[a.id as usize]);
         let out = run(&traffic, 0b1111)?;
         prop_assert!(out.is_sorted(), "{:?}", out);
+    }
+
+    /// What is asked for and sent again, or refused, or lost once more.
+    #[test]
+    fn a_repair_loses_and_swaps_nothing(
+        traffic in traffic(false, 22_000..30_000),
+        lost in proptest::collection::vec(proptest::bool::weighted(0.15), 150),
+        fates in proptest::collection::vec((0u8..4, 0u32..60_000, 0u8..4), 150),
+        narrow: bool,
+    ) {
+        let mut sent = orderly(traffic.clone());
+        if narrow {
+            sent.limits.packets = traffic.limits.packets;
+        }
+        sent.limits.repair_us = 40_000;
+        repair(&sent, &lost, &fates, narrow)?;
     }
 
     #[test]

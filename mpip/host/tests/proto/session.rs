@@ -28,6 +28,14 @@ struct Known {
     queue: Cell<u32>,
     delay: Cell<Option<i32>>,
     weight: Cell<u16>,
+    rate: Cell<u32>,
+    loss: Cell<u32>,
+    full: Cell<u32>,
+    rtt: Cell<u32>,
+    /// How long its queue is thought to be, if not as long as it is.
+    wait: Cell<Option<u32>>,
+    /// Bytes for which it was chosen.
+    sent: Cell<u64>,
 }
 
 #[derive(Clone)]
@@ -42,6 +50,12 @@ impl Default for Path {
             queue: Cell::default(),
             delay: Cell::default(),
             weight: Cell::default(),
+            rate: Cell::default(),
+            loss: Cell::default(),
+            full: Cell::new(u32::MAX),
+            rtt: Cell::default(),
+            wait: Cell::default(),
+            sent: Cell::default(),
         }))
     }
 }
@@ -76,26 +90,28 @@ impl PathInfo for Path {
     }
 
     fn base_rtt_us(&self) -> u32 {
-        0
+        self.0.rtt.get()
     }
 
     fn rate(&self) -> u32 {
-        0
+        self.0.rate.get()
     }
 
     fn full_us(&self) -> u32 {
-        u32::MAX
+        self.0.full.get()
     }
 
     fn loss(&self) -> u32 {
-        0
+        self.0.loss.get()
     }
 
     fn wait_us(&self, _: u32) -> u32 {
-        self.0.queue.get()
+        self.0.wait.get().unwrap_or(self.0.queue.get())
     }
 
-    fn queued(&self, _: u32, _: u32) {}
+    fn queued(&self, _: u32, len: u32) {
+        self.0.sent.set(self.0.sent.get() + u64::from(len));
+    }
 
     fn weight(&self) -> u16 {
         self.0.weight.get()
@@ -574,4 +590,336 @@ fn places_are_reused_when_their_lanes_are_of_no_use() {
     // and rather a free one.
     s.remove_lane(6);
     assert_eq!(s.place(MAX_LANES, true), Some(6));
+}
+
+const EARLIEST: Dispatch = Dispatch {
+    scheduler: Scheduler::Earliest,
+    ..DISPATCH
+};
+
+/// The bytes that each lane gets of a hundred packets of a class.
+fn shared(s: &mut Session<Path, ()>, paths: &[Path], class: Class) -> Vec<u64> {
+    paths.iter().for_each(|p| p.0.sent.set(0));
+    let mut bytes = vec![0; paths.len()];
+    for _ in 0..100 {
+        bytes[s.pick(0, 1000, class, &EARLIEST, |_, _| true)] += 1000;
+    }
+    // The path that was chosen is told.
+    assert!(paths
+        .iter()
+        .map(|p| p.0.sent.get())
+        .eq(bytes.iter().copied()));
+    bytes
+}
+
+const CLASSES: [Class; 4] = [
+    Class::Datagram,
+    Class::Stream(1000),
+    Class::Small,
+    Class::Again,
+];
+
+#[test]
+fn the_earliest_path_takes_it() {
+    // The clocks' offset is in all delays, and may wrap.
+    for offset in [0, i32::MAX - 15_000] {
+        let (mut s, paths) = open(3, 0);
+        for (path, delay) in paths.iter().zip([18_000, 10_000, 14_000]) {
+            path.0.delay.set(Some(offset.wrapping_add(delay)));
+            path.0.rate.set(1_000_000);
+        }
+        for class in CLASSES {
+            for (queues, bytes) in [
+                ([0, 0, 0], [0, 100_000, 0]),
+                ([0, 2_000, 0], [0, 100_000, 0]),
+                ([0, 7_000, 0], [0, 0, 100_000]),
+            ] {
+                paths
+                    .iter()
+                    .zip(queues)
+                    .for_each(|(p, us)| p.0.queue.set(us));
+                assert_eq!(shared(&mut s, &paths, class), bytes, "{class:?}");
+            }
+        }
+        // Nearer than the rest, but in doubt.
+        paths[1].0.queue.set(0);
+        paths[1].0.standing.set(Standing::Lossy);
+        for class in CLASSES {
+            assert_eq!(shared(&mut s, &paths, class), [0, 0, 100_000]);
+        }
+        paths[1].0.standing.set(Standing::Good);
+        // Much is lost there: 20 ms.
+        paths[1].0.loss.set(1024 * 2);
+        assert_eq!(shared(&mut s, &paths, Class::Datagram), [0, 0, 100_000]);
+    }
+}
+
+#[test]
+fn equally_early_paths_share_by_rate() {
+    let (mut s, paths) = open(3, 0);
+    for (path, rate) in paths.iter().zip([3_000_000, 1_000_000, 6_000_000]) {
+        path.0.delay.set(Some(5_000));
+        path.0.rate.set(rate);
+    }
+    for class in [Class::Datagram, Class::Stream(1000)] {
+        let bytes = shared(&mut s, &paths, class);
+        for (bytes, share) in bytes.iter().zip([30_000u64, 10_000, 60_000]) {
+            assert!(bytes.abs_diff(share) <= 3_000, "{bytes} {share}");
+        }
+    }
+    // What is urgent does not wait for its turn: always the same one.
+    for class in [Class::Small, Class::Again] {
+        let bytes = shared(&mut s, &paths, class);
+        assert_eq!(bytes.iter().filter(|b| **b == 100_000).count(), 1);
+    }
+    // One rate is not known: alike.
+    paths[2].0.rate.set(0);
+    let bytes = shared(&mut s, &paths, Class::Datagram);
+    assert!(
+        bytes.iter().all(|b| b.abs_diff(33_333) < 3_000),
+        "{bytes:?}"
+    );
+    // Two are as early, one is not.
+    paths[1].0.queue.set(5_000);
+    let bytes = shared(&mut s, &paths, Class::Datagram);
+    assert!(
+        bytes[1] == 0 && bytes[0].abs_diff(50_000) < 3_000,
+        "{bytes:?}"
+    );
+}
+
+#[test]
+fn paths_that_were_never_measured_wait() {
+    let (mut s, paths) = open(3, 0);
+    // None was: the first one.
+    for class in CLASSES {
+        assert_eq!(shared(&mut s, &paths, class), [100_000, 0, 0]);
+        paths[0].0.standing.set(Standing::Suspect);
+        assert_eq!(shared(&mut s, &paths, class), [0, 100_000, 0]);
+        paths[0].0.standing.set(Standing::Good);
+    }
+    // One was.
+    paths[2].0.delay.set(Some(500_000));
+    for class in CLASSES {
+        assert_eq!(shared(&mut s, &paths, class), [0, 0, 100_000]);
+    }
+}
+
+#[test]
+fn a_stream_that_fills_the_near_paths_goes_far() {
+    let (mut s, paths) = open(2, 0);
+    for (path, delay) in paths.iter().zip([5_000, 105_000]) {
+        path.0.delay.set(Some(delay));
+        path.0.rate.set(1_000_000);
+        path.0.rtt.set(2 * delay as u32);
+    }
+    paths[0].0.queue.set(20_000);
+    // 10 ms and 100 ms at 1 MB/s.
+    assert_eq!(shared(&mut s, &paths, Class::Stream(109_999)), [100_000, 0]);
+    assert_eq!(shared(&mut s, &paths, Class::Stream(110_000)), [0, 100_000]);
+    for class in [Class::Small, Class::Again] {
+        assert_eq!(shared(&mut s, &paths, class), [100_000, 0]);
+    }
+}
+
+#[test]
+fn earliest_tries_the_next_one_that_fits() {
+    let (mut s, paths) = open(4, 0);
+    for (path, delay) in paths.iter().zip([9_000, 3_000, 6_000, 1_000]) {
+        path.0.delay.set(Some(delay));
+    }
+    let mut pick = |unfit: &[usize]| {
+        let fits = |i: usize, _: &mut _| !unfit.contains(&i);
+        s.pick(0, 1000, Class::Datagram, &EARLIEST, fits)
+    };
+    assert_eq!((pick(&[]), pick(&[3]), pick(&[1, 3])), (3, 1, 2));
+    // The original one is the last resort, whether it fits or not.
+    assert_eq!(pick(&[0, 1, 2, 3]), 0);
+}
+
+/// The window's growth for a segment of 100 bytes that begins at `from`.
+fn grows(s: &mut Session<Path, ()>, from: u32, una: u32, again: bool) -> bool {
+    s.pick(0, 100, Class::Stream(100), &EARLIEST, |_, _| true);
+    s.may_grow(0, from.wrapping_add(100), una, again)
+}
+
+#[test]
+fn a_path_that_was_added_gets_a_slow_start() {
+    for start in [1000, u32::MAX - 250, (1 << 31) - 250] {
+        let at = |n: u32| start.wrapping_add(n);
+        let (mut s, paths) = open(2, 0);
+        // Once in each round trip.
+        assert!(grows(&mut s, at(0), at(0), false));
+        assert!(!grows(&mut s, at(100), at(0), false));
+        assert!(!grows(&mut s, at(200), at(99), false));
+        assert!(grows(&mut s, at(300), at(100), false));
+        assert!(!grows(&mut s, at(400), at(399), false));
+        // Until all have a queue, be it a thought one.
+        paths[0].0.queue.set(8_000);
+        assert!(grows(&mut s, at(500), at(400), false));
+        paths[1].0.wait.set(Some(8_000));
+        assert!(!grows(&mut s, at(600), at(600), false));
+        paths[1].0.wait.set(Some(0));
+        assert!(!grows(&mut s, at(700), at(700), false), "it is over");
+    }
+}
+
+#[test]
+fn loss_ends_the_slow_start() {
+    for early in [true, false] {
+        let (mut s, _) = open(2, 0);
+        if !early {
+            assert!(grows(&mut s, 0, 0, false));
+        }
+        assert!(!grows(&mut s, 0, 0, true));
+        assert!(!grows(&mut s, 100, 200, false));
+    }
+}
+
+#[test]
+fn a_path_that_returns_gets_a_slow_start() {
+    let (mut s, paths) = open(2, 0);
+    assert!(!grows(&mut s, 0, 0, true));
+    paths[1].0.standing.set(Standing::Doubtful);
+    assert!(!grows(&mut s, 100, 100, false));
+    paths[1].0.standing.set(Standing::Good);
+    assert!(grows(&mut s, 200, 200, false));
+    // Only paths that are in use have to be filled.
+    paths[0].0.queue.set(9_000);
+    paths[1].0.standing.set(Standing::Lossy);
+    assert!(!grows(&mut s, 300, 300, false));
+    // A session of one path has nothing to find out.
+    let (mut s, _) = open(1, 0);
+    assert!(!grows(&mut s, 0, 0, false));
+}
+
+/// Has the session notice what it can rely on.
+fn look(s: &mut Session<Path, ()>) -> Option<(u32, u32)> {
+    s.pick(0, 100, Class::Datagram, &EARLIEST, |_, _| true);
+    s.take_shrink()
+}
+
+#[test]
+fn the_window_shrinks_with_the_paths() {
+    let (mut s, paths) = open(3, 0);
+    assert_eq!(look(&mut s), None);
+    // Nothing is known of the rates: by number.
+    paths[2].0.standing.set(Standing::Suspect);
+    assert_eq!((look(&mut s), look(&mut s)), (Some((2, 3)), None));
+    // One that returns changes nothing.
+    paths[2].0.standing.set(Standing::Good);
+    assert_eq!(look(&mut s), None);
+    for (path, rate) in paths.iter().zip([5_000_000, 3_000_000, 2_000_000]) {
+        path.0.rate.set(rate);
+    }
+    paths[0].0.standing.set(Standing::Doubtful);
+    assert_eq!(look(&mut s), Some((5_000, 10_000)));
+    paths[1].0.standing.set(Standing::Doubtful);
+    assert_eq!(look(&mut s), Some((2_000, 5_000)));
+    // None of the old ones is left: there is nothing to compare with.
+    paths[0].0.standing.set(Standing::Good);
+    paths[2].0.standing.set(Standing::Suspect);
+    assert_eq!(look(&mut s), None);
+    // One goes while another one returns.
+    paths.iter().for_each(|p| p.0.standing.set(Standing::Good));
+    assert_eq!(look(&mut s), None);
+    paths[0].0.standing.set(Standing::Down);
+    look(&mut s);
+    paths[0].0.standing.set(Standing::Good);
+    paths[1].0.standing.set(Standing::Down);
+    assert_eq!(look(&mut s), Some((2_000, 5_000)));
+    // One without a known rate among those that go.
+    let (mut s, paths) = open(2, 0);
+    look(&mut s);
+    paths[0].0.rate.set(5_000_000);
+    paths[1].0.standing.set(Standing::Suspect);
+    assert_eq!(look(&mut s), Some((1, 2)));
+}
+
+#[test]
+fn there_is_room_while_one_queue_is_far_from_full() {
+    let (mut s, paths) = open(2, 0);
+    look(&mut s);
+    for path in &paths {
+        path.0.full.set(80_000);
+    }
+    for (waits, room) in [
+        ([0, 0], true),
+        ([59_999, 100_000], true),
+        ([100_000, 59_999], true),
+        ([60_000, 60_000], false),
+    ] {
+        paths
+            .iter()
+            .zip(waits)
+            .for_each(|(p, us)| p.0.wait.set(Some(us)));
+        assert_eq!(s.has_room(0), room, "{waits:?}");
+    }
+    // Only those that are used count.
+    paths[1].0.wait.set(Some(0));
+    assert!(s.has_room(0));
+    paths[1].0.standing.set(Standing::Suspect);
+    assert!(!s.has_room(0));
+    // A short queue is no matter, however short the longest one was.
+    paths[0].0.full.set(1_000);
+    for (wait, room) in [(9_999, true), (10_000, false)] {
+        paths[0].0.wait.set(Some(wait));
+        assert_eq!(s.has_room(0), room);
+    }
+    // Nothing is known of it.
+    paths[0].0.full.set(u32::MAX);
+    paths[0].0.wait.set(Some(4_000_000));
+    assert!(s.has_room(0));
+}
+
+proptest! {
+    #![proptest_config(config(200))]
+
+    #[test]
+    fn earliest_is_sound(
+        n in 1..=MAX_LANES,
+        steps in prop::collection::vec(any::<(u8, u32, u16, u8)>(), 1..200),
+    ) {
+        let (mut s, paths) = open(n, 0);
+        let mut now = 0u32;
+        for (which, value, len, class) in steps {
+            let path = &paths[usize::from(which) % n];
+            match which / 32 {
+                0 => path.0.standing.set(STANDINGS[value as usize % 5]),
+                1 => path.0.wait.set(Some(value)),
+                2 => path.0.delay.set(Some(value as i32)),
+                3 => path.0.silent.set(value >> 4),
+                4 => path.0.rate.set(value),
+                5 => path.0.loss.set(value % 1025),
+                6 => path.0.rtt.set(value),
+                _ => now = now.wrapping_add(value >> 8),
+            }
+            let class = match CLASSES[usize::from(class) % 4] {
+                Class::Stream(_) => Class::Stream(value.rotate_left(7)),
+                class => class,
+            };
+            let unfit = usize::from(which / 7) % (n + 1);
+            let before: u64 = paths.iter().map(|p| p.0.sent.get()).sum();
+            let chosen = s.pick(now, u32::from(len), class, &EARLIEST, |i, _| i != unfit);
+            prop_assert!(chosen < n);
+            let best = paths.iter().map(|p| p.standing()).max().unwrap();
+            let fine = |i: usize| {
+                best > Standing::Down && paths[i].standing() == best && i != unfit
+            };
+            prop_assert!(fine(chosen) || chosen == 0 && !(0..n).any(fine) || n == 1);
+            // It counts for nobody else, and once.
+            let after: u64 = paths.iter().map(|p| p.0.sent.get()).sum();
+            prop_assert!(after - before == u64::from(len) || after == before);
+            if class == Class::Again && n > 1 && fine(chosen) {
+                let silent = |i: usize| paths[i].silent_us(now);
+                let most = silent(chosen).saturating_sub(2_000);
+                prop_assert!((0..n).filter(|i| fine(*i)).all(|i| most <= silent(i)));
+            }
+            if let Some((part, whole)) = s.take_shrink() {
+                prop_assert!(part <= whole);
+            }
+            s.may_grow(now, value, value.wrapping_sub(u32::from(len)), which % 5 == 0);
+            s.has_room(now);
+        }
+    }
 }

@@ -1,0 +1,433 @@
+// SPDX-License-Identifier: GPL-2.0
+
+use crate::common::config;
+use mpip_host::proto::earliest::choose;
+use mpip_host::proto::earliest::Arrival;
+use mpip_host::proto::earliest::Backlog;
+use mpip_host::proto::earliest::Candidate;
+use mpip_host::proto::earliest::Load;
+use mpip_host::proto::earliest::Rate;
+use mpip_host::proto::earliest::DATAGRAM_PATIENCE_US;
+use proptest::prelude::*;
+
+const MS: u32 = 1_000;
+const S: u32 = 1_000_000;
+/// 10 Mbit/s, bytes per second: 1250 bytes take a millisecond.
+const RATE: u32 = 1_250_000;
+/// Times that wrap, or pass their middle, soon.
+const CLOCKS: [u32; 4] = [0, 12_345, u32::MAX - 3 * MS, (1 << 31) - 3 * MS];
+
+#[test]
+fn a_queue_grows_by_what_is_sent_and_shrinks_with_time() {
+    for now in CLOCKS {
+        let at = |us: u32| now.wrapping_add(us);
+        let b = Backlog::default().correct(now, 0);
+        assert_eq!(b.wait(now), 0);
+        let b = b.add(now, 12_500, RATE);
+        assert_eq!(b.wait(now), 10 * MS);
+        assert_eq!(b.wait(at(4 * MS)), 6 * MS);
+        let b = b.add(at(4 * MS), 2_500, RATE);
+        assert_eq!((b.wait(at(4 * MS)), b.wait(at(12 * MS))), (8 * MS, 0));
+        assert_eq!(b.wait(at(S)), 0);
+        // An idle time gives no credit.
+        assert_eq!(b.add(at(S), 1_250, RATE).wait(at(S)), MS);
+    }
+}
+
+#[test]
+fn parts_of_a_microsecond_add_up() {
+    // 1 Gbit/s: 100 bytes take 0.8 us.
+    let mut b = Backlog::default();
+    for _ in 0..1000 {
+        b = b.add(0, 100, 125_000_000);
+    }
+    assert!((790..=800).contains(&b.wait(0)), "{}", b.wait(0));
+}
+
+#[test]
+fn what_costs_nothing_adds_nothing() {
+    let b = Backlog::default().add(5, 5_000, RATE);
+    assert_eq!(b.add(5, 1_000_000, 0), b);
+    assert_eq!(b.add(5, 0, RATE), b);
+    assert_eq!(b.correct(5, 0), b);
+}
+
+#[test]
+fn a_report_corrects_the_queue() {
+    for now in CLOCKS {
+        let at = |us: u32| now.wrapping_add(us);
+        let b = Backlog::default().add(now, 12_500, RATE);
+        assert_eq!(
+            b.correct(at(2 * MS), 5 * MS as i32).wait(at(2 * MS)),
+            13 * MS
+        );
+        assert_eq!(b.correct(at(2 * MS), -5_000).wait(at(2 * MS)), 3 * MS);
+        assert_eq!(b.correct(at(2 * MS), -50_000).wait(at(2 * MS)), 0);
+        // It was thought to have been empty for 2 ms, and was not.
+        assert_eq!(
+            b.correct(at(12 * MS), 5 * MS as i32).wait(at(12 * MS)),
+            3 * MS
+        );
+    }
+}
+
+#[test]
+fn a_queue_has_a_longest() {
+    let b = Backlog::default();
+    for full in [
+        b.add(9, u32::MAX, 1),
+        b.correct(9, i32::MAX),
+        b.add(9, u32::MAX, 1).add(9, u32::MAX, 1),
+        b.add(9, u32::MAX, 1).correct(9, i32::MAX),
+    ] {
+        assert_eq!((full.wait(9), full.wait(9 + S)), (4 * S, 3 * S));
+    }
+    assert_eq!(b.correct(9, i32::MIN).wait(9), 0);
+}
+
+#[test]
+fn the_clocks_of_two_processors_differ() {
+    // What was sent a little later counts as sent now.
+    let b = Backlog::default().correct(100, 0).add(100, 1_250, RATE);
+    assert_eq!(b.wait(40), MS);
+    assert_eq!(b.add(40, 1_250, RATE).wait(40), 2 * MS);
+}
+
+/// A path that is sampled every 20 ms.
+struct Sampled {
+    rate: Rate,
+    at: u32,
+    bytes: u32,
+}
+
+impl Sampled {
+    fn new(at: u32, bytes: u32) -> Sampled {
+        Sampled {
+            rate: Rate::new(),
+            at,
+            bytes,
+        }
+    }
+
+    /// After `time` and `bytes` more, with this queue; the rate then.
+    fn next(&mut self, time: u32, bytes: u32, queue: u32) -> u32 {
+        self.at = self.at.wrapping_add(time);
+        self.bytes = self.bytes.wrapping_add(bytes);
+        let (at, bytes) = (self.at, self.bytes);
+        self.rate.sample(Arrival { at, bytes, queue });
+        self.rate.get()
+    }
+}
+
+#[test]
+fn the_rate_of_a_busy_path_is_measured() {
+    for (at, bytes) in [
+        (0, 0),
+        (u32::MAX - 30 * MS, u32::MAX - 30_000),
+        (1 << 31, 7),
+    ] {
+        let mut s = Sampled::new(at, bytes);
+        assert_eq!(s.next(0, 0, 5 * MS), 0);
+        // The first sample as it is.
+        assert_eq!(s.next(20 * MS, 25_000, 5 * MS), RATE);
+        // Then an average with gain 1/4, up and down.
+        assert_eq!(s.next(20 * MS, 50_000, 5 * MS), RATE / 4 * 5);
+        let mut rate = 0;
+        for _ in 0..40 {
+            rate = s.next(20 * MS, 12_500, 2 * MS);
+        }
+        assert!(rate.abs_diff(RATE / 2) < 20, "{rate}");
+    }
+}
+
+#[test]
+fn the_rate_of_an_idle_path_only_rises() {
+    let mut s = Sampled::new(0, 0);
+    s.next(0, 0, 0);
+    // Nothing is learnt before there was a queue, before and after.
+    assert_eq!(s.next(20 * MS, 25_000, 0), 0);
+    assert_eq!(s.next(20 * MS, 25_000, 5 * MS), 0);
+    assert_eq!(s.next(20 * MS, 25_000, MS), 0);
+    s.next(20 * MS, 25_000, 2 * MS);
+    assert_eq!(s.next(20 * MS, 25_000, 2 * MS), RATE);
+    assert_eq!(s.next(20 * MS, 0, MS), RATE);
+    assert_eq!(s.next(20 * MS, 100, 0), RATE);
+    assert_eq!(s.next(20 * MS, 50_000, 0), RATE / 4 * 5);
+}
+
+#[test]
+fn samples_that_say_nothing_change_nothing() {
+    let mut s = Sampled::new(S, 0);
+    s.next(0, 0, 5 * MS);
+    s.next(20 * MS, 25_000, 5 * MS);
+    // Too short a time: it counts with the next one.
+    assert_eq!(s.next(4 * MS, 1_000_000, 5 * MS), RATE);
+    s.bytes -= 1_000_000;
+    assert_eq!(s.next(16 * MS, 25_000, 5 * MS), RATE);
+    // A long pause begins anew.
+    assert_eq!(s.next(600 * MS, 0, 5 * MS), RATE);
+    assert_eq!(s.next(20 * MS, 25_000, 5 * MS), RATE);
+    // Reports that have overtaken each other.
+    let (at, bytes) = (s.at, s.bytes);
+    s.at = at - 30 * MS;
+    assert_eq!(s.next(0, 0, 5 * MS), RATE);
+    (s.at, s.bytes) = (at, bytes);
+    assert_eq!(s.next(20 * MS, 25_000, 5 * MS), RATE);
+    // The peer counts anew.
+    s.bytes = 0;
+    assert_eq!(s.next(20 * MS, 0, 5 * MS), RATE);
+    assert_eq!(s.next(20 * MS, 25_000, 5 * MS), RATE);
+}
+
+#[test]
+fn a_path_that_carries_nothing_has_a_rate() {
+    let mut s = Sampled::new(0, 0);
+    s.next(0, 0, 50 * MS);
+    assert_eq!(s.next(20 * MS, 0, 50 * MS), 1_000);
+}
+
+/// A lane without queue and loss that is `ms` away.
+fn lane(lane: usize, ms: i32, rate: u32) -> Candidate {
+    Candidate {
+        lane,
+        wait: 0,
+        loss: 0,
+        base: ms * MS as i32,
+        rate,
+        rtt: 2 * ms.unsigned_abs() * MS,
+    }
+}
+
+fn waits(c: Candidate, ms: u32) -> Candidate {
+    Candidate { wait: ms * MS, ..c }
+}
+
+/// The choice, whatever the order and the clocks' offset.
+fn chosen(candidates: &[Candidate], load: Load) -> Option<u32> {
+    let mut all = candidates.to_vec();
+    let choice = choose(&mut all, load);
+    for offset in [0, i32::MAX - 7 * MS as i32, i32::MIN + 7, -20 * MS as i32] {
+        let moved = candidates.iter().map(|c| Candidate {
+            base: c.base.wrapping_add(offset),
+            ..*c
+        });
+        let mut moved: Vec<_> = moved.collect();
+        assert_eq!(choose(&mut moved, load), choice, "{offset}");
+        moved.reverse();
+        if load != Load::Urgent {
+            assert_eq!(choose(&mut moved, load), choice, "{offset}");
+        }
+    }
+    choice
+}
+
+const LOADS: [Load; 3] = [Load::Urgent, Load::Datagram, Load::Stream(1000)];
+
+#[test]
+fn without_a_choice() {
+    for load in LOADS {
+        assert_eq!(chosen(&[], load), None);
+        assert_eq!(chosen(&[lane(5, 30, 0)], load), Some(1 << 5));
+        assert_eq!(chosen(&[waits(lane(0, 3, 9), 4000)], load), Some(1));
+    }
+}
+
+#[test]
+fn where_it_arrives_first() {
+    for load in LOADS {
+        let (near, far) = (lane(0, 5, RATE), lane(1, 10, RATE));
+        assert_eq!(chosen(&[near, far], load), Some(1));
+        assert_eq!(chosen(&[waits(near, 3), far], load), Some(1));
+        assert_eq!(chosen(&[waits(near, 7), far], load), Some(2));
+        assert_eq!(chosen(&[waits(near, 7), waits(far, 4)], load), Some(1));
+    }
+}
+
+#[test]
+fn those_that_are_as_good_share() {
+    let equal = [
+        waits(lane(0, 5, RATE), 5),
+        lane(1, 10, RATE),
+        lane(2, 11, RATE),
+    ];
+    // A millisecond is no difference; a little more is.
+    assert_eq!(chosen(&equal, Load::Datagram), Some(0b111));
+    assert_eq!(chosen(&equal, Load::Stream(1)), Some(0b111));
+    let mut farther = equal;
+    farther[2].base += 1;
+    assert_eq!(chosen(&farther, Load::Datagram), Some(0b011));
+    // What is urgent takes the first of those that are best.
+    assert_eq!(chosen(&equal, Load::Urgent).map(u32::count_ones), Some(1));
+    let mut late = equal;
+    late[0].wait += 1;
+    assert_eq!(chosen(&late, Load::Urgent), Some(0b010));
+}
+
+#[test]
+fn loss_counts_as_delay() {
+    for load in LOADS {
+        // 300 of 1024 are worth 3 ms.
+        let lossy = Candidate {
+            loss: 300,
+            ..lane(0, 5, RATE)
+        };
+        assert_eq!(chosen(&[lossy, lane(1, 6, RATE)], load), Some(2));
+        assert_eq!(chosen(&[lossy, lane(1, 10, RATE)], load), Some(1));
+    }
+}
+
+#[test]
+fn a_datagram_waits_little_longer_for_a_near_path() {
+    assert_eq!(DATAGRAM_PATIENCE_US, 10 * MS);
+    let far = lane(1, 205, RATE);
+    let near = |ms| waits(lane(0, 5, RATE), ms);
+    assert_eq!(chosen(&[near(8), far], Load::Datagram), Some(0b01));
+    assert_eq!(chosen(&[near(10), far], Load::Datagram), Some(0b11));
+    assert_eq!(chosen(&[near(12), far], Load::Datagram), Some(0b10));
+    assert_eq!(chosen(&[near(12), far], Load::Urgent), Some(0b01));
+    assert_eq!(chosen(&[near(12), far], Load::Stream(1)), Some(0b01));
+}
+
+#[test]
+fn more_than_the_near_paths_carry_goes_far() {
+    // 10 ms there and back on the near one, 100 ms farther on the other: 110 ms.
+    let (near, far) = (waits(lane(0, 5, RATE), 20), lane(1, 105, RATE));
+    let fill = RATE / 1000 * 110;
+    assert_eq!(chosen(&[near, far], Load::Stream(fill - 1)), Some(0b01));
+    assert_eq!(chosen(&[near, far], Load::Stream(fill)), Some(0b10));
+    assert_eq!(chosen(&[near, far], Load::Stream(u32::MAX)), Some(0b10));
+    // Both have no queue: there is no difference.
+    assert_eq!(
+        chosen(&[lane(0, 5, RATE), far], Load::Stream(fill)),
+        Some(0b11)
+    );
+    // Only data of a stream has something in flight.
+    assert_eq!(chosen(&[near, far], Load::Urgent), Some(0b01));
+    // The rates of all nearer ones count.
+    let second = waits(lane(2, 5, RATE), 20);
+    let all = [near, second, far];
+    assert_eq!(chosen(&all, Load::Stream(fill)), Some(0b101));
+    assert_eq!(chosen(&all, Load::Stream(2 * fill)), Some(0b010));
+    // What a near path carries is not known: it may be enough.
+    let unknown = Candidate { rate: 0, ..near };
+    assert_eq!(chosen(&[unknown, far], Load::Stream(u32::MAX)), Some(0b01));
+    // A path that is unknown itself is used all the same.
+    let unknown = Candidate { rate: 0, ..far };
+    assert_eq!(chosen(&[near, unknown], Load::Stream(fill)), Some(0b10));
+}
+
+fn candidates() -> impl Strategy<Value = Vec<Candidate>> {
+    let lanes = prop::sample::subsequence((0..8usize).collect::<Vec<_>>(), 0..=8).prop_shuffle();
+    let number = || prop_oneof![Just(0), Just(u32::MAX), any::<u32>(), 0u32..100_000];
+    let fields =
+        prop::collection::vec((number(), 0u32..=1024, any::<i32>(), number(), number()), 8);
+    (lanes, fields).prop_map(|(lanes, fields)| {
+        let one = |(lane, (wait, loss, base, rate, rtt))| Candidate {
+            lane,
+            wait,
+            loss,
+            base,
+            rate,
+            rtt,
+        };
+        lanes.into_iter().zip(fields).map(one).collect()
+    })
+}
+
+fn load() -> impl Strategy<Value = Load> {
+    prop_oneof![
+        Just(Load::Urgent),
+        Just(Load::Datagram),
+        any::<u32>().prop_map(Load::Stream),
+    ]
+}
+
+proptest! {
+    #![proptest_config(config(2000))]
+
+    #[test]
+    fn only_candidates_are_chosen(list in candidates(), load in load()) {
+        let mask = list.iter().fold(0u32, |mask, c| mask | (1 << c.lane));
+        let mut sorted = list.clone();
+        let choice = choose(&mut sorted, load);
+        prop_assert_eq!(choice.is_none(), list.is_empty());
+        let choice = choice.unwrap_or(0);
+        prop_assert_eq!(choice & !mask, 0);
+        prop_assert_eq!(choice == 0, list.is_empty());
+        if load == Load::Urgent {
+            prop_assert!(choice.count_ones() <= 1);
+        }
+        // They may have been sorted, nothing else.
+        let key = |c: &Candidate| (c.lane, c.wait, c.loss, c.base, c.rate, c.rtt);
+        let (mut before, mut after): (Vec<_>, Vec<_>) =
+            (list.iter().map(key).collect(), sorted.iter().map(key).collect());
+        before.sort();
+        after.sort();
+        prop_assert_eq!(before, after);
+    }
+
+    /// The longer a lane would keep a packet, the less it is chosen.
+    #[test]
+    fn a_longer_queue_attracts_nothing(list in candidates(), load in load(), more in 1_001u32..S) {
+        let Some(before) = choose(&mut list.clone(), load) else { return Ok(()) };
+        for at in 0..list.len() {
+            let mut longer = list.clone();
+            longer[at].wait = longer[at].wait.saturating_add(more);
+            let bit = 1 << list[at].lane;
+            let after = choose(&mut longer, load).unwrap_or(0);
+            prop_assert!(before & bit != 0 || after & bit == 0);
+        }
+    }
+
+    #[test]
+    fn a_queue_never_grows_by_waiting(
+        start: u32,
+        steps in prop::collection::vec((0u32..30_000_000, 0u32..100_000, any::<u32>(), any::<i32>(), 0..3), 1..50),
+    ) {
+        let (mut now, mut b) = (start, Backlog::default().correct(start, 0));
+        for (time, len, rate, error, what) in steps {
+            let before = b.wait(now);
+            prop_assert!(before <= 4 * S);
+            prop_assert_eq!(b.wait(now.wrapping_add(time)), before.saturating_sub(time));
+            now = now.wrapping_add(time);
+            let before = b.wait(now);
+            match what {
+                0 => b = b.add(now, len, rate),
+                1 => b = b.correct(now, error >> 8),
+                _ => b = b.correct(now, error),
+            }
+            match what {
+                0 => prop_assert!(b.wait(now) >= before),
+                _ if error >= 0 => prop_assert!(b.wait(now) >= before),
+                _ => prop_assert!(b.wait(now) <= before),
+            }
+        }
+    }
+
+    #[test]
+    fn a_rate_lies_between_its_samples(
+        start: (u32, u32),
+        samples in prop::collection::vec((5_000u32..500_000, 0u32..100_000_000, any::<u32>()), 1..60),
+    ) {
+        let mut s = Sampled::new(start.0, start.1);
+        s.next(0, 0, 0);
+        let (mut low, mut high) = (u64::MAX, 0);
+        for (time, bytes, queue) in samples {
+            let rate = (u64::from(bytes) * 1_000_000 / u64::from(time)).max(1_000);
+            (low, high) = (low.min(rate), high.max(rate));
+            let known = u64::from(s.next(time, bytes, queue));
+            prop_assert!(known == 0 || (low - 1..=high).contains(&known.max(low - 1)));
+            prop_assert!(known <= high);
+        }
+    }
+
+    #[test]
+    fn any_sample(samples in prop::collection::vec(any::<(u32, u32, u32)>(), 0..60)) {
+        let mut rate = Rate::default();
+        for (at, bytes, queue) in samples {
+            rate.sample(Arrival { at, bytes, queue });
+            let known = rate.get();
+            prop_assert!(known == 0 || known >= 1_000);
+        }
+    }
+}
