@@ -196,14 +196,12 @@ impl Session {
             let now = clock::now_us();
             let before = rx.buffer.bytes();
             rx.buffer.acked(self.acked());
-            while instance.is_some() {
+            while instance.is_some() && !missing.is_full() {
                 let Some((from, to)) = rx.buffer.next_missing(now) else {
                     break;
                 };
                 self.shared.counters.add(Counter::RepairAsked, 1);
-                if !missing.push(from, to) {
-                    break;
-                }
+                missing.push(from, to);
             }
             while let Some(held) = rx.buffer.pop(now) {
                 if rx.ready.push(held, GFP_ATOMIC).is_err() {

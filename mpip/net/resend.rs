@@ -384,7 +384,7 @@ impl Instance {
                 let (s, kept) = (&inner.s, &mut inner.kept);
                 kept.between(from, to, |segment| {
                     let lane = s.lane(usize::from(segment.lane));
-                    let lost = to.wrapping_sub(from);
+                    let lost = segment.overlap(from, to);
                     may &= lane.is_some_and(|l| l.path.may_repair(now, lost, segment.wait));
                     let copy = segment.packet.as_skb().keep();
                     let lane = usize::from(segment.lane);

@@ -28,6 +28,19 @@ pub struct Segment<T> {
     pub packet: T,
 }
 
+impl<T> Segment<T> {
+    /// How much of what lies between two sequence numbers it holds, bytes.
+    pub fn overlap(&self, from: u32, to: u32) -> u32 {
+        let first = seq::max(self.start, from);
+        let last = if seq::before(self.end, to) {
+            self.end
+        } else {
+            to
+        };
+        seq::delta(last, first).max(0) as u32
+    }
+}
+
 /// The ring. `B` is its storage, supplied by the caller when it is needed.
 ///
 /// Invariants: the `len` slots from `head` on, modulo the number of slots, are

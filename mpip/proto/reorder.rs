@@ -229,7 +229,8 @@ impl<T, B: BorrowMut<[Option<Held<T>>]>> Reorder<T, B> {
         self.expected = lanes;
         let high = self.next;
         for (i, lane) in self.lanes.iter_mut().enumerate() {
-            if (fresh >> i) & 1 == 1 && lane.is_none() {
+            if (fresh >> i) & 1 == 1 {
+                let high = lane.map_or(high, |known| known.high);
                 *lane = Some(Lane { high, at: now });
             }
         }

@@ -613,12 +613,12 @@ impl<P: PathInfo, D> Session<P, D> {
         dispatch: &Dispatch,
         fits: impl Fn(usize, &mut Lane<P, D>) -> bool,
     ) -> usize {
-        if self.active == 1 {
-            return 0;
-        }
         let mut eligible = self.eligible();
         if eligible != self.eligible {
             self.on_change(eligible);
+        }
+        if self.active == 1 {
+            return 0;
         }
         if dispatch.scheduler == Scheduler::Weighted {
             self.adjust(now, eligible, dispatch);

@@ -232,6 +232,11 @@ impl Ranges {
         true
     }
 
+    /// Whether there is room for no more.
+    pub fn is_full(&self) -> bool {
+        self.len >= MAX_RANGES
+    }
+
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.len == 0

@@ -190,6 +190,7 @@ fn a_path_that_carries_nothing_has_a_rate() {
 fn lane(lane: usize, ms: i32, rate: u32) -> Candidate {
     Candidate {
         lane,
+        service: 0,
         wait: 0,
         loss: 0,
         base: ms * MS as i32,
@@ -324,6 +325,7 @@ fn candidates() -> impl Strategy<Value = Vec<Candidate>> {
     (lanes, fields).prop_map(|(lanes, fields)| {
         let one = |(lane, (wait, loss, base, rate, rtt))| Candidate {
             lane,
+            service: 0,
             wait,
             loss,
             base,

@@ -133,11 +133,12 @@ impl Session {
         let mut rx = self.rx.borrow_mut();
         rx.buffer.acked(self.acked());
         let mut ranges = Ranges::new();
-        while let Some((from, to)) = rx.buffer.next_missing(now) {
-            node.count(Counter::RepairAsked);
-            if !ranges.push(from, to) {
+        while !ranges.is_full() {
+            let Some((from, to)) = rx.buffer.next_missing(now) else {
                 break;
-            }
+            };
+            node.count(Counter::RepairAsked);
+            ranges.push(from, to);
         }
         ready.extend(std::iter::from_fn(|| rx.buffer.pop(now)));
         if let Some(deadline) = rx.buffer.deadline(now).filter(|_| !rx.dead) {

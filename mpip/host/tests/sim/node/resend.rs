@@ -201,7 +201,7 @@ impl Node {
                         let sent = path.sent.get();
                         let mut state = path.state.borrow_mut();
                         let full = segment.wait >= state.full_queue();
-                        let lost = to.wrapping_sub(from);
+                        let lost = segment.overlap(from, to);
                         !state.losses.may_repair(now, lost, full, sent)
                     });
                     let lane = usize::from(segment.lane);
