@@ -111,7 +111,14 @@ pub const MAX_PORTS: usize = 4096;
 
 impl Key for Tuple {
     fn with_bytes<R>(&self, f: impl FnOnce(&[u8]) -> R) -> R {
-        f(&self.encode())
+        let (Addr::V4(local), Addr::V4(remote)) = (&self.local.addr, &self.remote.addr) else {
+            return f(&self.encode());
+        };
+        let [l0, l1] = self.local.port.to_ne_bytes();
+        let [r0, r1] = self.remote.port.to_ne_bytes();
+        let [a, b, c, d] = *local;
+        let [e, g, h, i] = *remote;
+        f(&[a, b, c, d, e, g, h, i, l0, l1, r0, r1, self.proto, 0, 0, 0])
     }
 }
 
@@ -478,8 +485,8 @@ impl Instance {
                 net,
                 shared,
                 identity,
-                wire <- Table::new(14, max_sessions.saturating_mul(MAX_LANES)),
-                sessions <- Table::new(12, max_sessions),
+                wire <- Table::new(10, max_sessions.saturating_mul(MAX_LANES)),
+                sessions <- Table::new(9, max_sessions),
                 peers <- Table::new(8, max_peers),
                 avail <- Table::new(10, MAX_AVAIL),
                 nodes <- Table::new(10, MAX_AVAIL),
@@ -596,6 +603,14 @@ impl Instance {
         self.sessions.set_cap(sessions);
         self.wire.set_cap(sessions.saturating_mul(MAX_LANES));
         self.peers.set_cap(self.param(Param::MaxPeers) as usize);
+    }
+
+    /// Has the tables' buckets follow what is in them. Process context.
+    pub fn fit_tables(&self) {
+        self.wire.fit();
+        self.sessions.fit();
+        self.avail.fit();
+        self.nodes.fit();
     }
 
     /// The parameters of asking.

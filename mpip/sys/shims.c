@@ -116,6 +116,15 @@ u64 mpip_shim_siphash(const u8 *key, const u8 *data, size_t len)
 	return siphash(data, len, &k);
 }
 
+/* For tables: only the length of their chains depends on it. */
+u32 mpip_shim_hsiphash(const u8 *key, const u8 *data, size_t len)
+{
+	hsiphash_key_t k;
+
+	memcpy(&k, key, sizeof(k));
+	return hsiphash(data, len, &k);
+}
+
 void mpip_shim_blake2s(const u8 *key, const u8 *data, size_t len, u8 *out)
 {
 	blake2s(key, BLAKE2S_KEY_SIZE, data, len, out, BLAKE2S_HASH_SIZE);

@@ -84,6 +84,7 @@ u32 mpip_shim_cpu(void);
 void mpip_shim_sleep_ms(u32 ms);
 
 /* Crypto */
+u32 mpip_shim_hsiphash(const u8 *key, const u8 *data, size_t len);
 u64 mpip_shim_siphash(const u8 *key, const u8 *data, size_t len);
 void mpip_shim_blake2s(const u8 *key, const u8 *data, size_t len, u8 *out);
 bool mpip_shim_x25519(u8 *out, const u8 *secret, const u8 *point);
