@@ -55,6 +55,7 @@ use crate::{
     sys::{
         clock,
         crypto::Algo,
+        gate::Way,
         route::Dst,
         skb::{
             Csum,
@@ -407,6 +408,7 @@ fn join(
     rcu: &rcu::Guard,
 ) {
     if !instance.may_ask(&dest.end.addr) {
+        instance.gate.pass(skb, packet.family, Way::Out);
         return;
     }
     let tcp = packet.tcp.is_some();
@@ -415,6 +417,7 @@ fn join(
     };
     let now = clock::now_ms();
     if entry.is_quiet(now) {
+        instance.gate.pass(skb, packet.family, Way::Out);
         return;
     }
     let policy = instance.ask_policy();

@@ -60,6 +60,7 @@ struct mpip_held {
 
 struct mpip_timer;
 struct mpip_work;
+struct mpip_gate;
 struct mpip_hooks;
 struct mpip_watch;
 
@@ -121,7 +122,17 @@ struct sk_buff *mpip_shim_skb_segment(struct sk_buff *skb);
 struct sk_buff *mpip_shim_skb_next_unlink(struct sk_buff *skb);
 
 /* Hooks */
-struct mpip_hooks *mpip_shim_hooks_register(struct net *net, void *instance);
+struct mpip_gate *mpip_shim_gate_new(u32 max_cm);
+void mpip_shim_gate_free(struct mpip_gate *gate);
+void mpip_shim_gate_count(struct mpip_gate *gate, int tuples, int lanes);
+void mpip_shim_gate_riding(struct mpip_gate *gate, bool riding);
+void mpip_shim_gate_port(struct mpip_gate *gate, u16 port);
+void mpip_shim_gate_pass(struct mpip_gate *gate, const struct sk_buff *skb,
+			 u8 family, bool in);
+void mpip_shim_gate_stop(struct mpip_gate *gate, const struct mpip_flow *flow);
+struct mpip_hooks *mpip_shim_hooks_register(struct net *net,
+					    struct mpip_gate *gate,
+					    void *instance);
 void mpip_shim_hooks_unregister(struct net *net, struct mpip_hooks *hooks);
 bool mpip_shim_tx_eligible(const struct sk_buff *skb,
 			   const struct nf_hook_state *state);
