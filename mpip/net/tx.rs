@@ -332,9 +332,12 @@ fn question(
     tuple: &Tuple,
     original: bool,
 ) {
+    if !session.is_multi() {
+        return;
+    }
     let interval = (instance.param(Param::CmInterval) as u32).saturating_mul(1000);
     let now = clock::now_us();
-    if !session.is_multi() || !path.maybe_due(now, interval) {
+    if !path.maybe_due(now, interval) {
         return;
     }
     if !path.state.lock().question_due(now, interval) {

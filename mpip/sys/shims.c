@@ -67,6 +67,11 @@ u64 mpip_shim_now_us(void)
 	return ktime_to_us(ktime_get());
 }
 
+u32 mpip_shim_coarse_ms(void)
+{
+	return ktime_to_ms(ktime_get_coarse());
+}
+
 u64 mpip_shim_random_u64(void)
 {
 	return get_random_u64();
