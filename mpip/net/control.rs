@@ -801,8 +801,7 @@ impl Instance {
             return;
         };
         inner.s.remove_lane(index);
-        self.wire
-            .remove_if(&tuple, |entry| Arc::ptr_eq(&entry.session, session));
+        self.remove_wire(&tuple, session);
     }
 
     /// LANE on a tuple that stands for nothing yet.

@@ -180,7 +180,8 @@ fn table<K: crate::sys::table::Key, V: Send + Sync>(
     dump.set_generation(table.generation());
     let [bucket, done, ..] = *dump.cursor();
     let mut done = usize::try_from(done).unwrap_or(0);
-    for bucket in usize::try_from(bucket).unwrap_or(0)..table.buckets() {
+    let mut bucket = usize::try_from(bucket).unwrap_or(0);
+    while bucket < table.buckets() {
         let rcu = rcu::read_lock();
         let mut i = 0;
         let flow = table.for_bucket(&rcu, bucket, |k, v| {
@@ -198,8 +199,9 @@ fn table<K: crate::sys::table::Key, V: Send + Sync>(
             return Err(error);
         }
         done = 0;
+        bucket += 1;
     }
-    dump.cursor()[0] = table.buckets() as i64;
+    dump.cursor()[0] = i64::MAX;
     dump.cursor()[1] = 0;
     Ok(())
 }

@@ -229,8 +229,7 @@ impl Instance {
         let (random, now) = (clock::random_u64(), clock::now_us());
         inner.s.switched(index, tuple, random, now);
         if let Some(tuple) = tuple {
-            self.wire
-                .remove_if(&old, |entry| Arc::ptr_eq(&entry.session, session));
+            self.remove_wire(&old, session);
             if !self.add_wire(tuple, session, index, via, path) {
                 inner.s.remove_lane(index);
             }

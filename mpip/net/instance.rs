@@ -57,6 +57,7 @@ use crate::{
         bh::BhLock,
         clock,
         crypto::Algo,
+        gate::Gate,
         net::{
             Hooks,
             Net,
@@ -111,7 +112,14 @@ pub const MAX_PORTS: usize = 4096;
 
 impl Key for Tuple {
     fn with_bytes<R>(&self, f: impl FnOnce(&[u8]) -> R) -> R {
-        f(&self.encode())
+        let (Addr::V4(local), Addr::V4(remote)) = (&self.local.addr, &self.remote.addr) else {
+            return f(&self.encode());
+        };
+        let [l0, l1] = self.local.port.to_ne_bytes();
+        let [r0, r1] = self.remote.port.to_ne_bytes();
+        let [a, b, c, d] = *local;
+        let [e, g, h, i] = *remote;
+        f(&[a, b, c, d, e, g, h, i, l0, l1, r0, r1, self.proto, 0, 0, 0])
     }
 }
 
@@ -424,6 +432,8 @@ pub struct Instance {
     pub riders: BhLock<KVec<Option<Rider>>>,
     /// There may be some.
     pub riding: Atomic<bool>,
+    /// What lets packets pass before any of this is looked at.
+    pub gate: Gate,
     /// Paths with open questions.
     #[pin]
     pub watched: BhLock<KVec<Watched>>,
@@ -463,6 +473,8 @@ impl Instance {
         let (own_ports, own_port) = reserve_own(net, shared.settings.get(Param::Port) as u16);
         let identity = Identity::new(&Algo, clock::random_bytes(), clock::random_bytes());
         let riders = rider::slots()?;
+        let gate = Gate::new()?;
+        gate.set_port(own_port);
         let mut watched = KVec::new();
         watched.reserve(64, GFP_KERNEL)?;
         let mut jobs = KVVec::new();
@@ -478,8 +490,8 @@ impl Instance {
                 net,
                 shared,
                 identity,
-                wire <- Table::new(14, max_sessions.saturating_mul(MAX_LANES)),
-                sessions <- Table::new(12, max_sessions),
+                wire <- Table::new(10, max_sessions.saturating_mul(MAX_LANES)),
+                sessions <- Table::new(9, max_sessions),
                 peers <- Table::new(8, max_peers),
                 avail <- Table::new(10, MAX_AVAIL),
                 nodes <- Table::new(10, MAX_AVAIL),
@@ -514,6 +526,7 @@ impl Instance {
                 announcing: Atomic::new(false),
                 riders <- new_bh_lock!(riders, "mpip_riders"),
                 riding: Atomic::new(false),
+                gate,
                 watched <- new_bh_lock!(watched, "mpip_watched"),
                 used_exchanges <- new_bh_lock!(([(0, 0); USED_EXCHANGES], 0), "mpip_exchanges"),
                 scan: Atomic::new(0),
@@ -598,6 +611,14 @@ impl Instance {
         self.peers.set_cap(self.param(Param::MaxPeers) as usize);
     }
 
+    /// Has the tables' buckets follow what is in them. Process context.
+    pub fn fit_tables(&self) {
+        self.wire.fit();
+        self.sessions.fit();
+        self.avail.fit();
+        self.nodes.fit();
+    }
+
     /// The parameters of asking.
     pub fn ask_policy(&self) -> AskPolicy {
         AskPolicy {
@@ -641,6 +662,7 @@ impl Instance {
         let (mut fresh, port) = reserve_own(self.net, port);
         core::mem::swap(&mut *self.own_ports.lock(), &mut fresh);
         self.own_port.store(u32::from(port), Relaxed);
+        self.gate.set_port(port);
         drop(fresh);
         for peer in self.collect_peers().iter() {
             peer.want_announcement();
@@ -989,7 +1011,31 @@ impl Instance {
             up: Atomic::new(lane == 0),
         };
         entry.path.add_user();
-        self.wire.insert(tuple, entry).is_ok()
+        self.gate.count_up(lane != 0);
+        if self.wire.insert(tuple, entry).is_err() {
+            self.gate.count_down(lane != 0);
+            return false;
+        }
+        self.gate.stop(&tuple);
+        true
+    }
+
+    /// Makes a tuple on the wire stand for nothing, if it stands for a lane of this session.
+    pub fn remove_wire(&self, tuple: &Tuple, session: &Arc<Session>) {
+        let mut added = false;
+        let removed = self.wire.remove_if(tuple, |entry| {
+            added = entry.lane != 0;
+            Arc::ptr_eq(&entry.session, session)
+        });
+        if removed {
+            self.gate.count_down(added);
+        }
+    }
+
+    /// Says whether messages may wait for a datagram to ride on.
+    pub fn set_riding(&self, riding: bool) {
+        self.riding.store(riding, Relaxed);
+        self.gate.set_riding(riding);
     }
 
     /// Takes a session out of the tables. Process context: waits for its timer.
@@ -1013,8 +1059,7 @@ impl Instance {
         // Now and not with the session, whose memory outlives the namespace by a grace period.
         drop(routes);
         for tuple in tuples.into_iter().flatten() {
-            self.wire
-                .remove_if(&tuple, |entry| Arc::ptr_eq(&entry.session, session));
+            self.remove_wire(&tuple, session);
         }
         if self.sessions.remove(&Ids(session.peer.node, session.id)) {
             session.peer.sessions.fetch_sub(1u32, Relaxed);

@@ -90,7 +90,7 @@ impl Instance {
                     to.copy_from_slice(cm);
                     rider.len = cm.len();
                     rider.at_ms = now;
-                    self.riding.store(true, Relaxed);
+                    self.set_riding(true);
                 }
                 return;
             }
@@ -147,6 +147,6 @@ impl Instance {
             }
             waiting |= rider.len != 0;
         }
-        self.riding.store(waiting, Relaxed);
+        self.set_riding(waiting);
     }
 }

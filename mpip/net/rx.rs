@@ -57,6 +57,7 @@ use crate::{
     sys::{
         clock,
         crypto::Algo,
+        gate::Way,
         skb::{
             Csum,
             Skb, //
@@ -154,7 +155,13 @@ pub fn pre_routing(instance: &Instance, skb: &mut Skb<'_>, family: u8) -> Verdic
     match instance.wire.get(&rcu, &tuple) {
         Some(entry) if entry.lane == 0 => original(instance, skb, &packet, entry),
         Some(entry) => lane(instance, skb, &packet, entry),
-        None => unknown(instance, skb, &packet, &tuple, &rcu),
+        None => {
+            let verdict = unknown(instance, skb, &packet, &tuple, &rcu);
+            if verdict == Verdict::Accept {
+                instance.gate.pass(skb, family, Way::In);
+            }
+            verdict
+        }
     }
 }
 

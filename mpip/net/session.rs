@@ -145,7 +145,7 @@ impl Session {
                 initiator,
                 peer,
                 born_ms: clock::now_us64() / 1000,
-                used_ms: Atomic::new(clock::now_ms()),
+                used_ms: Atomic::new(clock::coarse_ms()),
                 closing: Atomic::new(false),
                 over: Atomic::new(false),
                 multi: Atomic::new(false),
@@ -175,7 +175,7 @@ impl Session {
 
     /// A packet of the session was seen. True if it was quiet for long before.
     pub fn touch(&self) -> bool {
-        let now = clock::now_ms();
+        let now = clock::coarse_ms();
         let before = self.used_ms.load(Relaxed);
         if now != before {
             self.used_ms.store(now, Relaxed);

@@ -55,6 +55,7 @@ use crate::{
     sys::{
         clock,
         crypto::Algo,
+        gate::Way,
         route::Dst,
         skb::{
             Csum,
@@ -331,9 +332,12 @@ fn question(
     tuple: &Tuple,
     original: bool,
 ) {
+    if !session.is_multi() {
+        return;
+    }
     let interval = (instance.param(Param::CmInterval) as u32).saturating_mul(1000);
     let now = clock::now_us();
-    if !session.is_multi() || !path.maybe_due(now, interval) {
+    if !path.maybe_due(now, interval) {
         return;
     }
     if !path.state.lock().question_due(now, interval) {
@@ -407,6 +411,7 @@ fn join(
     rcu: &rcu::Guard,
 ) {
     if !instance.may_ask(&dest.end.addr) {
+        instance.gate.pass(skb, packet.family, Way::Out);
         return;
     }
     let tcp = packet.tcp.is_some();
@@ -415,6 +420,7 @@ fn join(
     };
     let now = clock::now_ms();
     if entry.is_quiet(now) {
+        instance.gate.pass(skb, packet.family, Way::Out);
         return;
     }
     let policy = instance.ask_policy();

@@ -188,6 +188,7 @@ impl Instance {
         if self.is_stopping() {
             return;
         }
+        self.fit_tables();
         for job in self.take_jobs().drain_all() {
             self.run(job);
         }

@@ -20,6 +20,12 @@ pub fn now_ms() -> u32 {
     (now_us64() / 1000) as u32
 }
 
+/// As [`now_ms`], up to a tick of the kernel's clock late, without reading hardware.
+pub fn coarse_ms() -> u32 {
+    // SAFETY: No preconditions.
+    unsafe { bindings::mpip_shim_coarse_ms() }
+}
+
 /// The CPU that runs this, a hint only.
 pub fn cpu() -> usize {
     // SAFETY: No preconditions.

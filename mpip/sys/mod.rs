@@ -11,6 +11,7 @@ mod bindings;
 pub mod clock;
 pub mod crypto;
 pub mod entry;
+pub mod gate;
 pub mod genl;
 pub mod net;
 pub mod pernet;

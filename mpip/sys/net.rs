@@ -93,8 +93,9 @@ impl Hooks {
     /// `instance` must stay alive until the result has been dropped.
     pub unsafe fn register(net: Net, instance: &crate::net::instance::Instance) -> Result<Hooks> {
         let ptr = core::ptr::from_ref(instance).cast_mut().cast();
-        // SAFETY: `net` is alive; `instance` outlives the hooks by the caller's promise.
-        let raw = unsafe { bindings::mpip_shim_hooks_register(net.as_ptr(), ptr) };
+        // SAFETY: `net` is alive; `instance` and its gate outlive the hooks by the caller's promise.
+        let raw =
+            unsafe { bindings::mpip_shim_hooks_register(net.as_ptr(), instance.gate.raw(), ptr) };
         let raw = NonNull::new(raw).ok_or(ENOMEM)?;
         Ok(Hooks { net, raw })
     }

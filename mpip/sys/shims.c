@@ -11,7 +11,9 @@
 #include <linux/inetdevice.h>
 #include <linux/ip.h>
 #include <linux/ipv6.h>
+#include <linux/jiffies.h>
 #include <linux/ktime.h>
+#include <linux/math64.h>
 #include <linux/module.h>
 #include <linux/net.h>
 #include <linux/netfilter.h>
@@ -65,6 +67,11 @@ u64 mpip_shim_now_us(void)
 	return ktime_to_us(ktime_get());
 }
 
+u32 mpip_shim_coarse_ms(void)
+{
+	return ktime_to_ms(ktime_get_coarse());
+}
+
 u64 mpip_shim_random_u64(void)
 {
 	return get_random_u64();
@@ -114,6 +121,15 @@ u64 mpip_shim_siphash(const u8 *key, const u8 *data, size_t len)
 	} };
 
 	return siphash(data, len, &k);
+}
+
+/* For tables: only the length of their chains depends on it. */
+u32 mpip_shim_hsiphash(const u8 *key, const u8 *data, size_t len)
+{
+	hsiphash_key_t k;
+
+	memcpy(&k, key, sizeof(k));
+	return hsiphash(data, len, &k);
 }
 
 void mpip_shim_blake2s(const u8 *key, const u8 *data, size_t len, u8 *out)
@@ -383,40 +399,288 @@ struct sk_buff *mpip_shim_skb_next_unlink(struct sk_buff *skb)
 /* After the filter; conntrack's confirmation is at INT_MAX. */
 #define MPIP_PRI_LOCAL_IN	(INT_MAX)
 
+#define GATE_SLOTS	1024
+/* How long a slot is believed, jiffies. */
+#define GATE_LIFE	max(HZ / 16, 1)
+/* The part of a slot that is time, the rest is hash. */
+#define GATE_TIME	0xffffffULL
+
+/*
+ * What the hooks look at before they call into Rust. A slot says that Rust has
+ * just had nothing to do with packets of one flow in one direction; it holds
+ * enough of a keyed hash that nobody meets another flow's.
+ */
+struct mpip_gate {
+	void *instance;
+	u64 key[2];
+	u32 max_cm;
+	__be16 own_port;
+	bool riding;
+	atomic_t tuples;
+	atomic_t lanes;
+	u64 slots[GATE_SLOTS];
+};
+
+struct mpip_gate *mpip_shim_gate_new(u32 max_cm)
+{
+	struct mpip_gate *gate = kvzalloc(sizeof(*gate), GFP_KERNEL);
+
+	if (!gate)
+		return NULL;
+	get_random_bytes(gate->key, sizeof(gate->key));
+	gate->max_cm = max_cm;
+	return gate;
+}
+
+void mpip_shim_gate_free(struct mpip_gate *gate)
+{
+	kvfree(gate);
+}
+
+/* So many more (or fewer) tuples, and among them those of added lanes. */
+void mpip_shim_gate_count(struct mpip_gate *gate, int tuples, int lanes)
+{
+	atomic_add(tuples, &gate->tuples);
+	atomic_add(lanes, &gate->lanes);
+}
+
+/* Datagrams may have to take something along. */
+void mpip_shim_gate_riding(struct mpip_gate *gate, bool riding)
+{
+	WRITE_ONCE(gate->riding, riding);
+}
+
+void mpip_shim_gate_port(struct mpip_gate *gate, u16 port)
+{
+	WRITE_ONCE(gate->own_port, htons(port));
+}
+
+static __always_inline u64 gate_mix(u64 a, u64 b)
+{
+	return (a * b) ^ mul_u64_u64_shr(a, b, 64);
+}
+
+static __always_inline u64 gate_hash4(const struct mpip_gate *gate, bool in,
+				      u8 proto, const void *addrs, u32 ports)
+{
+	u64 rest = ports | (u64)proto << 32 | (u64)in << 40;
+
+	return gate_mix(get_unaligned((const u64 *)addrs) ^ gate->key[0],
+			rest ^ gate->key[1]);
+}
+
+static __always_inline u64 gate_hash6(const struct mpip_gate *gate, bool in,
+				      u8 proto, const void *addrs, u32 ports)
+{
+	u64 rest = ports | (u64)proto << 32 | (u64)in << 40;
+	const u64 *a = addrs;
+	u64 h;
+
+	h = gate_mix(get_unaligned(a) ^ gate->key[0],
+		     get_unaligned(a + 1) ^ gate->key[1]);
+	h = gate_mix(get_unaligned(a + 2) ^ gate->key[0] ^ h,
+		     get_unaligned(a + 3) ^ gate->key[1]);
+	return gate_mix(h ^ gate->key[0], rest ^ gate->key[1]);
+}
+
+static __always_inline bool gate_knows(const struct mpip_gate *gate, u64 hash)
+{
+	u64 slot = READ_ONCE(gate->slots[hash % GATE_SLOTS]);
+
+	return !((slot ^ hash) & ~GATE_TIME) &&
+	       (((u64)jiffies - slot) & GATE_TIME) < GATE_LIFE;
+}
+
+/*
+ * The hash of a plain packet whose headers are linear, up to TCP's flags.
+ * False if it is not one. For others than TCP and UDP there is none, and
+ * *@proto tells.
+ */
+static __always_inline bool gate_hash(const struct mpip_gate *gate, bool in,
+				      const struct sk_buff *skb, u8 family,
+				      u8 *proto, const u8 **l4, u64 *hash)
+{
+	const u8 *data = skb->data;
+	u32 header = family == 4 ? 20 : 40;
+	u32 linear = skb_headlen(skb);
+
+	if (unlikely(linear < header))
+		return false;
+	*proto = family == 4 ? data[9] : data[6];
+	*l4 = data + header;
+	if (*proto != IPPROTO_UDP && *proto != IPPROTO_TCP)
+		return true;
+	if (unlikely(linear < header + (*proto == IPPROTO_UDP ? 8 : 20)))
+		return false;
+	if (family == 4) {
+		const struct iphdr *iph = (const struct iphdr *)data;
+
+		if (unlikely(data[0] != 0x45 ||
+			     iph->frag_off & htons(IP_MF | IP_OFFSET)))
+			return false;
+		*hash = gate_hash4(gate, in, *proto, &iph->saddr,
+				   get_unaligned((const u32 *)*l4));
+	} else {
+		*hash = gate_hash6(gate, in, *proto, data + 8,
+				   get_unaligned((const u32 *)*l4));
+	}
+	return true;
+}
+
+/* Whether an outgoing packet is none that Rust has to see. */
+static __always_inline bool gate_lets_out(const struct mpip_gate *gate,
+					  const struct sk_buff *skb, u8 family)
+{
+	const u8 *l4;
+	u64 hash;
+	u8 proto;
+
+	if (!gate_hash(gate, false, skb, family, &proto, &l4, &hash))
+		return false;
+	if (proto == IPPROTO_TCP) {
+		if (((const struct tcphdr *)l4)->syn)
+			return false;
+	} else if (proto == IPPROTO_UDP) {
+		if (READ_ONCE(gate->riding))
+			return false;
+	} else {
+		return true;
+	}
+	return gate_knows(gate, hash);
+}
+
+/*
+ * The same for an incoming one: neither part of a session, nor of a form that
+ * a message of a stranger can have.
+ */
+static __always_inline bool gate_lets_in(const struct mpip_gate *gate,
+					 const struct sk_buff *skb, u8 family)
+{
+	u32 header = family == 4 ? 20 : 40;
+	const u8 *l4;
+	u64 hash;
+	u8 proto;
+
+	if (!gate_hash(gate, true, skb, family, &proto, &l4, &hash))
+		return false;
+	if (proto == IPPROTO_UDP) {
+		const struct udphdr *uh = (const struct udphdr *)l4;
+
+		if (ntohs(uh->len) + header != skb->len ||
+		    uh->dest == READ_ONCE(gate->own_port))
+			return false;
+	} else if (proto == IPPROTO_TCP) {
+		const struct tcphdr *th = (const struct tcphdr *)l4;
+		u32 payload = skb->len - header - th->doff * 4;
+
+		if (th->syn || (payload && payload <= gate->max_cm))
+			return false;
+	} else {
+		/* ICMP errors about lanes. */
+		return !atomic_read(&gate->lanes);
+	}
+	return !atomic_read(&gate->tuples) || gate_knows(gate, hash);
+}
+
+/* For a moment Rust need not see packets like this one. */
+void mpip_shim_gate_pass(struct mpip_gate *gate, const struct sk_buff *skb,
+			 u8 family, bool in)
+{
+	const u8 *l4;
+	u64 hash;
+	u8 proto;
+
+	if (!gate_hash(gate, in, skb, family, &proto, &l4, &hash) ||
+	    (proto != IPPROTO_TCP && proto != IPPROTO_UDP))
+		return;
+	WRITE_ONCE(gate->slots[hash % GATE_SLOTS],
+		   (hash & ~GATE_TIME) | ((u64)jiffies & GATE_TIME));
+}
+
+/* Rust has to see the packets of @flow again, in both directions. */
+void mpip_shim_gate_stop(struct mpip_gate *gate, const struct mpip_flow *flow)
+{
+	__be16 ports[2][2] = {
+		{ htons(flow->sport), htons(flow->dport) },
+		{ htons(flow->dport), htons(flow->sport) },
+	};
+	bool v4 = flow->family == 4;
+	size_t len = v4 ? 4 : 16;
+	u8 addrs[32];
+	u64 hash;
+	u32 p;
+	int in;
+
+	for (in = 0; in < 2; in++) {
+		memcpy(addrs, in ? flow->dst : flow->src, len);
+		memcpy(addrs + len, in ? flow->src : flow->dst, len);
+		memcpy(&p, ports[in], sizeof(p));
+		hash = v4 ? gate_hash4(gate, in, flow->proto, addrs, p) :
+			    gate_hash6(gate, in, flow->proto, addrs, p);
+		if (gate_knows(gate, hash))
+			WRITE_ONCE(gate->slots[hash % GATE_SLOTS], 0);
+	}
+}
+
 static unsigned int hook_out4(void *priv, struct sk_buff *skb,
 			      const struct nf_hook_state *state)
 {
-	return mpip_rs_post_routing(priv, skb, state, 4);
+	struct mpip_gate *gate = priv;
+
+	if (gate_lets_out(gate, skb, 4))
+		return NF_ACCEPT;
+	return mpip_rs_post_routing(gate->instance, skb, state, 4);
 }
 
 static unsigned int hook_out6(void *priv, struct sk_buff *skb,
 			      const struct nf_hook_state *state)
 {
-	return mpip_rs_post_routing(priv, skb, state, 6);
+	struct mpip_gate *gate = priv;
+
+	if (gate_lets_out(gate, skb, 6))
+		return NF_ACCEPT;
+	return mpip_rs_post_routing(gate->instance, skb, state, 6);
 }
 
 static unsigned int hook_pre4(void *priv, struct sk_buff *skb,
 			      const struct nf_hook_state *state)
 {
-	return mpip_rs_pre_routing(priv, skb, state, 4);
+	struct mpip_gate *gate = priv;
+
+	if (gate_lets_in(gate, skb, 4))
+		return NF_ACCEPT;
+	return mpip_rs_pre_routing(gate->instance, skb, state, 4);
 }
 
 static unsigned int hook_pre6(void *priv, struct sk_buff *skb,
 			      const struct nf_hook_state *state)
 {
-	return mpip_rs_pre_routing(priv, skb, state, 6);
+	struct mpip_gate *gate = priv;
+
+	if (gate_lets_in(gate, skb, 6))
+		return NF_ACCEPT;
+	return mpip_rs_pre_routing(gate->instance, skb, state, 6);
 }
 
+/* Without added lanes everything is in order. */
 static unsigned int hook_in4(void *priv, struct sk_buff *skb,
 			     const struct nf_hook_state *state)
 {
-	return mpip_rs_local_in(priv, skb, state, 4);
+	struct mpip_gate *gate = priv;
+
+	if (!atomic_read(&gate->lanes) || ip_hdr(skb)->protocol != IPPROTO_TCP)
+		return NF_ACCEPT;
+	return mpip_rs_local_in(gate->instance, skb, state, 4);
 }
 
 static unsigned int hook_in6(void *priv, struct sk_buff *skb,
 			     const struct nf_hook_state *state)
 {
-	return mpip_rs_local_in(priv, skb, state, 6);
+	struct mpip_gate *gate = priv;
+
+	if (!atomic_read(&gate->lanes))
+		return NF_ACCEPT;
+	return mpip_rs_local_in(gate->instance, skb, state, 6);
 }
 
 static const struct nf_hook_ops hook_template[] = {
@@ -438,16 +702,19 @@ struct mpip_hooks {
 	struct nf_hook_ops ops[ARRAY_SIZE(hook_template)];
 };
 
-struct mpip_hooks *mpip_shim_hooks_register(struct net *net, void *instance)
+struct mpip_hooks *mpip_shim_hooks_register(struct net *net,
+					    struct mpip_gate *gate,
+					    void *instance)
 {
 	struct mpip_hooks *hooks = kmalloc(sizeof(*hooks), GFP_KERNEL);
 	int i;
 
 	if (!hooks)
 		return NULL;
+	gate->instance = instance;
 	memcpy(hooks->ops, hook_template, sizeof(hook_template));
 	for (i = 0; i < ARRAY_SIZE(hook_template); i++)
-		hooks->ops[i].priv = instance;
+		hooks->ops[i].priv = gate;
 	if (nf_register_net_hooks(net, hooks->ops, ARRAY_SIZE(hooks->ops))) {
 		kfree(hooks);
 		return NULL;

@@ -60,6 +60,7 @@ struct mpip_held {
 
 struct mpip_timer;
 struct mpip_work;
+struct mpip_gate;
 struct mpip_hooks;
 struct mpip_watch;
 
@@ -74,6 +75,7 @@ enum mpip_shim_csum {
 void mpip_shim_bh_disable(void);
 void mpip_shim_bh_enable(void);
 u64 mpip_shim_now_us(void);
+u32 mpip_shim_coarse_ms(void);
 u64 mpip_shim_random_u64(void);
 void mpip_shim_random_bytes(u8 *buf, size_t len);
 void mpip_shim_synchronize_rcu(void);
@@ -84,6 +86,7 @@ u32 mpip_shim_cpu(void);
 void mpip_shim_sleep_ms(u32 ms);
 
 /* Crypto */
+u32 mpip_shim_hsiphash(const u8 *key, const u8 *data, size_t len);
 u64 mpip_shim_siphash(const u8 *key, const u8 *data, size_t len);
 void mpip_shim_blake2s(const u8 *key, const u8 *data, size_t len, u8 *out);
 bool mpip_shim_x25519(u8 *out, const u8 *secret, const u8 *point);
@@ -120,7 +123,17 @@ struct sk_buff *mpip_shim_skb_segment(struct sk_buff *skb);
 struct sk_buff *mpip_shim_skb_next_unlink(struct sk_buff *skb);
 
 /* Hooks */
-struct mpip_hooks *mpip_shim_hooks_register(struct net *net, void *instance);
+struct mpip_gate *mpip_shim_gate_new(u32 max_cm);
+void mpip_shim_gate_free(struct mpip_gate *gate);
+void mpip_shim_gate_count(struct mpip_gate *gate, int tuples, int lanes);
+void mpip_shim_gate_riding(struct mpip_gate *gate, bool riding);
+void mpip_shim_gate_port(struct mpip_gate *gate, u16 port);
+void mpip_shim_gate_pass(struct mpip_gate *gate, const struct sk_buff *skb,
+			 u8 family, bool in);
+void mpip_shim_gate_stop(struct mpip_gate *gate, const struct mpip_flow *flow);
+struct mpip_hooks *mpip_shim_hooks_register(struct net *net,
+					    struct mpip_gate *gate,
+					    void *instance);
 void mpip_shim_hooks_unregister(struct net *net, struct mpip_hooks *hooks);
 bool mpip_shim_tx_eligible(const struct sk_buff *skb,
 			   const struct nf_hook_state *state);

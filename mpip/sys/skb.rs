@@ -53,7 +53,7 @@ impl Skb<'_> {
         }
     }
 
-    fn raw(&self) -> *mut bindings::sk_buff {
+    pub(super) fn raw(&self) -> *mut bindings::sk_buff {
         self.ptr.as_ptr()
     }
 
