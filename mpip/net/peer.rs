@@ -92,6 +92,7 @@ pub struct Path {
     base_rtt: Atomic<u32>,
     rate: Atomic<u32>,
     loss: Atomic<u32>,
+    idle_times: Atomic<u32>,
     // A `Backlog`.
     backlog: Atomic<u64>,
     full_queue: Atomic<u32>,
@@ -146,6 +147,7 @@ impl Path {
             base_rtt: Atomic::new(0),
             rate: Atomic::new(0),
             loss: Atomic::new(0),
+            idle_times: Atomic::new(1),
             backlog: Atomic::new(0),
             full_queue: Atomic::new(u32::MAX),
             chosen_bytes: Atomic::new(0),
@@ -390,6 +392,7 @@ impl Path {
         if state.rtt.is_sampled() {
             self.answer_in.store(state.rtt.timeout(), Relaxed);
         }
+        self.idle_times.store(state.idle_interval(1), Relaxed);
         self.standing.store(state.standing() as u32, Relaxed);
         if let Some(expected) = state.expected() {
             self.expected.store(expected, Relaxed);
@@ -492,6 +495,11 @@ impl PathInfo for Arc<Path> {
 
     fn rate(&self) -> u32 {
         self.rate.load(Relaxed)
+    }
+
+    fn is_forgotten(&self, now: u32, interval: u32) -> bool {
+        let times = self.idle_times.load(Relaxed);
+        self.maybe_due(now, interval.saturating_mul(times))
     }
 
     fn full_us(&self) -> u32 {

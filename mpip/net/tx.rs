@@ -199,6 +199,11 @@ fn known(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, entry: &WireEn
             skb.grow_window();
         }
     }
+    let forgotten = inner.s.forgotten(now, cm_interval(instance));
+    let forgotten = forgotten
+        .filter(|index| *index != chosen)
+        .and_then(|index| Some((index, inner.s.lane(index)?)))
+        .map(|(index, lane)| (index, lane.path.clone(), lane.tuple));
     let Some(lane) = inner.s.lane_mut(chosen) else {
         return Verdict::Accept;
     };
@@ -220,6 +225,9 @@ fn known(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, entry: &WireEn
         }
         instance.count(Counter::TxOriginal);
         question(instance, session, &path, &tuple, true);
+        if let Some((index, path, tuple)) = forgotten {
+            instance.ask(session, &path, &tuple, index == 0);
+        }
         if every {
             crate::net::every::on_original(instance, skb, packet, session, &path);
         }
@@ -242,6 +250,9 @@ fn known(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, entry: &WireEn
     }
     instance.count(Counter::TxLane);
     question(instance, session, &path, &tuple, false);
+    if let Some((index, path, tuple)) = forgotten {
+        instance.ask(session, &path, &tuple, index == 0);
+    }
     if !whole {
         instance.send_wrapped(session, chosen, skb.take(), packet);
         return Verdict::Stolen;
@@ -324,6 +335,11 @@ fn redirect(skb: &mut Skb<'_>, packet: &Packet, tuple: &Tuple, route: &Dst) -> b
     true
 }
 
+/// Shortest time between two questions on a path, microseconds.
+fn cm_interval(instance: &Instance) -> u32 {
+    (instance.param(Param::CmInterval) as u32).saturating_mul(1000)
+}
+
 /// Asks for a report on a path when one is due.
 fn question(
     instance: &Instance,
@@ -335,7 +351,7 @@ fn question(
     if !session.is_multi() {
         return;
     }
-    let interval = (instance.param(Param::CmInterval) as u32).saturating_mul(1000);
+    let interval = cm_interval(instance);
     let now = clock::now_us();
     if !path.maybe_due(now, interval) {
         return;

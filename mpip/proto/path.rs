@@ -57,6 +57,11 @@ const QUESTIONS: usize = 32;
 /// minutes.
 const PROBE_US: [u32; 3] = [100_000, 200_000, 2_000_000];
 
+/// Samples until a path counts as measured.
+const FIRST_SAMPLES: u32 = 8;
+/// A path that carries nothing is asked so many times less often.
+const IDLE_INTERVALS: u32 = 10;
+
 /// Totals of a path that its users keep, modulo 2^32 on the wire.
 #[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
@@ -157,6 +162,7 @@ pub struct Path {
     reported: Option<(u32, u32)>,
     rate: Rate,
     rx_queue: Queue,
+    samples: u32,
     // How much longer the queue has turned out to be than it was thought to be, microseconds.
     error: i32,
 }
@@ -201,6 +207,7 @@ impl Path {
             rate: Rate::new(),
             losses: Losses::new(),
             rx_queue: Queue::new(),
+            samples: 0,
             error: 0,
         }
     }
@@ -210,6 +217,16 @@ impl Path {
     /// and a late answer makes it swing.
     pub fn queue(&self) -> u32 {
         seq::delta(self.last_tx as u32, self.tx.min() as u32).max(0) as u32
+    }
+
+    /// How often it is asked while it carries nothing and others are in use, microseconds: first
+    /// samples may be far from the truth. `interval` is that of paths in use.
+    pub fn idle_interval(&self, interval: u32) -> u32 {
+        if self.samples < FIRST_SAMPLES {
+            interval
+        } else {
+            interval.saturating_mul(IDLE_INTERVALS)
+        }
     }
 
     /// What it carries towards the peer, bytes per second; 0 while unknown.
@@ -489,6 +506,7 @@ impl Path {
     /// An answer says how long its question has waited in the queue, and how much has arrived by
     /// then.
     fn on_queue(&mut self, now: u32, report: &Report) {
+        self.samples = self.samples.saturating_add(1);
         let queue = self.queue();
         self.losses.queue.sample(now, queue);
         let asked = |q: &&Question| report.echo != 0 && q.at == report.echo;

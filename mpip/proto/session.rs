@@ -91,6 +91,9 @@ pub trait PathInfo {
     fn queued(&self, now: u32, len: u32);
     /// The queue that counts as full, microseconds.
     fn full_us(&self) -> u32;
+    /// Whether a question is due on a path that carries nothing while others are in use.
+    /// `interval` is that of paths in use, microseconds.
+    fn is_forgotten(&self, now: u32, interval: u32) -> bool;
     /// The weight that sessions have learnt; 0 for none.
     fn weight(&self) -> u16;
     /// Keeps a weight for later sessions.
@@ -220,6 +223,7 @@ pub struct Session<P, D> {
     eligible: u32,
     probing: Probing,
     shrink: Option<(u32, u32)>,
+    looked_at: u32,
     tries: u8,
     next_try: u32,
 }
@@ -256,6 +260,7 @@ impl<P: PathInfo, D> Session<P, D> {
             eligible: 1,
             probing: Probing::Done,
             shrink: None,
+            looked_at: now,
             tries: 0,
             next_try: now,
         };
@@ -671,6 +676,22 @@ impl<P: PathInfo, D> Session<P, D> {
                 (rest, all)
             });
         }
+    }
+
+    /// A lane in use on which a question is due although nothing is sent there: what is known of
+    /// its path must not grow old while others are better. To be asked for each packet.
+    pub fn forgotten(&mut self, now: u32, interval: u32) -> Option<usize> {
+        if self.eligible.is_power_of_two() || seq::age(now, self.looked_at) < interval {
+            return None;
+        }
+        self.looked_at = now;
+        let lanes = self.lanes.iter().enumerate();
+        let mut used = lanes.filter(|(i, _)| self.eligible & (1 << i) != 0);
+        used.find(|(_, lane)| {
+            lane.as_ref()
+                .is_some_and(|l| l.path.is_forgotten(now, interval))
+        })
+        .map(|(i, _)| i)
     }
 
     /// The part of TCP's window that is left after paths have gone, as a fraction, once.

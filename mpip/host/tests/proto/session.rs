@@ -97,6 +97,10 @@ impl PathInfo for Path {
         self.0.rate.get()
     }
 
+    fn is_forgotten(&self, _: u32, _: u32) -> bool {
+        false
+    }
+
     fn full_us(&self) -> u32 {
         self.0.full.get()
     }

@@ -133,7 +133,7 @@ fn few_datagrams_take_the_near_path() {
     let before = offered(&w);
     w.pass(5 * S);
     // Questions only.
-    assert!(offered(&w) - before < 20, "{}", offered(&w) - before);
+    assert!(offered(&w) - before < 40, "{}", offered(&w) - before);
 }
 
 #[test]

@@ -167,6 +167,10 @@ impl PathInfo for Path {
         self.state.borrow().rate()
     }
 
+    fn is_forgotten(&self, now: u32, interval: u32) -> bool {
+        self.maybe_due(now, self.state.borrow().idle_interval(interval))
+    }
+
     fn full_us(&self) -> u32 {
         self.state.borrow().full_queue()
     }
