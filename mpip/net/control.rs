@@ -409,10 +409,30 @@ impl Instance {
         if first {
             self.count(Counter::LaneOpened);
         }
+        self.end_outage(entry);
         // There is a choice from now on: the session's own path has to be measured, too.
         let own = entry.session.inner.lock().s.lane(0).map(|l| l.path.clone());
         if let Some(own) = own.filter(|path| path.base_us().is_none()) {
             self.ask(&entry.session, &own, &entry.session.tuple, true);
+        }
+    }
+
+    /// A lane is up: what was in flight on those that do not work leaves on it. After an outage
+    /// nobody else would send anything before TCP's timer expires, which grows with the outage.
+    fn end_outage(&self, entry: &WireEntry) {
+        let session = &entry.session;
+        let stranded = {
+            let mut inner = session.inner.lock();
+            let stranded = inner.s.unusable();
+            inner.lost |= stranded;
+            stranded != 0
+        };
+        if stranded && entry.path.is_usable() {
+            session.wants_wake();
+            if session.peer.announce_again() {
+                self.announcing.store(true, Relaxed);
+            }
+            self.attend(session);
         }
     }
 

@@ -415,6 +415,8 @@ pub struct Instance {
     pub generation: Atomic<u64>,
     /// When the addresses were looked at last, milliseconds.
     pub looked_ms: Atomic<u32>,
+    /// When a device or an address has changed last, milliseconds.
+    pub told_ms: Atomic<u32>,
     /// When changes were followed last, milliseconds.
     pub followed_ms: Atomic<u32>,
     /// Some peer has to be told of changed addresses.
@@ -510,6 +512,7 @@ impl Instance {
                 changed: Atomic::new(false),
                 generation: Atomic::new(generation),
                 looked_ms: Atomic::new(now),
+                told_ms: Atomic::new(now.wrapping_sub(1 << 30)),
                 followed_ms: Atomic::new(now),
                 announcing: Atomic::new(false),
                 riders <- new_bh_lock!(riders, "mpip_riders"),

@@ -700,11 +700,11 @@ impl Peer {
             return Err(None);
         }
         let left = a.next_ms.wrapping_sub(now) as i32;
-        if left > 0 {
+        if left > 0 && a.tries < ANNOUNCE_TRIES {
             return Err(Some(left as u32));
         }
         if a.tries >= ANNOUNCE_TRIES {
-            a.wanted = false;
+            // There may have been no way: see `announce_again`.
             return Err(None);
         }
         a.next_ms = now.wrapping_add(ANNOUNCE_MS << a.tries);
@@ -714,6 +714,15 @@ impl Peer {
             a.first = number;
         }
         Ok(number)
+    }
+
+    /// There is a new way to the peer: what it has not heard of is told at once. True if there is
+    /// anything.
+    pub fn announce_again(&self) -> bool {
+        let mut a = self.announcement.lock();
+        a.tries = 0;
+        a.next_ms = clock::now_ms();
+        a.wanted
     }
 
     /// The peer has answered the announcement with this number: any try will do.

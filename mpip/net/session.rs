@@ -88,6 +88,7 @@ pub struct Session {
     over: Atomic<bool>,
     multi: Atomic<bool>,
     attended: Atomic<bool>,
+    waking: Atomic<bool>,
     una: Atomic<u32>,
     sent: Atomic<u32>,
     acked: Atomic<u32>,
@@ -150,6 +151,7 @@ impl Session {
                 over: Atomic::new(false),
                 multi: Atomic::new(false),
                 attended: Atomic::new(false),
+                waking: Atomic::new(false),
                 una: Atomic::new(position.una),
                 sent: Atomic::new(position.una),
                 acked: Atomic::new(position.ack),
@@ -232,6 +234,16 @@ impl Session {
     /// The lanes whose packets are to be sent again, one bit each; it is left to the caller now.
     pub fn take_resend(&self) -> u32 {
         core::mem::take(&mut self.inner.lock().lost)
+    }
+
+    /// A way is open again, and nothing may come to tell the socket so.
+    pub fn wants_wake(&self) {
+        self.waking.store(true, Relaxed);
+    }
+
+    /// Whether the socket has to be told; it is left to the caller now.
+    pub fn take_wake(&self) -> bool {
+        self.waking.xchg(false, Relaxed)
     }
 
     /// Claims the session for the worker's list; false if it is there already.

@@ -246,6 +246,10 @@ impl Instance {
                 // Acknowledgements were in flight there, too, and are not kept.
                 socket::acknowledge(self.net, &session.tuple);
             }
+            if !session.has_outstanding() {
+                // Nothing was kept while there was one lane only: TCP has to send it again.
+                socket::wake(self.net, &session.tuple);
+            }
             if lanes & 1 != 0 {
                 // It may be the session's own tuple alone that does not get through.
                 session.inner.lock().explored_ms = 0;
@@ -258,11 +262,7 @@ impl Instance {
     pub fn path_returned(&self, peer: &Arc<Peer>, path: &Arc<Path>) {
         self.tell_path_return(peer, path);
         self.each_session_on(peer, path, |session, _| {
-            let mut dead = 0u32;
-            for (i, lane) in session.inner.lock().s.lanes.iter().enumerate() {
-                let lost = lane.as_ref().is_some_and(|l| !l.path.is_usable());
-                dead |= u32::from(lost) << i;
-            }
+            let dead = session.inner.lock().s.unusable();
             if self.resend(session, dead) {
                 self.attend(session);
             }

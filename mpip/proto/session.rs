@@ -543,6 +543,15 @@ impl<P: PathInfo, D> Session<P, D> {
         })
     }
 
+    /// The lanes whose paths do not answer, one bit each.
+    pub fn unusable(&self) -> u32 {
+        let lanes = self.lanes.iter().enumerate();
+        lanes
+            .filter_map(|(i, lane)| Some((i, lane.as_ref()?)))
+            .filter(|(_, lane)| lane.path.standing() < Standing::Doubtful)
+            .fold(0, |mask, (i, _)| mask | (1 << i))
+    }
+
     /// How far the best of the active lanes' paths can be relied on.
     pub fn best_standing(&self) -> Standing {
         self.lanes
