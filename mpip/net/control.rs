@@ -181,8 +181,10 @@ impl Instance {
                     let received = state.on_report(now, entry.path.id, &report);
                     entry.path.publish(&state);
                     entry.path.correct(now, state.take_error());
-                    let returned =
-                        before == Standing::Suspect && state.standing() > Standing::Suspect;
+                    // Late answers on a path without one of its ends bring nothing back.
+                    let returned = before == Standing::Suspect
+                        && state.standing() > Standing::Suspect
+                        && !entry.path.is_down();
                     (received, returned)
                 };
                 if returned {

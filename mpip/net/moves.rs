@@ -229,6 +229,13 @@ impl Instance {
         if path.is_down() {
             return;
         }
+        {
+            // A late answer to what was asked before may have made it good while it was down: then
+            // nothing that comes now would be a return.
+            let mut state = path.state.lock();
+            state.fail(clock::now_us(), false);
+            path.publish(&state);
+        }
         let mut asked = false;
         self.each_session(|session| {
             if asked || !Arc::ptr_eq(&session.peer, peer) || !session.is_multi() {
