@@ -343,6 +343,7 @@ impl Instance {
                     state.bind(m.path);
                     let seen = m.observed.map(|end| end.addr);
                     state.observed = seen.filter(|addr| *addr != entry.path.local);
+                    entry.path.set_translated(state.observed.is_some());
                 }
                 let (accepted, echo) = {
                     let mut inner = session.inner.lock();

@@ -81,6 +81,7 @@ pub struct Path {
     // For TCP and for UDP.
     via: [Atomic<u32>; 2],
     strict: Atomic<bool>,
+    translated: Atomic<bool>,
     reason: Atomic<u32>,
     watched: Atomic<bool>,
     answered_at: Atomic<u32>,
@@ -135,6 +136,7 @@ impl Path {
             users: Atomic::new(0),
             via: [const { Atomic::new(0) }; 2],
             strict: Atomic::new(false),
+            translated: Atomic::new(false),
             reason: Atomic::new(NO_REASON),
             watched: Atomic::new(false),
             answered_at: Atomic::new(long_ago),
@@ -206,6 +208,16 @@ impl Path {
     /// A session's own tuple did not get through while another lane did.
     pub fn set_strict(&self) {
         self.strict.store(true, Relaxed);
+    }
+
+    /// Whether the peer sees another address than the local one.
+    pub fn is_translated(&self) -> bool {
+        self.translated.load(Relaxed)
+    }
+
+    /// Says whether the peer sees another address than the local one.
+    pub fn set_translated(&self, translated: bool) {
+        self.translated.store(translated, Relaxed);
     }
 
     /// How a lane got through on it last: the most elaborate way, if sessions differ.

@@ -203,6 +203,7 @@ fn known(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, entry: &WireEn
     };
     lane.tx_packets = lane.tx_packets.wrapping_add(u64::from(segments));
     lane.tx_bytes = lane.tx_bytes.wrapping_add(len as u64);
+    lane.sent = now;
     let path = lane.path.clone();
     let tuple = lane.tuple;
     path.count_tx(segments, len);

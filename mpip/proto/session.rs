@@ -119,6 +119,8 @@ pub struct Lane<P, D> {
     pub tx_packets: u64,
     /// Bytes sent.
     pub tx_bytes: u64,
+    /// When this end sent something last, microseconds: until then boxes on the way know the tuple.
+    pub sent: u32,
     initiator: bool,
     /// The other end has answered a challenge on this tuple, or uses it.
     proven: bool,
@@ -255,6 +257,7 @@ impl<P: PathInfo, D> Session<P, D> {
             echo: 0,
             tx_packets: 0,
             tx_bytes: 0,
+            sent: now,
             initiator,
             proven: false,
             tries: 0,
@@ -367,6 +370,7 @@ impl<P: PathInfo, D> Session<P, D> {
             echo: 0,
             tx_packets: 0,
             tx_bytes: 0,
+            sent: now,
             initiator,
             proven: false,
             tries: 0,
