@@ -176,7 +176,10 @@ fn original(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, entry: &Wir
                 }
             }
         }
-        if tcp.flags & (packet::RST | packet::FIN) != 0 {
+        if tcp.flags & (packet::RST | packet::FIN) != 0
+            && session.expects(end_of(packet, &tcp))
+            && skb.csum_ok(packet.l4, packet.proto, packet.family)
+        {
             session.set_closing();
         }
         session.touch();
@@ -209,10 +212,14 @@ fn original(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, entry: &Wir
     Verdict::Accept
 }
 
+/// The sequence number behind a segment's data.
+fn end_of(packet: &Packet, tcp: &TcpHeader) -> u32 {
+    tcp.seq.wrapping_add(packet.payload_len() as u32)
+}
+
 /// Whether a segment lies wholly below `acked`.
 fn below(packet: &Packet, tcp: &TcpHeader, acked: u32) -> bool {
-    let end = tcp.seq.wrapping_add(packet.payload_len() as u32);
-    !seq::after(end, acked) && tcp.flags & (packet::SYN | packet::FIN | packet::RST) == 0
+    !seq::after(end_of(packet, tcp), acked) && tcp.flags & (packet::SYN | packet::FIN | packet::RST) == 0
 }
 
 /// A packet on the tuple of an added lane.
@@ -323,7 +330,7 @@ fn arrived(instance: &Instance, entry: &WireEntry, packet: &Packet, end: usize) 
     instance.count(Counter::RxLane);
     if let Some(tcp) = packet.tcp {
         let data = end.saturating_sub(packet.payload);
-        if tcp.flags & packet::FIN != 0 {
+        if tcp.flags & packet::FIN != 0 && session.expects(tcp.seq.wrapping_add(data as u32)) {
             session.set_closing();
         }
         if data != 0 {

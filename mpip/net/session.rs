@@ -200,6 +200,18 @@ impl Session {
         self.closing.store(true, Relaxed);
     }
 
+    /// The transport seemed to be finishing, but it goes on.
+    pub fn set_going_on(&self) {
+        self.closing.store(false, Relaxed);
+    }
+
+    /// Whether a FIN or RST at `seq` can come from the other end: whoever has seen nothing of the
+    /// stream cannot know what this end expects.
+    pub fn expects(&self, seq: u32) -> bool {
+        const FAR: i32 = 1 << 24;
+        (0..FAR).contains(&seq::delta(seq, self.acked()))
+    }
+
     /// Whether the transport is finishing.
     pub fn is_closing(&self) -> bool {
         self.closing.load(Relaxed)
