@@ -712,6 +712,14 @@ impl Instance {
         self.kick(0);
     }
 
+    /// A packet of a session was seen.
+    pub fn saw(&self, session: &Arc<Session>) {
+        if session.touch() {
+            // Lanes were not looked after while it was quiet.
+            self.attend(session);
+        }
+    }
+
     /// Whether an exchange of keys is used for the first time.
     pub fn use_exchange(&self, exchange: (u64, u64)) -> bool {
         let mut used = self.used_exchanges.lock();

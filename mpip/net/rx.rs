@@ -182,7 +182,7 @@ fn original(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, entry: &Wir
         {
             session.set_closing();
         }
-        session.touch();
+        instance.saw(session);
         entry.count_rx(skb.segments(), skb.len());
         // Only what is intact tells how far a lane is. The result is kept in the packet: TCP does
         // not sum again.
@@ -201,13 +201,13 @@ fn original(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, entry: &Wir
                     return Verdict::Drop;
                 }
                 // The socket sees the datagram alone; it would ignore the rest anyway.
-                session.touch();
+                instance.saw(session);
                 entry.count_rx(1, skb.len());
                 return Verdict::Accept;
             }
         }
     }
-    session.touch();
+    instance.saw(session);
     entry.count_rx(skb.segments(), skb.len());
     Verdict::Accept
 }
@@ -275,7 +275,7 @@ fn lane(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, entry: &WireEnt
     if packet.proto == packet::UDP {
         end = packet.payload_end;
     }
-    session.touch();
+    instance.saw(session);
     entry.count_rx(skb.segments(), skb.len());
     if !skb.route_local(packet.family) {
         instance.count(Counter::RxNotLocal);
@@ -365,7 +365,7 @@ fn wrapped(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, entry: &Wire
         instance.count(Counter::RxUnexpected);
         return Verdict::Drop;
     }
-    session.touch();
+    instance.saw(session);
     entry.count_rx(1, skb.len());
     if !skb.route_local(packet.family) {
         instance.count(Counter::RxNotLocal);

@@ -120,10 +120,7 @@ pub fn post_routing(instance: &Instance, skb: &mut Skb<'_>, family: u8) -> Verdi
 /// A packet of a session.
 fn known(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, entry: &WireEntry) -> Verdict {
     let session = &entry.session;
-    if session.touch() {
-        // Lanes were not looked after while it was quiet.
-        instance.attend(session);
-    }
+    instance.saw(session);
     let mut reset = false;
     // Where a segment with data ends, and whether it was sent before.
     let mut data = None;
