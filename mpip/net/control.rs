@@ -376,14 +376,18 @@ impl Instance {
                                     && !l.is_initiator()
                                     && Arc::ptr_eq(&l.path, &entry.path)
                             });
-                            if same {
-                                inner.s.refuse(i, now);
+                            if same && inner.s.refuse(i, now) {
+                                // What was in flight there does not arrive.
+                                inner.lost |= 1 << i;
                             }
                         }
                     }
                     accepted
                 };
                 if accepted {
+                    if session.inner.lock().lost != 0 {
+                        self.attend(session);
+                    }
                     self.lane_is_up(entry);
                     self.ask(session, &entry.path, tuple, false);
                 }
