@@ -586,12 +586,6 @@ impl Instance {
     ) {
         peer.leave();
         self.tell_peer_down(peer, Reason::Goodbye);
-        let rcu = rcu::read_lock();
-        self.sessions.for_each(&rcu, |_, s| {
-            if Arc::ptr_eq(&s.peer, peer) {
-                s.set_multi(false);
-            }
-        });
         let header = self.header(peer, 0);
         self.send_cm(
             &Target {

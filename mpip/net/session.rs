@@ -228,9 +228,10 @@ impl Session {
         self.over.load(Relaxed)
     }
 
-    /// Whether there is, or may soon be, a lane besides the original one.
+    /// Whether there is, or may soon be, a lane besides the original one that may be used: a peer
+    /// that leaves has none.
     pub fn is_multi(&self) -> bool {
-        self.multi.load(Relaxed)
+        self.multi.load(Relaxed) && !self.peer.has_left()
     }
 
     /// Says whether there is a lane besides the original one.
