@@ -55,7 +55,10 @@ use crate::{
     sys::{
         clock,
         crypto::Algo,
-        route::Dst,
+        route::{
+            self,
+            Dst, //
+        },
         skb::{
             Csum,
             Skb, //
@@ -302,7 +305,8 @@ fn original_fits(instance: &Instance, skb: &Skb<'_>, lane: &mut Lane<Arc<Path>, 
 /// An interface was found without carrier before the kernel has told of it: that may take it a
 /// second.
 fn link_lost(instance: &Instance, path: &Path) {
-    if !path.is_down() {
+    // A route may be without carrier where the path is not: every packet would have all followed.
+    if !path.is_down() && !route::is_alive(instance.net, path.ifindex(), &path.local) {
         instance.network_changed();
     }
 }
