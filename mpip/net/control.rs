@@ -181,8 +181,10 @@ impl Instance {
                     let received = state.on_report(now, entry.path.id, &report);
                     entry.path.publish(&state);
                     entry.path.correct(now, state.take_error());
-                    let returned =
-                        before == Standing::Suspect && state.standing() > Standing::Suspect;
+                    // Late answers on a path without one of its ends bring nothing back.
+                    let returned = before == Standing::Suspect
+                        && state.standing() > Standing::Suspect
+                        && !entry.path.is_down();
                     (received, returned)
                 };
                 if returned {
@@ -341,6 +343,7 @@ impl Instance {
                     state.bind(m.path);
                     let seen = m.observed.map(|end| end.addr);
                     state.observed = seen.filter(|addr| *addr != entry.path.local);
+                    entry.path.set_translated(state.observed.is_some());
                 }
                 let (accepted, echo) = {
                     let mut inner = session.inner.lock();
@@ -373,14 +376,18 @@ impl Instance {
                                     && !l.is_initiator()
                                     && Arc::ptr_eq(&l.path, &entry.path)
                             });
-                            if same {
-                                inner.s.refuse(i, now);
+                            if same && inner.s.refuse(i, now) {
+                                // What was in flight there does not arrive.
+                                inner.lost |= 1 << i;
                             }
                         }
                     }
                     accepted
                 };
                 if accepted {
+                    if session.inner.lock().lost != 0 {
+                        self.attend(session);
+                    }
                     self.lane_is_up(entry);
                     self.ask(session, &entry.path, tuple, false);
                 }
@@ -409,10 +416,30 @@ impl Instance {
         if first {
             self.count(Counter::LaneOpened);
         }
+        self.end_outage(entry);
         // There is a choice from now on: the session's own path has to be measured, too.
         let own = entry.session.inner.lock().s.lane(0).map(|l| l.path.clone());
         if let Some(own) = own.filter(|path| path.base_us().is_none()) {
             self.ask(&entry.session, &own, &entry.session.tuple, true);
+        }
+    }
+
+    /// A lane is up: what was in flight on those that do not work leaves on it. After an outage
+    /// nobody else would send anything before TCP's timer expires, which grows with the outage.
+    fn end_outage(&self, entry: &WireEntry) {
+        let session = &entry.session;
+        let stranded = {
+            let mut inner = session.inner.lock();
+            let stranded = inner.s.unusable();
+            inner.lost |= stranded;
+            stranded != 0
+        };
+        if stranded && entry.path.is_usable() {
+            session.wants_wake();
+            if session.peer.announce_again() {
+                self.announcing.store(true, Relaxed);
+            }
+            self.attend(session);
         }
     }
 
@@ -559,12 +586,6 @@ impl Instance {
     ) {
         peer.leave();
         self.tell_peer_down(peer, Reason::Goodbye);
-        let rcu = rcu::read_lock();
-        self.sessions.for_each(&rcu, |_, s| {
-            if Arc::ptr_eq(&s.peer, peer) {
-                s.set_multi(false);
-            }
-        });
         let header = self.header(peer, 0);
         self.send_cm(
             &Target {

@@ -5,14 +5,21 @@
 use crate::{
     net::{
         event::Reason,
-        instance::Instance, //
+        instance::Instance,
+        session::Session, //
     },
     proto::{
         counters::Counter,
         packet,
         params::Param, //
     },
-    sys::clock, //
+    sys::{
+        clock,
+        socket::{
+            self,
+            Owner, //
+        }, //
+    },
 };
 use core::ops::ControlFlow;
 use kernel::sync::{
@@ -51,7 +58,9 @@ impl Instance {
                         } else {
                             udp_ms
                         };
-                        if idle >= limit {
+                        if idle >= limit && self.goes_on(session) {
+                            session.set_going_on();
+                        } else if idle >= limit {
                             expired = Some(session.clone());
                             return ControlFlow::Break(());
                         }
@@ -71,6 +80,17 @@ impl Instance {
         self.expire_riders();
         self.expire_peers();
         self.expire_destinations();
+    }
+
+    /// Whether a connection that seemed to finish is still there: one end may go on sending for long
+    /// after the other's FIN, and a FIN or RST may be somebody's guess.
+    fn goes_on(&self, session: &Session) -> bool {
+        session.is_closing()
+            && session.tuple.proto == packet::TCP
+            && matches!(
+                socket::tcp_owner(self.net, &session.tuple, 0),
+                Owner::Stream { .. }
+            )
     }
 
     fn expire_peers(&self) {

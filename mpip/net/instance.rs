@@ -423,6 +423,8 @@ pub struct Instance {
     pub generation: Atomic<u64>,
     /// When the addresses were looked at last, milliseconds.
     pub looked_ms: Atomic<u32>,
+    /// When a device or an address has changed last, milliseconds.
+    pub told_ms: Atomic<u32>,
     /// When changes were followed last, milliseconds.
     pub followed_ms: Atomic<u32>,
     /// Some peer has to be told of changed addresses.
@@ -522,6 +524,7 @@ impl Instance {
                 changed: Atomic::new(false),
                 generation: Atomic::new(generation),
                 looked_ms: Atomic::new(now),
+                told_ms: Atomic::new(now.wrapping_sub(1 << 30)),
                 followed_ms: Atomic::new(now),
                 announcing: Atomic::new(false),
                 riders <- new_bh_lock!(riders, "mpip_riders"),
@@ -729,6 +732,14 @@ impl Instance {
             self.count(Counter::NoMemory);
         }
         self.kick(0);
+    }
+
+    /// A packet of a session was seen.
+    pub fn saw(&self, session: &Arc<Session>) {
+        if session.touch() {
+            // Lanes were not looked after while it was quiet.
+            self.attend(session);
+        }
     }
 
     /// Whether an exchange of keys is used for the first time.

@@ -61,6 +61,9 @@ const LOOK_MS: u32 = 100;
 
 /// Shortest time between two looks at all sessions because routes have changed, milliseconds.
 const ROUTES_MS: u32 = 500;
+/// The same after an address or a device has come, whose routes follow, and for how long.
+const SETTLE_PACE_MS: u32 = 40;
+const SETTLE_MS: u32 = 1_000;
 
 impl Instance {
     /// A device or an address has changed. Any context.
@@ -79,14 +82,28 @@ impl Instance {
         }
         let told = self.changed.xchg(false, Relaxed) || look && self.addrs_differ();
         // Routes alone may change all the time, and all sessions are looked at then.
+        if told {
+            self.told_ms.store(now, Relaxed);
+        }
+        let pace = match self.settles_in() {
+            Some(_) => SETTLE_PACE_MS,
+            None => ROUTES_MS,
+        };
         let generation = route::generation(self.net);
         let routes = generation != self.generation.load(Relaxed)
-            && now.wrapping_sub(self.followed_ms.load(Relaxed)) >= ROUTES_MS;
+            && now.wrapping_sub(self.followed_ms.load(Relaxed)) >= pace;
         if told || routes {
             self.generation.store(generation, Relaxed);
             self.followed_ms.store(now, Relaxed);
         }
         told || routes
+    }
+
+    /// When to look again because an address or a device has changed lately, milliseconds: nobody
+    /// tells of routes.
+    pub fn settles_in(&self) -> Option<u32> {
+        let since = clock::now_ms().wrapping_sub(self.told_ms.load(Relaxed));
+        (since < SETTLE_MS).then_some(SETTLE_PACE_MS)
     }
 
     /// Takes in what has changed. Process context.
@@ -211,6 +228,13 @@ impl Instance {
     pub fn path_up(&self, peer: &Arc<Peer>, path: &Arc<Path>) {
         if path.is_down() {
             return;
+        }
+        {
+            // A late answer to what was asked before may have made it good while it was down: then
+            // nothing that comes now would be a return.
+            let mut state = path.state.lock();
+            state.fail(clock::now_us(), false);
+            path.publish(&state);
         }
         let mut asked = false;
         self.each_session(|session| {

@@ -81,6 +81,7 @@ pub struct Path {
     // For TCP and for UDP.
     via: [Atomic<u32>; 2],
     strict: Atomic<bool>,
+    translated: Atomic<bool>,
     reason: Atomic<u32>,
     watched: Atomic<bool>,
     answered_at: Atomic<u32>,
@@ -136,6 +137,7 @@ impl Path {
             users: Atomic::new(0),
             via: [const { Atomic::new(0) }; 2],
             strict: Atomic::new(false),
+            translated: Atomic::new(false),
             reason: Atomic::new(NO_REASON),
             watched: Atomic::new(false),
             answered_at: Atomic::new(long_ago),
@@ -208,6 +210,16 @@ impl Path {
     /// A session's own tuple did not get through while another lane did.
     pub fn set_strict(&self) {
         self.strict.store(true, Relaxed);
+    }
+
+    /// Whether the peer sees another address than the local one.
+    pub fn is_translated(&self) -> bool {
+        self.translated.load(Relaxed)
+    }
+
+    /// Says whether the peer sees another address than the local one.
+    pub fn set_translated(&self, translated: bool) {
+        self.translated.store(translated, Relaxed);
     }
 
     /// How a lane got through on it last: the most elaborate way, if sessions differ.
@@ -708,11 +720,11 @@ impl Peer {
             return Err(None);
         }
         let left = a.next_ms.wrapping_sub(now) as i32;
-        if left > 0 {
+        if left > 0 && a.tries < ANNOUNCE_TRIES {
             return Err(Some(left as u32));
         }
         if a.tries >= ANNOUNCE_TRIES {
-            a.wanted = false;
+            // There may have been no way: see `announce_again`.
             return Err(None);
         }
         a.next_ms = now.wrapping_add(ANNOUNCE_MS << a.tries);
@@ -722,6 +734,15 @@ impl Peer {
             a.first = number;
         }
         Ok(number)
+    }
+
+    /// There is a new way to the peer: what it has not heard of is told at once. True if there is
+    /// anything.
+    pub fn announce_again(&self) -> bool {
+        let mut a = self.announcement.lock();
+        a.tries = 0;
+        a.next_ms = clock::now_ms();
+        a.wanted
     }
 
     /// The peer has answered the announcement with this number: any try will do.

@@ -183,10 +183,13 @@ fn original(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, entry: &Wir
                 }
             }
         }
-        if tcp.flags & (packet::RST | packet::FIN) != 0 {
+        if tcp.flags & (packet::RST | packet::FIN) != 0
+            && session.expects(end_of(packet, &tcp))
+            && skb.csum_ok(packet.l4, packet.proto, packet.family)
+        {
             session.set_closing();
         }
-        session.touch();
+        instance.saw(session);
         entry.count_rx(skb.segments(), skb.len());
         // Only what is intact tells how far a lane is. The result is kept in the packet: TCP does
         // not sum again.
@@ -205,21 +208,25 @@ fn original(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, entry: &Wir
                     return Verdict::Drop;
                 }
                 // The socket sees the datagram alone; it would ignore the rest anyway.
-                session.touch();
+                instance.saw(session);
                 entry.count_rx(1, skb.len());
                 return Verdict::Accept;
             }
         }
     }
-    session.touch();
+    instance.saw(session);
     entry.count_rx(skb.segments(), skb.len());
     Verdict::Accept
 }
 
+/// The sequence number behind a segment's data.
+fn end_of(packet: &Packet, tcp: &TcpHeader) -> u32 {
+    tcp.seq.wrapping_add(packet.payload_len() as u32)
+}
+
 /// Whether a segment lies wholly below `acked`.
 fn below(packet: &Packet, tcp: &TcpHeader, acked: u32) -> bool {
-    let end = tcp.seq.wrapping_add(packet.payload_len() as u32);
-    !seq::after(end, acked) && tcp.flags & (packet::SYN | packet::FIN | packet::RST) == 0
+    !seq::after(end_of(packet, tcp), acked) && tcp.flags & (packet::SYN | packet::FIN | packet::RST) == 0
 }
 
 /// A packet on the tuple of an added lane.
@@ -275,7 +282,7 @@ fn lane(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, entry: &WireEnt
     if packet.proto == packet::UDP {
         end = packet.payload_end;
     }
-    session.touch();
+    instance.saw(session);
     entry.count_rx(skb.segments(), skb.len());
     if !skb.route_local(packet.family) {
         instance.count(Counter::RxNotLocal);
@@ -330,7 +337,7 @@ fn arrived(instance: &Instance, entry: &WireEntry, packet: &Packet, end: usize) 
     instance.count(Counter::RxLane);
     if let Some(tcp) = packet.tcp {
         let data = end.saturating_sub(packet.payload);
-        if tcp.flags & packet::FIN != 0 {
+        if tcp.flags & packet::FIN != 0 && session.expects(tcp.seq.wrapping_add(data as u32)) {
             session.set_closing();
         }
         if data != 0 {
@@ -365,7 +372,7 @@ fn wrapped(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, entry: &Wire
         instance.count(Counter::RxUnexpected);
         return Verdict::Drop;
     }
-    session.touch();
+    instance.saw(session);
     entry.count_rx(1, skb.len());
     if !skb.route_local(packet.family) {
         instance.count(Counter::RxNotLocal);

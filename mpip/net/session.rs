@@ -88,6 +88,7 @@ pub struct Session {
     over: Atomic<bool>,
     multi: Atomic<bool>,
     attended: Atomic<bool>,
+    waking: Atomic<bool>,
     una: Atomic<u32>,
     sent: Atomic<u32>,
     acked: Atomic<u32>,
@@ -150,6 +151,7 @@ impl Session {
                 over: Atomic::new(false),
                 multi: Atomic::new(false),
                 attended: Atomic::new(false),
+                waking: Atomic::new(false),
                 una: Atomic::new(position.una),
                 sent: Atomic::new(position.una),
                 acked: Atomic::new(position.ack),
@@ -198,6 +200,18 @@ impl Session {
         self.closing.store(true, Relaxed);
     }
 
+    /// The transport seemed to be finishing, but it goes on.
+    pub fn set_going_on(&self) {
+        self.closing.store(false, Relaxed);
+    }
+
+    /// Whether a FIN or RST at `seq` can come from the other end: whoever has seen nothing of the
+    /// stream cannot know what this end expects.
+    pub fn expects(&self, seq: u32) -> bool {
+        const FAR: i32 = 1 << 24;
+        (0..FAR).contains(&seq::delta(seq, self.acked()))
+    }
+
     /// Whether the transport is finishing.
     pub fn is_closing(&self) -> bool {
         self.closing.load(Relaxed)
@@ -214,9 +228,10 @@ impl Session {
         self.over.load(Relaxed)
     }
 
-    /// Whether there is, or may soon be, a lane besides the original one.
+    /// Whether there is, or may soon be, a lane besides the original one that may be used: a peer
+    /// that leaves has none.
     pub fn is_multi(&self) -> bool {
-        self.multi.load(Relaxed)
+        self.multi.load(Relaxed) && !self.peer.has_left()
     }
 
     /// Says whether there is a lane besides the original one.
@@ -232,6 +247,16 @@ impl Session {
     /// The lanes whose packets are to be sent again, one bit each; it is left to the caller now.
     pub fn take_resend(&self) -> u32 {
         core::mem::take(&mut self.inner.lock().lost)
+    }
+
+    /// A way is open again, and nothing may come to tell the socket so.
+    pub fn wants_wake(&self) {
+        self.waking.store(true, Relaxed);
+    }
+
+    /// Whether the socket has to be told; it is left to the caller now.
+    pub fn take_wake(&self) -> bool {
+        self.waking.xchg(false, Relaxed)
     }
 
     /// Claims the session for the worker's list; false if it is there already.

@@ -56,7 +56,10 @@ use crate::{
         clock,
         crypto::Algo,
         gate::Way,
-        route::Dst,
+        route::{
+            self,
+            Dst, //
+        },
         skb::{
             Csum,
             Skb, //
@@ -121,10 +124,7 @@ pub fn post_routing(instance: &Instance, skb: &mut Skb<'_>, family: u8) -> Verdi
 /// A packet of a session.
 fn known(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, entry: &WireEntry) -> Verdict {
     let session = &entry.session;
-    if session.touch() {
-        // Lanes were not looked after while it was quiet.
-        instance.attend(session);
-    }
+    instance.saw(session);
     let mut reset = false;
     // Where a segment with data ends, and whether it was sent before.
     let mut data = None;
@@ -209,6 +209,7 @@ fn known(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, entry: &WireEn
     };
     lane.tx_packets = lane.tx_packets.wrapping_add(u64::from(segments));
     lane.tx_bytes = lane.tx_bytes.wrapping_add(len as u64);
+    lane.sent = now;
     let path = lane.path.clone();
     let tuple = lane.tuple;
     path.count_tx(segments, len);
@@ -316,7 +317,8 @@ fn original_fits(instance: &Instance, skb: &Skb<'_>, lane: &mut Lane<Arc<Path>, 
 /// An interface was found without carrier before the kernel has told of it: that may take it a
 /// second.
 fn link_lost(instance: &Instance, path: &Path) {
-    if !path.is_down() {
+    // A route may be without carrier where the path is not: every packet would have all followed.
+    if !path.is_down() && !route::is_alive(instance.net, path.ifindex(), &path.local) {
         instance.network_changed();
     }
 }

@@ -29,10 +29,12 @@ use crate::{
         counters::Counter,
         packet,
         params::Param,
+        seq,
         session::{
             LaneState,
             MAX_LANES, //
-        }, //
+        },
+        wrap::Via, //
     },
     sys::{
         clock,
@@ -54,6 +56,9 @@ use kernel::{
 
 /// Interval of the look at open questions, milliseconds.
 pub const WATCH_MS: u32 = 20;
+/// The echo of a report that answers nothing; without the flag that wants an answer it asks nothing
+/// either.
+const NO_QUESTION: u32 = 0;
 /// A session without packets for so long waits for nothing, milliseconds.
 const LIVELY_MS: u32 = 1_000;
 /// A suspect path is not probed for sessions without packets for so long, milliseconds.
@@ -140,20 +145,41 @@ impl Instance {
         });
     }
 
-    /// Asks on the lanes of a session whose paths were not asked lately.
+    /// Asks on the lanes of a session whose paths were not asked lately. A path has one question
+    /// for all sessions, but a box that translates or keeps track has to hear of each lane.
     fn beat(&self, session: &Arc<Session>, interval: u32) {
+        // What is not quite due now would have to wait for a whole interval more.
+        let old = interval - interval / 4;
+        let has_boxes = {
+            let inner = session.inner.lock();
+            let mut lanes = inner.s.lanes.iter().flatten();
+            lanes.any(|l| l.path.is_translated() || l.ways.current() != Via::Raw)
+        };
         for index in 0..MAX_LANES {
-            let (tuple, path) = {
+            let now = clock::now_us();
+            let (tuple, path, fades) = {
                 let inner = session.inner.lock();
                 match inner.s.lane(index) {
                     Some(lane) if lane.state == LaneState::Active => {
-                        (lane.tuple, lane.path.clone())
+                        let unused = index == 0 && inner.s.is_replaced();
+                        let fades = has_boxes && !unused && seq::age(now, lane.sent) >= old;
+                        (lane.tuple, lane.path.clone(), fades)
                     }
                     _ => continue,
                 }
             };
-            if !path.is_down() && path.maybe_due(clock::now_us(), interval) {
+            if path.is_down() {
+                continue;
+            }
+            if path.maybe_due(now, old) {
                 self.ask(session, &path, &tuple, index == 0);
+            } else if fades {
+                self.send_report(session, &path, &tuple, index == 0, Some(NO_QUESTION));
+            } else {
+                continue;
+            }
+            if let Some(lane) = session.inner.lock().s.lane_mut(index) {
+                lane.sent = now;
             }
         }
     }
@@ -246,6 +272,10 @@ impl Instance {
                 // Acknowledgements were in flight there, too, and are not kept.
                 socket::acknowledge(self.net, &session.tuple);
             }
+            if !session.has_outstanding() {
+                // Nothing was kept while there was one lane only: TCP has to send it again.
+                socket::wake(self.net, &session.tuple);
+            }
             if lanes & 1 != 0 {
                 // It may be the session's own tuple alone that does not get through.
                 session.inner.lock().explored_ms = 0;
@@ -258,11 +288,7 @@ impl Instance {
     pub fn path_returned(&self, peer: &Arc<Peer>, path: &Arc<Path>) {
         self.tell_path_return(peer, path);
         self.each_session_on(peer, path, |session, _| {
-            let mut dead = 0u32;
-            for (i, lane) in session.inner.lock().s.lanes.iter().enumerate() {
-                let lost = lane.as_ref().is_some_and(|l| !l.path.is_usable());
-                dead |= u32::from(lost) << i;
-            }
+            let dead = session.inner.lock().s.unusable();
             if self.resend(session, dead) {
                 self.attend(session);
             }

@@ -50,7 +50,8 @@ use crate::{
     },
     sys::{
         clock,
-        crypto::Algo, //
+        crypto::Algo,
+        socket, //
     },
 };
 use core::ops::ControlFlow;
@@ -200,6 +201,7 @@ impl Instance {
             next = next.min(WATCH_MS);
         }
         next = next.min(self.announce_moves());
+        next = next.min(self.settles_in().unwrap_or(u32::MAX));
         let now = clock::now_ms();
         let every = [TICK_MS, self.param(Param::Heartbeat) as u32];
         for (i, interval) in every.into_iter().enumerate() {
@@ -584,6 +586,11 @@ impl Instance {
         if lost != 0 {
             self.resend(session, lost);
         }
+        if session.take_wake() {
+            // A socket without a way of its own would try in vain.
+            self.lend_route(session);
+            socket::wake(self.net, &session.tuple);
+        }
         self.explore(session);
         loop {
             let now = clock::now_us();
@@ -601,11 +608,12 @@ impl Instance {
                 Some(Todo::LaneAck(index)) => self.send_lane_todo(session, index, Kind::LaneAck),
             }
         }
-        let (wait, lost) = {
+        let (wait, pending, lost) = {
             let inner = session.inner.lock();
             let added = || inner.s.lanes.iter().skip(1).flatten();
             let all_gone = added().next().is_some() && added().all(|l| l.state == LaneState::Gone);
-            (inner.s.poll_in(clock::now_us()), all_gone)
+            let pending = added().any(|l| l.state == LaneState::Pending);
+            (inner.s.poll_in(clock::now_us()), pending, all_gone)
         };
         if session.inner.lock().lost != 0 {
             return Some(RESEND_MS);
@@ -618,7 +626,8 @@ impl Instance {
             let again = if busy { LENT_MS } else { AGAIN_MS };
             return Some(wait.map_or(again, |us| (us / 1000).saturating_add(1).min(again)));
         }
-        if quiet > QUIET_MS {
+        // What was begun is finished: TCP may wait for longer than that for the lane that is asked for.
+        if quiet > QUIET_MS && !pending {
             return None;
         }
         // Only once a lane was up are questions asked on the original one, too.

@@ -122,6 +122,8 @@ pub struct Lane<P, D> {
     pub tx_packets: u64,
     /// Bytes sent.
     pub tx_bytes: u64,
+    /// When this end sent something last, microseconds: until then boxes on the way know the tuple.
+    pub sent: u32,
     initiator: bool,
     /// The other end has answered a challenge on this tuple, or uses it.
     proven: bool,
@@ -243,6 +245,7 @@ impl<P: PathInfo, D> Session<P, D> {
             echo: 0,
             tx_packets: 0,
             tx_bytes: 0,
+            sent: now,
             initiator,
             proven: false,
             tries: 0,
@@ -356,6 +359,7 @@ impl<P: PathInfo, D> Session<P, D> {
             echo: 0,
             tx_packets: 0,
             tx_bytes: 0,
+            sent: now,
             initiator,
             proven: false,
             tries: 0,
@@ -530,6 +534,15 @@ impl<P: PathInfo, D> Session<P, D> {
             l.state == LaneState::Active
                 && (original.path.is_strict() || l.path.is_same(&original.path))
         })
+    }
+
+    /// The lanes whose paths do not answer, one bit each.
+    pub fn unusable(&self) -> u32 {
+        let lanes = self.lanes.iter().enumerate();
+        lanes
+            .filter_map(|(i, lane)| Some((i, lane.as_ref()?)))
+            .filter(|(_, lane)| lane.path.standing() < Standing::Doubtful)
+            .fold(0, |mask, (i, _)| mask | (1 << i))
     }
 
     /// How far the best of the active lanes' paths can be relied on.

@@ -123,8 +123,8 @@ class Scene:
         self.t.equal(stray[:5], [], "missing datagrams far from any change")
 
 
-def begin(t, protocol, family, lanes=4, prepare=None, links=(2, 2)):
-    """A flow from A to B over all paths."""
+def begin(t, protocol, family, lanes=4, prepare=None, links=(2, 2), back=False):
+    """A flow from A to B over all paths, or `back` from B to A over TCP."""
     a, b, r, of_a, of_b = t.uplinks(*links)
     s = Scene(t, a, b, r, of_a, of_b, protocol, family)
     if prepare:
@@ -133,7 +133,7 @@ def begin(t, protocol, family, lanes=4, prepare=None, links=(2, 2)):
     mine, theirs = s.address(of_a[0]), s.address(of_b[0])
     if protocol == 6:
         pairs = xfer.connect(a, b, theirs, PORT[family])
-        s.stream = flow.Tcp(pairs[0], TCP_RATE)
+        s.stream = flow.Tcp(pairs[0][:: -1 if back else 1], TCP_RATE)
     else:
         s.stream = flow.Udp(udpcount.pair(a, b, mine, theirs), UDP_RATE, UDP_SIZE)
     t.defer(s.stream.close)
@@ -433,3 +433,32 @@ def outage_own(t, protocol, family):
 @declare("nothing works for 30 s, then the added link comes back", ((6, 4),), timeout=90)
 def outage_long(t, protocol, family):
     outage(t, protocol, family, 30, 1)
+
+
+def another_address(t, protocol, family, links, back):
+    """A loses all its addresses; later it gets one that nobody knows yet."""
+    s = begin(t, protocol, family, lanes=links, links=(links, 1), back=back)
+    for up in s.of_a:
+        s.remove(up)
+    # TCP sends again after 6.2 s, then after 12.6 s.
+    time.sleep(7)
+    got = s.stream.got()
+    time.sleep(0.1)
+    t.equal(s.stream.got(), got, "what the receiver has got while nothing works")
+    s.a.ip(s.of_a[-1].configure(3))
+    came = time.monotonic()
+    first = t.wait(lambda: s.stream.next_after(came), PATIENCE, "data after the new address came")
+    t.note(f"data {(first - came) * 1e3:.0f} ms after the new address came (aim 300 ms)")
+    t.at_most(round(first - came, 3), NEW, "seconds from the new address to data")
+    s.finish()
+
+
+for FAMILY in (4, 6):
+    for LINKS in (1, 2):
+        for BACK in (False, True):
+            WHAT = f"the last of {LINKS} addresses at A goes, 7 s later another comes"
+            WAY = "B to A" if BACK else "A to B"
+
+            @case(f"TCP IPv{FAMILY}: {WHAT}, {WAY}", timeout=60)
+            def another(t, family=FAMILY, links=LINKS, back=BACK):
+                another_address(t, 6, family, links, back)

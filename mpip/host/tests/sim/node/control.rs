@@ -250,7 +250,7 @@ impl Node {
                 let accepted = inner.s.on_lane_ack(lane, m.challenge, m.echo);
                 drop(inner);
                 if accepted {
-                    self.lane_is_up(entry);
+                    self.lane_is_up(cx, entry);
                     let observed = Some(tuple.remote);
                     let confirm = Kind::LaneConfirm;
                     let (path, echo) = (&entry.path, m.challenge);
@@ -275,7 +275,7 @@ impl Node {
                     accepted
                 };
                 if accepted {
-                    self.lane_is_up(entry);
+                    self.lane_is_up(cx, entry);
                     self.send_report(cx, session, &entry.path, tuple, false, None);
                 }
             }
@@ -287,7 +287,7 @@ impl Node {
         }
     }
 
-    fn lane_is_up(&mut self, entry: &WireEntry) {
+    fn lane_is_up(&mut self, cx: &mut Cx<'_>, entry: &WireEntry) {
         if entry.session.over.get() || entry.session.peer.left.get() {
             return;
         }
@@ -299,6 +299,11 @@ impl Node {
         entry.session.multi.set(true);
         if first {
             self.count(Counter::LaneOpened);
+        }
+        let stranded = entry.session.inner.borrow().s.unusable();
+        if stranded != 0 && entry.path.standing() >= Standing::Doubtful {
+            self.resend(cx, &entry.session, stranded);
+            cx.woken.push(entry.session.tuple);
         }
     }
 

@@ -86,7 +86,7 @@ impl Node {
                 Some(l) if l.state == LaneState::Active => (l.tuple, l.path.clone()),
                 _ => continue,
             };
-            if path.maybe_due(self.now_us(cx), interval) {
+            if path.maybe_due(self.now_us(cx), interval - interval / 4) {
                 self.ask(cx, session, &path, &tuple, index == 0);
             }
         }
