@@ -25,6 +25,9 @@ use crate::proto::weighted::Smooth;
 use crate::proto::wrap::Stream;
 use crate::proto::wrap::Via;
 use crate::proto::wrap::Ways;
+use core::marker::PhantomData;
+use core::ops::Deref;
+use core::ops::DerefMut;
 
 /// Lanes of one session, the original one included.
 pub const MAX_LANES: usize = 8;
@@ -134,6 +137,35 @@ impl<P, D> Lane<P, D> {
     }
 }
 
+/// Where a lane is kept, which is the caller's business: most sessions have few.
+pub trait Hold<T>: DerefMut<Target = T> + Sized {
+    /// Finds a place for `value`; `None` if there is none.
+    fn hold(value: T) -> Option<Self>;
+}
+
+/// A value that is kept where it is.
+pub struct Inline<T>(T);
+
+impl<T> Deref for Inline<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+impl<T> DerefMut for Inline<T> {
+    fn deref_mut(&mut self) -> &mut T {
+        &mut self.0
+    }
+}
+
+impl<T> Hold<T> for Inline<T> {
+    fn hold(value: T) -> Option<Self> {
+        Some(Inline(value))
+    }
+}
+
 /// Weights in proportion to the rates, equal ones while some are unknown.
 fn shares(candidates: &[Candidate]) -> [u16; MAX_LANES] {
     let most = candidates.iter().map(|c| c.rate).max().unwrap_or(0);
@@ -221,14 +253,14 @@ enum Probing {
 /// With so much queue on all paths, microseconds, they are filled.
 const FILLED_US: u32 = 8_000;
 
-/// A session.
-pub struct Session<P, D> {
+/// A session. `H` holds its lanes.
+pub struct Session<P, D, H = Inline<Lane<P, D>>> {
     /// State.
     pub state: State,
     /// Whether this end opened it.
     pub initiator: bool,
     /// The lanes; 0 is the original one.
-    pub lanes: [Option<Lane<P, D>>; MAX_LANES],
+    pub lanes: [Option<H>; MAX_LANES],
     weights: [u16; MAX_LANES],
     smooth: Smooth<MAX_LANES>,
     last_adjust: u32,
@@ -238,13 +270,14 @@ pub struct Session<P, D> {
     shrink: Option<(u32, u32)>,
     tries: u8,
     next_try: u32,
+    kinds: PhantomData<fn() -> (P, D)>,
 }
 
-impl<P: PathInfo, D> Session<P, D> {
-    /// A session that is being opened, with its original lane.
+impl<P: PathInfo, D, H: Hold<Lane<P, D>>> Session<P, D, H> {
+    /// A session that is being opened, with its original lane; without any if that has no place.
     pub fn new(tuple: Tuple, path: P, initiator: bool, now: u32) -> Self {
         let mut lanes = [const { None }; MAX_LANES];
-        lanes[0] = Some(Lane {
+        lanes[0] = H::hold(Lane {
             tuple,
             path,
             route: None,
@@ -274,6 +307,7 @@ impl<P: PathInfo, D> Session<P, D> {
             shrink: None,
             tries: 0,
             next_try: now,
+            kinds: PhantomData,
         };
         session.relearn();
         session
@@ -281,12 +315,12 @@ impl<P: PathInfo, D> Session<P, D> {
 
     /// The lane with this id.
     pub fn lane(&self, index: usize) -> Option<&Lane<P, D>> {
-        self.lanes.get(index)?.as_ref()
+        self.lanes.get(index)?.as_deref()
     }
 
     /// The lane with this id, to be changed.
     pub fn lane_mut(&mut self, index: usize) -> Option<&mut Lane<P, D>> {
-        self.lanes.get_mut(index)?.as_mut()
+        self.lanes.get_mut(index)?.as_deref_mut()
     }
 
     /// The lane with this tuple.
@@ -332,7 +366,7 @@ impl<P: PathInfo, D> Session<P, D> {
         let lanes = self.lanes.iter().take(limit.min(MAX_LANES)).enumerate();
         lanes
             .skip(1)
-            .filter_map(|(i, l)| Some((l.as_ref().map_or(Some(0), rank)?, i)))
+            .filter_map(|(i, l)| Some((l.as_deref().map_or(Some(0), rank)?, i)))
             .min()
             .map(|(_, i)| i)
     }
@@ -356,7 +390,7 @@ impl<P: PathInfo, D> Session<P, D> {
             .iter()
             .take(limit.min(MAX_LANES))
             .position(Option::is_none)?;
-        *self.lanes.get_mut(index)? = Some(Lane {
+        let lane = H::hold(Lane {
             tuple,
             path,
             route: None,
@@ -372,7 +406,8 @@ impl<P: PathInfo, D> Session<P, D> {
             tries: 0,
             refusals: 0,
             next_try: now,
-        });
+        })?;
+        *self.lanes.get_mut(index)? = Some(lane);
         Some(index)
     }
 
@@ -707,7 +742,7 @@ impl<P: PathInfo, D> Session<P, D> {
         let mut used = lanes.filter(|(i, _)| self.eligible & (1 << i) != 0);
         let filled = used.all(|(_, lane)| {
             let queue = |l: &Lane<P, D>| l.path.wait_us(now).max(l.path.queue_us());
-            lane.as_ref().is_none_or(|l| queue(l) >= FILLED_US)
+            lane.as_deref().is_none_or(|l| queue(l) >= FILLED_US)
         });
         self.probing = if again || filled {
             Probing::Done
