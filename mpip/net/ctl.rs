@@ -252,10 +252,9 @@ pub fn sessions(namespace: &Namespace, dump: &mut Dump<'_>) -> Result {
         let (next, held, bytes) = session.rx.lock().status();
         let next = if session.tuple.proto == packet::TCP {
             // While there is one path only, nobody follows the stream but the acknowledgements.
-            if session.is_multi() {
-                next
-            } else {
-                session.acked()
+            match next {
+                Some(next) if session.is_multi() => next,
+                _ => session.acked(),
             }
         } else {
             0
@@ -288,7 +287,7 @@ pub fn sessions(namespace: &Namespace, dump: &mut Dump<'_>) -> Result {
             let rcu = rcu::read_lock();
             let entry = instance.wire.get(&rcu, &tuple);
             let rx = entry.map_or((0, 0), |e| e.rx());
-            let more = entry.map_or((0, 0), |e| e.tx());
+            let more = if index == 0 { session.tx() } else { (0, 0) };
             let tx = (tx.0.wrapping_add(more.0), tx.1.wrapping_add(more.1));
             let state = match lane_state {
                 LaneState::Pending => 0,

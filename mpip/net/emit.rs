@@ -149,7 +149,7 @@ impl Instance {
         let mut inner = target.session?.inner.lock();
         let index = inner.s.find(target.tuple)?;
         let lane = inner.s.lane_mut(index)?;
-        lane.sent = clock::now_us();
+        lane.note_sent(clock::now_us());
         Some(match lane.ways.current() {
             Via::Raw if target.tuple.proto == packet::TCP => Shape::Segment,
             Via::Raw | Via::Udp => Shape::Datagram,

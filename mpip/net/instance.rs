@@ -168,8 +168,6 @@ pub struct WireEntry {
     pub path: Arc<Path>,
     rx_packets: Atomic<u64>,
     rx_bytes: Atomic<u64>,
-    tx_packets: Atomic<u64>,
-    tx_bytes: Atomic<u64>,
     up: Atomic<bool>,
 }
 
@@ -198,18 +196,6 @@ impl WireEntry {
             return true;
         }
         socket::tcp_owner(instance.net, &packet.rx_tuple(), ifindex) != Owner::None
-    }
-
-    /// Counts a packet that was sent without asking the session, for the lane and its path.
-    pub fn count_tx(&self, packets: u32, bytes: usize) {
-        self.tx_packets.add(u64::from(packets), Relaxed);
-        self.tx_bytes.add(bytes as u64, Relaxed);
-        self.path.count_tx(packets, bytes);
-    }
-
-    /// Packets and bytes counted by [`WireEntry::count_tx`].
-    pub fn tx(&self) -> (u64, u64) {
-        (self.tx_packets.load(Relaxed), self.tx_bytes.load(Relaxed))
     }
 
     /// Packets and bytes received.
@@ -1017,8 +1003,6 @@ impl Instance {
             path,
             rx_packets: Atomic::new(0),
             rx_bytes: Atomic::new(0),
-            tx_packets: Atomic::new(0),
-            tx_bytes: Atomic::new(0),
             up: Atomic::new(lane == 0),
         };
         entry.path.add_user();

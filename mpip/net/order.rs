@@ -98,7 +98,8 @@ impl BorrowMut<[Slot]> for Storage {
 pub struct Rx {
     // First: the timer's callback uses the rest.
     timer: Option<Timer>,
-    buffer: Reorder<Held, Storage>,
+    // Made when the first segment comes by more than one way.
+    buffer: Option<KBox<Reorder<Held, Storage>>>,
     /// In order, to be delivered by whoever is delivering.
     ready: KVec<Held>,
     /// Somebody is delivering: others queue behind, so that the order holds across CPUs.
@@ -109,11 +110,11 @@ pub struct Rx {
 }
 
 impl Rx {
-    /// An empty buffer that expects `next`.
-    pub fn new(next: u32) -> Rx {
+    /// Nothing is held, and there is no buffer yet.
+    pub fn new() -> Rx {
         Rx {
             timer: None,
-            buffer: Reorder::new(next),
+            buffer: None,
             ready: KVec::new(),
             delivering: false,
             waited_at: 0,
@@ -122,13 +123,20 @@ impl Rx {
         }
     }
 
-    /// Next sequence number expected, packets and bytes held.
-    pub fn status(&self) -> (u32, u32, u32) {
-        (
-            self.buffer.next(),
-            self.buffer.len() as u32,
-            self.buffer.bytes(),
-        )
+    /// Next sequence number expected, as far as there is a buffer; packets and bytes held.
+    pub fn status(&self) -> (Option<u32>, u32, u32) {
+        match &self.buffer {
+            Some(buffer) => (Some(buffer.next()), buffer.len() as u32, buffer.bytes()),
+            None => (None, 0, 0),
+        }
+    }
+
+    /// The buffer, made if need be so that it expects `next`; `None` without memory.
+    fn buffer(&mut self, next: u32) -> Option<&mut Reorder<Held, Storage>> {
+        if self.buffer.is_none() {
+            self.buffer = KBox::new(Reorder::new(next), GFP_ATOMIC | __GFP_NOWARN).ok();
+        }
+        self.buffer.as_deref_mut()
     }
 }
 
@@ -136,26 +144,30 @@ impl Session {
     /// A segment came on a lane (PRE_ROUTING): tells the buffer how far that lane is.
     pub fn lane_progress(&self, lane: u8, end: u32) {
         let mut rx = self.rx.lock();
-        rx.buffer.lane_progress(clock::now_us(), lane, end);
+        if let Some(buffer) = rx.buffer(self.acked()) {
+            buffer.lane_progress(clock::now_us(), lane, end);
+        }
     }
 
     /// Frees what the input side holds; held packets are delivered. Process context.
     pub fn end_ordering(&self) {
-        let (timer, storage);
+        let (timer, buffer);
         {
             let mut rx = self.rx.lock();
             rx.dead = true;
             timer = rx.timer.take();
-            rx.buffer.flush();
+            if let Some(buffer) = &mut rx.buffer {
+                buffer.flush();
+            }
         }
         // Waits for the callback, which takes the lock.
         drop(timer);
         self.deliver(None, None);
         {
             let mut rx = self.rx.lock();
-            storage = rx.buffer.detach();
+            buffer = rx.buffer.take();
         }
-        drop(storage);
+        drop(buffer);
     }
 
     /// The timer of the buffer has fired.
@@ -166,8 +178,10 @@ impl Session {
     /// The peer will not send again what is missing in these parts. Any context.
     pub fn refused(&self, ranges: &Ranges) {
         let mut rx = self.rx.lock();
-        for (from, to) in ranges.iter() {
-            rx.buffer.refused(from, to);
+        if let Some(buffer) = &mut rx.buffer {
+            for (from, to) in ranges.iter() {
+                buffer.refused(from, to);
+            }
         }
         // Not from here: the stack may be deep already.
         if let Some(timer) = &rx.timer {
@@ -193,23 +207,26 @@ impl Session {
         }
         rx.delivering = true;
         loop {
-            let now = clock::now_us();
-            let before = rx.buffer.bytes();
-            rx.buffer.acked(self.acked());
-            while instance.is_some() && !missing.is_full() {
-                let Some((from, to)) = rx.buffer.next_missing(now) else {
-                    break;
-                };
-                self.shared.counters.add(Counter::RepairAsked, 1);
-                missing.push(from, to);
-            }
-            while let Some(held) = rx.buffer.pop(now) {
-                if rx.ready.push(held, GFP_ATOMIC).is_err() {
-                    self.shared.counters.add(Counter::NoMemory, 1);
+            let state = &mut *rx;
+            if let Some(buffer) = &mut state.buffer {
+                let now = clock::now_us();
+                let before = buffer.bytes();
+                buffer.acked(self.acked());
+                while instance.is_some() && !missing.is_full() {
+                    let Some((from, to)) = buffer.next_missing(now) else {
+                        break;
+                    };
+                    self.shared.counters.add(Counter::RepairAsked, 1);
+                    missing.push(from, to);
                 }
+                while let Some(held) = buffer.pop(now) {
+                    if state.ready.push(held, GFP_ATOMIC).is_err() {
+                        self.shared.counters.add(Counter::NoMemory, 1);
+                    }
+                }
+                self.account(before, buffer.bytes());
             }
-            self.account(before, rx.buffer.bytes());
-            core::mem::swap(&mut rx.ready, &mut batch);
+            core::mem::swap(&mut state.ready, &mut batch);
             if first.is_none() && batch.is_empty() {
                 break;
             }
@@ -243,21 +260,29 @@ impl Session {
         }
     }
 
-    /// Gives back the buffer's storage if the session is idle.
+    /// Gives back the buffer if the session is idle.
     pub fn save_memory(&self) {
         if self.idle_ms() < STORAGE_LIFE_MS {
             return;
         }
-        let storage = {
+        let buffer = {
             let mut rx = self.rx.lock();
-            rx.buffer.detach()
+            if rx.buffer.as_ref().is_some_and(|b| b.is_empty()) {
+                rx.started = false;
+                rx.buffer.take()
+            } else {
+                None
+            }
         };
-        drop(storage);
+        drop(buffer);
         self.forget_kept();
     }
 
     fn count_given_up(&self, rx: &mut Rx) {
-        let given_up = rx.buffer.take_given_up();
+        let Some(buffer) = &mut rx.buffer else {
+            return;
+        };
+        let given_up = buffer.take_given_up();
         for (counter, n) in [
             (Counter::ReorderTimeout, given_up.timeout),
             (Counter::ReorderLost, given_up.lost),
@@ -271,7 +296,8 @@ impl Session {
 
     fn arm(&self, rx: &mut Rx) {
         let now = clock::now_us();
-        let Some(deadline) = rx.buffer.deadline(now) else {
+        let deadline = rx.buffer.as_ref().and_then(|b| b.deadline(now));
+        let Some(deadline) = deadline else {
             return;
         };
         if rx.dead {
@@ -387,13 +413,22 @@ pub fn local_in(instance: &Instance, skb: &mut Skb<'_>, family: u8) -> Verdict {
     if rx.dead {
         return Verdict::Accept;
     }
-    if !rx.started && rx.buffer.is_empty() {
-        // The stream has gone on while nobody looked.
-        rx.buffer = Reorder::new(session.acked());
+    let state = &mut *rx;
+    let fresh = !state.started || seq::age(now, state.waited_at) >= WAIT_LIFE_US;
+    let started = state.started;
+    if fresh {
+        state.started = true;
+        state.waited_at = now;
     }
-    if !rx.started || seq::age(now, rx.waited_at) >= WAIT_LIFE_US {
-        rx.started = true;
-        rx.waited_at = now;
+    let Some(buffer) = state.buffer(session.acked()) else {
+        instance.count(Counter::NoMemory);
+        return Verdict::Accept;
+    };
+    if !started && buffer.is_empty() {
+        // The stream has gone on while nobody looked.
+        *buffer = Reorder::new(session.acked());
+    }
+    if fresh {
         let (wait_us, spread_us) = session.wait_us(max_wait);
         // What is sent again has no CM behind it.
         let every = instance.param(Param::Cm) == 1;
@@ -409,14 +444,14 @@ pub fn local_in(instance: &Instance, skb: &mut Skb<'_>, family: u8) -> Verdict {
             spread_us,
             repair_us,
         };
-        rx.buffer.set_limits(limits);
+        buffer.set_limits(limits);
         let lanes = session.inner.lock().s.active_mask();
-        rx.buffer.expect_lanes(now, lanes as u8);
+        buffer.expect_lanes(now, lanes as u8);
     }
-    rx.buffer.acked(session.acked());
-    if rx.buffer.wants_storage(&segment) {
+    buffer.acked(session.acked());
+    if buffer.wants_storage(&segment) {
         match Storage::new(packets + 1).or_else(|| Storage::new(128)) {
-            Some(storage) => drop(rx.buffer.attach(storage)),
+            Some(storage) => drop(buffer.attach(storage)),
             None => instance.count(Counter::NoMemory),
         }
     }
@@ -433,15 +468,15 @@ pub fn local_in(instance: &Instance, skb: &mut Skb<'_>, family: u8) -> Verdict {
         bytes: held.bytes(),
         ..segment
     };
-    let before = rx.buffer.bytes();
-    let first = match rx.buffer.push(now, segment, held) {
+    let before = buffer.bytes();
+    let first = match buffer.push(now, segment, held) {
         Push::Held => {
             instance.count(Counter::ReorderHeld);
             None
         }
         Push::Pass(held) | Push::Refused(held) | Push::Wild(held) => Some(held),
     };
-    session.account(before, rx.buffer.bytes());
+    session.account(before, buffer.bytes());
     drop(rx);
     session.deliver(first, Some(instance));
     Verdict::Stolen

@@ -295,7 +295,7 @@ impl Instance {
                 Some(l) => {
                     l.tx_packets = l.tx_packets.wrapping_add(u64::from(skb.segments()));
                     l.tx_bytes = l.tx_bytes.wrapping_add(u64::from(len));
-                    l.sent = now;
+                    l.note_sent(now);
                     let whole = lane == 0 || is_whole(&skb, l);
                     (lane, l.tuple, l.path.clone(), whole)
                 }

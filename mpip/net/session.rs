@@ -28,6 +28,13 @@ use crate::{
         skb::KeptSkb, //
     },
 };
+use core::{
+    mem::size_of,
+    ops::{
+        Deref,
+        DerefMut, //
+    }, //
+};
 use kernel::{
     alloc::flags::GFP_ATOMIC,
     prelude::*,
@@ -45,12 +52,41 @@ use kernel::{
 /// milliseconds.
 pub const QUIET_MS: u32 = 30_000;
 
+type Lane = session::Lane<Arc<Path>, Dst>;
+
+/// A lane in memory of its own.
+pub struct LaneBox(KBox<Lane>);
+
+impl Deref for LaneBox {
+    type Target = Lane;
+
+    fn deref(&self) -> &Lane {
+        &self.0
+    }
+}
+
+impl DerefMut for LaneBox {
+    fn deref_mut(&mut self) -> &mut Lane {
+        &mut self.0
+    }
+}
+
+impl session::Hold<Lane> for LaneBox {
+    fn hold(lane: Lane) -> Option<LaneBox> {
+        KBox::new(lane, GFP_ATOMIC).ok().map(LaneBox)
+    }
+}
+
+// What there are many of takes these sizes of the kernel's allocator, the session with its count.
+const _: () = assert!(size_of::<Lane>() <= 128);
+const _: () = assert!(size_of::<Session>() <= 512 - 16);
+
 /// The state that output and control messages share.
 pub struct Inner {
     /// The protocol's state machine.
-    pub s: session::Session<Arc<Path>, Dst>,
+    pub s: session::Session<Arc<Path>, Dst, LaneBox>,
     /// CONFIRM takes the place of OPEN while the peer may not have the keys.
-    pub confirm: Option<HelloIds>,
+    pub confirm: Option<KBox<HelloIds>>,
     /// Source port of added lanes, reserved on this node; 0 while none is.
     pub port: u16,
     /// Lanes were looked for at this time, milliseconds.
@@ -93,6 +129,8 @@ pub struct Session {
     sent: Atomic<u32>,
     acked: Atomic<u32>,
     window: Atomic<u32>,
+    tx_packets: Atomic<u64>,
+    tx_bytes: Atomic<u64>,
     /// Output side and lanes.
     #[pin]
     pub inner: BhLock<Inner>,
@@ -137,6 +175,13 @@ impl Session {
     ) -> Result<Arc<Session>> {
         let now = clock::now_us();
         let s = session::Session::new(tuple, path, initiator, now);
+        if s.lane(0).is_none() {
+            return Err(ENOMEM);
+        }
+        let confirm = match confirm {
+            Some(ids) => Some(KBox::new(ids, GFP_ATOMIC)?),
+            None => None,
+        };
         Arc::pin_init(
             pin_init!(Session {
                 net,
@@ -169,7 +214,9 @@ impl Session {
                     },
                     "mpip_session"
                 ),
-                rx <- new_bh_lock!(Rx::new(position.ack), "mpip_session_rx"),
+                tx_packets: Atomic::new(0),
+                tx_bytes: Atomic::new(0),
+                rx <- new_bh_lock!(Rx::new(), "mpip_session_rx"),
             }),
             GFP_ATOMIC,
         )
@@ -183,6 +230,19 @@ impl Session {
             self.used_ms.store(now, Relaxed);
         }
         now.wrapping_sub(before) > QUIET_MS
+    }
+
+    /// Counts a packet that was sent on the original lane without a choice, for the session and
+    /// the lane's path.
+    pub fn count_tx(&self, path: &Path, packets: u32, bytes: usize) {
+        self.tx_packets.add(u64::from(packets), Relaxed);
+        self.tx_bytes.add(bytes as u64, Relaxed);
+        path.count_tx(packets, bytes);
+    }
+
+    /// Packets and bytes counted by [`Session::count_tx`].
+    pub fn tx(&self) -> (u64, u64) {
+        (self.tx_packets.load(Relaxed), self.tx_bytes.load(Relaxed))
     }
 
     /// Time since the last packet, milliseconds.

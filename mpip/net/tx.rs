@@ -158,7 +158,7 @@ fn known(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, entry: &WireEn
     // A reset on an added tuple would mean that the lane is refused.
     if reset || !session.is_multi() || instance.is_stopping() {
         instance.count(Counter::TxOriginal);
-        entry.count_tx(segments, len);
+        session.count_tx(&entry.path, segments, len);
         question(instance, session, &entry.path, &session.tuple, true);
         return Verdict::Accept;
     }
@@ -179,7 +179,7 @@ fn known(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, entry: &WireEn
     if inner.s.state != State::Open {
         drop(inner);
         instance.count(Counter::TxOriginal);
-        entry.count_tx(segments, len);
+        session.count_tx(&entry.path, segments, len);
         return Verdict::Accept;
     }
     let chosen = inner
@@ -209,7 +209,7 @@ fn known(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, entry: &WireEn
     };
     lane.tx_packets = lane.tx_packets.wrapping_add(u64::from(segments));
     lane.tx_bytes = lane.tx_bytes.wrapping_add(len as u64);
-    lane.sent = now;
+    lane.note_sent(now);
     let path = lane.path.clone();
     let tuple = lane.tuple;
     path.count_tx(segments, len);

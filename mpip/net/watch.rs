@@ -29,7 +29,6 @@ use crate::{
         counters::Counter,
         packet,
         params::Param,
-        seq,
         session::{
             LaneState,
             MAX_LANES, //
@@ -162,7 +161,7 @@ impl Instance {
                 match inner.s.lane(index) {
                     Some(lane) if lane.state == LaneState::Active => {
                         let unused = index == 0 && inner.s.is_replaced();
-                        let fades = has_boxes && !unused && seq::age(now, lane.sent) >= old;
+                        let fades = has_boxes && !unused && lane.is_silent_for(now, old);
                         (lane.tuple, lane.path.clone(), fades)
                     }
                     _ => continue,
@@ -179,7 +178,7 @@ impl Instance {
                 continue;
             }
             if let Some(lane) = session.inner.lock().s.lane_mut(index) {
-                lane.sent = now;
+                lane.note_sent(now);
             }
         }
     }

@@ -677,7 +677,7 @@ impl Instance {
         let (confirm, path) = {
             let inner = session.inner.lock();
             (
-                inner.confirm,
+                inner.confirm.as_deref().copied(),
                 inner.s.lane(0).map_or(0, |lane| lane.path.id),
             )
         };

@@ -25,6 +25,9 @@ use crate::proto::weighted::Smooth;
 use crate::proto::wrap::Stream;
 use crate::proto::wrap::Via;
 use crate::proto::wrap::Ways;
+use core::marker::PhantomData;
+use core::ops::Deref;
+use core::ops::DerefMut;
 
 /// Lanes of one session, the original one included.
 pub const MAX_LANES: usize = 8;
@@ -122,20 +125,72 @@ pub struct Lane<P, D> {
     pub tx_packets: u64,
     /// Bytes sent.
     pub tx_bytes: u64,
-    /// When this end sent something last, microseconds: until then boxes on the way know the tuple.
-    pub sent: u32,
-    initiator: bool,
-    /// The other end has answered a challenge on this tuple, or uses it.
-    proven: bool,
+    // When this end sent something last, in `SENT_BITS`th parts of the clock.
+    sent: u8,
+    // `ASKED`, `PROVEN`: lanes are many, and this is the byte that made them too large.
+    marks: u8,
     tries: u8,
     refusals: u8,
     next_try: u32,
 }
 
+/// This end has asked for the lane.
+const ASKED: u8 = 1;
+/// See [`Lane::is_proven`].
+const PROVEN: u8 = 2;
+
+/// Bits of the clock, microseconds, that make no difference to when something was sent.
+const SENT_BITS: u32 = 21;
+
 impl<P, D> Lane<P, D> {
+    /// Something is sent now: boxes on the way know the tuple.
+    pub fn note_sent(&mut self, now: u32) {
+        self.sent = (now >> SENT_BITS) as u8;
+    }
+
+    /// Whether nothing was sent for so long, microseconds, to about two seconds.
+    pub fn is_silent_for(&self, now: u32, us: u32) -> bool {
+        let since = ((now >> SENT_BITS) as u8).wrapping_sub(self.sent);
+        u32::from(since) >= us >> SENT_BITS
+    }
+
     /// Whether this end asked for it.
     pub fn is_initiator(&self) -> bool {
-        self.initiator
+        self.marks & ASKED != 0
+    }
+
+    /// Whether the other end has answered a challenge on this tuple, or uses it.
+    fn is_proven(&self) -> bool {
+        self.marks & PROVEN != 0
+    }
+}
+
+/// Where a lane is kept, which is the caller's business: most sessions have few.
+pub trait Hold<T>: DerefMut<Target = T> + Sized {
+    /// Finds a place for `value`; `None` if there is none.
+    fn hold(value: T) -> Option<Self>;
+}
+
+/// A value that is kept where it is.
+pub struct Inline<T>(T);
+
+impl<T> Deref for Inline<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+impl<T> DerefMut for Inline<T> {
+    fn deref_mut(&mut self) -> &mut T {
+        &mut self.0
+    }
+}
+
+impl<T> Hold<T> for Inline<T> {
+    fn hold(value: T) -> Option<Self> {
+        Some(Inline(value))
     }
 }
 
@@ -210,14 +265,14 @@ enum Probing {
 /// With so much queue on all paths, microseconds, they are filled.
 const FILLED_US: u32 = 8_000;
 
-/// A session.
-pub struct Session<P, D> {
+/// A session. `H` holds its lanes.
+pub struct Session<P, D, H = Inline<Lane<P, D>>> {
     /// State.
     pub state: State,
     /// Whether this end opened it.
     pub initiator: bool,
     /// The lanes; 0 is the original one.
-    pub lanes: [Option<Lane<P, D>>; MAX_LANES],
+    pub lanes: [Option<H>; MAX_LANES],
     weights: [u16; MAX_LANES],
     smooth: Smooth<MAX_LANES>,
     last_adjust: u32,
@@ -228,13 +283,14 @@ pub struct Session<P, D> {
     looked_at: u32,
     tries: u8,
     next_try: u32,
+    kinds: PhantomData<fn() -> (P, D)>,
 }
 
-impl<P: PathInfo, D> Session<P, D> {
-    /// A session that is being opened, with its original lane.
+impl<P: PathInfo, D, H: Hold<Lane<P, D>>> Session<P, D, H> {
+    /// A session that is being opened, with its original lane; without any if that has no place.
     pub fn new(tuple: Tuple, path: P, initiator: bool, now: u32) -> Self {
         let mut lanes = [const { None }; MAX_LANES];
-        lanes[0] = Some(Lane {
+        lanes[0] = H::hold(Lane {
             tuple,
             path,
             route: None,
@@ -245,9 +301,8 @@ impl<P: PathInfo, D> Session<P, D> {
             echo: 0,
             tx_packets: 0,
             tx_bytes: 0,
-            sent: now,
-            initiator,
-            proven: false,
+            sent: (now >> SENT_BITS) as u8,
+            marks: if initiator { ASKED } else { 0 },
             tries: 0,
             refusals: 0,
             next_try: now,
@@ -266,6 +321,7 @@ impl<P: PathInfo, D> Session<P, D> {
             looked_at: now,
             tries: 0,
             next_try: now,
+            kinds: PhantomData,
         };
         session.relearn();
         session
@@ -273,12 +329,12 @@ impl<P: PathInfo, D> Session<P, D> {
 
     /// The lane with this id.
     pub fn lane(&self, index: usize) -> Option<&Lane<P, D>> {
-        self.lanes.get(index)?.as_ref()
+        self.lanes.get(index)?.as_deref()
     }
 
     /// The lane with this id, to be changed.
     pub fn lane_mut(&mut self, index: usize) -> Option<&mut Lane<P, D>> {
-        self.lanes.get_mut(index)?.as_mut()
+        self.lanes.get_mut(index)?.as_deref_mut()
     }
 
     /// The lane with this tuple.
@@ -317,14 +373,14 @@ impl<P: PathInfo, D> Session<P, D> {
     pub fn place(&self, limit: usize, asked: bool) -> Option<usize> {
         let rank = |lane: &Lane<P, D>| match lane.state {
             _ if lane.path.standing() == Standing::Down => Some(1),
-            LaneState::Gone if !lane.initiator || !lane.proven => Some(2),
-            LaneState::Pending if asked && lane.initiator && !lane.proven => Some(3),
+            LaneState::Gone if !lane.is_initiator() || !lane.is_proven() => Some(2),
+            LaneState::Pending if asked && lane.is_initiator() && !lane.is_proven() => Some(3),
             _ => None,
         };
         let lanes = self.lanes.iter().take(limit.min(MAX_LANES)).enumerate();
         lanes
             .skip(1)
-            .filter_map(|(i, l)| Some((l.as_ref().map_or(Some(0), rank)?, i)))
+            .filter_map(|(i, l)| Some((l.as_deref().map_or(Some(0), rank)?, i)))
             .min()
             .map(|(_, i)| i)
     }
@@ -348,7 +404,7 @@ impl<P: PathInfo, D> Session<P, D> {
             .iter()
             .take(limit.min(MAX_LANES))
             .position(Option::is_none)?;
-        *self.lanes.get_mut(index)? = Some(Lane {
+        let lane = H::hold(Lane {
             tuple,
             path,
             route: None,
@@ -359,13 +415,13 @@ impl<P: PathInfo, D> Session<P, D> {
             echo: 0,
             tx_packets: 0,
             tx_bytes: 0,
-            sent: now,
-            initiator,
-            proven: false,
+            sent: (now >> SENT_BITS) as u8,
+            marks: if initiator { ASKED } else { 0 },
             tries: 0,
             refusals: 0,
             next_try: now,
-        });
+        })?;
+        *self.lanes.get_mut(index)? = Some(lane);
         Some(index)
     }
 
@@ -385,7 +441,7 @@ impl<P: PathInfo, D> Session<P, D> {
         let Some(lane) = self.lane_mut(index) else {
             return false;
         };
-        if lane.initiator {
+        if lane.is_initiator() {
             return false;
         }
         if lane.echo != challenge || lane.state == LaneState::Gone {
@@ -405,11 +461,11 @@ impl<P: PathInfo, D> Session<P, D> {
         let Some(lane) = self.lane_mut(index) else {
             return false;
         };
-        if !lane.initiator || lane.challenge != echo {
+        if !lane.is_initiator() || lane.challenge != echo {
             return false;
         }
         lane.echo = challenge;
-        lane.proven = true;
+        lane.marks |= PROVEN;
         if lane.state != LaneState::Active {
             lane.state = LaneState::Active;
             self.relearn();
@@ -422,10 +478,10 @@ impl<P: PathInfo, D> Session<P, D> {
         let Some(lane) = self.lane_mut(index) else {
             return false;
         };
-        if lane.initiator || lane.challenge != echo || lane.state == LaneState::Gone {
+        if lane.is_initiator() || lane.challenge != echo || lane.state == LaneState::Gone {
             return false;
         }
-        lane.proven = true;
+        lane.marks |= PROVEN;
         if lane.state != LaneState::Active {
             lane.state = LaneState::Active;
             self.relearn();
@@ -437,8 +493,8 @@ impl<P: PathInfo, D> Session<P, D> {
     /// this end has given it up, because no LANE_CONFIRM arrived, and will now ask for one again.
     pub fn heard_on(&mut self, index: usize) -> bool {
         match self.lane_mut(index) {
-            Some(l) if !l.initiator && !l.proven && l.state == LaneState::Gone => {
-                l.proven = true;
+            Some(l) if !l.is_initiator() && !l.is_proven() && l.state == LaneState::Gone => {
+                l.marks |= PROVEN;
                 true
             }
             _ => false,
@@ -466,7 +522,7 @@ impl<P: PathInfo, D> Session<P, D> {
             lane.route = None;
             // One that has worked may only have lost its place in a table on the way; one that has
             // not may get through another way. Both are tried at once.
-            let other = lane.initiator && !was_up && lane.ways.has_next();
+            let other = lane.is_initiator() && !was_up && lane.ways.has_next();
             if other {
                 lane.state = LaneState::Pending;
                 lane.tries = u8::MAX;
@@ -725,7 +781,7 @@ impl<P: PathInfo, D> Session<P, D> {
         let mut used = lanes.filter(|(i, _)| self.eligible & (1 << i) != 0);
         let filled = used.all(|(_, lane)| {
             let queue = |l: &Lane<P, D>| l.path.wait_us(now).max(l.path.queue_us());
-            lane.as_ref().is_none_or(|l| queue(l) >= FILLED_US)
+            lane.as_deref().is_none_or(|l| queue(l) >= FILLED_US)
         });
         self.probing = if again || filled {
             Probing::Done
@@ -836,20 +892,20 @@ impl<P: PathInfo, D> Session<P, D> {
             if lane.state == LaneState::Gone {
                 // The initiator tries again. The responder waits to be asked, unless the lane was
                 // up: the initiator may not know that it was refused here.
-                if !lane.initiator && !lane.proven {
+                if !lane.is_initiator() && !lane.is_proven() {
                     continue;
                 }
                 lane.state = LaneState::Pending;
                 lane.challenge ^= random;
                 lane.stream = Stream::new(lane.challenge as u32);
                 lane.tries = 0;
-                if lane.initiator && !lane.proven && lane.ways.is_choice() {
+                if lane.is_initiator() && !lane.is_proven() && lane.ways.is_choice() {
                     // None of the ways was open: from the first one again.
                     lane.tries = u8::MAX;
                     return Some(Todo::Switch(i));
                 }
             }
-            if lane.initiator && lane.ways.has_next() && lane.tries >= WAY_TRIES {
+            if lane.is_initiator() && lane.ways.has_next() && lane.tries >= WAY_TRIES {
                 return Some(Todo::Switch(i));
             }
             if lane.tries >= TRIES {
@@ -858,7 +914,7 @@ impl<P: PathInfo, D> Session<P, D> {
             }
             lane.next_try = now.wrapping_add(RETRY_US << lane.tries);
             lane.tries = lane.tries.saturating_add(1);
-            return Some(if lane.initiator {
+            return Some(if lane.is_initiator() {
                 Todo::Lane(i)
             } else {
                 Todo::LaneAck(i)
@@ -902,7 +958,7 @@ impl<P: PathInfo, D> Session<P, D> {
                 .filter(|l| match l.state {
                     LaneState::Active => false,
                     LaneState::Pending => true,
-                    LaneState::Gone => l.initiator || l.proven,
+                    LaneState::Gone => l.is_initiator() || l.is_proven(),
                 })
                 .map(|l| until(l.next_try))
                 .min(),

@@ -10,9 +10,13 @@ use crate::proto::addr::{
     Addr,
     Tuple, //
 };
+use core::ptr::NonNull;
 
 /// An output route with a counted reference.
-pub struct Dst(pub(super) bindings::mpip_dst);
+pub struct Dst {
+    dst: NonNull<bindings::dst_entry>,
+    cookie: u32,
+}
 
 // SAFETY: A `dst_entry` may be used and released on any CPU.
 unsafe impl Send for Dst {}
@@ -52,19 +56,40 @@ impl Dst {
         let found = unsafe {
             bindings::mpip_shim_route_out(net.as_ptr(), ifindex as i32, &flow_of(tuple), &mut out)
         };
-        found.then_some(Dst(out))
+        // SAFETY: The reference is handed over.
+        found.then(|| unsafe { Dst::from_raw(out) })?
+    }
+
+    /// Takes over the reference in `raw`; `None` if it holds none.
+    ///
+    /// # Safety
+    ///
+    /// `raw` must hold a reference to a route, or null.
+    pub(super) unsafe fn from_raw(raw: bindings::mpip_dst) -> Option<Dst> {
+        Some(Dst {
+            dst: NonNull::new(raw.dst)?,
+            cookie: raw.cookie,
+        })
+    }
+
+    /// As the shims know it; the reference stays with `self`.
+    pub(super) fn raw(&self) -> bindings::mpip_dst {
+        bindings::mpip_dst {
+            dst: self.dst.as_ptr(),
+            cookie: self.cookie,
+        }
     }
 
     /// Whether the route may still be used.
     pub fn is_valid(&self) -> bool {
         // SAFETY: `self` holds a reference.
-        unsafe { bindings::mpip_shim_dst_valid(&self.0) }
+        unsafe { bindings::mpip_shim_dst_valid(&self.raw()) }
     }
 
     /// Whether its interface runs and has carrier.
     pub fn is_ready(&self) -> bool {
         // SAFETY: `self` holds a reference.
-        unsafe { bindings::mpip_shim_dst_ready(&self.0) }
+        unsafe { bindings::mpip_shim_dst_ready(&self.raw()) }
     }
 
     /// Has the next hop's link address asked for again at once if that is going on already.
@@ -72,26 +97,26 @@ impl Dst {
     pub fn solicit(&self, remote: &Addr) {
         let bytes = remote.as_bytes();
         // SAFETY: `self` holds a reference; the address is as long as the route's family has it.
-        unsafe { bindings::mpip_shim_dst_solicit(&self.0, remote.family(), bytes.as_ptr()) };
+        unsafe { bindings::mpip_shim_dst_solicit(&self.raw(), remote.family(), bytes.as_ptr()) };
     }
 
     /// Path MTU in bytes.
     pub fn mtu(&self) -> u32 {
         // SAFETY: `self` holds a reference.
-        unsafe { bindings::mpip_shim_dst_mtu(&self.0) }
+        unsafe { bindings::mpip_shim_dst_mtu(&self.raw()) }
     }
 
     /// Index of the output interface.
     pub fn ifindex(&self) -> u32 {
         // SAFETY: `self` holds a reference.
-        unsafe { bindings::mpip_shim_dst_ifindex(&self.0) as u32 }
+        unsafe { bindings::mpip_shim_dst_ifindex(&self.raw()) as u32 }
     }
 }
 
 impl Drop for Dst {
     fn drop(&mut self) {
         // SAFETY: `self` holds a reference and is not used any more.
-        unsafe { bindings::mpip_shim_dst_put(&mut self.0) };
+        unsafe { bindings::mpip_shim_dst_put(&mut self.raw()) };
     }
 }
 

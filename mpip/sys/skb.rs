@@ -171,7 +171,10 @@ impl Skb<'_> {
             cookie: 0,
         };
         // SAFETY: Valid by the invariant; `out` is valid for writes.
-        unsafe { bindings::mpip_shim_skb_get_dst(self.raw(), &mut out) }.then_some(Dst(out))
+        unsafe {
+            // The reference is handed over.
+            bindings::mpip_shim_skb_get_dst(self.raw(), &mut out).then(|| Dst::from_raw(out))?
+        }
     }
 
     /// Whether the interface that it is to leave by runs and has carrier.
@@ -195,7 +198,7 @@ impl Skb<'_> {
     /// Has the packet leave by `dst`.
     pub fn set_dst(&mut self, dst: &Dst) {
         // SAFETY: Valid by the invariant; `dst` holds a reference, another is taken.
-        unsafe { bindings::mpip_shim_skb_set_dst(self.raw(), &dst.0) };
+        unsafe { bindings::mpip_shim_skb_set_dst(self.raw(), &dst.raw()) };
     }
 
     /// Whether an outgoing packet is one that multipath may touch.
@@ -402,7 +405,7 @@ impl OwnSkb {
         let skb = self.0.as_ptr();
         core::mem::forget(self);
         // SAFETY: We own the skb and give it away; `net` and `dst` are alive.
-        unsafe { bindings::mpip_shim_skb_xmit(net.as_ptr(), skb, &dst.0, family) };
+        unsafe { bindings::mpip_shim_skb_xmit(net.as_ptr(), skb, &dst.raw(), family) };
     }
 }
 

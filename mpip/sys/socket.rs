@@ -106,7 +106,7 @@ pub fn udp_owned(net: Net, tuple: &Tuple, ifindex: u32) -> bool {
 /// gets as far as the hook at POST_ROUTING. True if the socket needed it. Process context.
 pub fn lend_route(net: Net, tuple: &Tuple, dst: &Dst) -> bool {
     // SAFETY: `net` is alive; `dst` holds a reference, another is taken.
-    unsafe { bindings::mpip_shim_sock_lend(net.as_ptr(), &flow_of(tuple), &dst.0) }
+    unsafe { bindings::mpip_shim_sock_lend(net.as_ptr(), &flow_of(tuple), &dst.raw()) }
 }
 
 /// Has the TCP socket of an outgoing flow say again what it has received. Process context.
