@@ -206,9 +206,11 @@ fn a_list_of_parts_is_bounded() {
     let mut ranges = Ranges::new();
     assert!(ranges.is_empty() && ranges == Ranges::default());
     for i in 0..MAX_RANGES as u32 {
+        assert!(!ranges.is_full());
         assert!(ranges.push(i, i + 1));
     }
     let full = ranges;
+    assert!(full.is_full());
     assert!(!ranges.push(7, 8));
     assert_eq!(ranges, full);
     assert!(full.iter().eq((0..MAX_RANGES as u32).map(|i| (i, i + 1))));

@@ -215,6 +215,41 @@ fn what_lies_between_is_found() {
     assert_eq!(between(&mut ring(0), 0, 100), []);
 }
 
+#[test]
+fn a_segment_is_charged_its_own_part() {
+    for start in [1000, u32::MAX - 250, u32::MAX - 150, 0x7fff_ff80] {
+        let at = |n: u32| start.wrapping_add(n);
+        // It holds 100 to 200.
+        let segment = seg(at(200));
+        for (from, to, bytes) in [
+            (100, 200, 100),
+            (0, 300, 100),
+            (0, 150, 50),
+            (150, 300, 50),
+            (120, 130, 10),
+            (199, 200, 1),
+            (0, 101, 1),
+            (0, 100, 0),
+            (200, 300, 0),
+            (0, 50, 0),
+            (250, 300, 0),
+            (150, 150, 0),
+            // The wrong way round.
+            (180, 120, 0),
+        ] {
+            assert_eq!(segment.overlap(at(from), at(to)), bytes, "{from} {to}");
+        }
+        // Those of a ring hold all of a part together.
+        let mut r = ring(4);
+        for n in [100, 200, 300, 400] {
+            r.push(seg(at(n)), 10_000);
+        }
+        let mut all = Vec::new();
+        r.between(at(50), at(320), |s| all.push(s.overlap(at(50), at(320))));
+        assert_eq!(all, [20, 100, 100, 50]);
+    }
+}
+
 /// Counts those that were dropped.
 struct Packet(Rc<Cell<usize>>);
 

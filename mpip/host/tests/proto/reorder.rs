@@ -212,6 +212,47 @@ fn silent_lanes_do_not_count() {
 }
 
 #[test]
+fn a_lane_that_returns_counts() {
+    let spread = Limits {
+        spread_us: 300,
+        ..LIMITS
+    };
+    for returns in [false, true] {
+        let mut b = two_lanes(0);
+        b.set_limits(spread);
+        b.expect_lanes(0, 0b11);
+        b.expect_lanes(1_000, 0b01);
+        b.expect_lanes(5_000, if returns { 0b11 } else { 0b01 });
+        assert_eq!(push(&mut b, 5_010, seg(10, 10, 0)), []);
+        assert_eq!(drain(&mut b, 5_309), []);
+        // What comes on it first may have been overtaken.
+        let early: &[u32] = if returns { &[] } else { &[10] };
+        assert_eq!(drain(&mut b, 5_310), early);
+        if returns {
+            assert_eq!(push(&mut b, 5_900, seg(0, 10, 1)), [0, 10]);
+        }
+    }
+    // It stays silent.
+    let mut b = two_lanes(0);
+    b.set_limits(spread);
+    b.expect_lanes(0, 0b11);
+    b.expect_lanes(1_000, 0b01);
+    b.expect_lanes(5_000, 0b11);
+    assert_eq!(push(&mut b, 5_010, seg(10, 10, 0)), []);
+    assert_eq!(drain(&mut b, 6_000), []);
+    assert_eq!(drain(&mut b, 6_001), [10]);
+    assert_eq!(b.take_given_up(), given_up(0, 1, 0));
+    // What it had delivered before is not forgotten.
+    let mut b = two_lanes(0);
+    b.expect_lanes(0, 0b11);
+    assert_eq!(push(&mut b, 10, seg(20, 10, 1)), []);
+    b.expect_lanes(20, 0b01);
+    b.expect_lanes(30, 0b11);
+    assert_eq!(push(&mut b, 40, seg(10, 10, 0)), [10, 20]);
+    assert_eq!(b.take_given_up(), given_up(0, 1, 0));
+}
+
+#[test]
 fn a_lane_whose_number_wrapped_is_no_progress() {
     let mut b = two_lanes(0);
     // 3.5 GB on lane 0 while lane 1 is silent.
@@ -438,12 +479,68 @@ fn what_does_not_come_is_given_up() {
     assert_eq!(push_ask(&mut b, 100, seg(10, 10, 0)), NOTHING);
     assert_eq!(push_ask(&mut b, 1_200, seg(20, 10, 1)).0, [(0, 10)]);
     assert_eq!(b.deadline(1_200), Some(31_200));
-    assert_eq!(drain(&mut b, 31_199), []);
-    assert_eq!(drain(&mut b, 31_200), [10, 20]);
+    // A millisecond longer, in which it may be asked for once more. Nobody does.
+    assert_eq!(drain(&mut b, 32_199), []);
+    assert_eq!(drain(&mut b, 32_200), [10, 20]);
     assert_eq!(b.take_given_up(), given_up(1, 0, 0));
     // It comes after all.
-    assert_eq!(push_ask(&mut b, 32_000, seg(0, 10, 1)), (vec![], vec![0]));
+    assert_eq!(push_ask(&mut b, 33_000, seg(0, 10, 1)), (vec![], vec![0]));
     assert_eq!(b.next(), 30);
+}
+
+/// A buffer that waits for what was asked for twice, at 1200 and at 31200.
+fn asked_twice(start: u32) -> Buffer {
+    let at = |n: u32| start.wrapping_add(n);
+    let mut b = asking(start);
+    push_ask(&mut b, 100, seg(at(10), 10, 0));
+    let hole = vec![(at(0), at(10))];
+    assert_eq!(push_ask(&mut b, 1_200, seg(at(20), 10, 1)).0, hole);
+    assert_eq!(missing(&mut b, 31_199), []);
+    assert_eq!(missing(&mut b, 31_200), hole);
+    assert_eq!(drain(&mut b, 31_200), []);
+    assert_eq!(b.deadline(31_200), Some(61_200));
+    b
+}
+
+#[test]
+fn what_is_sent_again_may_be_lost_as_well() {
+    for start in [1000, u32::MAX - 15, u32::MAX - 5, (1 << 31) - 15] {
+        let at = |n: u32| start.wrapping_add(n);
+        // It comes.
+        let mut b = asked_twice(start);
+        assert_eq!(missing(&mut b, 61_199), []);
+        let all = [0, 10, 20].map(at).to_vec();
+        assert_eq!(push_ask(&mut b, 61_199, seg(at(0), 10, 1)), (vec![], all));
+        assert_eq!(b.take_given_up(), given_up(0, 0, 0));
+        // It does not: twice is enough.
+        let mut b = asked_twice(start);
+        assert_eq!(drain(&mut b, 61_199), []);
+        assert_eq!(missing(&mut b, 61_200), []);
+        assert_eq!(drain(&mut b, 61_200), [10, 20].map(at));
+        assert_eq!(b.take_given_up(), given_up(1, 0, 0));
+        // It is refused.
+        let mut b = asked_twice(start);
+        b.refused(at(0), at(10));
+        assert_eq!(missing(&mut b, 31_300), []);
+        assert_eq!(drain(&mut b, 31_300), [10, 20].map(at));
+        assert_eq!(b.take_given_up(), given_up(0, 1, 0));
+    }
+}
+
+#[test]
+fn only_what_is_still_missing_is_asked_for_again() {
+    let mut b = asking(0);
+    push_ask(&mut b, 100, seg(40, 10, 0));
+    assert_eq!(push_ask(&mut b, 1_200, seg(50, 10, 1)).0, [(0, 40)]);
+    assert_eq!(push_ask(&mut b, 5_000, seg(10, 10, 1)), NOTHING);
+    assert_eq!(missing(&mut b, 31_199), []);
+    assert_eq!(missing(&mut b, 31_200), [(0, 10), (20, 40)]);
+    // Each is given up for itself.
+    assert_eq!(push_ask(&mut b, 40_000, seg(0, 10, 0)).1, [0, 10]);
+    assert_eq!(b.deadline(40_000), Some(61_200));
+    assert_eq!(drain(&mut b, 61_199), []);
+    assert_eq!(drain(&mut b, 61_200), [40, 50]);
+    assert_eq!(b.take_given_up(), given_up(1, 0, 0));
 }
 
 #[test]
@@ -508,9 +605,20 @@ fn several_holes_are_asked_for_at_once() {
     // Each has its own time.
     assert_eq!(push_ask(&mut b, 3_000, seg(0, 10, 1)).1, [0, 10]);
     assert_eq!(b.deadline(3_000), Some(31_500));
-    assert_eq!(push_ask(&mut b, 31_500, seg(90, 10, 1)).1, [30, 35, 40]);
-    assert_eq!(b.deadline(31_500), Some(31_600));
-    assert_eq!(push_ask(&mut b, 31_600, seg(70, 10, 0)).1, [60, 70, 80, 90]);
+    assert_eq!(
+        push_ask(&mut b, 31_500, seg(90, 10, 1)),
+        (vec![(20, 30)], vec![])
+    );
+    assert_eq!(b.deadline(31_500), Some(61_500));
+    assert_eq!(
+        push_ask(&mut b, 31_600, seg(70, 10, 0)),
+        (vec![(50, 60)], vec![])
+    );
+    assert_eq!(drain(&mut b, 61_499), []);
+    assert_eq!(drain(&mut b, 61_500), [30, 35, 40]);
+    assert_eq!(b.deadline(61_500), Some(61_600));
+    assert_eq!(drain(&mut b, 61_599), []);
+    assert_eq!(drain(&mut b, 61_600), [60, 70, 80, 90]);
     assert_eq!(b.take_given_up(), given_up(2, 0, 0));
 }
 
@@ -573,7 +681,8 @@ fn nothing_is_asked_for_unless_it_is_wanted() {
     assert_eq!(b.push(2_000, seg(20, 10, 1), 20), Push::Held);
     assert_eq!(missing(&mut b, 2_000), []);
     assert_eq!(drain(&mut b, 2_000), [10, 20]);
-    // It has come to an end while something was asked for: nothing is waited for any more.
+    // It has come to an end while something was asked for: that is not waited for any more, but
+    // for the time in which it might have been asked for once more.
     let mut b = asking(0);
     push_ask(&mut b, 100, seg(10, 10, 0));
     assert_eq!(push_ask(&mut b, 1_200, seg(20, 10, 1)).0, [(0, 10)]);
@@ -581,7 +690,16 @@ fn nothing_is_asked_for_unless_it_is_wanted() {
         repair_us: 0,
         ..REPAIR
     });
-    assert_eq!(drain(&mut b, 1_201), [10, 20]);
+    assert_eq!(missing(&mut b, 1_201), []);
+    assert_eq!(drain(&mut b, 2_199), []);
+    assert_eq!(drain(&mut b, 2_200), [10, 20]);
+    // What was asked for twice is given up at once.
+    let mut b = asked_twice(0);
+    b.set_limits(Limits {
+        repair_us: 0,
+        ..REPAIR
+    });
+    assert_eq!(drain(&mut b, 31_201), [10, 20]);
     // Nothing is held, or there is nowhere to hold it.
     assert_eq!(missing(&mut asking(0), 5_000), []);
     assert_eq!(missing(&mut Buffer::new(0), 5_000), []);

@@ -635,7 +635,7 @@ fn the_earliest_path_takes_it() {
         for class in CLASSES {
             for (queues, bytes) in [
                 ([0, 0, 0], [0, 100_000, 0]),
-                ([0, 2_000, 0], [0, 100_000, 0]),
+                ([0, 1_000, 0], [0, 100_000, 0]),
                 ([0, 7_000, 0], [0, 0, 100_000]),
             ] {
                 paths
@@ -659,7 +659,7 @@ fn the_earliest_path_takes_it() {
 }
 
 #[test]
-fn equally_early_paths_share_by_rate() {
+fn equally_early_paths_take_turns() {
     let (mut s, paths) = open(3, 0);
     for (path, rate) in paths.iter().zip([3_000_000, 1_000_000, 6_000_000]) {
         path.0.delay.set(Some(5_000));
@@ -667,14 +667,12 @@ fn equally_early_paths_share_by_rate() {
     }
     for class in [Class::Datagram, Class::Stream(1000)] {
         let bytes = shared(&mut s, &paths, class);
-        for (bytes, share) in bytes.iter().zip([30_000u64, 10_000, 60_000]) {
-            assert!(bytes.abs_diff(share) <= 3_000, "{bytes} {share}");
-        }
+        let even = |b: &u64| b.abs_diff(33_333) < 1_000;
+        assert!(bytes.iter().all(even), "{bytes:?}");
     }
-    // What is urgent does not wait for its turn: always the same one.
+    // What is urgent does not wait for its turn: the link that is quickest.
     for class in [Class::Small, Class::Again] {
-        let bytes = shared(&mut s, &paths, class);
-        assert_eq!(bytes.iter().filter(|b| **b == 100_000).count(), 1);
+        assert_eq!(shared(&mut s, &paths, class), [0, 0, 100_000]);
     }
     // One rate is not known: alike.
     paths[2].0.rate.set(0);
@@ -690,6 +688,34 @@ fn equally_early_paths_share_by_rate() {
         bytes[1] == 0 && bytes[0].abs_diff(50_000) < 3_000,
         "{bytes:?}"
     );
+}
+
+#[test]
+fn a_slow_link_takes_small_packets_only() {
+    let (mut s, paths) = open(2, 0);
+    for (path, rate) in paths.iter().zip([200_000, 10_000_000]) {
+        path.0.delay.set(Some(5_000));
+        path.0.rate.set(rate);
+    }
+    // 5 ms for 1000 bytes, and 0.1 ms.
+    for class in CLASSES {
+        assert_eq!(shared(&mut s, &paths, class), [0, 100_000]);
+    }
+    let mut pick = |len| {
+        let pick = |_| s.pick(0, len, Class::Datagram, &EARLIEST, |_, _| true);
+        (0..10).map(pick).filter(|lane| *lane == 0).count()
+    };
+    // The difference is 4.9 us for each byte: 2 ms are 408 bytes.
+    assert_eq!((pick(40), pick(408), pick(409)), (5, 5, 0));
+    // It is near enough to be worth it.
+    paths[1].0.delay.set(Some(8_000));
+    let bytes = shared(&mut s, &paths, Class::Datagram);
+    assert_eq!(bytes, [50_000, 50_000]);
+    // What a link needs is not known.
+    paths[1].0.delay.set(Some(5_000));
+    paths[0].0.rate.set(0);
+    let bytes = shared(&mut s, &paths, Class::Datagram);
+    assert_eq!(bytes, [50_000, 50_000]);
 }
 
 #[test]
@@ -729,7 +755,7 @@ fn a_stream_that_fills_the_near_paths_goes_far() {
 #[test]
 fn earliest_tries_the_next_one_that_fits() {
     let (mut s, paths) = open(4, 0);
-    for (path, delay) in paths.iter().zip([9_000, 3_000, 6_000, 1_000]) {
+    for (path, delay) in paths.iter().zip([12_000, 4_000, 8_000, 1_000]) {
         path.0.delay.set(Some(delay));
     }
     let mut pick = |unfit: &[usize]| {
@@ -838,6 +864,29 @@ fn the_window_shrinks_with_the_paths() {
     paths[0].0.rate.set(5_000_000);
     paths[1].0.standing.set(Standing::Suspect);
     assert_eq!(look(&mut s), Some((1, 2)));
+}
+
+#[test]
+fn the_last_added_lane_goes_and_returns() {
+    let (mut s, paths) = open(2, 0);
+    for (path, rate) in paths.iter().zip([1_000_000, 3_000_000]) {
+        path.0.rate.set(rate);
+    }
+    assert_eq!(look(&mut s), None);
+    // Its slow start is over.
+    assert!(!grows(&mut s, 0, 0, true));
+    s.refuse(1, 0);
+    assert_eq!(s.active_lanes(), 1);
+    assert_eq!(look(&mut s), Some((1_000, 4_000)));
+    assert_eq!(look(&mut s), None);
+    assert!(!grows(&mut s, 100, 100, false));
+    // Another one comes in its place.
+    s.remove_lane(1);
+    let added = s.add_lane(tuple(2), paths[1].clone(), RAW, 8, true, MAX_LANES, 0);
+    assert_eq!(added, Some(1));
+    assert!(s.on_lane_ack(1, 9, 8));
+    assert_eq!(look(&mut s), None);
+    assert!(grows(&mut s, 200, 200, false));
 }
 
 #[test]
