@@ -302,11 +302,7 @@ impl<T, B: BorrowMut<[Option<Held<T>>]>> Reorder<T, B> {
         if seq::after(seq, self.next) {
             let full = self.is_full();
             let (late, lost) = match front.hole {
-                Hole::Asked(at, times) => {
-                    let grace = if times < ASKS { SETTLE_US } else { 0 };
-                    let patience = self.limits.repair_us.saturating_add(grace);
-                    (seq::age(now, at) >= patience, false)
-                }
+                Hole::Asked(at, times) => (seq::age(now, at) >= self.patience(times), false),
                 Hole::Refused => (false, true),
                 Hole::Open => (
                     seq::age(now, oldest) >= self.limits.wait_us,
@@ -334,12 +330,23 @@ impl<T, B: BorrowMut<[Option<Held<T>>]>> Reorder<T, B> {
     pub fn deadline(&self, now: u32) -> Option<u32> {
         let front = self.front()?;
         Some(match front.hole {
-            Hole::Asked(at, _) => at.wrapping_add(self.limits.repair_us),
+            Hole::Asked(at, times) => at.wrapping_add(self.patience(times)),
             _ if seq::age(now, front.oldest) < self.limits.spread_us => {
                 front.oldest.wrapping_add(self.limits.spread_us)
             }
             _ => front.oldest.wrapping_add(self.limits.wait_us),
         })
+    }
+
+    /// How long something is waited for that was asked for so many times, microseconds. Only an
+    /// arrival leads to another request: there is some time for one.
+    fn patience(&self, times: u8) -> u32 {
+        let once = self.limits.repair_us;
+        if times < ASKS {
+            once.saturating_add(once / 2)
+        } else {
+            once
+        }
     }
 
     /// Whether what was lost is asked for.

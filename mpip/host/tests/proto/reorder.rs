@@ -461,7 +461,7 @@ fn what_was_lost_is_asked_for_and_repaired() {
         assert_eq!(missing(&mut b, 1_099), []);
         let (asked, out) = push_ask(&mut b, 1_100, seg(at(30), 10, 0));
         assert_eq!((asked, out), (vec![(at(0), at(10))], vec![]));
-        assert_eq!(b.deadline(1_100), Some(31_100));
+        assert_eq!(b.deadline(1_100), Some(46_100));
         // Once.
         assert_eq!(push_ask(&mut b, 1_200, seg(at(40), 10, 1)), NOTHING);
         // It is waited for longer than for what may be under way.
@@ -478,13 +478,13 @@ fn what_does_not_come_is_given_up() {
     let mut b = asking(0);
     assert_eq!(push_ask(&mut b, 100, seg(10, 10, 0)), NOTHING);
     assert_eq!(push_ask(&mut b, 1_200, seg(20, 10, 1)).0, [(0, 10)]);
-    assert_eq!(b.deadline(1_200), Some(31_200));
-    // A millisecond longer, in which it may be asked for once more. Nobody does.
-    assert_eq!(drain(&mut b, 32_199), []);
-    assert_eq!(drain(&mut b, 32_200), [10, 20]);
+    // Half as long again, in which it may be asked for once more. Nobody does.
+    assert_eq!(b.deadline(1_200), Some(46_200));
+    assert_eq!(drain(&mut b, 46_199), []);
+    assert_eq!(drain(&mut b, 46_200), [10, 20]);
     assert_eq!(b.take_given_up(), given_up(1, 0, 0));
     // It comes after all.
-    assert_eq!(push_ask(&mut b, 33_000, seg(0, 10, 1)), (vec![], vec![0]));
+    assert_eq!(push_ask(&mut b, 47_000, seg(0, 10, 1)), (vec![], vec![0]));
     assert_eq!(b.next(), 30);
 }
 
@@ -569,7 +569,7 @@ fn what_is_refused_is_given_up_at_once() {
         assert_eq!(b.take_given_up(), given_up(0, 2, 0));
         // It is not asked for again, and the last one still may come.
         assert_eq!(missing(&mut b, 3_000), []);
-        assert_eq!(b.deadline(3_000), Some(32_300));
+        assert_eq!(b.deadline(3_000), Some(47_300));
         let (asked, out) = push_ask(&mut b, 3_000, seg(at(40), 10, 1));
         assert_eq!((asked, out), (vec![], vec![at(40), at(50)]));
     }
@@ -604,7 +604,7 @@ fn several_holes_are_asked_for_at_once() {
     assert_eq!(missing(&mut b, 2_600), [(70, 80)]);
     // Each has its own time.
     assert_eq!(push_ask(&mut b, 3_000, seg(0, 10, 1)).1, [0, 10]);
-    assert_eq!(b.deadline(3_000), Some(31_500));
+    assert_eq!(b.deadline(3_000), Some(46_500));
     assert_eq!(
         push_ask(&mut b, 31_500, seg(90, 10, 1)),
         (vec![(20, 30)], vec![])
@@ -635,7 +635,7 @@ fn a_hole_that_is_filled_in_part_is_not_asked_for_again() {
         let (asked, _) = push_ask(&mut b, 5_000, seg(part.0, part.1, 1));
         assert_eq!(asked, []);
         // The rest is waited for as long as all of it would have been.
-        assert_eq!(b.deadline(5_000), Some(31_200));
+        assert_eq!(b.deadline(5_000), Some(46_200));
         let (asked, out) = push_ask(&mut b, 9_000, seg(rest.0, rest.1, 0));
         assert_eq!(asked, []);
         assert_eq!((out.last(), b.next()), (Some(&50), 60), "{part:?}");
@@ -681,8 +681,7 @@ fn nothing_is_asked_for_unless_it_is_wanted() {
     assert_eq!(b.push(2_000, seg(20, 10, 1), 20), Push::Held);
     assert_eq!(missing(&mut b, 2_000), []);
     assert_eq!(drain(&mut b, 2_000), [10, 20]);
-    // It has come to an end while something was asked for: that is not waited for any more, but
-    // for the time in which it might have been asked for once more.
+    // It has come to an end while something was asked for: that is not waited for any more.
     let mut b = asking(0);
     push_ask(&mut b, 100, seg(10, 10, 0));
     assert_eq!(push_ask(&mut b, 1_200, seg(20, 10, 1)).0, [(0, 10)]);
@@ -691,8 +690,7 @@ fn nothing_is_asked_for_unless_it_is_wanted() {
         ..REPAIR
     });
     assert_eq!(missing(&mut b, 1_201), []);
-    assert_eq!(drain(&mut b, 2_199), []);
-    assert_eq!(drain(&mut b, 2_200), [10, 20]);
+    assert_eq!(drain(&mut b, 1_201), [10, 20]);
     // What was asked for twice is given up at once.
     let mut b = asked_twice(0);
     b.set_limits(Limits {
