@@ -226,7 +226,8 @@ fn end_of(packet: &Packet, tcp: &TcpHeader) -> u32 {
 
 /// Whether a segment lies wholly below `acked`.
 fn below(packet: &Packet, tcp: &TcpHeader, acked: u32) -> bool {
-    !seq::after(end_of(packet, tcp), acked) && tcp.flags & (packet::SYN | packet::FIN | packet::RST) == 0
+    !seq::after(end_of(packet, tcp), acked)
+        && tcp.flags & (packet::SYN | packet::FIN | packet::RST) == 0
 }
 
 /// A packet on the tuple of an added lane.
