@@ -288,8 +288,7 @@ impl Instance {
             let lane = inner
                 .s
                 .pick(now, len, Class::Again, &dispatch, |index, lane| {
-                    lost != Some(index)
-                        && (index == 0 || lane_fits(self, &skb, &packet, lane))
+                    lost != Some(index) && (index == 0 || lane_fits(self, &skb, &packet, lane))
                 });
             match inner.s.lane_mut(lane) {
                 Some(l) => {
