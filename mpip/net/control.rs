@@ -85,9 +85,6 @@ use kernel::sync::{
     Arc, //
 };
 
-/// How long the lanes that the end that opened a session asks for come first, milliseconds.
-const CROSSING_MS: u64 = 1_500;
-
 impl Session {
     /// A lane was refused by the other end or on the way, as `counter` counts.
     pub fn refuse_lane(self: &Arc<Session>, instance: &Instance, lane: u8, counter: Counter) {
@@ -882,8 +879,9 @@ impl Instance {
                 return true;
             }
             // Another way of a lane that did not get through takes its place. If both ends have
-            // asked for a lane between the same addresses, at first that of the end that opened the
-            // session counts; later, when that has had its chance, the other one.
+            // asked for a lane between the same addresses, that of the end that opened the session
+            // counts while it may be answered; the other end gives way at once, because what
+            // comes shows that it gets through.
             let same = |l: &&Lane<Arc<Path>, Dst>| Arc::ptr_eq(&l.path, &path);
             let stale = (1..MAX_LANES).find(|i| {
                 let lane = inner.s.lane(*i).filter(same);
@@ -891,9 +889,9 @@ impl Instance {
             });
             let crossed = (1..MAX_LANES).any(|i| {
                 let lane = inner.s.lane(i).filter(same);
-                lane.is_some_and(|l| l.is_initiator() && l.state != LaneState::Gone)
+                lane.is_some_and(|l| l.is_begun_here())
             });
-            if crossed && session.initiator == (session.age_ms() < CROSSING_MS) {
+            if crossed && session.initiator {
                 return true;
             }
             if let Some(index) = stale.or_else(|| inner.s.place(lanes, true)) {

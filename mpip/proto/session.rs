@@ -165,6 +165,18 @@ impl<P, D> Lane<P, D> {
     }
 }
 
+impl<P: PathInfo, D> Lane<P, D> {
+    /// Whether this end has asked for it and it works, or may still be answered: for a few tries.
+    pub fn is_begun_here(&self) -> bool {
+        self.is_initiator()
+            && match self.state {
+                LaneState::Pending => self.tries < WAY_TRIES,
+                LaneState::Active => self.path.standing() > Standing::Suspect,
+                LaneState::Gone => false,
+            }
+    }
+}
+
 /// Where a lane is kept, which is the caller's business: most sessions have few.
 pub trait Hold<T>: DerefMut<Target = T> + Sized {
     /// Finds a place for `value`; `None` if there is none.

@@ -155,9 +155,13 @@ def check_shares(t, count, paths, what):
 
 
 def lanes(t, n, protocol):
-    """How many active lanes the session has at each end, at least."""
-    views = [t.module.sessions(host, protocol=protocol) for host in (n.a, n.b)]
-    return min((max((len(active(s)) for s in view), default=0) for view in views), default=0)
+    """On how many paths that answer the session has active lanes at each end, at least."""
+    counts = []
+    for host in (n.a, n.b):
+        good = {path["id"] for path in t.module.paths(host) if path["state"] == "active" and path["srtt_us"]}
+        sessions = t.module.sessions(host, protocol=protocol)
+        counts.append(max((len({lane["path"] for lane in active(s)} & good) for s in sessions), default=0))
+    return min(counts)
 
 
 def tcp(t, n, family, paths=2, pairs=None):
