@@ -245,7 +245,7 @@ impl Session {
 
     /// Time since the last packet, milliseconds.
     pub fn idle_ms(&self) -> u32 {
-        clock::now_ms().wrapping_sub(self.used_ms.load(Relaxed))
+        clock::coarse_ms().wrapping_sub(self.used_ms.load(Relaxed))
     }
 
     /// Time since it was made, milliseconds.

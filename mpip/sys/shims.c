@@ -1575,6 +1575,11 @@ void mpip_shim_work_kick(struct mpip_work *w, u32 ms)
 {
 	unsigned long delay = msecs_to_jiffies(ms);
 
+	/* Already on its way: what was written before is seen by it. */
+	smp_mb();
+	if (!delay && work_pending(&w->work.work) &&
+	    !timer_pending(&w->work.timer))
+		return;
 	/* When it is queued to run now, the timer's time has passed. */
 	if (delay && delayed_work_pending(&w->work) &&
 	    time_before_eq(READ_ONCE(w->work.timer.expires), jiffies + delay))
