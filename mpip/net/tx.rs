@@ -121,6 +121,7 @@ pub fn post_routing(instance: &Instance, skb: &mut Skb<'_>, family: u8) -> Verdi
 /// A packet of a session.
 fn known(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, entry: &WireEntry) -> Verdict {
     let session = &entry.session;
+    session.prefetch();
     if session.touch() {
         // Lanes were not looked after while it was quiet.
         instance.attend(session);

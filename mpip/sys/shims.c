@@ -19,6 +19,7 @@
 #include <linux/netfilter.h>
 #include <linux/netfilter_ipv4.h>
 #include <linux/netfilter_ipv6.h>
+#include <linux/prefetch.h>
 #include <linux/random.h>
 #include <linux/rcupdate.h>
 #include <linux/siphash.h>
@@ -65,6 +66,11 @@ void mpip_shim_bh_enable(void)
 u64 mpip_shim_now_us(void)
 {
 	return ktime_to_us(ktime_get());
+}
+
+void mpip_shim_prefetch(const void *at, size_t len)
+{
+	prefetch_range((void *)at, len);
 }
 
 u32 mpip_shim_coarse_ms(void)
