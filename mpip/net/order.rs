@@ -109,9 +109,9 @@ pub struct Rx {
     dead: bool,
 }
 
-impl Rx {
+impl Default for Rx {
     /// Nothing is held, and there is no buffer yet.
-    pub fn new() -> Rx {
+    fn default() -> Rx {
         Rx {
             timer: None,
             buffer: None,
@@ -122,7 +122,9 @@ impl Rx {
             dead: false,
         }
     }
+}
 
+impl Rx {
     /// Next sequence number expected, as far as there is a buffer; packets and bytes held.
     pub fn status(&self) -> (Option<u32>, u32, u32) {
         match &self.buffer {

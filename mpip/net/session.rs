@@ -217,7 +217,7 @@ impl Session {
                 ),
                 tx_packets: Atomic::new(0),
                 tx_bytes: Atomic::new(0),
-                rx <- new_bh_lock!(Rx::new(), "mpip_session_rx"),
+                rx <- new_bh_lock!(Rx::default(), "mpip_session_rx"),
             }),
             GFP_ATOMIC,
         )

@@ -139,7 +139,7 @@ impl Ways {
 ///
 /// Packed, because each lane has one.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, Default)]
-#[repr(packed)]
+#[repr(C, packed)]
 pub struct Stream {
     isn: u32,
     snd: u32,
