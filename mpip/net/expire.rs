@@ -29,22 +29,40 @@ use kernel::sync::{
 
 /// A peer without sessions is forgotten after this time, milliseconds.
 const PEER_LIFE_MS: u64 = 60_000;
+/// Buckets of sessions that are looked at in one go.
+const SLICE: usize = 1024;
 /// How long a row of the availability table is kept that was never asked, milliseconds.
 const UNUSED_MS: u32 = 10_000;
 
 impl Instance {
-    /// Once a second: addresses, and what has expired.
-    pub fn tick(&self) {
-        for peer in self.collect_peers().iter() {
-            if peer.has_moved.load(Relaxed) {
-                self.follow(peer);
+    /// Once a second: addresses, and what has expired. With many sessions it has to be called
+    /// several times, until it returns false.
+    pub fn tick(&self) -> bool {
+        let from = self.session_scan.load(Relaxed);
+        let to = from + SLICE;
+        let more = to < self.sessions.buckets();
+        self.session_scan.store(if more { to } else { 0 }, Relaxed);
+        self.expire_sessions(from, to);
+        if !more {
+            for peer in self.collect_peers().iter() {
+                if peer.has_moved.load(Relaxed) {
+                    self.follow(peer);
+                }
             }
+            self.expire_riders();
+            self.expire_peers();
+            self.expire_destinations();
         }
+        more
+    }
+
+    /// Forgets what has expired in some buckets of the table of sessions.
+    fn expire_sessions(&self, from: usize, to: usize) {
         let tcp_ms = (self.param(Param::SessionTimeoutTcp) as u32).saturating_mul(1000);
         let udp_ms = (self.param(Param::SessionTimeoutUdp) as u32).saturating_mul(1000);
         let close_ms = (self.param(Param::CloseTimeout) as u32).saturating_mul(1000);
 
-        for bucket in 0..self.sessions.buckets() {
+        for bucket in from..to.min(self.sessions.buckets()) {
             loop {
                 let mut expired = None;
                 {
@@ -77,9 +95,6 @@ impl Instance {
                 }
             }
         }
-        self.expire_riders();
-        self.expire_peers();
-        self.expire_destinations();
     }
 
     /// Whether a connection that seemed to finish is still there: one end may go on sending for long

@@ -56,7 +56,7 @@ impl Instance {
             }
             inner.explored_ms = clock::now_ms().max(1);
         }
-        if self.addrs_differ() {
+        if self.addrs_may_differ() {
             // What has changed comes first, and then this again.
             self.network_changed();
             session.inner.lock().explored_ms = 0;

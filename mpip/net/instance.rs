@@ -396,6 +396,9 @@ pub struct Instance {
     own_port: Atomic<u32>,
     #[pin]
     jobs: BhLock<KVVec<Job>>,
+    // Empty, to take the place of the one before.
+    #[pin]
+    spare_jobs: BhLock<KVVec<Job>>,
     #[pin]
     joining: BhLock<KVec<Option<(Tuple, u32)>>>,
     /// Sessions that the worker has to look at.
@@ -411,6 +414,8 @@ pub struct Instance {
     pub looked_ms: Atomic<u32>,
     /// When a device or an address has changed last, milliseconds.
     pub told_ms: Atomic<u32>,
+    /// When the addresses were compared for a session, milliseconds.
+    compared_ms: Atomic<u32>,
     /// When changes were followed last, milliseconds.
     pub followed_ms: Atomic<u32>,
     /// Some peer has to be told of changed addresses.
@@ -428,8 +433,10 @@ pub struct Instance {
     /// Exchanges of keys that were used: a captured CONFIRM cannot bring one of them back.
     #[pin]
     used_exchanges: BhLock<([(u64, u64); USED_EXCHANGES], usize)>,
-    /// Where the expiry scan goes on.
+    /// Where the expiry scan of destinations goes on.
     pub scan: Atomic<usize>,
+    /// Where that of sessions goes on.
+    pub session_scan: Atomic<usize>,
     /// When the next tick and the next heartbeat are due, milliseconds.
     pub due_ms: [Atomic<u32>; 2],
 }
@@ -467,6 +474,8 @@ impl Instance {
         watched.reserve(64, GFP_KERNEL)?;
         let mut jobs = KVVec::new();
         jobs.reserve(MAX_JOBS, GFP_KERNEL)?;
+        let mut spare_jobs = KVVec::new();
+        spare_jobs.reserve(MAX_JOBS, GFP_KERNEL)?;
         let mut attention = KVec::new();
         attention.reserve(256, GFP_KERNEL)?;
         let joining = KVec::from_elem(None, SYN_SLOTS, GFP_KERNEL)?;
@@ -503,6 +512,7 @@ impl Instance {
                 own_ports <- new_bh_lock!(own_ports, "mpip_own_ports"),
                 own_port: Atomic::new(u32::from(own_port)),
                 jobs <- new_bh_lock!(jobs, "mpip_jobs"),
+                spare_jobs <- new_bh_lock!(spare_jobs, "mpip_spare_jobs"),
                 joining <- new_bh_lock!(joining, "mpip_joining"),
                 attention <- new_bh_lock!(attention, "mpip_attention"),
                 next_session: Atomic::new(clock::random_u64() as u32),
@@ -511,6 +521,7 @@ impl Instance {
                 generation: Atomic::new(generation),
                 looked_ms: Atomic::new(now),
                 told_ms: Atomic::new(now.wrapping_sub(1 << 30)),
+                compared_ms: Atomic::new(now),
                 followed_ms: Atomic::new(now),
                 announcing: Atomic::new(false),
                 riders <- new_bh_lock!(riders, "mpip_riders"),
@@ -519,6 +530,7 @@ impl Instance {
                 watched <- new_bh_lock!(watched, "mpip_watched"),
                 used_exchanges <- new_bh_lock!(([(0, 0); USED_EXCHANGES], 0), "mpip_exchanges"),
                 scan: Atomic::new(0),
+                session_scan: Atomic::new(0),
                 due_ms: [Atomic::new(now), Atomic::new(now)],
                 machinery <- new_bh_lock!(
                     Machinery {
@@ -673,14 +685,26 @@ impl Instance {
         true
     }
 
-    /// Takes all jobs. Process context.
+    /// Takes all jobs; to be given back to [`Instance::reuse_jobs`] when they are done. Process
+    /// context.
     pub fn take_jobs(&self) -> KVVec<Job> {
         let mut jobs = KVVec::new();
-        if self.jobs.lock().is_empty() || jobs.reserve(MAX_JOBS, GFP_KERNEL).is_err() {
+        if self.jobs.lock().is_empty() {
+            return jobs;
+        }
+        core::mem::swap(&mut *self.spare_jobs.lock(), &mut jobs);
+        if jobs.capacity() < MAX_JOBS && jobs.reserve(MAX_JOBS, GFP_KERNEL).is_err() {
             return jobs;
         }
         core::mem::swap(&mut *self.jobs.lock(), &mut jobs);
         jobs
+    }
+
+    /// Keeps the memory of done jobs for the next ones.
+    pub fn reuse_jobs(&self, mut jobs: KVVec<Job>) {
+        if jobs.is_empty() && jobs.capacity() >= MAX_JOBS {
+            core::mem::swap(&mut *self.spare_jobs.lock(), &mut jobs);
+        }
     }
 
     /// Whether a flow should be handed to the worker: not if it just was.
@@ -747,6 +771,18 @@ impl Instance {
         let mut fresh = [None; MAX_LOCAL];
         route::local_addrs(self.net, &mut fresh);
         *self.addrs.lock() != fresh
+    }
+
+    /// As [`Instance::addrs_differ`], but not for each of many sessions: whether that was so when
+    /// it was last asked a few milliseconds ago is as good.
+    pub fn addrs_may_differ(&self) -> bool {
+        const MOMENT_MS: u32 = 10;
+        let now = clock::coarse_ms();
+        if now.wrapping_sub(self.compared_ms.load(Relaxed)) < MOMENT_MS {
+            return false;
+        }
+        self.compared_ms.store(now, Relaxed);
+        self.addrs_differ()
     }
 
     /// Looks up the host's addresses anew; true if they have changed.

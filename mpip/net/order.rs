@@ -110,6 +110,7 @@ pub struct Rx {
 }
 
 impl Default for Rx {
+    /// Nothing is held, and there is no buffer yet.
     fn default() -> Rx {
         Rx {
             timer: None,

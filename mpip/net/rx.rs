@@ -152,7 +152,11 @@ pub fn pre_routing(instance: &Instance, skb: &mut Skb<'_>, family: u8) -> Verdic
         return Verdict::Accept;
     }
     let tuple = packet.rx_tuple();
-    match instance.wire.get(&rcu, &tuple) {
+    let entry = instance.wire.get(&rcu, &tuple);
+    if let Some(entry) = entry {
+        entry.session.prefetch();
+    }
+    match entry {
         Some(entry) if entry.lane == 0 => original(instance, skb, &packet, entry),
         Some(entry) => lane(instance, skb, &packet, entry),
         None => {

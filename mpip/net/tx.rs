@@ -124,6 +124,7 @@ pub fn post_routing(instance: &Instance, skb: &mut Skb<'_>, family: u8) -> Verdi
 /// A packet of a session.
 fn known(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, entry: &WireEntry) -> Verdict {
     let session = &entry.session;
+    session.prefetch();
     instance.saw(session);
     let mut reset = false;
     // Where a segment with data ends, and whether it was sent before.

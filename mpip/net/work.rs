@@ -67,6 +67,8 @@ use kernel::{
 
 /// Interval of the look at addresses and of the expiry scan, milliseconds.
 const TICK_MS: u32 = 1000;
+/// Time between two parts of that scan, milliseconds.
+const SLICE_MS: u32 = 10;
 /// When to look again at a session whose socket has lost its way, milliseconds.
 const LENT_MS: u32 = 50;
 /// When to go on sending again what did not fit into the queues, milliseconds.
@@ -190,9 +192,11 @@ impl Instance {
             return;
         }
         self.fit_tables();
-        for job in self.take_jobs().drain_all() {
+        let mut jobs = self.take_jobs();
+        for job in jobs.drain_all() {
             self.run(job);
         }
+        self.reuse_jobs(jobs);
         if self.has_changed() {
             self.follow_changes();
         }
@@ -212,7 +216,12 @@ impl Instance {
             if late >= 0 {
                 due.store(now.wrapping_add(interval), Relaxed);
                 match i {
-                    0 => self.tick(),
+                    0 if self.tick() => {
+                        // The rest of the sessions soon, and others' business first.
+                        due.store(now.wrapping_add(SLICE_MS), Relaxed);
+                        next = next.min(SLICE_MS);
+                    }
+                    0 => {}
                     _ => self.heartbeat(),
                 }
                 next = next.min(interval);
@@ -594,7 +603,14 @@ impl Instance {
         self.explore(session);
         loop {
             let now = clock::now_us();
-            let todo = session.inner.lock().s.poll(now, clock::random_u64());
+            let todo = {
+                let mut inner = session.inner.lock();
+                // In most cases there is nothing to do yet, and random numbers cost.
+                match inner.s.poll_in(now) {
+                    Some(0) => inner.s.poll(now, clock::random_u64()),
+                    _ => None,
+                }
+            };
             match todo {
                 None => break,
                 Some(Todo::Abandon) => {
@@ -618,7 +634,7 @@ impl Instance {
         if session.inner.lock().lost != 0 {
             return Some(RESEND_MS);
         }
-        let silent = (clock::now_us64() / 1000).saturating_sub(session.peer.heard_ms());
+        let silent = || (clock::now_us64() / 1000).saturating_sub(session.peer.heard_ms());
         let quiet = session.idle_ms();
         if self.lend_route(session) {
             // TCP lets go of a route when its timer expires.
@@ -632,7 +648,7 @@ impl Instance {
         }
         // Only once a lane was up are questions asked on the original one, too.
         if lost && session.is_multi() && quiet < TICK_MS {
-            if silent > LOST_MS {
+            if silent() > LOST_MS {
                 self.forget_peer(&session.peer.clone(), Reason::Silent);
                 return None;
             }

@@ -58,6 +58,9 @@ const SCALE_BITS: u32 = 10;
 /// Bound of a credit: 1 MiB.
 const CREDIT_MAX: i64 = 1 << (20 + SCALE_BITS);
 
+/// A sum of credits that counts as zero: 64 bytes.
+const DRIFT: u64 = 64 << SCALE_BITS;
+
 /// Lengths beyond this count as this; no packet is longer.
 const LEN_MAX: u32 = 1 << 19;
 
@@ -79,9 +82,9 @@ impl<const N: usize> Smooth<N> {
     /// may.
     pub fn pick(&mut self, weights: &[u16; N], eligible: u32, len: u32) -> Option<usize> {
         let may = |i: usize| i < 32 && (eligible >> i) & 1 == 1;
-        let weight = |w: &u16| u64::from((*w).max(MIN));
+        let weight = |w: &u16| u32::from((*w).max(MIN));
 
-        let mut total = 0u64;
+        let mut total = 0u32;
         let mut count = 0i64;
         let mut sum = 0i64;
         let mut only = None;
@@ -99,16 +102,21 @@ impl<const N: usize> Smooth<N> {
 
         // Only differences of credits count. Those who may be chosen now are
         // kept around zero, or the sum would drift by roundings and resets.
-        let mean = sum.checked_div(count).unwrap_or(0);
+        // Divisions are slow; a few bytes do not matter.
+        let mean = if sum.unsigned_abs() < DRIFT {
+            0
+        } else {
+            sum.checked_div(count).unwrap_or(0)
+        };
         let len = u64::from(len.clamp(1, LEN_MAX)) << SCALE_BITS;
         // Below 2^29 times a share of at most 2^32: no overflow.
-        let per_weight = (1u64 << 32).checked_div(total).unwrap_or(0);
+        let per_weight = u32::MAX.checked_div(total).unwrap_or(0);
         let mut best: Option<(usize, i64)> = None;
         for (i, (w, credit)) in weights.iter().zip(&mut self.credit).enumerate() {
             if !may(i) {
                 continue;
             }
-            let share = weight(w).saturating_mul(per_weight);
+            let share = u64::from(weight(w).saturating_mul(per_weight));
             let gain = (len.saturating_mul(share) >> 32) as i64;
             *credit = credit
                 .saturating_sub(mean)

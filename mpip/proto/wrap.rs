@@ -63,8 +63,8 @@ impl Via {
 /// The ways to be tried for a lane, in order.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub struct Ways {
+    // Filled up with the first one.
     list: [Via; 3],
-    len: u8,
     at: u8,
 }
 
@@ -73,9 +73,15 @@ impl Ways {
     pub const fn only(via: Via) -> Ways {
         Ways {
             list: [via; 3],
-            len: 1,
             at: 0,
         }
+    }
+
+    /// How many there are.
+    fn len(&self) -> u8 {
+        let [first, rest @ ..] = self.list;
+        rest.iter()
+            .fold(1u8, |n, via| n.saturating_add(u8::from(*via != first)))
     }
 
     /// All ways for a session of protocol `inner`; what has worked before, `known`, comes first.
@@ -84,15 +90,10 @@ impl Ways {
         for via in [Via::Raw, Via::Udp, Via::Tcp] {
             // A datagram in a datagram would be no better.
             let sensible = inner == TCP || via != Via::Udp;
-            let new = !ways
-                .list
-                .iter()
-                .take(usize::from(ways.len))
-                .any(|v| *v == via);
-            if sensible && new {
-                if let Some(slot) = ways.list.get_mut(usize::from(ways.len)) {
+            if sensible && !ways.list.contains(&via) {
+                let len = usize::from(ways.len());
+                if let Some(slot) = ways.list.get_mut(len) {
                     *slot = via;
-                    ways.len = ways.len.saturating_add(1);
                 }
             }
         }
@@ -109,12 +110,12 @@ impl Ways {
 
     /// Whether there is another one after it.
     pub fn has_next(&self) -> bool {
-        self.at.saturating_add(1) < self.len
+        self.at.saturating_add(1) < self.len()
     }
 
     /// Whether there is more than one.
     pub fn is_choice(&self) -> bool {
-        self.len > 1
+        self.len() > 1
     }
 
     /// The one after it, the first after the last.
@@ -135,7 +136,10 @@ impl Ways {
 }
 
 /// The made-up connection of a lane that travels by [`Via::Tcp`].
+///
+/// Packed, because each lane has one.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, Default)]
+#[repr(C, packed)]
 pub struct Stream {
     isn: u32,
     snd: u32,

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Time and randomness.
+//! Time, randomness, and what the processor is to be told.
 
 use super::bindings;
+use core::mem::size_of;
 
 /// Monotonic time in microseconds since boot.
 pub fn now_us64() -> u64 {
@@ -36,6 +37,12 @@ pub fn cpu() -> usize {
 pub fn random_u64() -> u64 {
     // SAFETY: No preconditions.
     unsafe { bindings::mpip_shim_random_u64() }
+}
+
+/// Has the processor fetch a value that is about to be used, as far as it is not in its cache.
+pub fn prefetch<T>(value: &T) {
+    // SAFETY: A hint about memory that is valid.
+    unsafe { bindings::mpip_shim_prefetch(core::ptr::from_ref(value).cast(), size_of::<T>()) };
 }
 
 /// Fills an array with random bytes.

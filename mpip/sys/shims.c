@@ -19,6 +19,7 @@
 #include <linux/netfilter.h>
 #include <linux/netfilter_ipv4.h>
 #include <linux/netfilter_ipv6.h>
+#include <linux/prefetch.h>
 #include <linux/random.h>
 #include <linux/rcupdate.h>
 #include <linux/siphash.h>
@@ -65,6 +66,11 @@ void mpip_shim_bh_enable(void)
 u64 mpip_shim_now_us(void)
 {
 	return ktime_to_us(ktime_get());
+}
+
+void mpip_shim_prefetch(const void *at, size_t len)
+{
+	prefetch_range((void *)at, len);
 }
 
 u32 mpip_shim_coarse_ms(void)
@@ -1575,6 +1581,11 @@ void mpip_shim_work_kick(struct mpip_work *w, u32 ms)
 {
 	unsigned long delay = msecs_to_jiffies(ms);
 
+	/* Already on its way: what was written before is seen by it. */
+	smp_mb();
+	if (!delay && work_pending(&w->work.work) &&
+	    !timer_pending(&w->work.timer))
+		return;
 	/* When it is queued to run now, the timer's time has passed. */
 	if (delay && delayed_work_pending(&w->work) &&
 	    time_before_eq(READ_ONCE(w->work.timer.expires), jiffies + delay))

@@ -75,6 +75,7 @@ enum mpip_shim_csum {
 void mpip_shim_bh_disable(void);
 void mpip_shim_bh_enable(void);
 u64 mpip_shim_now_us(void);
+void mpip_shim_prefetch(const void *at, size_t len);
 u32 mpip_shim_coarse_ms(void);
 u64 mpip_shim_random_u64(void);
 void mpip_shim_random_bytes(u8 *buf, size_t len);
