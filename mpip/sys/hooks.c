@@ -1,0 +1,543 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Netfilter hooks: what passes before Rust is called (the gate), what may be
+ * touched, and what a hook needs of the stack around it.
+ */
+#include <linux/icmp.h>
+#include <linux/icmpv6.h>
+#include <linux/ip.h>
+#include <linux/ipv6.h>
+#include <linux/jiffies.h>
+#include <linux/math64.h>
+#include <linux/netfilter.h>
+#include <linux/netfilter_ipv4.h>
+#include <linux/netfilter_ipv6.h>
+#include <linux/random.h>
+#include <linux/skbuff.h>
+#include <linux/tcp.h>
+#include <linux/udp.h>
+#include <linux/unaligned.h>
+#include <net/icmp.h>
+#include <net/ip.h>
+#include <net/ip6_route.h>
+#include <net/ipv6.h>
+#include <net/l3mdev.h>
+#include <net/netfilter/nf_queue.h>
+#include <net/route.h>
+#include <net/tcp.h>
+#include <net/xfrm.h>
+
+#include "shims.h"
+
+/* Outside conntrack (-200) and NAT (+-100), after defragmentation (-400). */
+#define MPIP_PRI_PRE_ROUTING	(-399)
+#define MPIP_PRI_POST_ROUTING	(200)
+/* After the filter; conntrack's confirmation is at INT_MAX. */
+#define MPIP_PRI_LOCAL_IN	(INT_MAX)
+
+#define GATE_SLOTS	1024
+/* How long a slot is believed, jiffies. */
+#define GATE_LIFE	max(HZ / 16, 1)
+/* The part of a slot that is time, the rest is hash. */
+#define GATE_TIME	0xffffffULL
+
+/*
+ * What the hooks look at before they call into Rust. A slot says that Rust has
+ * just had nothing to do with packets of one flow in one direction; it holds
+ * enough of a keyed hash that nobody meets another flow's.
+ */
+struct mpip_gate {
+	void *instance;
+	u64 key[2];
+	u32 max_cm;
+	__be16 own_port;
+	bool riding;
+	atomic_t tuples;
+	atomic_t lanes;
+	u64 slots[GATE_SLOTS];
+};
+
+struct mpip_gate *mpip_shim_gate_new(u32 max_cm)
+{
+	struct mpip_gate *gate = kvzalloc(sizeof(*gate), GFP_KERNEL);
+
+	if (!gate)
+		return NULL;
+	get_random_bytes(gate->key, sizeof(gate->key));
+	gate->max_cm = max_cm;
+	return gate;
+}
+
+void mpip_shim_gate_free(struct mpip_gate *gate)
+{
+	kvfree(gate);
+}
+
+/* So many more (or fewer) tuples, and among them those of added lanes. */
+void mpip_shim_gate_count(struct mpip_gate *gate, int tuples, int lanes)
+{
+	atomic_add(tuples, &gate->tuples);
+	atomic_add(lanes, &gate->lanes);
+}
+
+/* Datagrams may have to take something along. */
+void mpip_shim_gate_riding(struct mpip_gate *gate, bool riding)
+{
+	WRITE_ONCE(gate->riding, riding);
+}
+
+void mpip_shim_gate_port(struct mpip_gate *gate, u16 port)
+{
+	WRITE_ONCE(gate->own_port, htons(port));
+}
+
+static __always_inline u64 gate_mix(u64 a, u64 b)
+{
+	return (a * b) ^ mul_u64_u64_shr(a, b, 64);
+}
+
+static __always_inline u64 gate_hash4(const struct mpip_gate *gate, bool in,
+				      u8 proto, const void *addrs, u32 ports)
+{
+	u64 rest = ports | (u64)proto << 32 | (u64)in << 40;
+
+	return gate_mix(get_unaligned((const u64 *)addrs) ^ gate->key[0],
+			rest ^ gate->key[1]);
+}
+
+static __always_inline u64 gate_hash6(const struct mpip_gate *gate, bool in,
+				      u8 proto, const void *addrs, u32 ports)
+{
+	u64 rest = ports | (u64)proto << 32 | (u64)in << 40;
+	const u64 *a = addrs;
+	u64 h;
+
+	h = gate_mix(get_unaligned(a) ^ gate->key[0],
+		     get_unaligned(a + 1) ^ gate->key[1]);
+	h = gate_mix(get_unaligned(a + 2) ^ gate->key[0] ^ h,
+		     get_unaligned(a + 3) ^ gate->key[1]);
+	return gate_mix(h ^ gate->key[0], rest ^ gate->key[1]);
+}
+
+static __always_inline bool gate_knows(const struct mpip_gate *gate, u64 hash)
+{
+	u64 slot = READ_ONCE(gate->slots[hash % GATE_SLOTS]);
+
+	return !((slot ^ hash) & ~GATE_TIME) &&
+	       (((u64)jiffies - slot) & GATE_TIME) < GATE_LIFE;
+}
+
+/*
+ * The hash of a plain packet whose headers are linear, up to TCP's flags.
+ * False if it is not one. For others than TCP and UDP there is none, and
+ * *@proto tells.
+ */
+static __always_inline bool gate_hash(const struct mpip_gate *gate, bool in,
+				      const struct sk_buff *skb, u8 family,
+				      u8 *proto, const u8 **l4, u64 *hash)
+{
+	const u8 *data = skb->data;
+	u32 header = family == 4 ? 20 : 40;
+	u32 linear = skb_headlen(skb);
+
+	if (unlikely(linear < header))
+		return false;
+	*proto = family == 4 ? data[9] : data[6];
+	*l4 = data + header;
+	if (*proto != IPPROTO_UDP && *proto != IPPROTO_TCP)
+		return true;
+	if (unlikely(linear < header + (*proto == IPPROTO_UDP ? 8 : 20)))
+		return false;
+	if (family == 4) {
+		const struct iphdr *iph = (const struct iphdr *)data;
+
+		if (unlikely(data[0] != 0x45 ||
+			     iph->frag_off & htons(IP_MF | IP_OFFSET)))
+			return false;
+		*hash = gate_hash4(gate, in, *proto, &iph->saddr,
+				   get_unaligned((const u32 *)*l4));
+	} else {
+		*hash = gate_hash6(gate, in, *proto, data + 8,
+				   get_unaligned((const u32 *)*l4));
+	}
+	return true;
+}
+
+/* Whether an outgoing packet is none that Rust has to see. */
+static __always_inline bool gate_lets_out(const struct mpip_gate *gate,
+					  const struct sk_buff *skb, u8 family)
+{
+	const u8 *l4;
+	u64 hash;
+	u8 proto;
+
+	if (!gate_hash(gate, false, skb, family, &proto, &l4, &hash))
+		return false;
+	if (proto == IPPROTO_TCP) {
+		if (((const struct tcphdr *)l4)->syn)
+			return false;
+	} else if (proto == IPPROTO_UDP) {
+		if (READ_ONCE(gate->riding))
+			return false;
+	} else {
+		return true;
+	}
+	return gate_knows(gate, hash);
+}
+
+/*
+ * The same for an incoming one: neither part of a session, nor of a form that
+ * a message of a stranger can have.
+ */
+static __always_inline bool gate_lets_in(const struct mpip_gate *gate,
+					 const struct sk_buff *skb, u8 family)
+{
+	u32 header = family == 4 ? 20 : 40;
+	const u8 *l4;
+	u64 hash;
+	u8 proto;
+
+	if (!gate_hash(gate, true, skb, family, &proto, &l4, &hash))
+		return false;
+	if (proto == IPPROTO_UDP) {
+		const struct udphdr *uh = (const struct udphdr *)l4;
+
+		if (ntohs(uh->len) + header != skb->len ||
+		    uh->dest == READ_ONCE(gate->own_port))
+			return false;
+	} else if (proto == IPPROTO_TCP) {
+		const struct tcphdr *th = (const struct tcphdr *)l4;
+		u32 payload = skb->len - header - th->doff * 4;
+
+		if (th->syn || (payload && payload <= gate->max_cm))
+			return false;
+	} else {
+		/* ICMP errors about lanes. */
+		return !atomic_read(&gate->lanes);
+	}
+	return !atomic_read(&gate->tuples) || gate_knows(gate, hash);
+}
+
+/* For a moment Rust need not see packets like this one. */
+void mpip_shim_gate_pass(struct mpip_gate *gate, const struct sk_buff *skb,
+			 u8 family, bool in)
+{
+	const u8 *l4;
+	u64 hash;
+	u8 proto;
+
+	if (!gate_hash(gate, in, skb, family, &proto, &l4, &hash) ||
+	    (proto != IPPROTO_TCP && proto != IPPROTO_UDP))
+		return;
+	WRITE_ONCE(gate->slots[hash % GATE_SLOTS],
+		   (hash & ~GATE_TIME) | ((u64)jiffies & GATE_TIME));
+}
+
+/* Rust has to see the packets of @flow again, in both directions. */
+void mpip_shim_gate_stop(struct mpip_gate *gate, const struct mpip_flow *flow)
+{
+	__be16 ports[2][2] = {
+		{ htons(flow->sport), htons(flow->dport) },
+		{ htons(flow->dport), htons(flow->sport) },
+	};
+	bool v4 = flow->family == 4;
+	size_t len = v4 ? 4 : 16;
+	u8 addrs[32];
+	u64 hash;
+	u32 p;
+	int in;
+
+	for (in = 0; in < 2; in++) {
+		memcpy(addrs, in ? flow->dst : flow->src, len);
+		memcpy(addrs + len, in ? flow->src : flow->dst, len);
+		memcpy(&p, ports[in], sizeof(p));
+		hash = v4 ? gate_hash4(gate, in, flow->proto, addrs, p) :
+			    gate_hash6(gate, in, flow->proto, addrs, p);
+		if (gate_knows(gate, hash))
+			WRITE_ONCE(gate->slots[hash % GATE_SLOTS], 0);
+	}
+}
+
+static unsigned int hook_out4(void *priv, struct sk_buff *skb,
+			      const struct nf_hook_state *state)
+{
+	struct mpip_gate *gate = priv;
+
+	if (gate_lets_out(gate, skb, 4))
+		return NF_ACCEPT;
+	return mpip_rs_post_routing(gate->instance, skb, state, 4);
+}
+
+static unsigned int hook_out6(void *priv, struct sk_buff *skb,
+			      const struct nf_hook_state *state)
+{
+	struct mpip_gate *gate = priv;
+
+	if (gate_lets_out(gate, skb, 6))
+		return NF_ACCEPT;
+	return mpip_rs_post_routing(gate->instance, skb, state, 6);
+}
+
+static unsigned int hook_pre4(void *priv, struct sk_buff *skb,
+			      const struct nf_hook_state *state)
+{
+	struct mpip_gate *gate = priv;
+
+	if (gate_lets_in(gate, skb, 4))
+		return NF_ACCEPT;
+	return mpip_rs_pre_routing(gate->instance, skb, state, 4);
+}
+
+static unsigned int hook_pre6(void *priv, struct sk_buff *skb,
+			      const struct nf_hook_state *state)
+{
+	struct mpip_gate *gate = priv;
+
+	if (gate_lets_in(gate, skb, 6))
+		return NF_ACCEPT;
+	return mpip_rs_pre_routing(gate->instance, skb, state, 6);
+}
+
+/* Without added lanes everything is in order. */
+static unsigned int hook_in4(void *priv, struct sk_buff *skb,
+			     const struct nf_hook_state *state)
+{
+	struct mpip_gate *gate = priv;
+
+	if (!atomic_read(&gate->lanes) || ip_hdr(skb)->protocol != IPPROTO_TCP)
+		return NF_ACCEPT;
+	return mpip_rs_local_in(gate->instance, skb, state, 4);
+}
+
+static unsigned int hook_in6(void *priv, struct sk_buff *skb,
+			     const struct nf_hook_state *state)
+{
+	struct mpip_gate *gate = priv;
+
+	if (!atomic_read(&gate->lanes))
+		return NF_ACCEPT;
+	return mpip_rs_local_in(gate->instance, skb, state, 6);
+}
+
+static const struct nf_hook_ops hook_template[] = {
+	{ .hook = hook_pre4, .pf = NFPROTO_IPV4,
+	  .hooknum = NF_INET_PRE_ROUTING, .priority = MPIP_PRI_PRE_ROUTING },
+	{ .hook = hook_in4, .pf = NFPROTO_IPV4,
+	  .hooknum = NF_INET_LOCAL_IN, .priority = MPIP_PRI_LOCAL_IN },
+	{ .hook = hook_out4, .pf = NFPROTO_IPV4,
+	  .hooknum = NF_INET_POST_ROUTING, .priority = MPIP_PRI_POST_ROUTING },
+	{ .hook = hook_pre6, .pf = NFPROTO_IPV6,
+	  .hooknum = NF_INET_PRE_ROUTING, .priority = MPIP_PRI_PRE_ROUTING },
+	{ .hook = hook_in6, .pf = NFPROTO_IPV6,
+	  .hooknum = NF_INET_LOCAL_IN, .priority = MPIP_PRI_LOCAL_IN },
+	{ .hook = hook_out6, .pf = NFPROTO_IPV6,
+	  .hooknum = NF_INET_POST_ROUTING, .priority = MPIP_PRI_POST_ROUTING },
+};
+
+struct mpip_hooks {
+	struct nf_hook_ops ops[ARRAY_SIZE(hook_template)];
+};
+
+struct mpip_hooks *mpip_shim_hooks_register(struct net *net,
+					    struct mpip_gate *gate,
+					    void *instance)
+{
+	struct mpip_hooks *hooks = kmalloc(sizeof(*hooks), GFP_KERNEL);
+	int i;
+
+	if (!hooks)
+		return NULL;
+	gate->instance = instance;
+	memcpy(hooks->ops, hook_template, sizeof(hook_template));
+	for (i = 0; i < ARRAY_SIZE(hook_template); i++)
+		hooks->ops[i].priv = gate;
+	if (nf_register_net_hooks(net, hooks->ops, ARRAY_SIZE(hooks->ops))) {
+		kfree(hooks);
+		return NULL;
+	}
+	return hooks;
+}
+
+/* Returns when no hook runs any more. */
+void mpip_shim_hooks_unregister(struct net *net, struct mpip_hooks *hooks)
+{
+	nf_unregister_net_hooks(net, hooks->ops, ARRAY_SIZE(hooks->ops));
+	synchronize_net();
+	kfree(hooks);
+}
+
+/*
+ * May this outgoing packet be looked at? Not what is forwarded, tunnelled or
+ * transformed, nor what a person has steered by mark, device or VRF.
+ */
+bool mpip_shim_tx_eligible(const struct sk_buff *skb,
+			   const struct nf_hook_state *state)
+{
+	const struct net_device *out = state->out;
+	const struct dst_entry *dst = skb_dst(skb);
+	const struct sock *sk = skb->sk;
+
+	/* What came in by an interface is passing through. */
+	if (!dst || dst_xfrm(dst) || skb->mark || skb->encapsulation ||
+	    skb->skb_iif)
+		return false;
+	if (!out || out->flags & IFF_LOOPBACK)
+		return false;
+	if (netif_is_l3_master(out) || netif_is_l3_slave(out))
+		return false;
+	if (sk && sk->sk_bound_dev_if)
+		return false;
+	if (!skb_frags_readable(skb) || skb_is_decrypted(skb))
+		return false;
+	if (skb->protocol == htons(ETH_P_IP)) {
+		if (IPCB(skb)->flags & (IPSKB_FORWARDED | IPSKB_XFRM_TRANSFORMED))
+			return false;
+		if (skb_rtable(skb)->rt_flags &
+		    (RTCF_BROADCAST | RTCF_MULTICAST | RTCF_LOCAL))
+			return false;
+	} else if (skb->protocol == htons(ETH_P_IPV6)) {
+		if (IP6CB(skb)->flags & (IP6SKB_FORWARDED | IP6SKB_XFRM_TRANSFORMED))
+			return false;
+	} else {
+		return false;
+	}
+	return true;
+}
+
+bool mpip_shim_rx_eligible(const struct sk_buff *skb,
+			   const struct nf_hook_state *state)
+{
+	const struct net_device *in = state->in;
+
+	return skb->pkt_type == PACKET_HOST && !skb_dst(skb) && !skb->sk &&
+	       in && !(in->flags & IFF_LOOPBACK) && !netif_is_l3_master(in) &&
+	       !netif_is_l3_slave(in) && skb_frags_readable(skb);
+}
+
+/* The oldest unacknowledged sequence number of the packet's own socket. */
+bool mpip_shim_tx_una(const struct sk_buff *skb, u32 *una)
+{
+	const struct sock *sk = skb->sk;
+
+	if (!sk || !sk_fullsock(sk) || sk->sk_protocol != IPPROTO_TCP)
+		return false;
+	if ((1 << READ_ONCE(sk->sk_state)) &
+	    (TCPF_LISTEN | TCPF_SYN_SENT | TCPF_SYN_RECV | TCPF_CLOSE))
+		return false;
+	*una = READ_ONCE(tcp_sk(sk)->snd_una);
+	return true;
+}
+
+/*
+ * The packet's own TCP socket, if it may be changed. TCP sends with its socket
+ * locked; where it is not, because a packet was queued on its way to the hook,
+ * nothing is touched.
+ */
+static struct tcp_sock *tx_locked_tcp(const struct sk_buff *skb)
+{
+	struct sock *sk = skb->sk;
+
+	if (!sk || !sk_fullsock(sk) || sk->sk_protocol != IPPROTO_TCP ||
+	    !(sock_owned_by_user_nocheck(sk) ||
+	      spin_is_locked(&sk->sk_lock.slock)))
+		return NULL;
+	return tcp_sk(sk);
+}
+
+/* Raise the slow start threshold a quarter above the window. */
+void mpip_shim_tx_grow(const struct sk_buff *skb)
+{
+	struct tcp_sock *tp = tx_locked_tcp(skb);
+	u32 want;
+
+	if (!tp || inet_csk(skb->sk)->icsk_ca_state != TCP_CA_Open)
+		return;
+	want = tcp_snd_cwnd(tp) + tcp_snd_cwnd(tp) / 4;
+	if (tp->snd_ssthresh < want)
+		tp->snd_ssthresh = want;
+}
+
+/* Make the window smaller, to @part of @whole. */
+void mpip_shim_tx_shrink(const struct sk_buff *skb, u32 part, u32 whole)
+{
+	struct tcp_sock *tp = tx_locked_tcp(skb);
+	u32 cwnd;
+
+	if (!tp || !whole || part >= whole)
+		return;
+	cwnd = max_t(u32, div_u64((u64)tcp_snd_cwnd(tp) * part, whole), 4);
+	if (cwnd < tcp_snd_cwnd(tp))
+		tcp_snd_cwnd_set(tp, cwnd);
+	tp->snd_ssthresh = min(tp->snd_ssthresh, cwnd);
+}
+
+int mpip_shim_state_in(const struct nf_hook_state *state)
+{
+	return state->in ? state->in->ifindex : 0;
+}
+
+int mpip_shim_state_out(const struct nf_hook_state *state)
+{
+	return state->out ? state->out->ifindex : 0;
+}
+
+/*
+ * Make @skb fit to be kept beyond the hook. It gives up what would pin other
+ * objects: conntrack (a dying namespace waits for it) and user pages.
+ */
+bool mpip_shim_hold(struct sk_buff *skb, const struct nf_hook_state *state,
+		    struct mpip_held *held)
+{
+	if (!skb_dst_force(skb) || skb_orphan_frags_rx(skb, GFP_ATOMIC))
+		return false;
+	nf_reset_ct(skb);
+	held->skb = skb;
+	held->okfn = (void *)state->okfn;
+	held->ifindex = skb->dev->ifindex;
+	return true;
+}
+
+/* Hand a held packet to the transport, as the hook's caller would have. */
+void mpip_shim_release(struct net *net, struct mpip_held *held)
+{
+	int (*okfn)(struct net *, struct sock *, struct sk_buff *) = held->okfn;
+	struct sk_buff *skb = held->skb;
+
+	rcu_read_lock();
+	local_bh_disable();
+	if (dev_get_by_index_rcu(net, held->ifindex) == skb->dev)
+		okfn(net, NULL, skb);
+	else
+		kfree_skb(skb);
+	local_bh_enable();
+	rcu_read_unlock();
+}
+
+bool mpip_shim_rx_csum_ok(struct sk_buff *skb, u32 l4off, u8 proto, u8 family)
+{
+	return !nf_checksum(skb, NF_INET_PRE_ROUTING, l4off, proto,
+			    family == 4 ? NFPROTO_IPV4 : NFPROTO_IPV6);
+}
+
+/* Decide the route on the header as it stands; true when it ends here. */
+bool mpip_shim_rx_route_local(struct sk_buff *skb, u8 family)
+{
+	if (family == 4) {
+		const struct iphdr *iph = ip_hdr(skb);
+
+		return !ip_route_input_noref(skb, iph->daddr, iph->saddr,
+					     ip4h_dscp(iph), skb->dev) &&
+		       skb_rtable(skb)->rt_type == RTN_LOCAL;
+	}
+	ip6_route_input(skb);
+	return !skb_dst(skb)->error &&
+	       (dst_rt6_info(skb_dst(skb))->rt6i_flags & RTF_LOCAL);
+}
+
+void mpip_shim_icmp_unreach(struct sk_buff *skb, u8 family)
+{
+	if (family == 4)
+		icmp_send(skb, ICMP_DEST_UNREACH, ICMP_PORT_UNREACH, 0);
+	else
+		icmpv6_send(skb, ICMPV6_DEST_UNREACH, ICMPV6_PORT_UNREACH, 0);
+}
