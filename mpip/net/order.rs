@@ -16,6 +16,7 @@ use crate::{
             Packet, //
         },
         params::Param,
+        path::Standing,
         reorder::{
             self,
             Limits,
@@ -322,7 +323,9 @@ impl Session {
         let inner = self.inner.lock();
         let active = inner.s.lanes.iter().flatten();
         let active = active.filter(|l| l.state == LaneState::Active);
-        if active.clone().any(|l| l.path.is_crowded_from_peer()) {
+        // Nor where so much is lost that what is sent again would be, too.
+        let poor = |path: &Path| path.is_crowded_from_peer() || path.standing() == Standing::Lossy;
+        if active.clone().any(|l| poor(&l.path)) {
             return 0;
         }
         let trip = active.filter_map(|l| l.path.answer_us()).min();

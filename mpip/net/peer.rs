@@ -93,6 +93,7 @@ pub struct Path {
     base_rtt: Atomic<u32>,
     rate: Atomic<u32>,
     loss: Atomic<u32>,
+    noise: Atomic<u32>,
     idle_times: Atomic<u32>,
     // A `Backlog`.
     backlog: Atomic<u64>,
@@ -149,6 +150,7 @@ impl Path {
             base_rtt: Atomic::new(0),
             rate: Atomic::new(0),
             loss: Atomic::new(0),
+            noise: Atomic::new(0),
             idle_times: Atomic::new(1),
             backlog: Atomic::new(0),
             full_queue: Atomic::new(u32::MAX),
@@ -392,6 +394,7 @@ impl Path {
             self.base_rtt.store(state.base_rtt(), Relaxed);
             self.rate.store(state.rate(), Relaxed);
             self.loss.store(state.loss(), Relaxed);
+            self.noise.store(state.tx.deviation(), Relaxed);
             self.full_queue.store(state.full_queue(), Relaxed);
             self.measured.store(true, Relaxed);
         }
@@ -512,6 +515,10 @@ impl PathInfo for Arc<Path> {
     fn is_forgotten(&self, now: u32, interval: u32) -> bool {
         let times = self.idle_times.load(Relaxed);
         self.maybe_due(now, interval.saturating_mul(times))
+    }
+
+    fn noise_us(&self) -> u32 {
+        self.noise.load(Relaxed)
     }
 
     fn full_us(&self) -> u32 {

@@ -35,6 +35,8 @@ pub const DATAGRAM_PATIENCE_US: u32 = 10_000;
 
 /// A difference that is not one, microseconds.
 const EQUAL_US: u32 = 2_000;
+/// Where delays vary, what they vary by is none either, up to this, microseconds.
+const NOISE_US: u32 = 3_000;
 /// What a loss of one in 1024 is worth, microseconds of delay.
 const LOSS_US: u32 = 10;
 
@@ -167,6 +169,8 @@ pub struct Candidate {
     pub service: u32,
     /// Least round-trip time, microseconds.
     pub rtt: u32,
+    /// How far delays are from their average, microseconds.
+    pub noise: u32,
 }
 
 /// What is to be sent.
@@ -231,13 +235,15 @@ pub fn choose(candidates: &mut [Candidate], load: Load) -> Option<u32> {
         *cost = queue.saturating_add(distance).saturating_add(risk);
     }
     let least = costs.iter().copied().min()?;
-    let near = match load {
+    let near = |c: &Candidate| match load {
         Load::Urgent => least,
-        _ => least.saturating_add(EQUAL_US),
+        _ => least
+            .saturating_add(EQUAL_US)
+            .saturating_add(c.noise.min(NOISE_US)),
     };
     let good = costs.iter().zip(candidates.iter());
     let mut lanes = good
-        .filter(|(cost, _)| **cost <= near)
+        .filter(|(cost, c)| **cost <= near(c))
         .map(|(_, c)| 1u32 << c.lane);
     match load {
         Load::Urgent => lanes.next(),

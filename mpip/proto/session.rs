@@ -94,6 +94,8 @@ pub trait PathInfo {
     fn queued(&self, now: u32, len: u32);
     /// The queue that counts as full, microseconds.
     fn full_us(&self) -> u32;
+    /// Mean deviation of the one-way delay towards the peer, microseconds.
+    fn noise_us(&self) -> u32;
     /// Whether a question is due on a path that carries nothing while others are in use.
     /// `interval` is that of paths in use, microseconds.
     fn is_forgotten(&self, now: u32, interval: u32) -> bool;
@@ -270,9 +272,13 @@ enum Probing {
     Done,
     /// Its window may grow now.
     Due,
-    /// Its window may grow when everything before this sequence number is acknowledged.
-    Until(u32),
+    /// Its window may grow when everything before this sequence number is acknowledged, and not
+    /// sooner than [`PROBE_US`] after this time: reports tell of a queue that late.
+    Until(u32, u32),
 }
+
+/// Shortest time between two steps of a window that grows, microseconds.
+const PROBE_US: u32 = 25_000;
 
 /// With so much queue on all paths, microseconds, they are filled.
 const FILLED_US: u32 = 8_000;
@@ -786,7 +792,11 @@ impl<P: PathInfo, D, H: Hold<Lane<P, D>>> Session<P, D, H> {
     pub fn may_grow(&mut self, now: u32, end: u32, una: u32, again: bool) -> bool {
         match self.probing {
             Probing::Done => return false,
-            Probing::Until(mark) if seq::before(una, mark) && !again => return false,
+            Probing::Until(mark, since)
+                if !again && (seq::before(una, mark) || seq::age(now, since) < PROBE_US) =>
+            {
+                return false
+            }
             _ => {}
         }
         let lanes = self.lanes.iter().enumerate();
@@ -798,7 +808,7 @@ impl<P: PathInfo, D, H: Hold<Lane<P, D>>> Session<P, D, H> {
         self.probing = if again || filled {
             Probing::Done
         } else {
-            Probing::Until(end)
+            Probing::Until(end, now)
         };
         self.probing != Probing::Done
     }
@@ -820,6 +830,7 @@ impl<P: PathInfo, D, H: Hold<Lane<P, D>>> Session<P, D, H> {
             rate: 0,
             service: 0,
             rtt: 0,
+            noise: 0,
         };
         let mut candidates = [NONE; MAX_LANES];
         let mut n = 0;
@@ -841,6 +852,7 @@ impl<P: PathInfo, D, H: Hold<Lane<P, D>>> Session<P, D, H> {
                 rate,
                 service: u32::try_from(service).unwrap_or(u32::MAX),
                 rtt: lane.path.base_rtt_us(),
+                noise: lane.path.noise_us(),
             };
             n += 1;
         }

@@ -9,7 +9,7 @@ from tools import udpcount, xfer
 WEATHER = "loss 1% duplicate 1% corrupt 0.5% reorder 5% 25%"
 
 
-def storm(t, family, mib, netem=WEATHER, delay="1ms", mtu=1500, offload=True, count=1, cm=None, least=0.05):
+def storm(t, family, mib, netem=WEATHER, delay="1ms", mtu=1500, offload=True, count=1, cm=None, least=0.01):
     """Move `mib` MiB each way over two such links."""
     a, b = t.two_hosts([Link(delay=delay, netem=netem, mtu=mtu, offload=offload)] * 2)
     t.load(a, b)

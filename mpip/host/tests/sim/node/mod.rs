@@ -171,6 +171,10 @@ impl PathInfo for Path {
         self.maybe_due(now, self.state.borrow().idle_interval(interval))
     }
 
+    fn noise_us(&self) -> u32 {
+        self.state.borrow().tx.deviation()
+    }
+
     fn full_us(&self) -> u32 {
         self.state.borrow().full_queue()
     }

@@ -10,6 +10,7 @@ use crate::world::Timer;
 use mpip_host::proto::counters::Counter;
 use mpip_host::proto::packet;
 use mpip_host::proto::params::Param;
+use mpip_host::proto::path::Standing;
 use mpip_host::proto::reorder::GivenUp;
 use mpip_host::proto::reorder::Held;
 use mpip_host::proto::reorder::Limits;
@@ -85,7 +86,7 @@ impl Session {
         let mut trips = Vec::new();
         for lane in active {
             let state = lane.path.state.borrow();
-            if state.is_crowded_from_peer() {
+            if state.is_crowded_from_peer() || state.standing() == Standing::Lossy {
                 return 0;
             }
             if state.rtt.is_sampled() {
