@@ -36,7 +36,7 @@ pub const DATAGRAM_PATIENCE_US: u32 = 10_000;
 /// A difference that is not one, microseconds.
 const EQUAL_US: u32 = 2_000;
 /// Where delays vary, what they vary by is none either, up to this, microseconds.
-const NOISE_US: u32 = 3_000;
+const NOISE_US: u32 = 1_000;
 /// What a loss of one in 1024 is worth, microseconds of delay.
 const LOSS_US: u32 = 10;
 
