@@ -146,14 +146,6 @@ impl<T, B: BorrowMut<[Option<Segment<T>>]>> Kept<T, B> {
         Some(segment)
     }
 
-    /// The segment that was sent last.
-    pub fn newest(&mut self) -> Option<&mut Segment<T>> {
-        let last = self.len.checked_sub(1)?;
-        let slots = self.storage.as_mut()?.borrow_mut();
-        let at = Self::slot(self.head, last, slots.len());
-        slots.get_mut(at)?.as_mut()
-    }
-
     /// Calls `f` with the segments that hold something between two sequence numbers, those that
     /// were sent last first.
     pub fn between(&mut self, from: u32, to: u32, mut f: impl FnMut(&mut Segment<T>)) {

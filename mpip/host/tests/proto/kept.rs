@@ -49,12 +49,12 @@ fn without_storage_nothing_is_kept() {
     assert!(!r.has_storage() && r.is_empty());
     assert_eq!(r.push(seg(1), 1000), 0);
     r.acked(5);
-    assert!(r.pop().is_none() && r.newest().is_none() && r.detach().is_none());
+    assert!(r.pop().is_none() && r.detach().is_none());
     assert_eq!((r.len(), r.bytes()), (0, 0));
     // No slots are as good as none.
     let mut r = ring(0);
     assert_eq!(r.push(seg(1), 1000), 0);
-    assert!(r.is_empty() && r.pop().is_none() && r.newest().is_none());
+    assert!(r.is_empty() && r.pop().is_none());
     r.acked(5);
 }
 
@@ -119,21 +119,6 @@ fn what_was_acknowledged_goes() {
         r.acked(at(40));
         assert!(r.is_empty());
     }
-}
-
-#[test]
-fn the_newest_can_be_changed() {
-    let mut r = ring(2);
-    for end in [10, 20, 30, 40, 50] {
-        r.push(seg(end), 1000);
-        assert_eq!(r.newest().unwrap().end, end);
-    }
-    r.newest().unwrap().packet = 7;
-    assert_eq!(kept(&mut r), [40, 7]);
-    r.pop();
-    r.newest().unwrap().lane = 3;
-    assert_eq!(r.pop().unwrap().lane, 3);
-    assert!(r.newest().is_none());
 }
 
 #[test]
@@ -364,7 +349,6 @@ proptest! {
             prop_assert_eq!(ring.len(), list.len());
             prop_assert_eq!(ring.is_empty(), list.is_empty());
             prop_assert_eq!(ring.bytes(), list.iter().map(|s| s.2).sum::<u32>());
-            prop_assert_eq!(ring.newest().map(|s| s.packet), list.last().map(|s| s.3));
         }
         let left: Vec<_> = std::iter::from_fn(|| ring.pop()).map(|s| s.packet).collect();
         prop_assert_eq!(left, list.iter().map(|s| s.3).collect::<Vec<_>>());
