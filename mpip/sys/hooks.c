@@ -119,11 +119,16 @@ static __always_inline u64 gate_hash6(const struct mpip_gate *gate, bool in,
 	return gate_mix(h ^ gate->key[0], rest ^ gate->key[1]);
 }
 
+static __always_inline bool gate_is_of(u64 slot, u64 hash)
+{
+	return !((slot ^ hash) & ~GATE_TIME);
+}
+
 static __always_inline bool gate_knows(const struct mpip_gate *gate, u64 hash)
 {
 	u64 slot = READ_ONCE(gate->slots[hash % GATE_SLOTS]);
 
-	return !((slot ^ hash) & ~GATE_TIME) &&
+	return gate_is_of(slot, hash) &&
 	       (((u64)jiffies - slot) & GATE_TIME) < GATE_LIFE;
 }
 
@@ -243,7 +248,7 @@ void mpip_shim_gate_stop(struct mpip_gate *gate, const struct mpip_flow *flow)
 	bool v4 = flow->family == 4;
 	size_t len = v4 ? 4 : 16;
 	u8 addrs[32];
-	u64 hash;
+	u64 hash, *slot;
 	u32 p;
 	int in;
 
@@ -253,8 +258,10 @@ void mpip_shim_gate_stop(struct mpip_gate *gate, const struct mpip_flow *flow)
 		memcpy(&p, ports[in], sizeof(p));
 		hash = v4 ? gate_hash4(gate, in, flow->proto, addrs, p) :
 			    gate_hash6(gate, in, flow->proto, addrs, p);
-		if (gate_knows(gate, hash))
-			WRITE_ONCE(gate->slots[hash % GATE_SLOTS], 0);
+		/* An old one, too: it would be believed when its time comes round. */
+		slot = &gate->slots[hash % GATE_SLOTS];
+		if (gate_is_of(READ_ONCE(*slot), hash))
+			WRITE_ONCE(*slot, 0);
 	}
 }
 
