@@ -7,9 +7,8 @@
 //! and every report says how long it really was ([`Backlog`]). The rate is that
 //! of the bytes that arrive while there is a queue ([`Rate`]).
 //!
-//! A packet goes where it arrives first; paths on which it arrives at the same time take turns.
-//! There is one exception ([`choose`]): as
-//! soon as a TCP connection has more in flight than the near paths can carry in
+//! A packet goes where it arrives first; paths on which it arrives at the same
+//! time take turns. There is one exception ([`choose`]): as soon as a TCP connection has more in flight than the near paths can carry in
 //! the time that the far one needs, it has to wait for the far one anyway; from
 //! then on the packets had better wait at the receiver than in the queue of the
 //! near one, where there may be no room.

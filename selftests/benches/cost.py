@@ -2,8 +2,8 @@
 """Instructions per packet, in a VM whose clock counts them.
 
 The processor is emulated and its clock advances by one nanosecond with every
-instruction, so a time is a count. One CPU, and it never idles while it counts: a datagram that
-is sent passes through the sender, the cable and the receiver before the next one.
+instruction, so a time is a count. One CPU, and it never idles while it counts: a datagram
+that is sent passes through the sender, the cable and the receiver before the next one.
 
   sent      to a device that throws everything away: what one host does to send
   received  from another host, less what that one does to send: what one host does to receive
@@ -17,8 +17,9 @@ import threading
 import time
 from dataclasses import dataclass
 
-from lib.mpip import Mpip, active
-from lib.net import two_hosts, wait_for
+from benches.stage import Stage
+from lib.mpip import active
+from lib.net import wait_for
 from lib.rows import Row
 from tools import fetch
 from tools.burst import one_flow, sink
@@ -52,13 +53,11 @@ def per_packet(burst, count, times=5):
     return sorted(took)[times // 2]
 
 
-class Stage:
+class Devices(Stage):
     """Two hosts with a dummy device each, and the module."""
 
     def __init__(self):
-        self.hosts = self.a, self.b = two_hosts(2)
-        self.module = Mpip()
-        self.sinks = []
+        super().__init__(2)
         for n, host in enumerate(self.hosts, 1):
             host.ip(
                 [
@@ -69,15 +68,6 @@ class Stage:
                 ]
             )
             self.sinks.append(sink(host, "0.0.0.0", PORT))
-
-    def close(self):
-        """Remove all of it."""
-        for sock in self.sinks:
-            sock.close()
-        if self.module.loaded():
-            self.module.unload()
-        for host in self.hosts:
-            host.delete()
 
     @contextlib.contextmanager
     def state(self, state):
@@ -146,7 +136,7 @@ def instructions(args):
 
     @contextlib.contextmanager
     def opened():
-        stage = Stage()
+        stage = Devices()
         try:
 
             def one(state):

@@ -2,8 +2,8 @@
 """One session and a hundred thousand, in User-Mode Linux: time per packet, memory per session.
 
 Two hosts with one cable and several addresses each, all of which reach each other, so
-that there are ports enough for a second lane of every session. Datagrams pass through both hosts before the next
-is sent; what is timed is both together.
+that there are ports enough for a second lane of every session. Datagrams pass through
+both hosts before the next is sent; what is timed is both together.
 """
 
 import contextlib
@@ -11,8 +11,7 @@ import resource
 import time
 from dataclasses import dataclass
 
-from lib.mpip import Mpip
-from lib.net import two_hosts
+from benches.stage import Stage
 from lib.rows import Row
 from tools.burst import many_flows, sink
 
@@ -37,28 +36,18 @@ def slab():
     return info["Slab"] + info["Percpu"] + info["VmallocUsed"]
 
 
-class Stage:
+class Addresses(Stage):
     """The hosts."""
 
     def __init__(self):
-        self.hosts = self.a, self.b = two_hosts(1)
-        self.module = Mpip()
+        super().__init__(1)
         for n, host in enumerate(self.hosts, 1):
             host.addr = [f"10.0.{i}.{n}" for i in range(1, ADDRESSES + 1)]
             host.ip([f"addr add {address}/24 dev {host.dev[0]}" for address in host.addr[1:]])
         # Datagrams are written by themselves, but a port without a socket is none of A's.
         resource.setrlimit(resource.RLIMIT_NOFILE, (PORTS + 1000, PORTS + 1000))
-        self.sinks = [sink(self.b, "0.0.0.0", SINK)]
+        self.sinks.append(sink(self.b, "0.0.0.0", SINK))
         self.sinks += [sink(self.a, "0.0.0.0", FIRST + port) for port in range(PORTS)]
-
-    def close(self):
-        """Remove all of it."""
-        for sock in self.sinks:
-            sock.close()
-        if self.module.loaded():
-            self.module.unload()
-        for host in self.hosts:
-            host.delete()
 
     def flows(self, count):
         """Different flows, their ends spread over the addresses."""
@@ -108,7 +97,7 @@ def scale(args):
 
     @contextlib.contextmanager
     def opened():
-        stage = Stage()
+        stage = Addresses()
         try:
 
             def one(crowd):
