@@ -9,6 +9,7 @@ says how each gets through and why another does not.
 """
 
 import contextlib
+import select
 import socket
 import time
 
@@ -295,12 +296,11 @@ def only_handshakes(t):
     multipath(t, n, 4, udp_paths=1)
 
 
-def drain(sockets):
-    """Read what has come and was not for anybody."""
-    for sock in sockets:
-        with contextlib.suppress(BlockingIOError):
-            while True:
-                sock.recv(65536, socket.MSG_DONTWAIT)
+def drain(sockets, quiet=0.3):
+    """Read what is not for anybody, also what is still on its way, until nothing has come for so many seconds."""
+    while ready := select.select(sockets, [], [], quiet)[0]:
+        for sock in ready:
+            sock.recv(65536)
 
 
 def forgets(t, which, family=4):
