@@ -4,12 +4,10 @@
 
 use crate::{
     net::{
-        instance::Prefix,
         ns::Namespace,
-        peer::{
-            Path,
-            MAX_PATHS, //
-        }, //
+        path::Path,
+        peer::MAX_PATHS,
+        rows::Prefix, //
     },
     proto::{
         addr::{
@@ -72,7 +70,7 @@ pub fn get(namespace: &Namespace, request: &mut Request<'_>) -> Result {
             instance.as_ref().map_or((0, 0, 0, 0), |i| i.totals());
         if let Some(instance) = &instance {
             m.u64(MPIP_A_NODE_ID, instance.identity.node)?;
-            m.u16(MPIP_A_NODE_UDP_PORT, instance.own_port())?;
+            m.u16(MPIP_A_NODE_UDP_PORT, instance.ports.own())?;
         }
         m.u32(MPIP_A_NODE_PEERS, peers)?;
         m.u32(MPIP_A_NODE_SESSIONS, sessions)?;

@@ -8,10 +8,8 @@
 use crate::{
     net::{
         instance::Instance,
-        peer::{
-            Path,
-            Peer, //
-        },
+        path::Path,
+        peer::Peer,
         session::{
             Session,
             TcpPosition, //
@@ -243,7 +241,7 @@ impl Instance {
         let mut entries = [NONE; MAX_ADDRS];
         let n = self.announce(family, &mut entries);
         f(OpenBlock {
-            udp_port: self.own_port(),
+            udp_port: self.ports.own(),
             path,
             addrs: AddrList::new(entries.get(..n).unwrap_or(&[])),
         })

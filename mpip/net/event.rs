@@ -12,10 +12,8 @@
 use crate::{
     net::{
         instance::Instance,
-        peer::{
-            Path,
-            Peer, //
-        }, //
+        path::Path,
+        peer::Peer, //
     },
     proto::counters::Counter,
     sys::{

@@ -10,7 +10,7 @@
 use crate::{
     net::{
         instance::Instance,
-        peer::Path,
+        path::Path,
         session::Session,
         tx::{
             parse,

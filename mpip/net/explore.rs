@@ -14,6 +14,7 @@ use crate::{
             Endpoint,
             Tuple, //
         },
+        counters::Counter,
         packet,
         params::Param,
         path::Standing,
@@ -195,17 +196,15 @@ impl Instance {
         if tuple.remote.port == 0 {
             return None;
         }
+        let proto = via.proto(inner);
         let free = |port: u16| {
             let rcu = rcu::read_lock();
             tuple.local.port = port;
             self.wire.get(&rcu, &tuple).is_none()
         };
-        let proto = via.proto(inner);
-        let mut free = free;
-        let port = match self.pick_port(proto, &mut free) {
-            Some(port) => port,
-            None if self.grow_ports(proto) => self.pick_port(proto, &mut free)?,
-            None => return None,
+        let Some(port) = self.ports.pick(self.net, proto, free) else {
+            self.count(Counter::PortExhausted);
+            return None;
         };
         tuple.local.port = port;
         Some(tuple)

@@ -5,53 +5,40 @@
 use crate::{
     net::{
         event::Event,
-        peer::{
-            Path,
-            Peer, //
-        },
+        peer::Peer,
+        ports::Ports,
         rider::{
             self,
             Rider, //
         },
-        session::{
-            Session,
-            TcpPosition, //
+        rows::{
+            AvailEntry,
+            Destination,
+            Ids,
+            Prefix,
+            SynSlot,
+            WireEntry, //
         },
+        session::Session,
+        shared::Shared,
         watch::Watched,
-        work::Job,
+        work::Job, //
     },
     new_bh_lock,
     proto::{
         addr::{
             Addr,
-            Endpoint,
             Tuple, //
         },
-        avail::{
-            self,
-            AskPolicy, //
-        },
-        counters::{
-            self,
-            Counter, //
-        },
-        crypto::HelloIds,
+        avail::AskPolicy,
+        counters::Counter,
         hello::Identity,
-        packet::{
-            self,
-            Packet, //
-        },
-        params::{
-            self,
-            Param, //
-        },
+        params::Param,
         session::{
-            self,
             Dispatch,
             Scheduler,
             MAX_LANES, //
-        },
-        wrap::Via, //
+        }, //
     },
     sys::{
         bh::BhLock,
@@ -65,18 +52,11 @@ use crate::{
         },
         route::{
             self,
-            Dst,
             LocalAddr,
             MAX_LOCAL, //
         },
-        socket::{
-            self,
-            Owner,
-            ReservedPort, //
-        },
         table::{
             InsertError,
-            Key,
             Table, //
         },
         timer::Work, //
@@ -105,252 +85,6 @@ pub const MAX_PREFIXES: usize = 64;
 const SYN_SLOTS: usize = 256;
 /// Exchanges of keys that are remembered.
 const USED_EXCHANGES: usize = 64;
-/// Ports that are tried for a session before more are reserved.
-const PORTS_TRIED: usize = 512;
-/// Ports reserved for added lanes at most, per protocol.
-pub const MAX_PORTS: usize = 4096;
-
-impl Key for Tuple {
-    fn with_bytes<R>(&self, f: impl FnOnce(&[u8]) -> R) -> R {
-        let (Addr::V4(local), Addr::V4(remote)) = (&self.local.addr, &self.remote.addr) else {
-            return f(&self.encode());
-        };
-        let [l0, l1] = self.local.port.to_ne_bytes();
-        let [r0, r1] = self.remote.port.to_ne_bytes();
-        let [a, b, c, d] = *local;
-        let [e, g, h, i] = *remote;
-        f(&[a, b, c, d, e, g, h, i, l0, l1, r0, r1, self.proto, 0, 0, 0])
-    }
-}
-
-/// A key made of two numbers.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Ids(pub u64, pub u32);
-
-impl Key for Ids {
-    fn with_bytes<R>(&self, f: impl FnOnce(&[u8]) -> R) -> R {
-        let mut bytes = [0; 12];
-        bytes[..8].copy_from_slice(&self.0.to_ne_bytes());
-        bytes[8..].copy_from_slice(&self.1.to_ne_bytes());
-        f(&bytes)
-    }
-}
-
-/// A destination: protocol, address and port.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Destination {
-    /// IP protocol number.
-    pub proto: u8,
-    /// Address and port.
-    pub end: Endpoint,
-}
-
-impl Key for Destination {
-    fn with_bytes<R>(&self, f: impl FnOnce(&[u8]) -> R) -> R {
-        let mut bytes = [0; 20];
-        bytes[0] = self.proto;
-        bytes[1] = self.end.addr.family();
-        bytes[2..4].copy_from_slice(&self.end.port.to_ne_bytes());
-        bytes[4..].copy_from_slice(&self.end.addr.to_padded());
-        f(&bytes)
-    }
-}
-
-/// What a tuple on the wire stands for: a session's lane.
-pub struct WireEntry {
-    /// The session.
-    pub session: Arc<Session>,
-    /// Index of the lane.
-    pub lane: u8,
-    /// How its packets travel.
-    pub via: Via,
-    /// The path.
-    pub path: Arc<Path>,
-    rx_packets: Atomic<u64>,
-    rx_bytes: Atomic<u64>,
-    up: Atomic<bool>,
-}
-
-impl WireEntry {
-    /// Counts a received packet for the lane and its path.
-    pub fn count_rx(&self, packets: u32, bytes: usize) {
-        self.rx_packets.add(u64::from(packets), Relaxed);
-        self.rx_bytes.add(bytes as u64, Relaxed);
-        self.path.count_rx(packets, bytes);
-    }
-
-    /// A challenge came back: the tuple is this lane's for certain. False if that was known.
-    pub fn set_up(&self) -> bool {
-        !self.up.xchg(true, Relaxed)
-    }
-
-    /// Whether a challenge came back.
-    pub fn is_up(&self) -> bool {
-        self.up.load(Relaxed)
-    }
-
-    /// Whether a packet on a lane that is not up yet belongs to a connection of this host: a
-    /// tuple that a peer names may be somebody else's.
-    pub fn belongs_to_a_socket(&self, instance: &Instance, packet: &Packet, ifindex: u32) -> bool {
-        if packet.tcp.is_some_and(|tcp| tcp.flags & packet::SYN != 0) {
-            return true;
-        }
-        socket::tcp_owner(instance.net, &packet.rx_tuple(), ifindex) != Owner::None
-    }
-
-    /// Packets and bytes received.
-    pub fn rx(&self) -> (u64, u64) {
-        (self.rx_packets.load(Relaxed), self.rx_bytes.load(Relaxed))
-    }
-}
-
-impl Drop for WireEntry {
-    fn drop(&mut self) {
-        self.path.remove_user();
-    }
-}
-
-/// A row of the availability table.
-#[pin_data]
-pub struct AvailEntry {
-    /// Its state.
-    #[pin]
-    pub state: BhLock<avail::Entry>,
-    /// Datagrams sent while nothing is known.
-    pub sent: Atomic<u32>,
-    quiet_from: Atomic<u32>,
-    quiet: Atomic<bool>,
-}
-
-impl AvailEntry {
-    /// There is nothing to ask for a moment: packets pass without looking at the state.
-    pub fn be_quiet(&self, now_ms: u32) {
-        self.quiet_from.store(now_ms, Relaxed);
-        self.quiet.store(true, Relaxed);
-    }
-
-    /// Whether there is nothing to ask now.
-    pub fn is_quiet(&self, now_ms: u32) -> bool {
-        const MOMENT_MS: u32 = 100;
-        self.quiet.load(Relaxed) && now_ms.wrapping_sub(self.quiet_from.load(Relaxed)) < MOMENT_MS
-    }
-}
-
-/// A SYN that asked, until its SYN-ACK leaves.
-#[derive(Clone, Copy)]
-pub struct SynSlot {
-    /// The tuple, seen from this node.
-    pub tuple: Tuple,
-    /// Nonce of the question.
-    pub nonce: u64,
-    /// Sequence number of the SYN.
-    pub isn: u32,
-    /// A SYN-ACK with the answer has left.
-    pub answered: bool,
-}
-
-/// A destination prefix.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Prefix {
-    /// Network address.
-    pub addr: Addr,
-    /// Its length, bits.
-    pub len: u8,
-}
-
-impl Prefix {
-    /// Whether `addr` lies in it.
-    pub fn contains(&self, addr: &Addr) -> bool {
-        if self.addr.family() != addr.family() {
-            return false;
-        }
-        let bits = usize::from(self.len);
-        let (a, b) = (self.addr.as_bytes(), addr.as_bytes());
-        a.iter().zip(b).enumerate().all(|(i, (x, y))| {
-            let left = bits.saturating_sub(i * 8).min(8) as u32;
-            let mask = !(0xffu32 >> left) as u8;
-            x & mask == y & mask
-        })
-    }
-}
-
-/// The parameters of a namespace, kept whether it is enabled or not.
-pub struct Settings {
-    values: [Atomic<u64>; params::COUNT],
-}
-
-impl Settings {
-    /// The defaults.
-    pub fn defaults() -> Settings {
-        Settings {
-            values: params::defaults().map(Atomic::new),
-        }
-    }
-
-    /// The value of a parameter.
-    pub fn get(&self, param: Param) -> u64 {
-        self.values[param.index()].load(Relaxed)
-    }
-
-    /// Sets a parameter; the caller has checked its range.
-    pub fn set(&self, param: Param, value: u64) {
-        self.values[param.index()].store(value, Relaxed);
-    }
-}
-
-/// Copies of the counters, chosen by CPU, so that CPUs rarely share a cache line.
-const SHARDS: usize = 8;
-
-#[repr(align(64))]
-struct Shard([Atomic<u64>; counters::COUNT]);
-
-/// Counters.
-pub struct Counters {
-    shards: KVec<Shard>,
-}
-
-impl Counters {
-    /// All zero. Process context.
-    pub fn new() -> Result<Counters> {
-        let mut shards = KVec::with_capacity(SHARDS, GFP_KERNEL)?;
-        for _ in 0..SHARDS {
-            shards.push(Shard([0u64; counters::COUNT].map(Atomic::new)), GFP_KERNEL)?;
-        }
-        Ok(Counters { shards })
-    }
-
-    /// Adds to a counter.
-    pub fn add(&self, counter: Counter, n: u64) {
-        if let Some(shard) = self.shards.get(clock::cpu() % SHARDS) {
-            shard.0[counter.index()].add(n, Relaxed);
-        }
-    }
-
-    /// The value of a counter.
-    pub fn get(&self, counter: Counter) -> u64 {
-        self.shards.iter().fold(0, |sum, shard| {
-            sum.wrapping_add(shard.0[counter.index()].load(Relaxed))
-        })
-    }
-}
-
-/// What the instance shares with its namespace's settings.
-pub struct Shared {
-    /// Parameters.
-    pub settings: Settings,
-    /// Counters; they survive disabling.
-    pub counters: Counters,
-    /// Memory held by all reordering buffers, bytes.
-    pub held: Atomic<i64>,
-    /// Memory of all segments kept to be sent again, bytes.
-    pub kept: Atomic<i64>,
-}
-
-/// Ports reserved for one protocol.
-pub struct PortPool {
-    held: KVec<ReservedPort>,
-    next: usize,
-}
 
 /// A working instance.
 #[pin_data]
@@ -386,14 +120,9 @@ pub struct Instance {
     /// Prefixes that are asked.
     #[pin]
     pub prefixes: BhLock<KVec<Prefix>>,
+    /// Ports that belong to MPIP.
     #[pin]
-    ports: BhLock<[PortPool; 2]>,
-    /// More ports are wanted, by protocol.
-    pub ports_wanted: [Atomic<bool>; 2],
-    // The node's own port, UDP and TCP.
-    #[pin]
-    own_ports: BhLock<[Option<ReservedPort>; 2]>,
-    own_port: Atomic<u32>,
+    pub ports: Ports,
     #[pin]
     jobs: BhLock<KVVec<Job>>,
     // Empty, to take the place of the one before.
@@ -404,7 +133,8 @@ pub struct Instance {
     /// Sessions that the worker has to look at.
     #[pin]
     pub attention: BhLock<KVec<Arc<Session>>>,
-    next_session: Atomic<u32>,
+    /// The id of the next session that this end opens, below its highest bit.
+    pub next_session: Atomic<u32>,
     stopping: Atomic<bool>,
     /// A device or an address has changed since the last look.
     pub changed: Atomic<bool>,
@@ -441,19 +171,6 @@ pub struct Instance {
     pub due_ms: [Atomic<u32>; 2],
 }
 
-/// Reserves a port for UDP and TCP, this one if it is free.
-fn reserve_own(net: Net, port: u16) -> ([Option<ReservedPort>; 2], u16) {
-    let udp = ReservedPort::reserve(net, packet::UDP, port)
-        .or_else(|| ReservedPort::reserve(net, packet::UDP, 0));
-    let port = udp.as_ref().map_or(0, ReservedPort::port);
-    let tcp = if port == 0 {
-        None
-    } else {
-        ReservedPort::reserve(net, packet::TCP, port)
-    };
-    ([udp, tcp], port)
-}
-
 struct Machinery {
     watch: Option<Watch>,
     hooks: Option<Hooks>,
@@ -465,11 +182,10 @@ impl Instance {
     pub fn start(net: Net, shared: Arc<Shared>, prefixes: KVec<Prefix>) -> Result<Arc<Instance>> {
         let max_sessions = shared.settings.get(Param::MaxSessions) as usize;
         let max_peers = shared.settings.get(Param::MaxPeers) as usize;
-        let (own_ports, own_port) = reserve_own(net, shared.settings.get(Param::Port) as u16);
+        let port = shared.settings.get(Param::Port) as u16;
         let identity = Identity::new(&Algo, clock::random_bytes(), clock::random_bytes());
         let riders = rider::slots()?;
         let gate = Gate::new()?;
-        gate.set_port(own_port);
         let mut watched = KVec::new();
         watched.reserve(64, GFP_KERNEL)?;
         let mut jobs = KVVec::new();
@@ -495,22 +211,7 @@ impl Instance {
                 syns <- new_bh_lock!(syns, "mpip_syns"),
                 addrs <- new_bh_lock!([None; MAX_LOCAL], "mpip_addrs"),
                 prefixes <- new_bh_lock!(prefixes, "mpip_prefixes"),
-                ports <- new_bh_lock!(
-                    [
-                        PortPool {
-                            held: KVec::new(),
-                            next: 0,
-                        },
-                        PortPool {
-                            held: KVec::new(),
-                            next: 0,
-                        },
-                    ],
-                    "mpip_ports"
-                ),
-                ports_wanted: [Atomic::new(false), Atomic::new(false)],
-                own_ports <- new_bh_lock!(own_ports, "mpip_own_ports"),
-                own_port: Atomic::new(u32::from(own_port)),
+                ports <- Ports::new(*net, port),
                 jobs <- new_bh_lock!(jobs, "mpip_jobs"),
                 spare_jobs <- new_bh_lock!(spare_jobs, "mpip_spare_jobs"),
                 joining <- new_bh_lock!(joining, "mpip_joining"),
@@ -543,6 +244,7 @@ impl Instance {
             }? Error),
             GFP_KERNEL,
         )?;
+        instance.gate.set_port(instance.ports.own());
         instance.refresh_addrs();
         // SAFETY: `stop` drops the work before the instance can go; every holder of the first
         // reference calls it.
@@ -648,23 +350,13 @@ impl Instance {
         }
     }
 
-    /// The node's own port, UDP and TCP; 0 for none.
-    pub fn own_port(&self) -> u16 {
-        self.own_port.load(Relaxed) as u16
-    }
-
-    /// Takes another port of its own, as the parameter says. Lanes that there are stay. Process
-    /// context.
+    /// Takes another port of its own, as the parameter says, and tells the peers. Process context.
     pub fn change_own_port(&self) {
         let port = self.param(Param::Port) as u16;
-        if port == self.own_port() {
+        if port == self.ports.own() {
             return;
         }
-        let (mut fresh, port) = reserve_own(self.net, port);
-        core::mem::swap(&mut *self.own_ports.lock(), &mut fresh);
-        self.own_port.store(u32::from(port), Relaxed);
-        self.gate.set_port(port);
-        drop(fresh);
+        self.gate.set_port(self.ports.change_own(self.net, port));
         for peer in self.collect_peers().iter() {
             peer.want_announcement();
         }
@@ -905,17 +597,7 @@ impl Instance {
             self.count(Counter::AvailRefusedCap);
             return None;
         }
-        let now = clock::now_ms();
-        let entry = Arc::pin_init(
-            pin_init!(AvailEntry {
-                state <- new_bh_lock!(avail::Entry::new(now), "mpip_avail"),
-                sent: Atomic::new(0),
-                quiet_from: Atomic::new(0),
-                quiet: Atomic::new(false),
-            }),
-            GFP_ATOMIC,
-        )
-        .ok()?;
+        let entry = Arc::pin_init(AvailEntry::new(clock::now_ms()), GFP_ATOMIC).ok()?;
         match self.avail.insert(*dest, entry.clone()) {
             Ok(()) => Some(entry),
             Err(InsertError::Exists) => self.avail.get(rcu, dest).cloned(),
@@ -951,219 +633,10 @@ impl Instance {
             .cloned()
     }
 
-    /// An id for a session that this end opens. The highest bit tells which end chose it.
-    pub fn new_session_id(&self, peer: u64) -> u32 {
-        let high = u32::from(self.identity.node > peer) << 31;
-        loop {
-            let id = self.next_session.fetch_add(1u32, Relaxed) & 0x7fff_ffff;
-            if id != 0 {
-                return id | high;
-            }
-        }
-    }
-
-    /// Adds a session to the tables. `theirs` is the peer's id of the original path. Any context.
-    #[expect(clippy::too_many_arguments)]
-    pub fn add_session(
-        &self,
-        id: u32,
-        tuple: Tuple,
-        initiator: bool,
-        peer: &Arc<Peer>,
-        position: TcpPosition,
-        confirm: Option<HelloIds>,
-        theirs: Option<u8>,
-    ) -> Option<Arc<Session>> {
-        if self.is_stopping() {
-            return None;
-        }
-        let limit = self.param(Param::MaxPaths) as usize;
-        // The address may be that of several interfaces.
-        let ifindex = match Dst::lookup(self.net, 0, &tuple) {
-            Some(route) => route.ifindex(),
-            None => self.ifindex_of(&tuple.local.addr),
-        };
-        let (local, remote) = (tuple.local.addr, tuple.remote.addr);
-        let Some(path) = peer.path(local, remote, ifindex, theirs, limit) else {
-            self.count(Counter::PathRefusedCap);
-            return None;
-        };
-        let Ok(session) = Session::new(
-            self.net,
-            self.shared.clone(),
-            id,
-            tuple,
-            initiator,
-            peer.clone(),
-            path.clone(),
-            position,
-            confirm,
-        ) else {
-            self.count(Counter::NoMemory);
-            return None;
-        };
-        let ids = Ids(peer.node, id);
-        match self.sessions.insert(ids, session.clone()) {
-            Ok(()) => {}
-            Err(InsertError::Exists) => return None,
-            Err(InsertError::Full) => {
-                self.count(Counter::SessionRefusedCap);
-                return None;
-            }
-            Err(InsertError::NoMemory) => {
-                self.count(Counter::NoMemory);
-                return None;
-            }
-        }
-        if !self.add_wire(tuple, &session, 0, Via::Raw, path) {
-            self.sessions.remove(&ids);
-            return None;
-        }
-        peer.sessions.add(1u32, Relaxed);
-        Some(session)
-    }
-
-    /// Makes a tuple on the wire stand for a lane; false if it stands for something else.
-    pub fn add_wire(
-        &self,
-        tuple: Tuple,
-        session: &Arc<Session>,
-        lane: usize,
-        via: Via,
-        path: Arc<Path>,
-    ) -> bool {
-        let entry = WireEntry {
-            session: session.clone(),
-            lane: lane as u8,
-            via,
-            path,
-            rx_packets: Atomic::new(0),
-            rx_bytes: Atomic::new(0),
-            up: Atomic::new(lane == 0),
-        };
-        entry.path.add_user();
-        self.gate.count_up(lane != 0);
-        if self.wire.insert(tuple, entry).is_err() {
-            self.gate.count_down(lane != 0);
-            return false;
-        }
-        self.gate.stop(&tuple);
-        true
-    }
-
-    /// Makes a tuple on the wire stand for nothing, if it stands for a lane of this session.
-    pub fn remove_wire(&self, tuple: &Tuple, session: &Arc<Session>) {
-        let mut added = false;
-        let removed = self.wire.remove_if(tuple, |entry| {
-            added = entry.lane != 0;
-            Arc::ptr_eq(&entry.session, session)
-        });
-        if removed {
-            self.gate.count_down(added);
-        }
-    }
-
     /// Says whether messages may wait for a datagram to ride on.
     pub fn set_riding(&self, riding: bool) {
         self.riding.store(riding, Relaxed);
         self.gate.set_riding(riding);
-    }
-
-    /// Takes a session out of the tables. Process context: waits for its timer.
-    pub fn remove_session(&self, session: &Arc<Session>) {
-        let mut tuples = [None; MAX_LANES];
-        let mut routes = [const { None }; MAX_LANES];
-        {
-            let mut inner = session.inner.lock();
-            if inner.dead {
-                return;
-            }
-            inner.dead = true;
-            session.set_multi(false);
-            inner.s.state = session::State::Closing;
-            let lanes = inner.s.lanes.iter_mut();
-            for ((tuple, route), lane) in tuples.iter_mut().zip(&mut routes).zip(lanes) {
-                *tuple = lane.as_ref().map(|l| l.tuple);
-                *route = lane.as_mut().and_then(|l| l.route.take());
-            }
-        }
-        // Now and not with the session, whose memory outlives the namespace by a grace period.
-        drop(routes);
-        for tuple in tuples.into_iter().flatten() {
-            self.remove_wire(&tuple, session);
-        }
-        if self.sessions.remove(&Ids(session.peer.node, session.id)) {
-            session.peer.sessions.fetch_sub(1u32, Relaxed);
-        }
-        session.end_ordering();
-        session.forget_kept();
-    }
-
-    /// A reserved port such that `free` accepts it, for lanes of `proto`.
-    pub fn pick_port(&self, proto: u8, mut free: impl FnMut(u16) -> bool) -> Option<u16> {
-        let which = usize::from(proto == packet::UDP);
-        let mut ports = self.ports.lock();
-        let pool = ports.get_mut(which)?;
-        let n = pool.held.len();
-        for _ in 0..n.min(PORTS_TRIED) {
-            pool.next = if pool.next + 1 < n { pool.next + 1 } else { 0 };
-            let Some(port) = pool.held.get(pool.next).map(ReservedPort::port) else {
-                continue;
-            };
-            if free(port) {
-                return Some(port);
-            }
-        }
-        if let Some(wanted) = self.ports_wanted.get(which) {
-            wanted.store(true, Relaxed);
-        }
-        None
-    }
-
-    /// Reserves more ports for `proto`: twice as many as there are. Process context.
-    pub fn grow_ports(&self, proto: u8) -> bool {
-        let which = usize::from(proto == packet::UDP);
-        let have = self.ports.lock().get(which).map_or(0, |p| p.held.len());
-        let want = have.saturating_mul(2).clamp(16, MAX_PORTS) - have;
-        if want == 0 {
-            self.count(Counter::PortExhausted);
-            return false;
-        }
-        // The next search begins with the new ones.
-        if let Some(pool) = self.ports.lock().get_mut(which) {
-            pool.next = have.saturating_sub(1);
-        }
-        for _ in 0..want {
-            let Some(port) = ReservedPort::reserve(self.net, proto, 0) else {
-                self.count(Counter::PortExhausted);
-                return false;
-            };
-            let mut room = KVec::new();
-            {
-                let mut ports = self.ports.lock();
-                let Some(pool) = ports.get_mut(which) else {
-                    return false;
-                };
-                if pool.held.len() < pool.held.capacity() {
-                    let _ = pool.held.push_within_capacity(port);
-                    continue;
-                }
-            }
-            // The vector is full: make a larger one outside the lock.
-            if room.reserve(have + want + 16, GFP_KERNEL).is_err() {
-                return false;
-            }
-            let mut ports = self.ports.lock();
-            let Some(pool) = ports.get_mut(which) else {
-                return false;
-            };
-            for old in pool.held.drain_all() {
-                let _ = room.push_within_capacity(old);
-            }
-            let _ = room.push_within_capacity(port);
-            core::mem::swap(&mut pool.held, &mut room);
-        }
-        true
     }
 
     /// Number of peers, sessions, paths and active paths.

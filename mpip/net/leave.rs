@@ -7,11 +7,9 @@ use crate::{
         emit::Target,
         event::Reason,
         instance::Instance,
-        peer::{
-            Path,
-            Peer, //
-        },
-        session::Session,
+        path::Path,
+        peer::Peer,
+        session::Session, //
     },
     proto::{
         addr::Tuple,

@@ -12,15 +12,16 @@
 //! | `resend` | keep what is in flight, send it again when its path fails |
 //! | `watch` | open questions: notice silence |
 //! | `moves` | addresses and interfaces come and go |
-//! | `control` | what a control message does |
+//! | `control`, `stranger` | what a control message does, on a lane and on any other tuple |
 //! | `work` | process context: keys, opening, retries |
 //! | `explore` | look for paths that a session could use |
 //! | `expire`, `leave` | forget what is not used; leave |
-//! | `instance`, `peer`, `session` | the tables and what they hold |
+//! | `instance`, `peer`, `path`, `session`, `rows` | the tables and what they hold |
+//! | `ports` | ports of added lanes and the node's own |
 //! | `rider` | messages that wait for a datagram to ride on |
 //! | `emit` | packets of our own |
 //! | `every` | a CM with every packet, for `cm=every` |
-//! | `ns`, `ctl`, `event` | namespaces and netlink |
+//! | `ns`, `shared`, `ctl`, `event` | namespaces, what they keep, netlink |
 
 pub mod control;
 pub mod ctl;
@@ -34,11 +35,16 @@ pub mod leave;
 pub mod moves;
 pub mod ns;
 pub mod order;
+pub mod path;
 pub mod peer;
+pub mod ports;
 pub mod resend;
 pub mod rider;
+pub mod rows;
 pub mod rx;
 pub mod session;
+pub mod shared;
+pub mod stranger;
 pub mod tx;
 pub mod watch;
 pub mod work;

@@ -13,8 +13,8 @@ use crate::{
     net::{
         event::Reason,
         instance::Instance,
+        path::Path,
         peer::{
-            Path,
             Peer,
             MAX_PATHS, //
         },

@@ -3,13 +3,17 @@
 //! Network namespaces: each has settings, and an instance while it is enabled.
 
 use crate::{
-    net::instance::{
-        Counters,
-        Instance,
-        Prefix,
-        Settings,
-        Shared,
-        MAX_PREFIXES, //
+    net::{
+        instance::{
+            Instance,
+            MAX_PREFIXES, //
+        },
+        rows::Prefix,
+        shared::{
+            Counters,
+            Settings,
+            Shared, //
+        }, //
     },
     sys::{
         net::Net,

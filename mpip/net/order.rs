@@ -5,7 +5,7 @@
 use crate::{
     net::{
         instance::Instance,
-        peer::Path,
+        path::Path,
         session::Session,
         Verdict, //
     },

@@ -8,9 +8,9 @@
 
 use crate::{
     net::{
-        instance::{
+        instance::Instance,
+        rows::{
             Destination,
-            Instance,
             SynSlot,
             WireEntry, //
         },
@@ -497,7 +497,7 @@ fn unknown(
         return unknown_udp(instance, skb, packet, tuple, rcu);
     };
     if tcp.flags & packet::SYN != 0 {
-        if tuple.local.port == instance.own_port() && new_stream(instance, skb, packet, tuple, rcu)
+        if tuple.local.port == instance.ports.own() && new_stream(instance, skb, packet, tuple, rcu)
         {
             return Verdict::Drop;
         }
@@ -594,7 +594,7 @@ fn unknown_udp(
             }
         }
     }
-    if tuple.local.port == instance.own_port()
+    if tuple.local.port == instance.ports.own()
         && tuple.local.port != 0
         && socket::is_local(instance.net, &tuple.local.addr)
     {

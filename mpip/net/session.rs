@@ -4,28 +4,38 @@
 
 use crate::{
     net::{
-        instance::Shared,
+        instance::Instance,
         order::Rx,
-        peer::{
-            Path,
-            Peer, //
-        }, //
+        path::Path,
+        peer::Peer,
         resend,
+        rows::{
+            Ids,
+            WireEntry, //
+        },
+        shared::Shared, //
     },
     new_bh_lock,
     proto::{
         addr::Tuple,
+        counters::Counter,
         crypto::HelloIds,
         kept::Kept,
+        params::Param,
         seq,
-        session, //
+        session::{
+            self,
+            MAX_LANES, //
+        },
+        wrap::Via, //
     },
     sys::{
         bh::BhLock,
         clock,
         net::Net,
         route::Dst,
-        skb::KeptSkb, //
+        skb::KeptSkb,
+        table::InsertError, //
     },
 };
 use core::{
@@ -379,5 +389,141 @@ impl Session {
             ack: self.acked.load(Relaxed),
             window: self.window.load(Relaxed) as u16,
         }
+    }
+}
+
+/// Sessions come and go.
+impl Instance {
+    /// An id for a session that this end opens. The highest bit tells which end chose it.
+    pub fn new_session_id(&self, peer: u64) -> u32 {
+        let high = u32::from(self.identity.node > peer) << 31;
+        loop {
+            let id = self.next_session.fetch_add(1u32, Relaxed) & 0x7fff_ffff;
+            if id != 0 {
+                return id | high;
+            }
+        }
+    }
+
+    /// Adds a session to the tables. `theirs` is the peer's id of the original path. Any context.
+    #[expect(clippy::too_many_arguments)]
+    pub fn add_session(
+        &self,
+        id: u32,
+        tuple: Tuple,
+        initiator: bool,
+        peer: &Arc<Peer>,
+        position: TcpPosition,
+        confirm: Option<HelloIds>,
+        theirs: Option<u8>,
+    ) -> Option<Arc<Session>> {
+        if self.is_stopping() {
+            return None;
+        }
+        let limit = self.param(Param::MaxPaths) as usize;
+        // The address may be that of several interfaces.
+        let ifindex = match Dst::lookup(self.net, 0, &tuple) {
+            Some(route) => route.ifindex(),
+            None => self.ifindex_of(&tuple.local.addr),
+        };
+        let (local, remote) = (tuple.local.addr, tuple.remote.addr);
+        let Some(path) = peer.path(local, remote, ifindex, theirs, limit) else {
+            self.count(Counter::PathRefusedCap);
+            return None;
+        };
+        let Ok(session) = Session::new(
+            self.net,
+            self.shared.clone(),
+            id,
+            tuple,
+            initiator,
+            peer.clone(),
+            path.clone(),
+            position,
+            confirm,
+        ) else {
+            self.count(Counter::NoMemory);
+            return None;
+        };
+        let ids = Ids(peer.node, id);
+        match self.sessions.insert(ids, session.clone()) {
+            Ok(()) => {}
+            Err(InsertError::Exists) => return None,
+            Err(InsertError::Full) => {
+                self.count(Counter::SessionRefusedCap);
+                return None;
+            }
+            Err(InsertError::NoMemory) => {
+                self.count(Counter::NoMemory);
+                return None;
+            }
+        }
+        if !self.add_wire(tuple, &session, 0, Via::Raw, path) {
+            self.sessions.remove(&ids);
+            return None;
+        }
+        peer.sessions.add(1u32, Relaxed);
+        Some(session)
+    }
+
+    /// Makes a tuple on the wire stand for a lane; false if it stands for something else.
+    pub fn add_wire(
+        &self,
+        tuple: Tuple,
+        session: &Arc<Session>,
+        lane: usize,
+        via: Via,
+        path: Arc<Path>,
+    ) -> bool {
+        let entry = WireEntry::new(session.clone(), lane, via, path);
+        self.gate.count_up(lane != 0);
+        if self.wire.insert(tuple, entry).is_err() {
+            self.gate.count_down(lane != 0);
+            return false;
+        }
+        self.gate.stop(&tuple);
+        true
+    }
+
+    /// Makes a tuple on the wire stand for nothing, if it stands for a lane of this session.
+    pub fn remove_wire(&self, tuple: &Tuple, session: &Arc<Session>) {
+        let mut added = false;
+        let removed = self.wire.remove_if(tuple, |entry| {
+            added = entry.lane != 0;
+            Arc::ptr_eq(&entry.session, session)
+        });
+        if removed {
+            self.gate.count_down(added);
+        }
+    }
+
+    /// Takes a session out of the tables. Process context: waits for its timer.
+    pub fn remove_session(&self, session: &Arc<Session>) {
+        let mut tuples = [None; MAX_LANES];
+        let mut routes = [const { None }; MAX_LANES];
+        {
+            let mut inner = session.inner.lock();
+            if inner.dead {
+                return;
+            }
+            inner.dead = true;
+            session.set_multi(false);
+            inner.s.state = session::State::Closing;
+            let lanes = inner.s.lanes.iter_mut();
+            for ((tuple, route), lane) in tuples.iter_mut().zip(&mut routes).zip(lanes) {
+                *tuple = lane.as_ref().map(|l| l.tuple);
+                *route = lane.as_mut().and_then(|l| l.route.take());
+            }
+        }
+        // Now and not with the session, whose memory outlives the namespace by a grace period.
+        drop(routes);
+        for tuple in tuples.into_iter().flatten() {
+            self.remove_wire(&tuple, session);
+        }
+        if self.sessions.remove(&Ids(session.peer.node, session.id)) {
+            session.peer.sessions.fetch_sub(1u32, Relaxed);
+        }
+        session.end_ordering();
+        session.forget_kept();
     }
 }

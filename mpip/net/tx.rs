@@ -8,13 +8,14 @@
 use crate::{
     net::{
         emit::Target,
-        instance::{
+        instance::Instance,
+        path::Path,
+        resend::timestamp_of,
+        rows::{
             Destination,
-            Instance,
+            SynSlot,
             WireEntry, //
         },
-        peer::Path,
-        resend::timestamp_of,
         session::{
             Session,
             TcpPosition, //
@@ -631,7 +632,7 @@ fn ask_by_syn(
         },
     ) {
         instance.count(Counter::QueryTxSyn);
-        instance.remember_syn(crate::net::instance::SynSlot {
+        instance.remember_syn(SynSlot {
             tuple: tuple.reversed(),
             nonce,
             isn: packet.tcp.map_or(0, |tcp| tcp.seq),

@@ -15,10 +15,8 @@ use crate::{
             Reason, //
         },
         instance::Instance,
-        peer::{
-            Path,
-            Peer, //
-        },
+        path::Path,
+        peer::Peer,
         session::{
             Session,
             QUIET_MS, //

@@ -6,14 +6,12 @@ use crate::{
     net::{
         emit::Target,
         event::Reason,
-        instance::{
+        instance::Instance,
+        path::Path,
+        peer::Peer,
+        rows::{
             Destination,
-            Ids,
-            Instance, //
-        },
-        peer::{
-            Path,
-            Peer, //
+            Ids, //
         },
         session::{
             Session,

@@ -1,0 +1,554 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Paths as the kernel keeps them.
+
+use crate::{
+    net::event::{
+        Reason,
+        Told, //
+    },
+    new_bh_lock,
+    proto::{
+        addr::Addr,
+        earliest::Backlog,
+        loss::Sent,
+        packet,
+        path::{
+            self,
+            Standing, //
+        },
+        seq,
+        session::PathInfo,
+        wrap::Via, //
+    },
+    sys::{
+        bh::BhLock,
+        clock, //
+    },
+};
+use kernel::{
+    prelude::*,
+    sync::{
+        atomic::{
+            Atomic,
+            Full,
+            Relaxed, //
+        },
+        Arc, //
+    },
+};
+
+/// How long a lowered path MTU holds, milliseconds (RFC 1191, section 6.3).
+const MTU_LIFE_MS: u32 = 600_000;
+
+const NO_REASON: u32 = u32::MAX;
+
+/// A path: what [`path::Path`] knows, and copies for those who cannot wait for its lock.
+#[pin_data]
+pub struct Path {
+    /// This node's id of it, unique for the peer.
+    pub id: u8,
+    /// The local address.
+    pub local: Addr,
+    /// The remote address.
+    pub remote: Addr,
+    ifindex: Atomic<u32>,
+    tx_packets: Atomic<u64>,
+    tx_bytes: Atomic<u64>,
+    rx_packets: Atomic<u64>,
+    rx_bytes: Atomic<u64>,
+    confirmed: Atomic<bool>,
+    // A `Standing`, as far as answers tell.
+    standing: Atomic<u32>,
+    heard: Atomic<u32>,
+    waiting: Atomic<bool>,
+    expected: Atomic<u32>,
+    // The local, the remote end is not there.
+    down: Atomic<bool>,
+    gone: Atomic<bool>,
+    users: Atomic<u32>,
+    // For TCP and for UDP.
+    via: [Atomic<u32>; 2],
+    strict: Atomic<bool>,
+    translated: Atomic<bool>,
+    reason: Atomic<u32>,
+    watched: Atomic<bool>,
+    answered_at: Atomic<u32>,
+    answer_in: Atomic<u32>,
+    measured: Atomic<bool>,
+    queue: Atomic<u32>,
+    delay: Atomic<i32>,
+    base: Atomic<i32>,
+    base_rtt: Atomic<u32>,
+    rate: Atomic<u32>,
+    loss: Atomic<u32>,
+    noise: Atomic<u32>,
+    idle_times: Atomic<u32>,
+    // A `Backlog`.
+    backlog: Atomic<u64>,
+    full_queue: Atomic<u32>,
+    // Bytes that the scheduler has sent here, and those of them that found the queue full.
+    chosen_bytes: Atomic<u64>,
+    crowded_bytes: Atomic<u64>,
+    weight: Atomic<u32>,
+    rx_measured: Atomic<bool>,
+    rx_delay: Atomic<i32>,
+    rx_deviation: Atomic<u32>,
+    rx_crowded: Atomic<bool>,
+    asked_at: Atomic<u32>,
+    mtu: Atomic<u32>,
+    mtu_at: Atomic<u32>,
+    /// What listeners were told of it.
+    pub told: Told,
+    /// What is known of it.
+    #[pin]
+    pub state: BhLock<path::Path>,
+}
+
+impl Path {
+    pub(super) fn new(id: u8, local: Addr, remote: Addr, ifindex: u32) -> impl PinInit<Self> {
+        let long_ago = clock::now_us().wrapping_sub(1 << 30);
+        pin_init!(Self {
+            id,
+            local,
+            remote,
+            ifindex: Atomic::new(ifindex),
+            tx_packets: Atomic::new(0),
+            tx_bytes: Atomic::new(0),
+            rx_packets: Atomic::new(0),
+            rx_bytes: Atomic::new(0),
+            confirmed: Atomic::new(false),
+            standing: Atomic::new(Standing::Good as u32),
+            heard: Atomic::new(long_ago),
+            waiting: Atomic::new(false),
+            expected: Atomic::new(0),
+            down: Atomic::new(false),
+            gone: Atomic::new(false),
+            users: Atomic::new(0),
+            via: [const { Atomic::new(0) }; 2],
+            strict: Atomic::new(false),
+            translated: Atomic::new(false),
+            reason: Atomic::new(NO_REASON),
+            watched: Atomic::new(false),
+            answered_at: Atomic::new(long_ago),
+            answer_in: Atomic::new(0),
+            measured: Atomic::new(false),
+            queue: Atomic::new(0),
+            delay: Atomic::new(0),
+            base: Atomic::new(0),
+            base_rtt: Atomic::new(0),
+            rate: Atomic::new(0),
+            loss: Atomic::new(0),
+            noise: Atomic::new(0),
+            idle_times: Atomic::new(1),
+            backlog: Atomic::new(0),
+            full_queue: Atomic::new(u32::MAX),
+            chosen_bytes: Atomic::new(0),
+            crowded_bytes: Atomic::new(0),
+            weight: Atomic::new(0),
+            rx_measured: Atomic::new(false),
+            rx_delay: Atomic::new(0),
+            rx_deviation: Atomic::new(0),
+            rx_crowded: Atomic::new(false),
+            asked_at: Atomic::new(long_ago),
+            mtu: Atomic::new(u32::MAX),
+            mtu_at: Atomic::new(0),
+            told: Told::new(),
+            state <- new_bh_lock!(path::Path::new(), "mpip_path"),
+        })
+    }
+
+    /// A lane on this path may carry data.
+    pub fn confirm(&self) {
+        self.confirmed.store(true, Relaxed);
+    }
+
+    /// Whether a lane on this path ever could carry data.
+    pub fn is_confirmed(&self) -> bool {
+        self.confirmed.load(Relaxed)
+    }
+
+    /// How far it can be relied on.
+    pub fn standing(&self) -> Standing {
+        if self.is_down() {
+            return Standing::Down;
+        }
+        match self.standing.load(Relaxed) {
+            s if s == Standing::Good as u32 => Standing::Good,
+            s if s == Standing::Lossy as u32 => Standing::Lossy,
+            s if s == Standing::Doubtful as u32 => Standing::Doubtful,
+            _ => Standing::Suspect,
+        }
+    }
+
+    /// Whether it goes by this interface, as far as that is known.
+    pub(super) fn is_by(&self, ifindex: u32) -> bool {
+        let mine = self.ifindex();
+        mine == ifindex || mine == 0 || ifindex == 0
+    }
+
+    /// Whether the peer has this id for it, as far as that is known.
+    pub(super) fn is_theirs(&self, id: Option<u8>) -> bool {
+        let Some(id) = id else { return true };
+        self.state.lock().peer_id.is_none_or(|known| known == id)
+    }
+
+    /// Whether a session's own tuple does not get through on it while other lanes are used.
+    pub fn is_strict(&self) -> bool {
+        self.strict.load(Relaxed)
+    }
+
+    /// A session's own tuple did not get through while another lane did.
+    pub fn set_strict(&self) {
+        self.strict.store(true, Relaxed);
+    }
+
+    /// Whether the peer sees another address than the local one.
+    pub fn is_translated(&self) -> bool {
+        self.translated.load(Relaxed)
+    }
+
+    /// Says whether the peer sees another address than the local one.
+    pub fn set_translated(&self, translated: bool) {
+        self.translated.store(translated, Relaxed);
+    }
+
+    /// How a lane got through on it last: the most elaborate way, if sessions differ.
+    pub fn last_via(&self) -> Via {
+        let vias = [packet::TCP, packet::UDP].map(|inner| self.via(inner));
+        if vias.contains(&Some(Via::Tcp)) {
+            Via::Tcp
+        } else if vias.contains(&Some(Via::Udp)) {
+            Via::Udp
+        } else {
+            Via::Raw
+        }
+    }
+
+    /// Why it does not work, or that it does.
+    pub fn set_reason(&self, reason: Option<Reason>) {
+        self.reason
+            .store(reason.map_or(NO_REASON, Reason::number), Relaxed);
+    }
+
+    /// Why it does not work, as netlink knows it.
+    pub fn reason(&self) -> Option<u32> {
+        Some(self.reason.load(Relaxed)).filter(|reason| *reason != NO_REASON)
+    }
+
+    /// How a lane of a session of protocol `inner` got through on it last.
+    pub fn via(&self, inner: u8) -> Option<Via> {
+        match self.via[usize::from(inner == packet::UDP)].load(Relaxed) {
+            1 => Some(Via::Raw),
+            2 => Some(Via::Udp),
+            3 => Some(Via::Tcp),
+            _ => None,
+        }
+    }
+
+    /// A lane of a session of protocol `inner` has got through like this.
+    pub fn set_via(&self, inner: u8, via: Via) {
+        self.via[usize::from(inner == packet::UDP)].store(via as u32 + 1, Relaxed);
+    }
+
+    /// Whether it answers, as far as is known.
+    pub fn is_usable(&self) -> bool {
+        self.standing() >= Standing::Doubtful
+    }
+
+    /// Whether one of its ends is not there.
+    pub fn is_down(&self) -> bool {
+        self.down.load(Relaxed) || self.gone.load(Relaxed)
+    }
+
+    /// Whether the local end is not there.
+    pub fn is_down_here(&self) -> bool {
+        self.down.load(Relaxed)
+    }
+
+    /// The local address or its interface has gone, or is back. False if that was known.
+    pub fn set_down(&self, down: bool) -> bool {
+        self.down.xchg(down, Relaxed) != down
+    }
+
+    /// The peer says that its end has gone, or is back. False if that was known.
+    pub fn set_gone(&self, gone: bool) -> bool {
+        self.gone.xchg(gone, Relaxed) != gone
+    }
+
+    /// A question of the peer was answered now.
+    pub fn answered(&self, now: u32) {
+        self.answered_at.store(now, Relaxed);
+    }
+
+    /// Whether either end has asked lately: the path is in use.
+    pub fn is_busy(&self, now: u32) -> bool {
+        const LATELY_US: u32 = 200_000;
+        seq::age(now, self.answered_at.load(Relaxed)) < LATELY_US
+            || seq::age(now, self.asked_at.load(Relaxed)) < LATELY_US
+    }
+
+    /// Claims the path for the worker's list of those with open questions; false if it is there.
+    pub fn watch(&self) -> bool {
+        !self.watched.xchg(true, Full)
+    }
+
+    /// It is not on that list any more. With its state locked, or what is asked now is not watched.
+    pub fn unwatch(&self) {
+        self.watched.xchg(false, Full);
+    }
+
+    /// A lane begins to use it.
+    pub fn add_user(&self) {
+        self.users.add(1u32, Relaxed);
+    }
+
+    /// A lane has gone.
+    pub fn remove_user(&self) {
+        self.users.fetch_sub(1u32, Relaxed);
+    }
+
+    /// Whether any lane uses it.
+    pub fn is_used(&self) -> bool {
+        self.users.load(Relaxed) != 0
+    }
+
+    /// Says that it leaves by another interface now.
+    pub fn set_ifindex(&self, ifindex: u32) {
+        self.ifindex.store(ifindex, Relaxed);
+    }
+
+    /// Interface of the local address; 0 while none is known.
+    pub fn ifindex(&self) -> u32 {
+        self.ifindex.load(Relaxed)
+    }
+
+    /// Counts sent packets.
+    pub fn count_tx(&self, packets: u32, bytes: usize) {
+        self.tx_packets.add(u64::from(packets), Relaxed);
+        self.tx_bytes.add(bytes as u64, Relaxed);
+    }
+
+    /// Counts received packets.
+    pub fn count_rx(&self, packets: u32, bytes: usize) {
+        self.rx_packets.add(u64::from(packets), Relaxed);
+        self.rx_bytes.add(bytes as u64, Relaxed);
+    }
+
+    /// How long the queue is thought to be.
+    fn backlog(&self) -> Backlog {
+        Backlog(self.backlog.load(Relaxed))
+    }
+
+    /// Something was lost that had to wait for `wait` microseconds in the queue. Whether it may be
+    /// sent again without TCP being told.
+    pub fn may_repair(&self, now: u32, lost: u32, wait: u32) -> bool {
+        let sent = Sent {
+            all: self.chosen_bytes.load(Relaxed),
+            full: self.crowded_bytes.load(Relaxed),
+        };
+        let mut state = self.state.lock();
+        let full = wait >= state.full_queue();
+        state.losses.may_repair(now, lost, full, sent)
+    }
+
+    /// The queue has turned out to be longer by so much, microseconds.
+    pub fn correct(&self, now: u32, error: i32) {
+        if error != 0 {
+            self.set_backlog(self.backlog().correct(now, error));
+        }
+    }
+
+    /// Nothing is in the queue any more.
+    pub fn empty_queue(&self) {
+        self.set_backlog(Backlog::default());
+    }
+
+    /// Two CPUs may overwrite each other's: the next report tells.
+    fn set_backlog(&self, backlog: Backlog) {
+        self.backlog.store(backlog.0, Relaxed);
+    }
+
+    /// The totals that reports carry.
+    pub fn totals(&self, now: u32) -> path::Totals {
+        path::Totals {
+            tx_packets: self.tx_packets.load(Relaxed),
+            rx_packets: self.rx_packets.load(Relaxed),
+            rx_bytes: self.rx_bytes.load(Relaxed),
+            wait_us: self.backlog().wait(now),
+        }
+    }
+
+    /// Bytes sent.
+    pub fn tx_bytes(&self) -> u64 {
+        self.tx_bytes.load(Relaxed)
+    }
+
+    /// Copies what the fast paths need; called with the state just changed.
+    pub fn publish(&self, state: &path::Path) {
+        if state.tx.last().is_some() {
+            self.delay.store(state.tx.smoothed(), Relaxed);
+            self.queue.store(state.queue(), Relaxed);
+            self.base.store(state.tx.min(), Relaxed);
+            self.base_rtt.store(state.base_rtt(), Relaxed);
+            self.rate.store(state.rate(), Relaxed);
+            self.loss.store(state.loss(), Relaxed);
+            self.noise.store(state.tx.deviation(), Relaxed);
+            self.full_queue.store(state.full_queue(), Relaxed);
+            self.measured.store(true, Relaxed);
+        }
+        if state.rx.last().is_some() {
+            self.rx_delay.store(state.rx.smoothed(), Relaxed);
+            self.rx_deviation.store(state.rx.deviation(), Relaxed);
+            self.rx_crowded.store(state.is_crowded_from_peer(), Relaxed);
+            self.rx_measured.store(true, Relaxed);
+        }
+        if state.rtt.is_sampled() {
+            self.answer_in.store(state.rtt.timeout(), Relaxed);
+        }
+        self.idle_times.store(state.idle_interval(1), Relaxed);
+        self.standing.store(state.standing() as u32, Relaxed);
+        if let Some(expected) = state.expected() {
+            self.expected.store(expected, Relaxed);
+        }
+        self.waiting.store(state.expected().is_some(), Relaxed);
+        if let Some(heard) = state.heard() {
+            self.heard.store(heard, Relaxed);
+        }
+    }
+
+    /// A cheap look whether a question may be due.
+    pub fn maybe_due(&self, now: u32, interval: u32) -> bool {
+        seq::age(now, self.asked_at.load(Relaxed)) >= interval
+    }
+
+    /// A question leaves now.
+    pub fn asked(&self, now: u32) {
+        self.asked_at.store(now, Relaxed);
+    }
+
+    /// One-way delay from the peer and its deviation, microseconds.
+    pub fn rx_delay(&self) -> Option<(i32, u32)> {
+        self.rx_measured
+            .load(Relaxed)
+            .then(|| (self.rx_delay.load(Relaxed), self.rx_deviation.load(Relaxed)))
+    }
+
+    /// Whether what is lost on the way from the peer is likely to be congestion.
+    pub fn is_crowded_from_peer(&self) -> bool {
+        self.rx_crowded.load(Relaxed)
+    }
+
+    /// How long an answer takes at most, microseconds; `None` while that was not measured.
+    pub fn answer_us(&self) -> Option<u32> {
+        Some(self.answer_in.load(Relaxed)).filter(|us| *us != 0)
+    }
+
+    /// The path MTU that an ICMP error told, bytes.
+    pub fn mtu(&self) -> u32 {
+        let mtu = self.mtu.load(Relaxed);
+        if mtu != u32::MAX && clock::now_ms().wrapping_sub(self.mtu_at.load(Relaxed)) >= MTU_LIFE_MS
+        {
+            self.mtu.store(u32::MAX, Relaxed);
+            return u32::MAX;
+        }
+        mtu
+    }
+
+    /// Takes in a smaller path MTU; false if it is not smaller.
+    pub fn lower_mtu(&self, mtu: u32) -> bool {
+        let floor = if self.local.family() == 4 { 552 } else { 1280 };
+        let mtu = mtu.max(floor);
+        if mtu >= self.mtu() {
+            return false;
+        }
+        self.mtu_at.store(clock::now_ms(), Relaxed);
+        self.mtu.store(mtu, Relaxed);
+        true
+    }
+}
+
+impl PathInfo for Arc<Path> {
+    fn standing(&self) -> Standing {
+        Path::standing(self)
+    }
+
+    fn is_strict(&self) -> bool {
+        Path::is_strict(self)
+    }
+
+    fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(self, other)
+    }
+
+    fn silent_us(&self, now: u32) -> u32 {
+        if !self.waiting.load(Relaxed) {
+            return 0;
+        }
+        let overdue = seq::delta(now, self.expected.load(Relaxed)).max(0) as u32;
+        overdue.min(seq::age(now, self.heard.load(Relaxed)))
+    }
+
+    fn queue_us(&self) -> u32 {
+        self.queue.load(Relaxed)
+    }
+
+    fn delay_us(&self) -> Option<i32> {
+        self.measured
+            .load(Relaxed)
+            .then(|| self.delay.load(Relaxed))
+    }
+
+    fn base_us(&self) -> Option<i32> {
+        self.measured.load(Relaxed).then(|| self.base.load(Relaxed))
+    }
+
+    fn base_rtt_us(&self) -> u32 {
+        self.base_rtt.load(Relaxed)
+    }
+
+    fn rate(&self) -> u32 {
+        self.rate.load(Relaxed)
+    }
+
+    fn is_forgotten(&self, now: u32, interval: u32) -> bool {
+        let times = self.idle_times.load(Relaxed);
+        self.maybe_due(now, interval.saturating_mul(times))
+    }
+
+    fn noise_us(&self) -> u32 {
+        self.noise.load(Relaxed)
+    }
+
+    fn full_us(&self) -> u32 {
+        self.full_queue.load(Relaxed)
+    }
+
+    fn loss(&self) -> u32 {
+        self.loss.load(Relaxed)
+    }
+
+    fn wait_us(&self, now: u32) -> u32 {
+        self.backlog().wait(now)
+    }
+
+    fn queued(&self, now: u32, len: u32) {
+        let backlog = self.backlog();
+        self.chosen_bytes.add(u64::from(len), Relaxed);
+        if backlog.wait(now) >= self.full_queue.load(Relaxed) {
+            self.crowded_bytes.add(u64::from(len), Relaxed);
+        }
+        let rate = self.rate.load(Relaxed);
+        if rate != 0 {
+            self.set_backlog(backlog.add(now, len, rate));
+        }
+    }
+
+    fn weight(&self) -> u16 {
+        self.weight.load(Relaxed) as u16
+    }
+
+    fn learn(&self, weight: u16) {
+        self.weight.store(u32::from(weight), Relaxed);
+    }
+}

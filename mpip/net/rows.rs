@@ -1,0 +1,231 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Keys and rows of an instance's tables.
+
+use crate::{
+    net::{
+        instance::Instance,
+        path::Path,
+        session::Session, //
+    },
+    new_bh_lock,
+    proto::{
+        addr::{
+            Addr,
+            Endpoint,
+            Tuple, //
+        },
+        avail,
+        packet::{
+            self,
+            Packet, //
+        },
+        wrap::Via, //
+    },
+    sys::{
+        bh::BhLock,
+        socket::{
+            self,
+            Owner, //
+        },
+        table::Key, //
+    },
+};
+use kernel::{
+    prelude::*,
+    sync::{
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
+        Arc, //
+    },
+};
+
+impl Key for Tuple {
+    fn with_bytes<R>(&self, f: impl FnOnce(&[u8]) -> R) -> R {
+        let (Addr::V4(local), Addr::V4(remote)) = (&self.local.addr, &self.remote.addr) else {
+            return f(&self.encode());
+        };
+        let [l0, l1] = self.local.port.to_ne_bytes();
+        let [r0, r1] = self.remote.port.to_ne_bytes();
+        let [a, b, c, d] = *local;
+        let [e, g, h, i] = *remote;
+        f(&[a, b, c, d, e, g, h, i, l0, l1, r0, r1, self.proto, 0, 0, 0])
+    }
+}
+
+/// A key made of two numbers.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Ids(pub u64, pub u32);
+
+impl Key for Ids {
+    fn with_bytes<R>(&self, f: impl FnOnce(&[u8]) -> R) -> R {
+        let mut bytes = [0; 12];
+        bytes[..8].copy_from_slice(&self.0.to_ne_bytes());
+        bytes[8..].copy_from_slice(&self.1.to_ne_bytes());
+        f(&bytes)
+    }
+}
+
+/// A destination: protocol, address and port.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Destination {
+    /// IP protocol number.
+    pub proto: u8,
+    /// Address and port.
+    pub end: Endpoint,
+}
+
+impl Key for Destination {
+    fn with_bytes<R>(&self, f: impl FnOnce(&[u8]) -> R) -> R {
+        let mut bytes = [0; 20];
+        bytes[0] = self.proto;
+        bytes[1] = self.end.addr.family();
+        bytes[2..4].copy_from_slice(&self.end.port.to_ne_bytes());
+        bytes[4..].copy_from_slice(&self.end.addr.to_padded());
+        f(&bytes)
+    }
+}
+
+/// What a tuple on the wire stands for: a session's lane.
+pub struct WireEntry {
+    /// The session.
+    pub session: Arc<Session>,
+    /// Index of the lane.
+    pub lane: u8,
+    /// How its packets travel.
+    pub via: Via,
+    /// The path.
+    pub path: Arc<Path>,
+    rx_packets: Atomic<u64>,
+    rx_bytes: Atomic<u64>,
+    up: Atomic<bool>,
+}
+
+impl WireEntry {
+    /// A lane's tuple. It counts as one of the path's users as long as it lives.
+    pub fn new(session: Arc<Session>, lane: usize, via: Via, path: Arc<Path>) -> WireEntry {
+        path.add_user();
+        WireEntry {
+            session,
+            lane: lane as u8,
+            via,
+            path,
+            rx_packets: Atomic::new(0),
+            rx_bytes: Atomic::new(0),
+            up: Atomic::new(lane == 0),
+        }
+    }
+
+    /// Counts a received packet for the lane and its path.
+    pub fn count_rx(&self, packets: u32, bytes: usize) {
+        self.rx_packets.add(u64::from(packets), Relaxed);
+        self.rx_bytes.add(bytes as u64, Relaxed);
+        self.path.count_rx(packets, bytes);
+    }
+
+    /// A challenge came back: the tuple is this lane's for certain. False if that was known.
+    pub fn set_up(&self) -> bool {
+        !self.up.xchg(true, Relaxed)
+    }
+
+    /// Whether a challenge came back.
+    pub fn is_up(&self) -> bool {
+        self.up.load(Relaxed)
+    }
+
+    /// Whether a packet on a lane that is not up yet belongs to a connection of this host: a
+    /// tuple that a peer names may be somebody else's.
+    pub fn belongs_to_a_socket(&self, instance: &Instance, packet: &Packet, ifindex: u32) -> bool {
+        if packet.tcp.is_some_and(|tcp| tcp.flags & packet::SYN != 0) {
+            return true;
+        }
+        socket::tcp_owner(instance.net, &packet.rx_tuple(), ifindex) != Owner::None
+    }
+
+    /// Packets and bytes received.
+    pub fn rx(&self) -> (u64, u64) {
+        (self.rx_packets.load(Relaxed), self.rx_bytes.load(Relaxed))
+    }
+}
+
+impl Drop for WireEntry {
+    fn drop(&mut self) {
+        self.path.remove_user();
+    }
+}
+
+/// A row of the availability table.
+#[pin_data]
+pub struct AvailEntry {
+    /// Its state.
+    #[pin]
+    pub state: BhLock<avail::Entry>,
+    /// Datagrams sent while nothing is known.
+    pub sent: Atomic<u32>,
+    quiet_from: Atomic<u32>,
+    quiet: Atomic<bool>,
+}
+
+impl AvailEntry {
+    /// A destination that nothing is known of. `now_ms` is the time in milliseconds.
+    pub fn new(now_ms: u32) -> impl PinInit<AvailEntry> {
+        pin_init!(AvailEntry {
+            state <- new_bh_lock!(avail::Entry::new(now_ms), "mpip_avail"),
+            sent: Atomic::new(0),
+            quiet_from: Atomic::new(0),
+            quiet: Atomic::new(false),
+        })
+    }
+
+    /// There is nothing to ask for a moment: packets pass without looking at the state.
+    pub fn be_quiet(&self, now_ms: u32) {
+        self.quiet_from.store(now_ms, Relaxed);
+        self.quiet.store(true, Relaxed);
+    }
+
+    /// Whether there is nothing to ask now.
+    pub fn is_quiet(&self, now_ms: u32) -> bool {
+        const MOMENT_MS: u32 = 100;
+        self.quiet.load(Relaxed) && now_ms.wrapping_sub(self.quiet_from.load(Relaxed)) < MOMENT_MS
+    }
+}
+
+/// A SYN that asked, until its SYN-ACK leaves.
+#[derive(Clone, Copy)]
+pub struct SynSlot {
+    /// The tuple, seen from this node.
+    pub tuple: Tuple,
+    /// Nonce of the question.
+    pub nonce: u64,
+    /// Sequence number of the SYN.
+    pub isn: u32,
+    /// A SYN-ACK with the answer has left.
+    pub answered: bool,
+}
+
+/// A destination prefix.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Prefix {
+    /// Network address.
+    pub addr: Addr,
+    /// Its length, bits.
+    pub len: u8,
+}
+
+impl Prefix {
+    /// Whether `addr` lies in it.
+    pub fn contains(&self, addr: &Addr) -> bool {
+        if self.addr.family() != addr.family() {
+            return false;
+        }
+        let bits = usize::from(self.len);
+        let (a, b) = (self.addr.as_bytes(), addr.as_bytes());
+        a.iter().zip(b).enumerate().all(|(i, (x, y))| {
+            let left = bits.saturating_sub(i * 8).min(8) as u32;
+            let mask = !(0xffu32 >> left) as u8;
+            x & mask == y & mask
+        })
+    }
+}

@@ -1,0 +1,369 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Which lane a packet takes, and how TCP's window follows the paths.
+
+use super::Hold;
+use super::Lane;
+use super::LaneState;
+use super::PathInfo;
+use super::Session;
+use super::MAX_LANES;
+use crate::proto::earliest;
+use crate::proto::earliest::Candidate;
+use crate::proto::earliest::Load;
+use crate::proto::path::Standing;
+use crate::proto::seq;
+use crate::proto::weighted;
+use crate::proto::weighted::Smooth;
+
+/// What kind of packet is to be dispatched.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum Class {
+    /// A datagram.
+    Datagram,
+    /// Data of a stream, of which so many bytes are in flight with this packet.
+    Stream(u32),
+    /// A segment without data: it needs no capacity, and a late acknowledgement is dropped, so it
+    /// takes the quickest path.
+    Small,
+    /// Data that was sent before: the path that it was lost on may be dead without anybody having
+    /// noticed yet, so it takes one of those whose answers are not overdue.
+    Again,
+}
+
+/// Who chooses the lane.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum Scheduler {
+    /// By weight (section 3.5.1).
+    Weighted,
+    /// By predicted arrival.
+    Earliest,
+}
+
+/// How packets are dispatched, from the parameters.
+#[derive(Copy, Clone, Debug)]
+pub struct Dispatch {
+    /// Who chooses.
+    pub scheduler: Scheduler,
+    /// Algorithm 1's step S.
+    pub step: u16,
+    /// Algorithm 1's interval T, microseconds.
+    pub interval: u32,
+}
+
+/// Whether a stream is finding out how much a path carries that has just been added.
+///
+/// TCP ends its slow start when the round-trip time grows, which it does as soon as the nearest
+/// path has a queue, whatever the others could carry. So each path that is added, or returns, gets
+/// a slow start of its own, until all have a queue or something is lost.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub(super) enum Probing {
+    /// No.
+    Done,
+    /// Its window may grow now.
+    Due,
+    /// Its window may grow when everything before this sequence number is acknowledged, and not
+    /// sooner than [`PROBE_US`] after this time: reports tell of a queue that late.
+    Until(u32, u32),
+}
+
+/// Shortest time between two steps of a window that grows, microseconds.
+const PROBE_US: u32 = 25_000;
+
+/// With so much queue on all paths, microseconds, they are filled.
+const FILLED_US: u32 = 8_000;
+
+impl<P: PathInfo, D, H: Hold<Lane<P, D>>> Session<P, D, H> {
+    /// Recomputes the set of active lanes; when it changes, the weights start anew: from what
+    /// was learnt if that is known of all of them, else from 1000/N (section 3.5.1).
+    pub(super) fn relearn(&mut self) {
+        let mut active = 0u32;
+        for (i, lane) in self.lanes.iter().enumerate() {
+            if lane.as_ref().is_some_and(|l| l.state == LaneState::Active) {
+                active |= 1 << i;
+            }
+        }
+        if active == self.active {
+            return;
+        }
+        self.active = active;
+        let known = self
+            .lanes
+            .iter()
+            .flatten()
+            .filter(|l| l.state == LaneState::Active)
+            .all(|l| l.path.weight() != 0);
+        let initial = weighted::initial(active.count_ones() as usize);
+        for (weight, lane) in self.weights.iter_mut().zip(&self.lanes) {
+            *weight = match lane {
+                Some(l) if l.state == LaneState::Active && known => l.path.weight(),
+                Some(l) if l.state == LaneState::Active => initial,
+                _ => 0,
+            };
+        }
+        self.smooth = Smooth::new();
+    }
+
+    /// Whether a burst may leave now: the queue of one of the paths in use is far from full, or it
+    /// is short.
+    pub fn has_room(&self, now: u32) -> bool {
+        const SHORT_US: u32 = 10_000;
+        let used = self.eligible();
+        let lanes = self.lanes.iter().enumerate();
+        let mut lanes = lanes.filter(|(i, _)| used & (1 << i) != 0);
+        lanes.any(|(_, lane)| {
+            lane.as_ref().is_some_and(|l| {
+                let full = l.path.full_us();
+                l.path.wait_us(now) < full.saturating_sub(full / 4).max(SHORT_US)
+            })
+        })
+    }
+
+    /// The active lanes whose paths can be relied on best; the original one if all are down.
+    pub(super) fn eligible(&self) -> u32 {
+        let (mut best, mut lanes) = (Standing::Down, 1u32);
+        for (i, lane) in self.lanes.iter().enumerate() {
+            let Some(lane) = lane else { continue };
+            if self.active & (1 << i) == 0 || i == 0 && self.is_replaced() {
+                continue;
+            }
+            let standing = lane.path.standing();
+            if standing > best {
+                (best, lanes) = (standing, 1 << i);
+            } else if standing == best && best != Standing::Down {
+                lanes |= 1 << i;
+            }
+        }
+        lanes
+    }
+
+    /// Algorithm 1 for the eligible lanes, every interval T.
+    fn adjust(&mut self, now: u32, eligible: u32, dispatch: &Dispatch) {
+        if seq::age(now, self.last_adjust) < dispatch.interval {
+            return;
+        }
+        self.last_adjust = now;
+        let mut weights = [0u16; MAX_LANES];
+        let mut queues = [0u32; MAX_LANES];
+        let mut index = [0usize; MAX_LANES];
+        let mut n = 0;
+        for (i, lane) in self.lanes.iter().enumerate() {
+            let Some(lane) = lane else { continue };
+            if eligible & (1 << i) == 0 {
+                continue;
+            }
+            weights[n] = self.weights[i];
+            queues[n] = lane.path.queue_us();
+            index[n] = i;
+            n += 1;
+        }
+        if n < 2 {
+            return;
+        }
+        weighted::adjust(&mut weights[..n], &queues[..n], dispatch.step);
+        for (weight, i) in weights[..n].iter().zip(&index[..n]) {
+            self.weights[*i] = *weight;
+            if let Some(lane) = self.lane(*i) {
+                lane.path.learn(*weight);
+            }
+        }
+    }
+
+    /// Chooses the lane for a packet of `len` bytes. `fits` says whether a lane can carry the
+    /// packet.
+    pub fn pick(
+        &mut self,
+        now: u32,
+        len: u32,
+        class: Class,
+        dispatch: &Dispatch,
+        fits: impl Fn(usize, &mut Lane<P, D>) -> bool,
+    ) -> usize {
+        let mut eligible = self.eligible();
+        if eligible != self.eligible {
+            self.on_change(eligible);
+        }
+        if self.active == 1 {
+            return 0;
+        }
+        if dispatch.scheduler == Scheduler::Weighted {
+            self.adjust(now, eligible, dispatch);
+        }
+        while eligible != 0 {
+            let among = match class {
+                Class::Again => self.lively(now, eligible),
+                _ => eligible,
+            };
+            let choice = match dispatch.scheduler {
+                Scheduler::Weighted => self.by_weight(class, among, len),
+                Scheduler::Earliest => self.by_arrival(now, class, among, len),
+            };
+            let Some(index) = choice else { break };
+            if let Some(lane) = self.lane_mut(index) {
+                if fits(index, lane) {
+                    lane.path.queued(now, len);
+                    return index;
+                }
+            }
+            eligible &= !(1 << index);
+        }
+        0
+    }
+
+    /// The set of paths in use changes. Those that come are filled anew; what was in flight on
+    /// those that go does not fit into the others.
+    fn on_change(&mut self, eligible: u32) {
+        let before = self.eligible;
+        self.eligible = eligible;
+        if eligible & !before != 0 {
+            self.probing = Probing::Due;
+        }
+        let gone = before & !eligible;
+        if gone != 0 && eligible & before != 0 {
+            // Bytes per second, in thousands; as good as the others where nothing is known.
+            let sum = |mask: u32| {
+                let lanes = self.lanes.iter().enumerate();
+                let used = lanes.filter(|(i, _)| mask & (1 << i) != 0);
+                let rates = used.filter_map(|(_, l)| Some(l.as_ref()?.path.rate() / 1000));
+                rates.fold((0u32, false), |(sum, unknown), rate| {
+                    (sum.saturating_add(rate), unknown || rate == 0)
+                })
+            };
+            let (all, unknown) = sum(before);
+            let (rest, _) = sum(before & eligible);
+            self.shrink = Some(if unknown {
+                ((before & eligible).count_ones(), before.count_ones())
+            } else {
+                (rest, all)
+            });
+        }
+    }
+
+    /// A lane in use on which a question is due although nothing is sent there: what is known of
+    /// its path must not grow old while others are better. To be asked for each packet.
+    pub fn forgotten(&mut self, now: u32, interval: u32) -> Option<usize> {
+        if self.eligible.is_power_of_two() || seq::age(now, self.looked_at) < interval {
+            return None;
+        }
+        self.looked_at = now;
+        let lanes = self.lanes.iter().enumerate();
+        let mut used = lanes.filter(|(i, _)| self.eligible & (1 << i) != 0);
+        used.find(|(_, lane)| {
+            lane.as_ref()
+                .is_some_and(|l| l.path.is_forgotten(now, interval))
+        })
+        .map(|(i, _)| i)
+    }
+
+    /// The part of TCP's window that is left after paths have gone, as a fraction, once.
+    pub fn take_shrink(&mut self) -> Option<(u32, u32)> {
+        self.shrink.take()
+    }
+
+    /// Whether TCP's window should grow by a part because a path that was added is not filled yet.
+    /// To be asked for each segment with data, which ends at `end`, after [`Session::pick`]; `again`
+    /// says that it was sent before, `una` what is acknowledged.
+    pub fn may_grow(&mut self, now: u32, end: u32, una: u32, again: bool) -> bool {
+        match self.probing {
+            Probing::Done => return false,
+            Probing::Until(mark, since)
+                if !again && (seq::before(una, mark) || seq::age(now, since) < PROBE_US) =>
+            {
+                return false
+            }
+            _ => {}
+        }
+        let lanes = self.lanes.iter().enumerate();
+        let mut used = lanes.filter(|(i, _)| self.eligible & (1 << i) != 0);
+        let filled = used.all(|(_, lane)| {
+            let queue = |l: &Lane<P, D>| l.path.wait_us(now).max(l.path.queue_us());
+            lane.as_deref().is_none_or(|l| queue(l) >= FILLED_US)
+        });
+        self.probing = if again || filled {
+            Probing::Done
+        } else {
+            Probing::Until(end, now)
+        };
+        self.probing != Probing::Done
+    }
+
+    fn by_weight(&mut self, class: Class, among: u32, len: u32) -> Option<usize> {
+        let quickest = match class {
+            Class::Small => self.quickest(among),
+            _ => None,
+        };
+        quickest.or_else(|| self.smooth.pick(&self.weights, among, len))
+    }
+
+    fn by_arrival(&mut self, now: u32, class: Class, among: u32, len: u32) -> Option<usize> {
+        const NONE: Candidate = Candidate {
+            lane: 0,
+            wait: 0,
+            loss: 0,
+            base: 0,
+            rate: 0,
+            service: 0,
+            rtt: 0,
+            noise: 0,
+        };
+        let mut candidates = [NONE; MAX_LANES];
+        let mut n = 0;
+        let lanes = self.lanes.iter().enumerate();
+        for (i, lane) in lanes.filter(|(i, _)| among & (1 << i) != 0) {
+            let Some(lane) = lane else { continue };
+            // One that was never measured has to wait until it is.
+            let (Some(base), Some(slot)) = (lane.path.base_us(), candidates.get_mut(n)) else {
+                continue;
+            };
+            let rate = lane.path.rate();
+            let service = u64::from(len).saturating_mul(1_000_000);
+            let service = service.checked_div(u64::from(rate)).unwrap_or(0);
+            *slot = Candidate {
+                lane: i,
+                wait: lane.path.wait_us(now),
+                loss: lane.path.loss(),
+                base,
+                rate,
+                service: u32::try_from(service).unwrap_or(u32::MAX),
+                rtt: lane.path.base_rtt_us(),
+                noise: lane.path.noise_us(),
+            };
+            n += 1;
+        }
+        let load = match class {
+            Class::Small | Class::Again => Load::Urgent,
+            Class::Datagram => Load::Datagram,
+            Class::Stream(flight) => Load::Stream(flight),
+        };
+        let candidates = candidates.get_mut(..n)?;
+        let Some(chosen) = earliest::choose(candidates, load) else {
+            return (0..MAX_LANES).find(|i| among & (1 << i) != 0);
+        };
+        if chosen.is_power_of_two() {
+            return Some(chosen.trailing_zeros() as usize);
+        }
+        self.smooth.pick(&[weighted::MAX; MAX_LANES], chosen, len)
+    }
+
+    fn quickest(&self, eligible: u32) -> Option<usize> {
+        self.lanes
+            .iter()
+            .enumerate()
+            .filter(|(i, _)| eligible & (1 << i) != 0)
+            .filter_map(|(i, lane)| Some((i, lane.as_ref()?.path.delay_us()?)))
+            .min_by(|(_, a), (_, b)| a.wrapping_sub(*b).cmp(&0))
+            .map(|(i, _)| i)
+    }
+
+    /// The lanes whose paths do not keep us waiting for an answer, or not longer than the others.
+    fn lively(&self, now: u32, eligible: u32) -> u32 {
+        const LATE_US: u32 = 2_000;
+        let silent = |i: &usize| Some(self.lane(*i)?.path.silent_us(now));
+        let lanes = || (0..MAX_LANES).filter(|i| eligible & (1 << i) != 0);
+        let Some(least) = lanes().filter_map(|i| silent(&i)).min() else {
+            return eligible;
+        };
+        let recent = |i: &usize| silent(i).is_some_and(|us| us <= least.saturating_add(LATE_US));
+        lanes().filter(recent).fold(0, |mask, i| mask | (1 << i))
+    }
+}

@@ -1,0 +1,198 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A session's use of a path.
+
+use crate::proto::addr::Tuple;
+use crate::proto::path::Standing;
+use crate::proto::wrap::Stream;
+use crate::proto::wrap::Ways;
+use core::ops::Deref;
+use core::ops::DerefMut;
+
+/// Tries of LANE while there is another way to be tried.
+pub(super) const WAY_TRIES: u8 = 3;
+
+/// State of a lane.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum LaneState {
+    /// A challenge is out.
+    Pending,
+    /// It may carry data.
+    Active,
+    /// Refused or unanswered.
+    Gone,
+}
+
+/// What scheduling needs to know of a path.
+pub trait PathInfo {
+    /// How far it can be relied on.
+    fn standing(&self) -> Standing;
+    /// How long an answer has been overdue, microseconds; 0 while none is.
+    fn silent_us(&self, now: u32) -> u32;
+    /// Whether a session's own tuple does not get through while other lanes are used.
+    fn is_strict(&self) -> bool;
+    /// Whether it is the same path.
+    fn is_same(&self, other: &Self) -> bool;
+    /// Queueing delay towards the peer, microseconds.
+    fn queue_us(&self) -> u32;
+    /// Smoothed one-way delay towards the peer with the clocks' offset, microseconds, once known.
+    fn delay_us(&self) -> Option<i32>;
+    /// Least one-way delay towards the peer with the clocks' offset, microseconds, once known.
+    fn base_us(&self) -> Option<i32>;
+    /// Least round-trip time, microseconds; 0 while unknown.
+    fn base_rtt_us(&self) -> u32;
+    /// What it carries towards the peer, bytes per second; 0 while unknown.
+    fn rate(&self) -> u32;
+    /// The part of what is sent that is lost, in 1024ths.
+    fn loss(&self) -> u32;
+    /// How long a packet that is sent now is expected to wait in its queue, microseconds.
+    fn wait_us(&self, now: u32) -> u32;
+    /// So many more bytes are in its queue.
+    fn queued(&self, now: u32, len: u32);
+    /// The queue that counts as full, microseconds.
+    fn full_us(&self) -> u32;
+    /// Mean deviation of the one-way delay towards the peer, microseconds.
+    fn noise_us(&self) -> u32;
+    /// Whether a question is due on a path that carries nothing while others are in use.
+    /// `interval` is that of paths in use, microseconds.
+    fn is_forgotten(&self, now: u32, interval: u32) -> bool;
+    /// The weight that sessions have learnt; 0 for none.
+    fn weight(&self) -> u16;
+    /// Keeps a weight for later sessions.
+    fn learn(&self, weight: u16);
+}
+
+/// A lane. `P` is the path, `D` a route that the caller caches.
+pub struct Lane<P, D> {
+    /// The tuple on the wire.
+    pub tuple: Tuple,
+    /// The path.
+    pub path: P,
+    /// The caller's cached route.
+    pub route: Option<D>,
+    /// State.
+    pub state: LaneState,
+    /// How its packets travel, and how else they might.
+    pub ways: Ways,
+    /// The made-up connection, for [`Via::Tcp`](crate::proto::wrap::Via::Tcp).
+    pub stream: Stream,
+    /// The challenge that this end has out.
+    pub challenge: u64,
+    /// The challenge of the other end, to be echoed.
+    pub echo: u64,
+    /// Packets sent.
+    pub tx_packets: u64,
+    /// Bytes sent.
+    pub tx_bytes: u64,
+    // When this end sent something last, in `SENT_BITS`th parts of the clock.
+    sent: u8,
+    // `ASKED`, `PROVEN`: lanes are many, and this is the byte that made them too large.
+    marks: u8,
+    pub(super) tries: u8,
+    pub(super) refusals: u8,
+    pub(super) next_try: u32,
+}
+
+/// This end has asked for the lane.
+const ASKED: u8 = 1;
+/// See [`Lane::is_proven`].
+const PROVEN: u8 = 2;
+
+/// Bits of the clock, microseconds, that make no difference to when something was sent.
+const SENT_BITS: u32 = 21;
+
+impl<P, D> Lane<P, D> {
+    /// A lane that is asked for: `challenge` is random, `asked` says that this end does it.
+    pub(super) fn new(
+        tuple: Tuple,
+        path: P,
+        ways: Ways,
+        challenge: u64,
+        asked: bool,
+        now: u32,
+    ) -> Lane<P, D> {
+        Lane {
+            tuple,
+            path,
+            route: None,
+            state: LaneState::Pending,
+            ways,
+            stream: Stream::new((challenge >> 32) as u32),
+            challenge,
+            echo: 0,
+            tx_packets: 0,
+            tx_bytes: 0,
+            sent: (now >> SENT_BITS) as u8,
+            marks: if asked { ASKED } else { 0 },
+            tries: 0,
+            refusals: 0,
+            next_try: now,
+        }
+    }
+
+    /// Something is sent now: boxes on the way know the tuple.
+    pub fn note_sent(&mut self, now: u32) {
+        self.sent = (now >> SENT_BITS) as u8;
+    }
+
+    /// Whether nothing was sent for so long, microseconds, to about two seconds.
+    pub fn is_silent_for(&self, now: u32, us: u32) -> bool {
+        let since = ((now >> SENT_BITS) as u8).wrapping_sub(self.sent);
+        u32::from(since) >= us >> SENT_BITS
+    }
+
+    /// Whether this end asked for it.
+    pub fn is_initiator(&self) -> bool {
+        self.marks & ASKED != 0
+    }
+
+    /// Whether the other end has answered a challenge on this tuple, or uses it.
+    pub(super) fn is_proven(&self) -> bool {
+        self.marks & PROVEN != 0
+    }
+
+    pub(super) fn set_proven(&mut self) {
+        self.marks |= PROVEN;
+    }
+}
+
+impl<P: PathInfo, D> Lane<P, D> {
+    /// Whether this end has asked for it and it works, or may still be answered: for a few tries.
+    pub fn is_begun_here(&self) -> bool {
+        self.is_initiator()
+            && match self.state {
+                LaneState::Pending => self.tries < WAY_TRIES,
+                LaneState::Active => self.path.standing() > Standing::Suspect,
+                LaneState::Gone => false,
+            }
+    }
+}
+
+/// Where a lane is kept, which is the caller's business: most sessions have few.
+pub trait Hold<T>: DerefMut<Target = T> + Sized {
+    /// Finds a place for `value`; `None` if there is none.
+    fn hold(value: T) -> Option<Self>;
+}
+
+/// A value that is kept where it is.
+pub struct Inline<T>(T);
+
+impl<T> Deref for Inline<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+impl<T> DerefMut for Inline<T> {
+    fn deref_mut(&mut self) -> &mut T {
+        &mut self.0
+    }
+}
+
+impl<T> Hold<T> for Inline<T> {
+    fn hold(value: T) -> Option<Self> {
+        Some(Inline(value))
+    }
+}

@@ -1,0 +1,463 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! One session and its lanes.
+//!
+//! A *lane* is a session's use of a path: a tuple on the wire (a row of Table
+//! 5 of the paper). Lane 0 is the original one, whose tuple is the session's
+//! own. An added lane carries data only after a challenge went out on it and
+//! came back, in both directions:
+//!
+//! ```text
+//! initiator                          responder
+//! LANE {challenge x}         ->      registers the tuple
+//! <-  LANE_ACK {echo x, challenge y} initiator may send data
+//! LANE_CONFIRM {echo y}      ->      responder may send data
+//! ```
+
+mod dispatch;
+mod lane;
+
+pub use dispatch::Class;
+pub use dispatch::Dispatch;
+pub use dispatch::Scheduler;
+pub use lane::Hold;
+pub use lane::Inline;
+pub use lane::Lane;
+pub use lane::LaneState;
+pub use lane::PathInfo;
+
+use crate::proto::addr::Tuple;
+use crate::proto::path::Standing;
+use crate::proto::seq;
+use crate::proto::weighted::Smooth;
+use crate::proto::wrap::Stream;
+use crate::proto::wrap::Via;
+use crate::proto::wrap::Ways;
+use core::marker::PhantomData;
+use dispatch::Probing;
+
+/// Lanes of one session, the original one included.
+pub const MAX_LANES: usize = 8;
+
+/// First interval between two tries, microseconds; it doubles.
+const RETRY_US: u32 = 50_000;
+/// Tries of OPEN, LANE and LANE_ACK.
+const TRIES: u8 = 7;
+/// How long a refused lane is left alone, microseconds; it doubles up to 64 times that.
+const REVIVE_US: u32 = 2_000_000;
+
+/// A lane that was up for so long is tried again at once when it is refused, microseconds.
+const LONG_UP_US: u32 = 10_000_000;
+
+/// State of a session.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Keys are being agreed, or OPEN is out.
+    Opening,
+    /// Both ends know it.
+    Open,
+    /// The transport has finished.
+    Closing,
+}
+
+/// What is to be done, from [`Session::poll`].
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum Todo {
+    /// Send OPEN (or CONFIRM).
+    Open,
+    /// Send LANE on this lane.
+    Lane(usize),
+    /// Send LANE_ACK on this lane.
+    LaneAck(usize),
+    /// This lane does not get through: give it a tuple for its next way, then call
+    /// [`Session::switched`].
+    Switch(usize),
+    /// This lane did not get through in any way; it is tried again later.
+    GaveUp(usize),
+    /// The peer does not answer: forget the session.
+    Abandon,
+}
+
+/// A session. `H` holds its lanes.
+pub struct Session<P, D, H = Inline<Lane<P, D>>> {
+    /// State.
+    pub state: State,
+    /// Whether this end opened it.
+    pub initiator: bool,
+    /// The lanes; 0 is the original one.
+    pub lanes: [Option<H>; MAX_LANES],
+    weights: [u16; MAX_LANES],
+    smooth: Smooth<MAX_LANES>,
+    last_adjust: u32,
+    active: u32,
+    eligible: u32,
+    probing: Probing,
+    shrink: Option<(u32, u32)>,
+    looked_at: u32,
+    tries: u8,
+    next_try: u32,
+    kinds: PhantomData<fn() -> (P, D)>,
+}
+
+impl<P: PathInfo, D, H: Hold<Lane<P, D>>> Session<P, D, H> {
+    /// A session that is being opened, with its original lane; without any if that has no place.
+    pub fn new(tuple: Tuple, path: P, initiator: bool, now: u32) -> Self {
+        let mut lanes = [const { None }; MAX_LANES];
+        let mut original = Lane::new(tuple, path, Ways::only(Via::Raw), 0, initiator, now);
+        original.state = LaneState::Active;
+        lanes[0] = H::hold(original);
+        let mut session = Session {
+            state: State::Opening,
+            initiator,
+            lanes,
+            weights: [0; MAX_LANES],
+            smooth: Smooth::new(),
+            last_adjust: now,
+            active: 0,
+            eligible: 1,
+            probing: Probing::Done,
+            shrink: None,
+            looked_at: now,
+            tries: 0,
+            next_try: now,
+            kinds: PhantomData,
+        };
+        session.relearn();
+        session
+    }
+
+    /// The lane with this id.
+    pub fn lane(&self, index: usize) -> Option<&Lane<P, D>> {
+        self.lanes.get(index)?.as_deref()
+    }
+
+    /// The lane with this id, to be changed.
+    pub fn lane_mut(&mut self, index: usize) -> Option<&mut Lane<P, D>> {
+        self.lanes.get_mut(index)?.as_deref_mut()
+    }
+
+    /// The lane with this tuple.
+    pub fn find(&self, tuple: &Tuple) -> Option<usize> {
+        self.lanes
+            .iter()
+            .position(|l| l.as_ref().is_some_and(|l| l.tuple == *tuple))
+    }
+
+    /// The weight of a lane.
+    pub fn weight(&self, index: usize) -> u16 {
+        self.weights.get(index).copied().unwrap_or(0)
+    }
+
+    /// The lanes that may carry data, one bit each.
+    pub fn active_mask(&self) -> u32 {
+        self.active
+    }
+
+    /// Number of lanes that may carry data.
+    pub fn active_lanes(&self) -> usize {
+        self.active.count_ones() as usize
+    }
+
+    /// The peer has answered OPEN.
+    pub fn opened(&mut self) {
+        if self.state == State::Opening {
+            self.state = State::Open;
+        }
+    }
+
+    /// A place for another lane: a free one; that of a lane which has lost an end of its path, or
+    /// got through in no way; for a lane that the other end asks for (`asked`), which has shown
+    /// that it gets through this way, also that of one which has not yet.
+    /// [`Session::remove_lane`] has to be called for what is there.
+    pub fn place(&self, limit: usize, asked: bool) -> Option<usize> {
+        let rank = |lane: &Lane<P, D>| match lane.state {
+            _ if lane.path.standing() == Standing::Down => Some(1),
+            LaneState::Gone if !lane.is_initiator() || !lane.is_proven() => Some(2),
+            LaneState::Pending if asked && lane.is_initiator() && !lane.is_proven() => Some(3),
+            _ => None,
+        };
+        let lanes = self.lanes.iter().take(limit.min(MAX_LANES)).enumerate();
+        lanes
+            .skip(1)
+            .filter_map(|(i, l)| Some((l.as_deref().map_or(Some(0), rank)?, i)))
+            .min()
+            .map(|(_, i)| i)
+    }
+
+    /// Adds a lane that this end (`initiator`) or the other one asked for, in a free place from
+    /// [`Session::place`]. `random` is for its challenge and its made-up connection. Returns its
+    /// index.
+    #[expect(clippy::too_many_arguments)]
+    pub fn add_lane(
+        &mut self,
+        tuple: Tuple,
+        path: P,
+        ways: Ways,
+        random: u64,
+        initiator: bool,
+        limit: usize,
+        now: u32,
+    ) -> Option<usize> {
+        let index = self
+            .lanes
+            .iter()
+            .take(limit.min(MAX_LANES))
+            .position(Option::is_none)?;
+        let lane = H::hold(Lane::new(tuple, path, ways, random, initiator, now))?;
+        *self.lanes.get_mut(index)? = Some(lane);
+        Some(index)
+    }
+
+    /// Takes back a lane that was just added.
+    pub fn remove_lane(&mut self, index: usize) {
+        if index == 0 {
+            return;
+        }
+        if let Some(slot) = self.lanes.get_mut(index) {
+            *slot = None;
+        }
+        self.relearn();
+    }
+
+    /// LANE came in on a lane that the other end asked for: answer with LANE_ACK.
+    pub fn on_lane(&mut self, index: usize, challenge: u64, new_challenge: u64, now: u32) -> bool {
+        let Some(lane) = self.lane_mut(index) else {
+            return false;
+        };
+        if lane.is_initiator() {
+            return false;
+        }
+        if lane.echo != challenge || lane.state == LaneState::Gone {
+            // A new try of the other end: it has to be shown again that it receives.
+            lane.echo = challenge;
+            lane.challenge = new_challenge;
+            lane.state = LaneState::Pending;
+            lane.tries = 0;
+        }
+        lane.next_try = now;
+        self.relearn();
+        true
+    }
+
+    /// LANE_ACK came in: true if it answers our challenge. LANE_CONFIRM is to be sent then.
+    pub fn on_lane_ack(&mut self, index: usize, challenge: u64, echo: u64) -> bool {
+        let Some(lane) = self.lane_mut(index) else {
+            return false;
+        };
+        if !lane.is_initiator() || lane.challenge != echo {
+            return false;
+        }
+        lane.echo = challenge;
+        lane.set_proven();
+        if lane.state != LaneState::Active {
+            lane.state = LaneState::Active;
+            self.relearn();
+        }
+        true
+    }
+
+    /// LANE_CONFIRM came in: true if it answers our challenge.
+    pub fn on_lane_confirm(&mut self, index: usize, echo: u64) -> bool {
+        let Some(lane) = self.lane_mut(index) else {
+            return false;
+        };
+        if lane.is_initiator() || lane.challenge != echo || lane.state == LaneState::Gone {
+            return false;
+        }
+        lane.set_proven();
+        if lane.state != LaneState::Active {
+            lane.state = LaneState::Active;
+            self.relearn();
+        }
+        true
+    }
+
+    /// Something authentic came on a lane outside of its exchange: its initiator uses it. True if
+    /// this end has given it up, because no LANE_CONFIRM arrived, and will now ask for one again.
+    pub fn heard_on(&mut self, index: usize) -> bool {
+        match self.lane_mut(index) {
+            Some(l) if !l.is_initiator() && !l.is_proven() && l.state == LaneState::Gone => {
+                l.set_proven();
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// The peer (or somebody on the way) refuses this lane. False if that was known.
+    pub fn refuse(&mut self, index: usize, now: u32) -> bool {
+        if index == 0 {
+            return false;
+        }
+        let mut fresh = false;
+        if let Some(lane) = self.lane_mut(index) {
+            if lane.state == LaneState::Gone {
+                return false;
+            }
+            fresh = true;
+            let was_up = lane.state == LaneState::Active;
+            // Since the last try: one that is refused again and again has to rest all the same.
+            if was_up && seq::age(now, lane.next_try) >= LONG_UP_US {
+                lane.refusals = 0;
+            }
+            lane.state = LaneState::Gone;
+            lane.tries = 0;
+            lane.route = None;
+            // One that has worked may only have lost its place in a table on the way; one that has
+            // not may get through another way. Both are tried at once.
+            let other = lane.is_initiator() && !was_up && lane.ways.has_next();
+            if other {
+                lane.state = LaneState::Pending;
+                lane.tries = u8::MAX;
+            }
+            let rest = if other || was_up && lane.refusals == 0 {
+                0
+            } else {
+                REVIVE_US << lane.refusals.min(6)
+            };
+            lane.next_try = now.wrapping_add(rest);
+            if !other {
+                lane.refusals = lane.refusals.saturating_add(1);
+            }
+        }
+        self.relearn();
+        fresh
+    }
+
+    /// The tuple of an active added lane on a path.
+    pub fn added_on(&self, path: &P) -> Option<Tuple> {
+        let mut added = self.lanes.iter().skip(1).flatten();
+        added
+            .find(|l| l.state == LaneState::Active && l.path.is_same(path))
+            .map(|l| l.tuple)
+    }
+
+    /// Whether other lanes have taken the original one's place: what keeps track of
+    /// connections there lets the session's own tuple pass only while all of the session does.
+    pub fn is_replaced(&self) -> bool {
+        let Some(original) = self.lane(0) else {
+            return false;
+        };
+        let mut added = self.lanes.iter().skip(1).flatten();
+        added.any(|l| {
+            l.state == LaneState::Active
+                && (original.path.is_strict() || l.path.is_same(&original.path))
+        })
+    }
+
+    /// The lanes whose paths do not answer, one bit each.
+    pub fn unusable(&self) -> u32 {
+        let lanes = self.lanes.iter().enumerate();
+        lanes
+            .filter_map(|(i, lane)| Some((i, lane.as_ref()?)))
+            .filter(|(_, lane)| lane.path.standing() < Standing::Doubtful)
+            .fold(0, |mask, (i, _)| mask | (1 << i))
+    }
+
+    /// How far the best of the active lanes' paths can be relied on.
+    pub fn best_standing(&self) -> Standing {
+        self.lanes
+            .iter()
+            .flatten()
+            .filter(|l| l.state == LaneState::Active)
+            .map(|l| l.path.standing())
+            .max()
+            .unwrap_or(Standing::Down)
+    }
+
+    /// The next thing to be done, if any; to be called until it returns `None`. `random` is for a
+    /// new challenge.
+    pub fn poll(&mut self, now: u32, random: u64) -> Option<Todo> {
+        if self.state == State::Opening && self.initiator && !seq::before(now, self.next_try) {
+            if self.tries >= TRIES {
+                return Some(Todo::Abandon);
+            }
+            self.next_try = now.wrapping_add(RETRY_US << self.tries);
+            self.tries = self.tries.saturating_add(1);
+            return Some(Todo::Open);
+        }
+        if self.state != State::Open {
+            return None;
+        }
+        let mut dropped = None;
+        for (i, slot) in self.lanes.iter_mut().enumerate() {
+            let Some(lane) = slot else { continue };
+            if i == 0 || lane.state == LaneState::Active || seq::before(now, lane.next_try) {
+                continue;
+            }
+            if lane.state == LaneState::Gone {
+                // The initiator tries again. The responder waits to be asked, unless the lane was
+                // up: the initiator may not know that it was refused here.
+                if !lane.is_initiator() && !lane.is_proven() {
+                    continue;
+                }
+                lane.state = LaneState::Pending;
+                lane.challenge ^= random;
+                lane.stream = Stream::new(lane.challenge as u32);
+                lane.tries = 0;
+                if lane.is_initiator() && !lane.is_proven() && lane.ways.is_choice() {
+                    // None of the ways was open: from the first one again.
+                    lane.tries = u8::MAX;
+                    return Some(Todo::Switch(i));
+                }
+            }
+            if lane.is_initiator() && lane.ways.has_next() && lane.tries >= lane::WAY_TRIES {
+                return Some(Todo::Switch(i));
+            }
+            if lane.tries >= TRIES {
+                dropped = Some(i);
+                break;
+            }
+            lane.next_try = now.wrapping_add(RETRY_US << lane.tries);
+            lane.tries = lane.tries.saturating_add(1);
+            return Some(if lane.is_initiator() {
+                Todo::Lane(i)
+            } else {
+                Todo::LaneAck(i)
+            });
+        }
+        if let Some(i) = dropped {
+            self.refuse(i, now);
+            return Some(Todo::GaveUp(i));
+        }
+        None
+    }
+
+    /// The lane has got the tuple of its next way; without one it is given up for a while.
+    pub fn switched(&mut self, index: usize, tuple: Option<Tuple>, random: u64, now: u32) {
+        if let Some(lane) = self.lane_mut(index) {
+            lane.ways.advance();
+            lane.tries = 0;
+            lane.next_try = now;
+            lane.route = None;
+            lane.challenge = random;
+            lane.stream = Stream::new((random >> 32) as u32);
+            match tuple {
+                Some(tuple) => lane.tuple = tuple,
+                // The next one, if there is any.
+                None => lane.tries = TRIES,
+            }
+        }
+    }
+
+    /// Microseconds until [`Session::poll`] has something to do; `None` for never.
+    pub fn poll_in(&self, now: u32) -> Option<u32> {
+        let until = |at: u32| seq::delta(at, now).max(0) as u32;
+        match self.state {
+            State::Opening => self.initiator.then(|| until(self.next_try)),
+            State::Closing => None,
+            State::Open => self
+                .lanes
+                .iter()
+                .skip(1)
+                .flatten()
+                .filter(|l| match l.state {
+                    LaneState::Active => false,
+                    LaneState::Pending => true,
+                    LaneState::Gone => l.is_initiator() || l.is_proven(),
+                })
+                .map(|l| until(l.next_try))
+                .min(),
+        }
+    }
+}
