@@ -30,6 +30,7 @@ use crate::{
             Tuple, //
         },
         counters::Counter,
+        packet,
         path::{
             Received,
             Standing, //
@@ -60,6 +61,27 @@ use kernel::sync::{
     Arc, //
 };
 
+/// What `session_message` has made of bytes that looked like a message.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Message {
+    /// They are the user's.
+    None,
+    /// It was an authentic one, new or repeated: the packet is not the user's.
+    Ours,
+    /// As above, and the peer's socket has reset the connection, with this sequence number.
+    Reset(u32),
+}
+
+impl From<bool> for Message {
+    fn from(ours: bool) -> Message {
+        if ours {
+            Message::Ours
+        } else {
+            Message::None
+        }
+    }
+}
+
 impl Session {
     /// A lane was refused by the other end or on the way, as `counter` counts.
     pub fn refuse_lane(self: &Arc<Session>, instance: &Instance, lane: u8, counter: Counter) {
@@ -89,28 +111,47 @@ impl Session {
 }
 
 impl Instance {
-    /// A message on a tuple of a session. True if it was an authentic one, new or repeated: the
-    /// packet is not the user's then.
-    pub fn session_message(&self, entry: &WireEntry, raw: &Raw<'_>, tuple: &Tuple) -> bool {
+    /// The peer's socket has reset the connection of a session.
+    fn closed(&self, entry: &WireEntry, close: &cm::Close) -> Message {
+        let session = &entry.session;
+        if close.header.session != session.id
+            || session.tuple.proto != packet::TCP
+            || entry.lane == 0
+        {
+            self.count(Counter::CmMalformed);
+            return Message::Ours;
+        }
+        if session.expects(close.seq) {
+            session.set_closing();
+        }
+        Message::Reset(close.seq)
+    }
+
+    /// What may be a message on a tuple of a session.
+    pub fn session_message(&self, entry: &WireEntry, raw: &Raw<'_>, tuple: &Tuple) -> Message {
         let session = &entry.session;
         let peer = &session.peer;
         if matches!(raw.kind(), Kind::Hello | Kind::HelloReply | Kind::Confirm) {
             let rcu = rcu::read_lock();
-            return self.stranger_raw(tuple, raw, session.position(), true, &rcu);
+            return self
+                .stranger_raw(tuple, raw, session.position(), true, &rcu)
+                .into();
         }
         let node = raw.node().unwrap_or(peer.node);
         if node != peer.node || !raw.verify(&Algo, &peer.keys.rx, peer.node, tuple.proto) {
             if raw.kind() == Kind::Open {
                 // Another peer may have come to this tuple.
                 let rcu = rcu::read_lock();
-                return self.stranger_raw(tuple, raw, session.position(), true, &rcu);
+                return self
+                    .stranger_raw(tuple, raw, session.position(), true, &rcu)
+                    .into();
             }
             self.count(Counter::CmBadTag);
-            return false;
+            return Message::None;
         }
         let Some(cm) = raw.parse() else {
             self.count(Counter::CmMalformed);
-            return false;
+            return Message::None;
         };
         self.count(Counter::CmRx);
         match cm {
@@ -153,7 +194,7 @@ impl Instance {
                         self.watch(session, &entry.path, tuple, original);
                     }
                 }
-                true
+                Message::Ours
             }
             Cm::Data(data) if data.session == session.id => {
                 let mut state = entry.path.state.lock();
@@ -164,23 +205,26 @@ impl Instance {
                     entry.path.publish(&state);
                     peer.heard();
                 }
-                true
+                Message::Ours
             }
             Cm::Report(_) | Cm::Data(_) => {
                 self.count(Counter::CmMalformed);
-                true
+                Message::Ours
             }
             cm => {
                 let Some(header) = header_of(&cm) else {
-                    return true;
+                    return Message::Ours;
                 };
                 if !peer.accept(header.number) {
                     self.count(Counter::CmReplayed);
-                    return true;
+                    return Message::Ours;
                 }
                 peer.heard();
+                if let Cm::Close(close) = cm {
+                    return self.closed(entry, &close);
+                }
                 self.control(entry, tuple, raw, &cm, &header);
-                true
+                Message::Ours
             }
         }
     }
@@ -226,7 +270,7 @@ impl Instance {
                     }
                     return;
                 }
-                let family = tuple.local.addr.family();
+                let family = Some(tuple.local.addr.family());
                 session.peer.learn(header.number, family, &open.block);
                 return self.send_open_ack(session, session.position());
             }
@@ -242,7 +286,7 @@ impl Instance {
             Cm::Missing(m) => self.repair(session, &m.ranges),
             Cm::OpenAck(open) if lane == 0 => {
                 entry.path.state.lock().bind(open.block.path);
-                let family = tuple.local.addr.family();
+                let family = Some(tuple.local.addr.family());
                 session.peer.learn(header.number, family, &open.block);
                 let opened = {
                     let mut inner = session.inner.lock();
@@ -332,10 +376,6 @@ impl Instance {
                     self.lane_is_up(entry);
                     self.ask(session, &entry.path, tuple, false);
                 }
-            }
-            Cm::Close(_) => {
-                session.set_over();
-                self.attend(session);
             }
             _ => self.count(Counter::CmMalformed),
         }
@@ -463,7 +503,7 @@ impl Instance {
         if !peer.is_newest_move(moved.header.number) {
             return;
         }
-        let more = peer.learn(moved.header.number, tuple.local.addr.family(), &moved.block);
+        let more = peer.learn(moved.header.number, None, &moved.block);
         for id in 0..MAX_PATHS {
             let Some(path) = peer.path_by_id(id) else {
                 continue;
@@ -539,7 +579,8 @@ fn header_of(cm: &Cm<'_>) -> Option<Header> {
         Cm::AddrAck(m) => Some(m.header),
         Cm::Lane(m) | Cm::LaneAck(m) | Cm::LaneConfirm(m) => Some(m.header),
         Cm::Missing(m) => Some(m.header),
-        Cm::Close(h) | Cm::Goodbye(h) | Cm::GoodbyeAck(h) => Some(*h),
+        Cm::Close(m) => Some(m.header),
+        Cm::Goodbye(h) | Cm::GoodbyeAck(h) => Some(*h),
         Cm::Data(_) | Cm::Report(_) => None,
     }
 }

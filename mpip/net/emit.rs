@@ -24,6 +24,7 @@ use crate::{
             cm::{
                 self,
                 AddrList,
+                Close,
                 Cm,
                 Entry,
                 Header,
@@ -212,27 +213,37 @@ impl Instance {
         }
     }
 
-    /// The addresses to announce to a peer for sessions of one family.
-    pub fn announce(&self, family: u8, out: &mut [Entry; MAX_ADDRS]) -> usize {
+    /// The addresses to announce to a peer: those of one family, or half as many of each.
+    fn announce(&self, family: Option<u8>, out: &mut [Entry; MAX_ADDRS]) -> usize {
+        let locals = self.local_addrs();
+        let of = |each: u8| {
+            let room = match family {
+                Some(only) if only == each => MAX_ADDRS,
+                Some(_) => 0,
+                None => MAX_ADDRS / 2,
+            };
+            let list = locals.iter().flatten().map(|local| local.addr);
+            list.filter(move |addr| addr.family() == each).take(room)
+        };
         let mut n = 0;
-        for local in self.local_addrs().iter().flatten() {
-            if local.addr.family() != family {
-                continue;
-            }
-            if let Some(slot) = out.get_mut(n) {
-                *slot = Entry {
-                    flags: 0,
-                    port: 0,
-                    addr: local.addr,
-                };
-                n += 1;
-            }
+        for (slot, addr) in out.iter_mut().zip(of(4).chain(of(6))) {
+            *slot = Entry {
+                flags: 0,
+                port: 0,
+                addr,
+            };
+            n += 1;
         }
         n
     }
 
-    /// Calls `f` with the open block of a session.
-    pub fn with_block<R>(&self, family: u8, path: u8, f: impl FnOnce(OpenBlock<'_>) -> R) -> R {
+    /// Calls `f` with an open block: what a session of one family needs to know, or all.
+    pub fn with_block<R>(
+        &self,
+        family: Option<u8>,
+        path: u8,
+        f: impl FnOnce(OpenBlock<'_>) -> R,
+    ) -> R {
         const NONE: Entry = Entry {
             flags: 0,
             port: 0,
@@ -245,6 +256,31 @@ impl Instance {
             path,
             addrs: AddrList::new(entries.get(..n).unwrap_or(&[])),
         })
+    }
+
+    /// The session's socket resets the connection: tells the peer on an added lane, too. What keeps
+    /// track of connections on the original way, or has forgotten them, may not let the RST through.
+    pub fn send_close(&self, session: &Session, seq: u32) {
+        let way = {
+            let inner = session.inner.lock();
+            let lane = inner.s.best_added().and_then(|i| inner.s.lane(i));
+            lane.map(|l| (l.tuple, l.path.ifindex()))
+        };
+        let Some((tuple, ifindex)) = way else { return };
+        self.send_cm(
+            &Target {
+                tuple: &tuple,
+                ifindex,
+                original: false,
+                position: session.position(),
+                session: Some(session),
+            },
+            &session.peer,
+            &Cm::Close(Close {
+                header: self.header(&session.peer, session.id),
+                seq,
+            }),
+        );
     }
 
     /// Sends a REPORT on a lane: a question, or the answer to `echo`.

@@ -620,7 +620,11 @@ impl Instance {
                 self.nodes.remove(dest);
             }
             // Without room the next session asks again.
-            let _ = self.nodes.insert(*dest, node);
+            match self.nodes.insert(*dest, node) {
+                Err(InsertError::Full) => self.count(Counter::NodeRefusedCap),
+                Err(InsertError::NoMemory) => self.count(Counter::NoMemory),
+                Ok(()) | Err(InsertError::Exists) => {}
+            }
         }
     }
 

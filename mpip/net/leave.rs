@@ -13,6 +13,7 @@ use crate::{
     },
     proto::{
         addr::Tuple,
+        counters::Counter,
         session::{
             LaneState,
             MAX_LANES, //
@@ -23,7 +24,6 @@ use crate::{
 };
 use core::ops::ControlFlow;
 use kernel::{
-    alloc::flags::GFP_ATOMIC,
     prelude::*,
     sync::{
         atomic::Relaxed,
@@ -101,9 +101,16 @@ impl Instance {
     /// All peers. Process context.
     pub fn collect_peers(&self) -> KVec<Arc<Peer>> {
         let mut peers = KVec::new();
+        // A few may come meanwhile.
+        if peers.reserve(self.peers.len() + 16, GFP_KERNEL).is_err() {
+            self.count(Counter::NoMemory);
+            return peers;
+        }
         let rcu = rcu::read_lock();
         self.peers.for_each(&rcu, |_, peer| {
-            let _ = peers.push(peer.clone(), GFP_ATOMIC);
+            if peers.push_within_capacity(peer.clone()).is_err() {
+                self.count(Counter::NoMemory);
+            }
         });
         peers
     }
@@ -122,11 +129,11 @@ impl Instance {
         {
             let rcu = rcu::read_lock();
             self.sessions.for_each(&rcu, |_, session| {
-                if !Arc::ptr_eq(&session.peer, peer) || session.is_closing() {
+                if !Arc::ptr_eq(&session.peer, peer) {
                     return;
                 }
-                // One with several lanes, of these the one used last.
-                let key = |s: &Session| (s.is_multi(), u32::MAX - s.idle_ms());
+                // One that goes on, with several lanes, of these the one used last.
+                let key = |s: &Session| (!s.is_closing(), s.is_multi(), u32::MAX - s.idle_ms());
                 if best.as_ref().is_none_or(|b| key(session) > key(b)) {
                     best = Some(session.clone());
                 }
@@ -151,8 +158,15 @@ impl Instance {
 
     /// Forgets everything. Process context, no hook and no work is running any more.
     pub fn clear(&self) {
-        for peer in self.collect_peers().iter() {
-            self.forget_peer(peer, Reason::Stopped);
+        while !self.peers.is_empty() {
+            let peers = self.collect_peers();
+            for peer in peers.iter() {
+                self.forget_peer(peer, Reason::Stopped);
+            }
+            if peers.is_empty() {
+                // No memory: the tables let go of what is left.
+                break;
+            }
         }
         // Sessions of peers that were replaced.
         let mut bucket = 0;

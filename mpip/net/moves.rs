@@ -195,8 +195,7 @@ impl Instance {
                 session: 0,
                 number: first.take().unwrap_or_else(|| peer.next_number()),
             };
-            let family = session.tuple.local.addr.family();
-            self.with_block(family, NO_PATH, |block| {
+            self.with_block(None, NO_PATH, |block| {
                 let moved = Moved {
                     header,
                     down,
@@ -238,7 +237,13 @@ impl Instance {
         }
         let mut asked = false;
         self.each_session(|session| {
-            if asked || !Arc::ptr_eq(&session.peer, peer) || !session.is_multi() {
+            if !Arc::ptr_eq(&session.peer, peer) {
+                return;
+            }
+            if session.inner.lock().s.revive(path, clock::now_us()) {
+                self.attend(session);
+            }
+            if asked || !session.is_multi() {
                 return;
             }
             for index in 0..MAX_LANES {

@@ -42,8 +42,8 @@ pub const MAX_PATHS: usize = 64;
 /// How a peer can be reached, from its own announcements.
 #[derive(Clone, Copy)]
 pub struct Reach {
-    /// Number of the newest message that told so.
-    pub number: u32,
+    /// Numbers of the newest messages that told so, for IPv4 and IPv6.
+    pub numbers: [u32; 2],
     /// Number of the newest ADDR.
     pub moved: u32,
     /// Its UDP port for paths of UDP sessions.
@@ -126,7 +126,7 @@ impl Peer {
                 window <- new_bh_lock!(Window::new(), "mpip_peer_window"),
                 reach <- new_bh_lock!(
                     Reach {
-                        number: 0,
+                        numbers: [0; 2],
                         moved: 0,
                         udp_port: 0,
                         addrs: [None; MAX_ADDRS],

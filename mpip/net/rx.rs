@@ -8,6 +8,7 @@
 
 use crate::{
     net::{
+        control::Message,
         instance::Instance,
         rows::{
             Destination,
@@ -182,7 +183,9 @@ fn original(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, entry: &Wir
         // A carrier lies wholly below what this end has acknowledged; user data never does.
         if packet.payload_len() != 0 && below(packet, &tcp, session.acked()) {
             if let Some(found) = find(skb, packet) {
-                if found.alone && message(instance, skb, packet, entry, &found, true) {
+                if found.alone
+                    && message(instance, skb, packet, entry, &found, true) != Message::None
+                {
                     return Verdict::Drop;
                 }
             }
@@ -191,6 +194,11 @@ fn original(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, entry: &Wir
             && session.expects(end_of(packet, &tcp))
             && skb.csum_ok(packet.l4, packet.proto, packet.family)
         {
+            if tcp.flags & packet::RST != 0 && is_doubtful_reset(session) {
+                instance.count(Counter::ResetDoubted);
+                instance.attend(session);
+                return Verdict::Drop;
+            }
             session.set_closing();
         }
         instance.saw(session);
@@ -207,7 +215,7 @@ fn original(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, entry: &Wir
     }
     if packet.payload_end != packet.end {
         if let Some(found) = find(skb, packet) {
-            if message(instance, skb, packet, entry, &found, false) {
+            if message(instance, skb, packet, entry, &found, false) != Message::None {
                 if found.alone {
                     return Verdict::Drop;
                 }
@@ -221,6 +229,29 @@ fn original(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, entry: &Wir
     instance.saw(session);
     entry.count_rx(skb.segments(), skb.len());
     Verdict::Accept
+}
+
+/// Whether an RST on the session's own tuple is not to be believed: a peer that means it says so on
+/// another lane that works, with CLOSE. A NAT that gives the connection a new port has the peer's
+/// host answer so, to a connection that it does not know.
+fn is_doubtful_reset(session: &Session) -> bool {
+    if !session.is_multi() || session.is_closing() {
+        return false;
+    }
+    let mut inner = session.inner.lock();
+    if inner.s.best_added().is_none() {
+        return false;
+    }
+    if session.doubts_again() {
+        // CLOSE would have come by now: the session's own tuple is of no use. What was in flight on
+        // it is lost, and its path needs a lane of its own.
+        if let Some(lane) = inner.s.lane(0) {
+            lane.path.set_strict();
+        }
+        inner.lost |= 1;
+        inner.explored_ms = 0;
+    }
+    true
 }
 
 /// The sequence number behind a segment's data.
@@ -281,6 +312,7 @@ fn lane(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, entry: &WireEnt
         match self::trailer(instance, skb, packet, entry, &found) {
             Trailer::None => {}
             Trailer::Consumed => return Verdict::Drop,
+            Trailer::Reset(seq) => return reset(instance, skb, packet, entry, seq),
             Trailer::Strip(len) => end -= len,
         }
     }
@@ -365,8 +397,10 @@ fn wrapped(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, entry: &Wire
         }
     }
     if let Some(found) = find_message(skb, packet) {
-        if message(instance, skb, packet, entry, &found, false) {
-            return Verdict::Drop;
+        match message(instance, skb, packet, entry, &found, false) {
+            Message::None => {}
+            Message::Ours => return Verdict::Drop,
+            Message::Reset(seq) => return reset(instance, skb, packet, entry, seq),
         }
     }
     let proto = session.tuple.proto;
@@ -424,6 +458,8 @@ enum Trailer {
     Consumed,
     /// So many bytes at the end are ours.
     Strip(usize),
+    /// The packet was for us alone, and the peer's socket has reset the connection.
+    Reset(u32),
 }
 
 /// What may be a CM was found on an added lane.
@@ -444,10 +480,13 @@ fn trailer(
             None => found.alone,
         };
         let checked = false;
-        return if mine && message(instance, skb, packet, entry, found, checked) {
-            Trailer::Consumed
-        } else {
-            Trailer::None
+        if !mine {
+            return Trailer::None;
+        }
+        return match message(instance, skb, packet, entry, found, checked) {
+            Message::None => Trailer::None,
+            Message::Ours => Trailer::Consumed,
+            Message::Reset(seq) => Trailer::Reset(seq),
         };
     }
     let peer = &session.peer;
@@ -666,7 +705,41 @@ fn syn(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, tuple: &Tuple, t
     clamp_mss(instance, skb, packet.family);
 }
 
-/// A message on a tuple of a session. True if it was one, authentic or not new.
+/// The message in this packet says that the connection was reset: makes an RST of the session of
+/// it. Firewall, connection tracking and the socket judge it like any other.
+fn reset(
+    instance: &Instance,
+    skb: &mut Skb<'_>,
+    packet: &Packet,
+    entry: &WireEntry,
+    seq: u32,
+) -> Verdict {
+    let tuple = entry.session.tuple.reversed();
+    let len = packet::ip_header_len(packet.family) + 20;
+    if packet.l4 != packet::ip_header_len(packet.family) {
+        // Options, which an RST of our making does not have.
+        instance.count(Counter::RxUnexpected);
+        return Verdict::Drop;
+    }
+    if !skb.route_local(packet.family) {
+        instance.count(Counter::RxNotLocal);
+        return Verdict::Drop;
+    }
+    if !skb.trim(len) {
+        instance.count(Counter::NoMemory);
+        return Verdict::Drop;
+    }
+    let Some(head) = skb.writable(len) else {
+        instance.count(Counter::NoMemory);
+        return Verdict::Drop;
+    };
+    packet::tcp_reset(head, &tuple, seq);
+    skb.set_csum(Csum::Unnecessary);
+    skb.clear_hash();
+    Verdict::Accept
+}
+
+/// What may be a message on a tuple of a session.
 fn message(
     instance: &Instance,
     skb: &mut Skb<'_>,
@@ -674,14 +747,14 @@ fn message(
     entry: &WireEntry,
     found: &Found,
     check: bool,
-) -> bool {
+) -> Message {
     let Some(raw) = Raw::new(found.bytes()) else {
-        return false;
+        return Message::None;
     };
     // A carrier on the original tuple of UDP has a wrong checksum on purpose; its tag is enough.
     // On added lanes everything was checked before.
     if check && !skb.csum_ok(packet.l4, packet.proto, packet.family) {
-        return false;
+        return Message::None;
     }
     instance.session_message(entry, &raw, &packet.rx_tuple())
 }
@@ -697,22 +770,13 @@ fn icmp_error(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, rcu: &rcu
         return;
     };
     let quote = head.get(packet.l4 + 8..).unwrap_or(&[]);
-    let (too_big, unreachable, mtu) = if packet.proto == packet::ICMP {
-        (
-            icmp[0] == 3 && icmp[1] == 4,
-            icmp[0] == 3 && icmp[1] == 3,
-            u32::from(u16::from_be_bytes([icmp[6], icmp[7]])),
-        )
-    } else {
-        (
-            icmp[0] == 2,
-            icmp[0] == 1 && icmp[1] == 4,
-            u32::from_be_bytes([icmp[4], icmp[5], icmp[6], icmp[7]]),
-        )
-    };
-    if !too_big && !unreachable {
+    let (Some(kind), Some(&[a, b, c, d])) = (icmp_kind(packet.proto, icmp), icmp.get(4..8)) else {
         return;
-    }
+    };
+    let mtu = match packet.proto {
+        packet::ICMP => u32::from(u16::from_be_bytes([c, d])),
+        _ => u32::from_be_bytes([a, b, c, d]),
+    };
     let Some(tuple) = quoted_tuple(quote, packet.family) else {
         return;
     };
@@ -739,15 +803,50 @@ fn icmp_error(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, rcu: &rcu
             return;
         }
     }
-    if too_big {
-        if entry.path.lower_mtu(mtu) {
-            instance.count(Counter::PathMtuLowered);
+    let session = &entry.session;
+    match kind {
+        IcmpKind::TooBig => {
+            if entry.path.lower_mtu(mtu) {
+                instance.count(Counter::PathMtuLowered);
+            }
         }
-    } else {
-        entry
-            .session
-            .refuse_lane(instance, entry.lane, Counter::LaneRefusedIcmp);
+        IcmpKind::Refused => session.refuse_lane(instance, entry.lane, Counter::LaneRefusedIcmp),
+        IcmpKind::Doubt => {
+            const PACE_US: u32 = 20_000;
+            let now = clock::now_us();
+            instance.count(Counter::PathDoubted);
+            if entry.path.state.lock().question_due(now, PACE_US) {
+                instance.ask(session, &entry.path, &tuple, false);
+            }
+        }
     }
+}
+
+/// What an ICMP error means to a lane.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum IcmpKind {
+    /// Its path carries smaller packets only.
+    TooBig,
+    /// Somebody does not want it: it will not get through.
+    Refused,
+    /// A router has, for the moment, no way. Such hints may be forged and such troubles pass (RFC
+    /// 5461): the path is asked at once, and its silence decides.
+    Doubt,
+}
+
+/// What the first eight bytes of an ICMP message say, if they are an error that concerns lanes
+/// (RFC 792, 1122, 1812; RFC 4443).
+fn icmp_kind(proto: u8, icmp: &[u8]) -> Option<IcmpKind> {
+    let (kind, code) = (*icmp.first()?, *icmp.get(1)?);
+    Some(match (proto, kind, code) {
+        (packet::ICMP, 3, 4) | (packet::ICMPV6, 2, _) => IcmpKind::TooBig,
+        // Protocol, port; forbidden for the network, for the host, at all.
+        (packet::ICMP, 3, 2 | 3 | 9 | 10 | 13) => IcmpKind::Refused,
+        // Forbidden; port; by policy; by a route that refuses.
+        (packet::ICMPV6, 1, 1 | 4 | 5 | 6) => IcmpKind::Refused,
+        (packet::ICMP, 3 | 11, _) | (packet::ICMPV6, 1 | 3, _) => IcmpKind::Doubt,
+        _ => return None,
+    })
 }
 
 /// The sequence number of a quoted TCP segment.

@@ -128,6 +128,8 @@ pub struct Session {
     sent: Atomic<u32>,
     acked: Atomic<u32>,
     window: Atomic<u32>,
+    // When a reset was not believed first; 0 for never.
+    doubted_ms: Atomic<u32>,
     tx_packets: Atomic<u64>,
     tx_bytes: Atomic<u64>,
     /// Output side and lanes.
@@ -214,6 +216,7 @@ impl Session {
                 sent: Atomic::new(position.una),
                 acked: Atomic::new(position.ack),
                 window: Atomic::new(u32::from(position.window)),
+                doubted_ms: Atomic::new(0),
                 inner <- new_bh_lock!(
                     Inner {
                         s,
@@ -299,6 +302,18 @@ impl Session {
     pub fn set_over(&self) {
         self.over.store(true, Relaxed);
         self.set_multi(false);
+    }
+
+    /// A reset is not believed: whether one was not believed a while ago either.
+    pub fn doubts_again(&self) -> bool {
+        /// In which CLOSE comes if the peer means it, milliseconds.
+        const WHILE_MS: u32 = 300;
+        let now = clock::now_ms().max(1);
+        let first = self.doubted_ms.load(Relaxed);
+        if first == 0 {
+            self.doubted_ms.store(now, Relaxed);
+        }
+        first != 0 && now.wrapping_sub(first) >= WHILE_MS
     }
 
     /// Whether it is to be removed at once.

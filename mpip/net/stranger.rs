@@ -68,26 +68,29 @@ use kernel::sync::{
 };
 
 impl Peer {
-    /// Takes in how the peer can be reached, for one family.
-    /// False if a newer message has told already, or nothing is new.
-    pub fn learn(&self, number: u32, family: u8, block: &OpenBlock<'_>) -> bool {
+    /// Takes in how the peer can be reached, for one family or for both.
+    /// False if newer messages have told already, or nothing is new.
+    pub fn learn(&self, number: u32, family: Option<u8>, block: &OpenBlock<'_>) -> bool {
         let mut reach = self.reach.lock();
-        if reach.number != 0 && !seq::after(number, reach.number) {
-            return false;
+        let newer = |than: u32| than == 0 || seq::after(number, than);
+        if reach.numbers.iter().all(|n| newer(*n)) {
+            reach.udp_port = block.udp_port;
         }
-        reach.number = number;
-        reach.udp_port = block.udp_port;
+        // Each family has a newest message of its own: one of the other may have overtaken this.
+        let mut told = [false; 2];
+        for ((told, newest), each) in told.iter_mut().zip(&mut reach.numbers).zip([4, 6]) {
+            *told = family.is_none_or(|only| only == each) && newer(*newest);
+            if *told {
+                *newest = number;
+            }
+        }
+        let told = |e: &Entry| told[usize::from(e.addr.family() == 6)];
         let mut fresh = [None; MAX_ADDRS];
-        let kept = reach
-            .addrs
-            .iter()
-            .flatten()
-            .filter(|e| e.addr.family() != family)
-            .copied();
+        let kept = reach.addrs.iter().flatten().filter(|e| !told(e)).copied();
         let announced = block
             .addrs
             .iter()
-            .filter(|e| e.addr.family() == family && e.addr.is_usable_remote());
+            .filter(|e| told(e) && e.addr.is_usable_remote());
         for (slot, entry) in fresh.iter_mut().zip(Iterator::chain(announced, kept)) {
             *slot = Some(entry);
         }
@@ -272,7 +275,7 @@ impl Instance {
         if peer.has_left() {
             return;
         }
-        peer.learn(header.number, tuple.local.addr.family(), block);
+        peer.learn(header.number, Some(tuple.local.addr.family()), block);
         let Some(session) = self.add_session(
             header.session,
             *tuple,
@@ -364,7 +367,11 @@ impl Instance {
             return true;
         }
         let limit = self.param(Param::MaxPaths) as usize;
-        let ifindex = self.ifindex_of(&tuple.local.addr);
+        let ifindex = match self.ifindex_of(&tuple.local.addr) {
+            // None of those that are announced: a temporary or a deprecated address.
+            0 => Dst::lookup(self.net, 0, tuple).map_or(0, |route| route.ifindex()),
+            known => known,
+        };
         let (local, remote) = (tuple.local.addr, tuple.remote.addr);
         let Some(path) = peer.path(local, remote, ifindex, Some(m.path), limit) else {
             return true;
@@ -428,7 +435,7 @@ impl Instance {
     pub fn send_open_ack(&self, session: &Session, position: TcpPosition) {
         let header = self.header(&session.peer, session.id);
         let path = session.inner.lock().s.lane(0).map_or(0, |l| l.path.id);
-        self.with_block(session.tuple.local.addr.family(), path, |block| {
+        self.with_block(Some(session.tuple.local.addr.family()), path, |block| {
             self.send_cm(
                 &Target {
                     tuple: &session.tuple,

@@ -157,6 +157,9 @@ fn known(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, entry: &WireEn
     }
     let segments = skb.segments();
     let len = skb.len();
+    if let (true, true, Some(tcp)) = (reset, session.is_multi(), packet.tcp) {
+        instance.send_close(session, tcp.seq);
+    }
     // A reset on an added tuple would mean that the lane is refused.
     if reset || !session.is_multi() || instance.is_stopping() {
         instance.count(Counter::TxOriginal);

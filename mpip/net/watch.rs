@@ -46,6 +46,7 @@ use kernel::{
     alloc::flags::GFP_ATOMIC,
     prelude::*,
     sync::{
+        atomic::Relaxed,
         rcu,
         Arc, //
     },
@@ -132,19 +133,27 @@ impl Instance {
         open
     }
 
-    /// Measures the paths of sessions that are in use (section 3.4.4). Process context.
+    /// Measures the paths of sessions that are in use (section 3.4.4), and keeps those of idle ones
+    /// open. Process context.
     pub fn heartbeat(&self) {
         let interval = (self.param(Param::Heartbeat) as u32).saturating_mul(1000);
+        let keep = (self.param(Param::Keepalive) as u32).saturating_mul(1_000_000);
         self.each_session(|session| {
-            if session.is_multi() && !session.is_closing() && session.idle_ms() <= QUIET_MS {
-                self.beat(session, interval);
+            if !session.is_multi() || session.is_over() {
+                return;
+            }
+            if session.idle_ms() <= QUIET_MS {
+                self.beat(session, interval, true);
+            } else if keep != 0 && !session.is_closing() {
+                self.beat(session, keep.max(interval), false);
             }
         });
     }
 
-    /// Asks on the lanes of a session whose paths were not asked lately. A path has one question
-    /// for all sessions, but a box that translates or keeps track has to hear of each lane.
-    fn beat(&self, session: &Arc<Session>, interval: u32) {
+    /// Asks on the lanes of a session whose paths were not asked lately, if they are to be
+    /// measured. A path has one question for all sessions, but a box that translates or keeps track
+    /// has to hear of each lane.
+    fn beat(&self, session: &Arc<Session>, interval: u32, measure: bool) {
         // What is not quite due now would have to wait for a whole interval more.
         let old = interval - interval / 4;
         let has_boxes = {
@@ -152,6 +161,9 @@ impl Instance {
             let mut lanes = inner.s.lanes.iter().flatten();
             lanes.any(|l| l.path.is_translated() || l.ways.current() != Via::Raw)
         };
+        if !measure && !has_boxes {
+            return;
+        }
         for index in 0..MAX_LANES {
             let now = clock::now_us();
             let (tuple, path, fades) = {
@@ -168,7 +180,7 @@ impl Instance {
             if path.is_down() {
                 continue;
             }
-            if path.maybe_due(now, old) {
+            if measure && path.maybe_due(now, old) {
                 self.ask(session, &path, &tuple, index == 0);
             } else if fades {
                 self.send_report(session, &path, &tuple, index == 0, Some(NO_QUESTION));
@@ -284,9 +296,16 @@ impl Instance {
     /// A path works again: who has waited for that need not wait for its timers. Process context.
     pub fn path_returned(&self, peer: &Arc<Peer>, path: &Arc<Path>) {
         self.tell_path_return(peer, path);
+        if peer.announce_again() {
+            self.announcing.store(true, Relaxed);
+            self.kick(0);
+        }
         self.each_session_on(peer, path, |session, _| {
-            let dead = session.inner.lock().s.unusable();
-            if self.resend(session, dead) {
+            let (dead, revived) = {
+                let mut inner = session.inner.lock();
+                (inner.s.unusable(), inner.s.revive(path, clock::now_us()))
+            };
+            if self.resend(session, dead) || revived {
                 self.attend(session);
             }
             socket::wake(self.net, &session.tuple);

@@ -96,6 +96,8 @@ counters! {
     RepairAsked "repair-asked";
     /// Segments in flight that could not be kept because there were too many.
     KeptOverflow "kept-overflow";
+    /// Hints from routers that a path does not get through for the moment.
+    PathDoubted "path-doubted";
     /// Paths that stopped answering.
     PathSuspect "path-suspect";
     /// Paths that lost an end: an address or an interface has gone.
@@ -110,6 +112,8 @@ counters! {
     MssClamped "mss-clamped";
     /// Control messages that found no route.
     CmNoRoute "cm-no-route";
+    /// Resets on a session's original path that were not believed while another one was good.
+    ResetDoubted "reset-doubted";
     /// Packets on an added path, or on our port, that make no sense there.
     RxUnexpected "rx-unexpected";
     /// Packets on an added path whose addresses are not this host's any more.
@@ -122,6 +126,8 @@ counters! {
     PeerRefusedCap "peer-refused-cap";
     /// Rows of the availability table refused because there were too many.
     AvailRefusedCap "avail-refused-cap";
+    /// Node addresses not remembered because there were too many.
+    NodeRefusedCap "node-refused-cap";
     /// Paths refused because the peer has too many.
     PathRefusedCap "path-refused-cap";
     /// Lanes refused because the session has too many.

@@ -434,6 +434,21 @@ pub fn tcp_carrier(out: &mut [u8], tuple: &Tuple, seq: u32, ack: u32, window: u1
     finish(out, tuple, TCP, l4);
 }
 
+/// Writes an RST of a connection, as the end `tuple.local` would send it. It has no ACK: the
+/// sequence number decides (RFC 9293, section 3.10.7.4).
+///
+/// `out` must have the length of IP header and a TCP header without options.
+pub fn tcp_reset(out: &mut [u8], tuple: &Tuple, seq: u32) {
+    let l4 = ip_header_len(tuple.local.addr.family());
+    ip_header(out, &tuple.local.addr, &tuple.remote.addr, TCP);
+    put(out, l4, &tuple.local.port.to_be_bytes());
+    put(out, l4.saturating_add(2), &tuple.remote.port.to_be_bytes());
+    put(out, l4.saturating_add(4), &seq.to_be_bytes());
+    put(out, l4.saturating_add(8), &[0; 4]);
+    put(out, l4.saturating_add(12), &[0x50, RST, 0, 0, 0, 0, 0, 0]);
+    finish(out, tuple, TCP, l4);
+}
+
 /// Writes a UDP datagram that is a CM. `out` must have the length of IP header, UDP header and CM.
 pub fn udp_message(out: &mut [u8], tuple: &Tuple, cm: &[u8]) {
     let l4 = ip_header_len(tuple.local.addr.family());

@@ -89,6 +89,8 @@ params! {
     CmInterval "cm_interval": 20 in 1..=1000, "ms" "";
     /// Interval between the heartbeats of a session that sends nothing else (section 3.4.4).
     Heartbeat "heartbeat": 1000 in 100..=15000, "ms" "";
+    /// Interval at which NATs and firewalls hear of the lanes of idle sessions behind them; 0 turns it off.
+    Keepalive "keepalive": 15 in 0..=240, "s" "";
     /// Time after which an idle TCP session is forgotten.
     SessionTimeoutTcp "session_timeout_tcp": 3600 in 10..=604800, "s" "";
     /// Time after which an idle UDP session is forgotten.

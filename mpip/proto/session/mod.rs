@@ -324,6 +324,20 @@ impl<P: PathInfo, D, H: Hold<Lane<P, D>>> Session<P, D, H> {
         fresh
     }
 
+    /// A path is there again: lanes on it that were given up need not rest any longer. False if
+    /// there is none.
+    pub fn revive(&mut self, path: &P, now: u32) -> bool {
+        let mut any = false;
+        for lane in self.lanes.iter_mut().skip(1).flatten() {
+            if lane.state != LaneState::Active && lane.path.is_same(path) {
+                lane.refusals = 0;
+                lane.next_try = now;
+                any = true;
+            }
+        }
+        any
+    }
+
     /// The tuple of an active added lane on a path.
     pub fn added_on(&self, path: &P) -> Option<Tuple> {
         let mut added = self.lanes.iter().skip(1).flatten();
@@ -352,6 +366,16 @@ impl<P: PathInfo, D, H: Hold<Lane<P, D>>> Session<P, D, H> {
             .filter_map(|(i, lane)| Some((i, lane.as_ref()?)))
             .filter(|(_, lane)| lane.path.standing() < Standing::Doubtful)
             .fold(0, |mask, (i, _)| mask | (1 << i))
+    }
+
+    /// The active added lane that can be relied on best, of equals the quickest, if any answers.
+    pub fn best_added(&self) -> Option<usize> {
+        let lanes = self.lanes.iter().enumerate().skip(1);
+        lanes
+            .filter_map(|(i, lane)| Some((i, lane.as_ref()?)))
+            .filter(|(_, l)| l.state == LaneState::Active && l.path.standing() > Standing::Suspect)
+            .max_by_key(|(_, l)| (l.path.standing(), u32::MAX - l.path.base_rtt_us()))
+            .map(|(i, _)| i)
     }
 
     /// How far the best of the active lanes' paths can be relied on.

@@ -162,6 +162,15 @@ pub struct MovedAck {
     pub acked: u32,
 }
 
+/// CLOSE: the TCP connection of a session was reset.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub struct Close {
+    /// The header.
+    pub header: Header,
+    /// Sequence number of the RST.
+    pub seq: u32,
+}
+
 /// How a node can be reached.
 #[derive(Copy, Clone, PartialEq, Debug)]
 pub struct OpenBlock<'a> {
@@ -274,7 +283,7 @@ pub enum Cm<'a> {
     /// [`Kind::Addr`].
     Addr(Moved<'a>),
     /// [`Kind::Close`].
-    Close(Header),
+    Close(Close),
     /// [`Kind::Goodbye`].
     Goodbye(Header),
     /// [`Kind::GoodbyeAck`].
@@ -352,7 +361,10 @@ impl<'a> Raw<'a> {
                 acked: r.u32()?,
             }),
             Kind::Missing => Cm::Missing(Missing::read(&mut r)?),
-            Kind::Close => Cm::Close(Header::read(&mut r)?),
+            Kind::Close => Cm::Close(Close {
+                header: Header::read(&mut r)?,
+                seq: r.u32()?,
+            }),
             Kind::Goodbye => Cm::Goodbye(Header::read(&mut r)?),
             Kind::GoodbyeAck => Cm::GoodbyeAck(Header::read(&mut r)?),
         };
@@ -410,7 +422,11 @@ pub fn emit(
         }
         Cm::Lane(lane) | Cm::LaneAck(lane) | Cm::LaneConfirm(lane) => lane.write(&mut w),
         Cm::Missing(missing) => missing.write(&mut w),
-        Cm::Close(header) | Cm::Goodbye(header) | Cm::GoodbyeAck(header) => header.write(&mut w),
+        Cm::Close(close) => {
+            close.header.write(&mut w);
+            w.u32(close.seq);
+        }
+        Cm::Goodbye(header) | Cm::GoodbyeAck(header) => header.write(&mut w),
     }
     let footer = make_footer(cm.kind(), w.len().saturating_add(OVERHEAD));
     // `MAX_LEN` holds every CM, so there always is a tag.

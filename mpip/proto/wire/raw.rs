@@ -98,8 +98,8 @@ impl Kind {
             Kind::Open | Kind::OpenAck => (16 + 4, true),
             Kind::Addr => (16 + 8 + 4, true),
             Kind::Lane | Kind::LaneAck | Kind::LaneConfirm => (56, false),
-            Kind::Close | Kind::Goodbye | Kind::GoodbyeAck => (16, false),
-            Kind::AddrAck => (16 + 4, false),
+            Kind::Goodbye | Kind::GoodbyeAck => (16, false),
+            Kind::Close | Kind::AddrAck => (16 + 4, false),
             Kind::Missing => (16 + 4, true),
         }
     }

@@ -320,7 +320,7 @@ fn lengths() {
         (Cm::Addr(moved(AddrList::new(&[]))), 40),
         (Cm::Addr(moved(AddrList::new(&many))), 360),
         (Cm::AddrAck(ack), 32),
-        (Cm::Close(header), 28),
+        (Cm::Close(Close { header, seq: 1 }), 32),
         (missing(0), 32),
         (missing(MAX_RANGES), 160),
     ];
@@ -354,8 +354,8 @@ fn recognition() {
             5 | 6 => (32..=352).contains(&whole),
             7..=9 => whole == 68,
             10 => (40..=360).contains(&whole),
-            11..=13 => whole == 28,
-            14 => whole == 32,
+            12 | 13 => whole == 28,
+            11 | 14 => whole == 32,
             15 => (32..=352).contains(&whole),
             _ => false,
         };
@@ -483,7 +483,7 @@ impl Fields {
                 down: n[1],
                 block,
             }),
-            11 => Cm::Close(header),
+            11 => Cm::Close(Close { header, seq: w[2] }),
             12 => Cm::Goodbye(header),
             13 => Cm::GoodbyeAck(header),
             14 => Cm::AddrAck(MovedAck {

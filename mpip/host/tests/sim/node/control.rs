@@ -584,7 +584,8 @@ fn header_of(cm: &Cm<'_>) -> Option<Header> {
         Cm::AddrAck(m) => Some(m.header),
         Cm::Lane(m) | Cm::LaneAck(m) | Cm::LaneConfirm(m) => Some(m.header),
         Cm::Missing(m) => Some(m.header),
-        Cm::Close(h) | Cm::Goodbye(h) | Cm::GoodbyeAck(h) => Some(*h),
+        Cm::Close(m) => Some(m.header),
+        Cm::Goodbye(h) | Cm::GoodbyeAck(h) => Some(*h),
         Cm::Data(_) | Cm::Report(_) => None,
     }
 }
