@@ -26,11 +26,16 @@ use crate::{
         },
         seq,
         session::LaneState,
-        wire::cm::Ranges, //
+        stamps::Stamps,
+        wire::{
+            cm::Ranges,
+            option, //
+        }, //
     },
     sys::{
         clock,
         skb::{
+            Csum,
             Held,
             Skb, //
         },
@@ -106,6 +111,7 @@ pub struct Rx {
     /// Somebody is delivering: others queue behind, so that the order holds across CPUs.
     delivering: bool,
     waited_at: u32,
+    stamps: Stamps,
     started: bool,
     dead: bool,
 }
@@ -119,6 +125,7 @@ impl Default for Rx {
             ready: KVec::new(),
             delivering: false,
             waited_at: 0,
+            stamps: Stamps::new(0),
             started: false,
             dead: false,
         }
@@ -232,6 +239,15 @@ impl Session {
             core::mem::swap(&mut state.ready, &mut batch);
             if first.is_none() && batch.is_empty() {
                 break;
+            }
+            let acked = self.acked();
+            for held in Iterator::chain(first.iter_mut(), batch.iter_mut()) {
+                stamp(
+                    &mut state.stamps,
+                    acked,
+                    &mut held.as_skb(),
+                    self.tuple.local.addr.family(),
+                );
             }
             drop(rx);
             if let Some(held) = first.take() {
@@ -377,6 +393,33 @@ impl Session {
     }
 }
 
+/// Sees to it that TCP does not take a segment that waited for a stray of the past.
+fn stamp(stamps: &mut Stamps, acked: u32, skb: &mut Skb<'_>, family: u8) {
+    let len = skb.len();
+    let Ok(packet) = Packet::parse(skb.head(), len, family) else {
+        return;
+    };
+    let Some(tcp) = packet.tcp else { return };
+    let options = packet.l4 + 20..packet.payload;
+    let Some((at, old)) = skb
+        .head()
+        .get(options.clone())
+        .filter(|options| !option::is_signed(options))
+        .and_then(option::timestamp)
+    else {
+        return;
+    };
+    let end = tcp.seq.wrapping_add(packet.seq_len());
+    let Some(newer) = stamps.pass(acked, tcp.seq, end, old) else {
+        return;
+    };
+    let partial = skb.csum() == Csum::Partial;
+    // Without memory TCP drops it and has it sent again.
+    if let Some(head) = skb.writable(packet.payload) {
+        packet::replace_tcp_long(head, &packet, options.start + at, newer, partial);
+    }
+}
+
 /// LOCAL_IN of an instance.
 pub fn local_in(instance: &Instance, skb: &mut Skb<'_>, family: u8) -> Verdict {
     let len = skb.len();
@@ -424,6 +467,9 @@ pub fn local_in(instance: &Instance, skb: &mut Skb<'_>, family: u8) -> Verdict {
     if fresh {
         state.started = true;
         state.waited_at = now;
+    }
+    if !started {
+        state.stamps = Stamps::new(session.acked());
     }
     let Some(buffer) = state.buffer(session.acked()) else {
         instance.count(Counter::NoMemory);

@@ -29,6 +29,7 @@ pub mod reorder;
 pub mod replay;
 pub mod seq;
 pub mod session;
+pub mod stamps;
 pub mod weighted;
 pub mod wire;
 pub mod wrap;

@@ -431,6 +431,16 @@ impl Held {
         self.truesize
     }
 
+    /// The packet, whose data begins with its IP header.
+    pub fn as_skb(&mut self) -> Skb<'_> {
+        Skb {
+            // SAFETY: `Skb::hold` has put a packet there.
+            ptr: unsafe { NonNull::new_unchecked(self.raw.skb) },
+            state: core::ptr::null(),
+            _hook: PhantomData,
+        }
+    }
+
     /// Hands the packet to the transport. Softirq or process context, no lock of ours held.
     pub fn deliver(self, net: Net) {
         let mut this = ManuallyDrop::new(self);

@@ -20,6 +20,7 @@ mod reorder_any;
 mod replay;
 mod seq;
 mod session;
+mod stamps;
 mod surplus;
 mod tables;
 mod weighted;
