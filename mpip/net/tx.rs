@@ -544,7 +544,10 @@ pub fn ride(skb: &mut Skb<'_>, packet: &Packet, cm: &[u8]) -> bool {
     let mtu = skb.dst_mtu();
     let udp_len = packet.payload_end - packet.l4;
     let more = surplus::layout(udp_len, cm.len());
-    if skb.is_gso() || packet.payload_end != packet.end || skb.len() + more > mtu as usize {
+    // Another message may have been put behind it since the headers were read: the sums would not
+    // fit two.
+    let taken = skb.len() != packet.payload_end;
+    if skb.is_gso() || taken || skb.len() + more > mtu as usize {
         return false;
     }
     // The checksum does not cover the surplus: it has to be complete before that is there.
