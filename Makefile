@@ -25,6 +25,7 @@ setup: ## fetch and prepare compiler, kernel and VM once (MPIP_KERNEL=7.3: that 
 update-kernel: ## look for a newer kernel and prepare it
 	@scripts/setup --update-kernel
 
+# make exits with 2 whatever the script returned, so the number is printed.
 vm: all ## boot the VM: RUN=script ARGS='…' runs that script, nothing gives a shell
 ifdef RUN
 	@cd '$(CALLER)' && '$(CURDIR)/scripts/vm' "$$(realpath -s '$(RUN)')" $(ARGS) || \
