@@ -71,11 +71,11 @@ own_dir() {
 need_root() {
 	if [ "$(id -u)" = 0 ]; then return; fi
 	command -v sudo >/dev/null || die "$(basename "$0") needs root: run it as root or install sudo"
-	local pass=("MPIP_CACHE=$CACHE") name
-	while IFS= read -r name; do
-		pass+=("$name=${!name}")
-	done < <(compgen -e | grep -E '^(MPIP_|CARGO_|TERM$|NO_COLOR$|SSL_CERT_FILE$|(https?|no|all)_proxy$|(HTTPS?|NO|ALL)_PROXY$)' | grep -v '^MPIP_CACHE$')
-	exec sudo env "${pass[@]}" "$0" "$@"
+	export MPIP_CACHE=$CACHE
+	local names
+	# By name only: values, tokens of registries among them, would be on a command line for all to see.
+	names=$(compgen -e | grep -E '^(MPIP_|CARGO_|TERM$|NO_COLOR$|SSL_CERT_FILE$|(https?|no|all)_proxy$|(HTTPS?|NO|ALL)_PROXY$)' | paste -sd,)
+	exec sudo --preserve-env="$names" "$0" "$@"
 }
 
 # use_root: keep `setup` from replacing the build root while this process or its children live.
