@@ -74,7 +74,7 @@ need_root() {
 	export MPIP_CACHE=$CACHE
 	local names
 	# By name only: values, tokens of registries among them, would be on a command line for all to see.
-	names=$(compgen -e | grep -E '^(MPIP_|CARGO_|TERM$|NO_COLOR$|SSL_CERT_FILE$|(https?|no|all)_proxy$|(HTTPS?|NO|ALL)_PROXY$)' | paste -sd,)
+	names=$(compgen -e | grep -E '^(MPIP_|CARGO_|PROPTEST_|RUSTDOCFLAGS$|TERM$|NO_COLOR$|SSL_CERT_FILE$|(https?|no|all)_proxy$|(HTTPS?|NO|ALL)_PROXY$)' | paste -sd,)
 	exec sudo --preserve-env="$names" "$0" "$@"
 }
 
