@@ -24,18 +24,24 @@ complete_kernels() {
 	done < <(sed -n "s/^linux-headers-\([0-9][^ ]*-$FLAVOUR\) /\1 /p" "$CACHE/kernel-packages" | sort -rV)
 }
 
+# replace FILE TEXT: never leave half a file, not even on a full disk.
+replace() {
+	echo "$2" >"$1.new"
+	mv "$1.new" "$1"
+}
+
 # Decide which kernel MPIP_KERNEL means. Without it: the one behind trixie-backports' metapackage,
 # or, while that is incomplete on the mirror, the next older complete one.
 choose_kernel() {
 	local request=${MPIP_KERNEL:-} default kver rest
 	"$REPO/scripts/in-root" --as-root --net apt-get -q -o APT::Sandbox::User=root \
-		-o APT::Update::Error-Mode=any update || return
+		-o APT::Update::Error-Mode=any update
 	# shellcheck disable=SC2016 # expanded inside
 	"$REPO/scripts/in-root" --as-root sh -c \
 		'apt-cache madison $(apt-cache pkgnames linux- | grep -E "^linux-(headers|modules|binary(-unsigned)?|source)-[0-9]")' |
-		awk -F' *[|] *' '{ sub(/^ */, "", $1); print $1, $2 }' | sort -u >"$CACHE/kernel-packages" || return
+		awk -F' *[|] *' '{ sub(/^ */, "", $1); print $1, $2 }' | sort -u >"$CACHE/kernel-packages"
 	default=$("$REPO/scripts/in-root" --as-root apt-cache depends "linux-image-$FLAVOUR/trixie-backports" |
-		sed -n "s/.*Depends: linux-image-\([0-9].*-$FLAVOUR\)/\1/p")
+		sed -n "s/.*Depends: linux-image-\([0-9].*-$FLAVOUR\)/\1/p") || default=
 	echo "metapackage: ${default:-none}; complete:"
 	complete_kernels | tee "$CACHE/kernels"
 	while read -r kver rest; do
@@ -44,9 +50,8 @@ choose_kernel() {
 		elif [ -n "$default" ]; then
 			[ "$(printf '%s\n' "$kver" "$default" | sort -V | tail -n 1)" = "$default" ] || continue
 		fi
-		mkdir -p "$KERNELS"
-		echo "$rest" >"$KERNELS/packages.$kver"
-		echo "$kver" >"$KERNELS/.choice" && mv "$KERNELS/.choice" "$(kernel_choice_file)"
+		replace "$KERNELS/packages.$kver" "$rest"
+		replace "$(kernel_choice_file)" "$kver"
 		return
 	done <"$CACHE/kernels"
 	echo "no complete kernel${request:+ $request} among the packages of trixie and trixie-backports"
@@ -77,7 +82,7 @@ fetch_kernel() {
 		}
 	done
 	for deb in "$new"/debs/*.deb; do
-		dpkg-deb -x "$deb" "$new/pkg" || return
+		dpkg-deb -x "$deb" "$new/pkg"
 	done
 	rm -rf "$new/debs" "${KERNELS:?}/$kver"
 	mv "$new" "$KERNELS/$kver"
@@ -87,13 +92,14 @@ has_any() { "$REPO/scripts/in-root" --as-root apt-cache show "$1" >/dev/null 2>&
 
 unpack_source() {
 	local dir=$KERNELS/$1 tarball
+	compgen -G "$dir/pkg/usr/src/linux-source-*.tar.xz" || fetch_kernel "$1"
 	tarball=$(echo "$dir"/pkg/usr/src/linux-source-*.tar.xz)
-	rm -rf "$dir/source" "$dir/source.new"
+	rm -rf "$dir/.unpacked" "$dir/source" "$dir/source.new"
 	mkdir "$dir/source.new"
-	tar -C "$dir/source.new" --strip-components=1 -xf "$tarball" || return
+	tar -C "$dir/source.new" --strip-components=1 -xf "$tarball"
 	mv "$dir/source.new" "$dir/source"
-	rm "$tarball"
 	kernel_part_done "$1" unpacked
+	rm "$tarball" # only now: a step that is not marked is done again
 }
 
 # A Rust module is only loadable if it was built by the compiler that built the kernel: say so
@@ -106,7 +112,7 @@ check_tools() {
 	}
 	while read -r want have; do
 		want=$(sed -n "s/^$want=\"\(.*\)\"/\1/p" "$config")
-		have=$("$REPO/scripts/in-root" --as-root sh -c "$have" | head -n 1)
+		have=$("$REPO/scripts/in-root" --as-root sh -c "$have" | sed -n 1p)
 		[ "$want" = "$have" ] || {
 			echo "the kernel was built with \"$want\" but the build root has \"$have\":"
 			echo "run 'make distclean-cache' to get the current tools, or choose another kernel with MPIP_KERNEL"
@@ -120,17 +126,16 @@ check_tools() {
 }
 
 prepare_kernel() {
-	local kver=$1 dir=$KERNELS/$1 headers obj=$KERNELS/$1/obj.new
+	local kver=$1 dir=$KERNELS/$1 headers obj=$KERNELS/$1/obj
 	headers=$dir/pkg/usr/src/linux-headers-$kver
-	check_tools "$headers/.config" || return
-	rm -rf "$dir/obj" "$obj"
+	check_tools "$headers/.config"
 	# Paths are recorded in what is built here: build at the final place, mark it complete at the end.
-	obj=$dir/obj
+	rm -rf "$dir/.prepared" "$obj"
 	mkdir "$obj"
 	cp "$headers/.config" "$obj/"
 	"$REPO/scripts/in-root" --as-root make -C "$dir/source" O="$obj" -j"$JOBS" \
 		CC=x86_64-linux-gnu-gcc-14 HOSTCC=gcc-14 KERNELRELEASE="$kver" \
-		olddefconfig prepare modules_prepare || return
+		olddefconfig prepare modules_prepare
 	cmp "$headers/.config" "$obj/.config" || {
 		echo "the prepared configuration differs from the packaged one; the module would not fit"
 		return 1
@@ -144,9 +149,9 @@ install_modules() {
 	local kver=$1 dir=$KERNELS/$1 new=$ROOT/usr/lib/modules/$1.new
 	rm -rf "$new" "$ROOT/usr/lib/modules/$kver"
 	mkdir -p "$(dirname "$new")"
-	cp -a "$dir/pkg/usr/lib/modules/$kver" "$new" || return
+	cp -a "$dir/pkg/usr/lib/modules/$kver" "$new"
 	mv "$new" "$ROOT/usr/lib/modules/$kver"
-	"$REPO/scripts/in-root" --as-root depmod "$kver" || return
-	cp "$(find "$dir/pkg" -name "vmlinuz*" -type f | head -n 1)" "$dir/vmlinuz" || return
+	"$REPO/scripts/in-root" --as-root depmod "$kver"
+	cp "$(find "$dir/pkg" -name "vmlinuz*" -type f -print -quit)" "$dir/vmlinuz"
 	touch "$ROOT/usr/lib/modules/$kver/.mpip-complete"
 }

@@ -23,9 +23,9 @@ debian_archive() {
 	# shellcheck disable=SC2016 # apt expands these
 	apt-get indextargets \
 		--format '$(REPO_URI)|$(ORIGIN)|$(LABEL)|$(COMPONENT)|$(SUITE)|$(CODENAME)' \
-		'Created-By: Packages' 2>/dev/null |
+		'Created-By: Packages' |
 		awk -F'|' '$2 == "Debian" && $3 == "Debian" && $4 == "main" && $1 !~ /^(file|cdrom):/ &&
-			$5 !~ /-(updates|backports|proposed)/ { print $1; exit }'
+			$5 !~ /-(updates|backports|proposed)/ && !n++ { print $1 }'
 }
 
 # Settings without which apt cannot reach the archive from here: proxies, certificates, clocks.
@@ -72,7 +72,8 @@ build_root() {
 			hooks+=("--setup-hook=mkdir -p \"\$1\"$(dirname "$file")" "--setup-hook=cp -a $file \"\$1\"$(dirname "$file")/")
 		fi
 	done
-	rm -rf "$new"
+	# An interrupted mmdebstrap may have left /dev and /proc mounted in there.
+	rm -rf --one-file-system "$new"
 	mmdebstrap --variant=minbase --mode=root --skip=check/empty \
 		--aptopt="$settings" --aptopt='APT::Install-Recommends "false"' \
 		--aptopt='Acquire::Languages "none"' --aptopt='Acquire::Retries "3"' \
@@ -82,7 +83,7 @@ build_root() {
 			IFS=,
 			echo "${ROOT_PACKAGES[*]}"
 		)" trixie "$new" \
-		"deb $uri trixie main" "deb $uri trixie-backports main" || return
+		"deb $uri trixie main" "deb $uri trixie-backports main"
 	# PID 1 of the VM: mount the folder made for this very run and go on with the script in it.
 	cat >"$new/usr/sbin/mpip-vm-start" <<-'EOF'
 		#!/bin/bash
@@ -96,5 +97,5 @@ build_root() {
 	flock 8
 	if [ -d "$ROOT" ]; then mv "$ROOT" "$ROOT.old.$$"; fi
 	mv "$new" "$ROOT"
-	rm -rf "$ROOT".old.*
+	rm -rf --one-file-system "$ROOT".old.*
 }

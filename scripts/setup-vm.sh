@@ -26,5 +26,6 @@ probe_kvm() {
 }
 
 setup_vm() {
-	install_modules "$1" && probe_kvm
+	install_modules "$1"
+	probe_kvm
 }
