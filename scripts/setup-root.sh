@@ -34,18 +34,28 @@ apt_access_settings() {
 		grep -Ev ' "";$|[Pp]roxy-[Aa]uto-[Dd]etect' || true
 }
 
-host_packages() {
-	local missing=() cmd
+# The packages this machine lacks.
+host_missing() {
+	local need
 	# command and the package that has it
-	for cmd in mmdebstrap:mmdebstrap flock:util-linux unshare:util-linux xz:xz-utils; do
-		command -v "${cmd%%:*}" >/dev/null || missing+=("${cmd##*:}")
+	for need in mmdebstrap:mmdebstrap flock:util-linux unshare:util-linux xz:xz-utils; do
+		command -v "${need%%:*}" >/dev/null || echo "${need##*:}"
 	done
-	[ -e /usr/share/keyrings/debian-archive-trixie-automatic.gpg ] || missing+=(debian-archive-keyring)
-	if [ ${#missing[@]} = 0 ]; then return; fi
-	[ -n "$(debian_archive)" ] || apt-get update
-	apt-get install -y --no-install-recommends "${missing[@]}" || {
+	[ -e /usr/share/keyrings/debian-archive-trixie-automatic.gpg ] || echo debian-archive-keyring
+}
+host_ready() { [ -z "$(host_missing)" ]; }
+
+# apt's lists may be missing or old: an old keyring installs well and still lacks trixie's keys.
+host_packages() {
+	local packages
+	readarray -t packages < <(host_missing)
+	if ! apt-get install -y --no-install-recommends "${packages[@]}" || ! host_ready; then
 		apt-get update
-		apt-get install -y --no-install-recommends "${missing[@]}"
+		apt-get install -y --no-install-recommends "${packages[@]}"
+	fi
+	host_ready || {
+		echo "what apt offers here is too old for: $(host_missing | paste -sd' ')"
+		return 1
 	}
 }
 

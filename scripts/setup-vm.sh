@@ -1,14 +1,6 @@
 # shellcheck shell=bash
 # Part of `setup`: what the VM needs besides the build root.
 
-host_ready() {
-	local cmd
-	for cmd in mmdebstrap flock unshare xz; do
-		command -v $cmd >/dev/null || return 1
-	done
-	[ -e /usr/share/keyrings/debian-archive-trixie-automatic.gpg ]
-}
-
 vm_ready() {
 	[ -e "$ROOT/usr/lib/modules/$1/.mpip-complete" ] && [ -s "$KERNELS/$1/vmlinuz" ] && [ -s "$CACHE/accel.$(uname -n)" ]
 }
