@@ -1,15 +1,15 @@
 # shellcheck shell=bash
 # Part of `setup`: what the VM needs besides the build root.
 
-vm_ready() {
-	[ -e "$ROOT/usr/lib/modules/$1/.mpip-complete" ] && [ -s "$KERNELS/$1/vmlinuz" ] && [ -s "$CACHE/accel.$(uname -n)" ]
-}
+modules_ready() { [ -e "$ROOT/usr/lib/modules/$1/.mpip-complete" ] && [ -s "$KERNELS/$1/vmlinuz" ]; }
+# MPIP_KVM=0 says nothing about the machine.
+kvm_known() { [ "${MPIP_KVM:-}" = 0 ] || [ -s "$CACHE/accel.$(uname -n)" ]; }
+vm_ready() { modules_ready "$1" && kvm_known; }
 
 # /dev/kvm may exist and yet not run such a kernel (nested, or of another kind of CPU): believe it
 # only after a boot.
 probe_kvm() {
 	local answer=tcg
-	if [ "${MPIP_KVM:-}" = 0 ]; then return; fi # says nothing about the machine
 	if [ -w /dev/kvm ] && MPIP_ACCEL=kvm "$REPO/scripts/vm" -t 20 --dmesg "$CACHE/log/kvm-probe.log" true; then
 		answer=kvm
 	fi
@@ -18,6 +18,7 @@ probe_kvm() {
 }
 
 setup_vm() {
-	install_modules "$1"
-	probe_kvm
+	# Not once more under a VM that runs off them.
+	if ! modules_ready "$1"; then install_modules "$1"; fi
+	if ! kvm_known; then probe_kvm; fi
 }
