@@ -30,10 +30,15 @@ replace() {
 	mv "$1.new" "$1"
 }
 
+# download PACKAGE=VERSION…: into the present folder
+download() {
+	"$REPO/scripts/in-root" --as-root --net apt-get -q -o APT::Sandbox::User=root -o Acquire::Retries=3 download "$@"
+}
+
 # Decide which kernel MPIP_KERNEL means. Without it: the one behind trixie-backports' metapackage,
-# or, while that is incomplete on the mirror, the next older complete one.
+# or, while that is incomplete on the mirror or without Rust, the next older complete one with it.
 choose_kernel() {
-	local request=${MPIP_KERNEL:-} default kver rest
+	local request=${MPIP_KERNEL:-} default kver version image headers=$CACHE/headers.new
 	"$REPO/scripts/in-root" --as-root --net apt-get -q -o APT::Sandbox::User=root \
 		-o APT::Update::Error-Mode=any update
 	# shellcheck disable=SC2016 # expanded inside
@@ -44,17 +49,27 @@ choose_kernel() {
 		sed -n "s/.*Depends: linux-image-\([0-9].*-$FLAVOUR\)/\1/p") || default=
 	echo "metapackage: ${default:-none}; complete:"
 	complete_kernels | tee "$CACHE/kernels"
-	while read -r kver rest; do
+	while read -r kver version image; do
 		if [ -n "$request" ]; then
 			[[ $kver = "$request" || $kver = "$request".* || $kver = "$request"+* ]] || continue
 		elif [ -n "$default" ]; then
 			[ "$(printf '%s\n' "$kver" "$default" | sort -V | tail -n 1)" = "$default" ] || continue
 		fi
-		replace "$KERNELS/packages.$kver" "$rest"
+		# The configuration is in the headers, a small package.
+		rm -rf "$headers"
+		mkdir "$headers"
+		(cd "$headers" && download "linux-headers-$kver=$version" </dev/null)
+		dpkg-deb -x "$headers"/*.deb "$headers"
+		if ! grep -qx CONFIG_RUST=y "$headers/usr/src/linux-headers-$kver/.config"; then
+			echo "$kver is built without Rust"
+			continue
+		fi
+		rm -rf "$headers"
+		replace "$KERNELS/packages.$kver" "$version $image"
 		replace "$(kernel_choice_file)" "$kver"
 		return
 	done <"$CACHE/kernels"
-	echo "no complete kernel${request:+ $request} among the packages of trixie and trixie-backports"
+	echo "no complete kernel${request:+ $request} with Rust among the packages of trixie and trixie-backports"
 	return 1
 }
 
@@ -75,8 +90,7 @@ fetch_kernel() {
 	for name in "${packages[@]}"; do
 		# linux-base-KVER exists since 7.2 only; System.map and config are all it has.
 		if [[ $name = linux-base-* ]] && ! has_any "$name"; then continue; fi
-		(cd "$new/debs" && "$REPO/scripts/in-root" --as-root --net \
-			apt-get -q -o APT::Sandbox::User=root -o Acquire::Retries=3 download "$name=$version") || {
+		(cd "$new/debs" && download "$name=$version") || {
 			echo "download of $name $version failed: run again (make update-kernel looks for a newer one)"
 			return 1
 		}
