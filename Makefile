@@ -5,28 +5,34 @@ DESTDIR ?=
 # Relative names given to RUN mean the folder make was called from, which `make -C` has left.
 CALLER  := $(or $(if $(shell tr '\0' '\n' </proc/$$PPID/cmdline | grep -E '^(-[A-Za-z]*C|--directory)'),$(PWD)),$(CURDIR))
 
+# A kernel given by KDIR is there already: nothing has to be fetched to build for it.
+KERNEL_SETUP := $(if $(KDIR),,setup)
+
 export KDIR MPIP_KERNEL MPIP_CACHE MPIP_MIRROR MPIP_KVM MPIP_VM_MEM MPIP_VM_CPUS MPIP_VM_TIMEOUT
 
 .DEFAULT_GOAL := all
-.PHONY: all module cli setup update-kernel install uninstall clean distclean-cache help \
+.PHONY: all module cli setup setup-root update-kernel install uninstall clean distclean-cache help \
         vm uml test host-test vm-test demo bench bench-failover bench-report check check-module uapi uapi-check
 
 all: module cli ## build build/mpip.ko and build/mpipctl (default)
 
-module: setup ## build build/mpip.ko (KDIR=DIR: against another prepared kernel)
+module: $(KERNEL_SETUP) ## build build/mpip.ko (KDIR=DIR: against another prepared kernel)
 	@scripts/build-module
 
-cli: setup ## build build/mpipctl
+cli: setup-root ## build build/mpipctl
 	@scripts/build-cli
 
 setup: ## fetch and prepare compiler, kernel and VM once (MPIP_KERNEL=7.3: that kernel)
 	@scripts/setup
 
+setup-root: ## of that, only the build root: compilers, cargo, QEMU
+	@scripts/setup --root-only
+
 update-kernel: ## look for a newer kernel and prepare it
 	@scripts/setup --update-kernel
 
 # make exits with 2 whatever the script returned, so the number is printed.
-vm: all ## boot the VM: RUN=script ARGS='…' runs that script, nothing gives a shell
+vm: setup all ## boot the VM: RUN=script ARGS='…' runs that script, nothing gives a shell
 ifdef RUN
 	@cd '$(CALLER)' && '$(CURDIR)/scripts/vm' "$$(realpath -s '$(RUN)')" $(ARGS) || \
 		{ status=$$?; echo "exit status $$status" >&2; exit $$status; }
@@ -34,7 +40,7 @@ else
 	@scripts/vm
 endif
 
-uml: all ## User-Mode Linux, native speed: RUN=script ARGS='…' runs that script in it, nothing only builds
+uml: setup all ## User-Mode Linux, native speed: RUN=script ARGS='…' runs that script in it, nothing only builds
 	@scripts/setup --uml
 	@scripts/build-module --uml
 ifdef RUN
@@ -45,28 +51,28 @@ endif
 test: ## build and run every test
 	@scripts/test
 
-host-test: setup ## test the logic and mpipctl without a kernel
+host-test: setup-root ## test the logic and mpipctl without a kernel
 	@scripts/host-test
 
-vm-test: all ## test the module in the VM
+vm-test: setup all ## test the module in the VM
 	@scripts/vm-test $(ARGS)
 
-demo: all ## run the demonstration in the VM; results in build/demo
+demo: setup all ## run the demonstration in the VM; results in build/demo
 	@scripts/demo $(ARGS)
 
-bench: all ## measure beside TCP, MPTCP, WireGuard; writes docs/performance.md (ARGS='fct cpu --runs 3', --quick)
+bench: setup all ## measure beside TCP, MPTCP, WireGuard; writes docs/performance.md (ARGS='fct cpu --runs 3', --quick)
 	@scripts/bench $(ARGS)
 
 bench-report: setup ## write docs/performance.md from the results in build/bench
 	@scripts/bench report
 
-bench-failover: all ## lose and regain paths beside MPTCP, in the VM; results in build/bench (ARGS=--quick)
+bench-failover: setup all ## lose and regain paths beside MPTCP, in the VM; results in build/bench (ARGS=--quick)
 	@scripts/bench failover $(ARGS)
 
 check: setup ## formatting, lints, documentation, shell scripts, generated files
 	@scripts/check
 
-check-module: setup ## clippy on the module, warnings are errors
+check-module: $(KERNEL_SETUP) ## clippy on the module, warnings are errors
 	@scripts/build-module --clippy
 
 uapi: setup ## regenerate mpip/uapi from mpip.yaml
