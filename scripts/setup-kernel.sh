@@ -78,6 +78,12 @@ kernel_part_id() { echo "recipe $KERNEL_RECIPE $(if [ "$1" = prepared ]; then ca
 kernel_part_ready() { [ "$(cat "$KERNELS/$1/.$2" 2>/dev/null)" = "$(kernel_part_id "$2")" ]; }
 kernel_part_done() { kernel_part_id "$2" >"$KERNELS/$1/.$2"; }
 
+kernel_chosen() {
+	local file
+	file=$(kernel_choice_file)
+	[ -s "$file" ] && [ -s "$KERNELS/packages.$(cat "$file")" ]
+}
+
 # Headers, modules, image and source of one version, unpacked side by side. The packages
 # themselves are not kept.
 fetch_kernel() {
