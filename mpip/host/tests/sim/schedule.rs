@@ -135,7 +135,12 @@ fn datagrams_up_to_the_sum_of_unequal_links() {
 
 /// A transfer with and without the buffer.
 fn compare(links: &[(u64, u64)], warm: u64) -> [Outcome; 2] {
-    let outcomes = [true, false].map(|reorder| bulk(1, links, reorder, warm, 10));
+    // At once: the longest of these is among the last tests, and would be alone at the end.
+    let outcomes = std::thread::scope(|scope| {
+        [true, false]
+            .map(|reorder| scope.spawn(move || bulk(1, links, reorder, warm, 10)))
+            .map(|outcome| outcome.join().unwrap())
+    });
     for (out, name) in outcomes.iter().zip(["with", "without"]) {
         println!(
             "{links:?} {name}: {:.1} %, {} of {} sent again, {} fast, {} timeouts, {} needless, \
