@@ -286,6 +286,7 @@ impl Instance {
             Cm::Missing(m) => self.repair(session, &m.ranges),
             Cm::OpenAck(open) if lane == 0 => {
                 entry.path.state.lock().bind(open.block.path);
+                entry.path.saw_translation(open.block.addrs.observed());
                 let family = Some(tuple.local.addr.family());
                 session.peer.learn(header.number, family, &open.block);
                 let opened = {
@@ -323,13 +324,8 @@ impl Instance {
                 }
             }
             Cm::LaneAck(m) if lane != 0 => {
-                {
-                    let mut state = entry.path.state.lock();
-                    state.bind(m.path);
-                    let seen = m.observed.map(|end| end.addr);
-                    state.observed = seen.filter(|addr| *addr != entry.path.local);
-                    entry.path.set_translated(state.observed.is_some());
-                }
+                entry.path.state.lock().bind(m.path);
+                entry.path.saw_translation(m.observed);
                 let (accepted, echo) = {
                     let mut inner = session.inner.lock();
                     (inner.s.on_lane_ack(lane, m.challenge, m.echo), m.challenge)
@@ -399,7 +395,16 @@ impl Instance {
         }
         self.end_outage(entry);
         // There is a choice from now on: the session's own path has to be measured, too.
-        let own = entry.session.inner.lock().s.lane(0).map(|l| l.path.clone());
+        let own = {
+            let mut inner = entry.session.inner.lock();
+            let own = inner.s.lane(0).map(|l| l.path.clone());
+            if own.as_ref().is_some_and(|path| path.is_translated()) && !inner.s.is_replaced() {
+                // And a NAT there will not see all of the session: see `has_lane`.
+                inner.explored_ms = 0;
+                self.attend(&entry.session);
+            }
+            own
+        };
         if let Some(own) = own.filter(|path| path.base_us().is_none()) {
             self.ask(&entry.session, &own, &entry.session.tuple, true);
         }

@@ -16,7 +16,10 @@ use crate::{
         }, //
     },
     proto::{
-        addr::Tuple,
+        addr::{
+            Endpoint,
+            Tuple, //
+        },
         counters::Counter,
         crypto::PUBLIC_KEY,
         packet,
@@ -31,7 +34,8 @@ use crate::{
                 Hello,
                 Kind,
                 OpenBlock,
-                Raw, //
+                Raw,
+                OBSERVED, //
             },
             surplus,
             MAX_ADDRS,
@@ -214,7 +218,7 @@ impl Instance {
     }
 
     /// The addresses to announce to a peer: those of one family, or half as many of each.
-    fn announce(&self, family: Option<u8>, out: &mut [Entry; MAX_ADDRS]) -> usize {
+    fn announce(&self, family: Option<u8>, out: &mut [Entry]) -> usize {
         let locals = self.local_addrs();
         let of = |each: u8| {
             let room = match family {
@@ -237,11 +241,30 @@ impl Instance {
         n
     }
 
+    /// Calls `f` with the open block of a session with this tuple.
+    pub fn with_open_block<R>(
+        &self,
+        peer: &Peer,
+        tuple: &Tuple,
+        path: u8,
+        f: impl FnOnce(OpenBlock<'_>) -> R,
+    ) -> R {
+        // What the peer lists itself it need not be told.
+        let observed = {
+            let reach = peer.reach.lock();
+            let listed = |e: &Entry| e.addr == tuple.remote.addr;
+            let known = reach.addrs.iter().flatten().any(listed);
+            (!known).then_some(tuple.remote)
+        };
+        self.with_block(Some(tuple.local.addr.family()), path, observed, f)
+    }
+
     /// Calls `f` with an open block: what a session of one family needs to know, or all.
     pub fn with_block<R>(
         &self,
         family: Option<u8>,
         path: u8,
+        observed: Option<Endpoint>,
         f: impl FnOnce(OpenBlock<'_>) -> R,
     ) -> R {
         const NONE: Entry = Entry {
@@ -250,7 +273,16 @@ impl Instance {
             addr: crate::proto::addr::Addr::V4([0; 4]),
         };
         let mut entries = [NONE; MAX_ADDRS];
-        let n = self.announce(family, &mut entries);
+        let mut n = 0;
+        if let (Some(end), Some(slot)) = (observed, entries.first_mut()) {
+            *slot = Entry {
+                flags: OBSERVED,
+                port: end.port,
+                addr: end.addr,
+            };
+            n = 1;
+        }
+        n += self.announce(family, entries.get_mut(n..).unwrap_or(&mut []));
         f(OpenBlock {
             udp_port: self.ports.own(),
             path,

@@ -195,7 +195,7 @@ impl Instance {
                 session: 0,
                 number: first.take().unwrap_or_else(|| peer.next_number()),
             };
-            self.with_block(None, NO_PATH, |block| {
+            self.with_block(None, NO_PATH, None, |block| {
                 let moved = Moved {
                     header,
                     down,

@@ -9,7 +9,10 @@ use crate::{
     },
     new_bh_lock,
     proto::{
-        addr::Addr,
+        addr::{
+            Addr,
+            Endpoint, //
+        },
         earliest::Backlog,
         loss::Sent,
         packet,
@@ -208,9 +211,13 @@ impl Path {
         self.translated.load(Relaxed)
     }
 
-    /// Says whether the peer sees another address than the local one.
-    pub fn set_translated(&self, translated: bool) {
-        self.translated.store(translated, Relaxed);
+    /// The peer has told what it sees packets on this path come from: with another address there is a
+    /// NAT on this side.
+    pub fn saw_translation(&self, observed: Option<Endpoint>) {
+        let Some(observed) = observed else { return };
+        let other = Some(observed.addr).filter(|addr| *addr != self.local);
+        self.state.lock().observed = other;
+        self.translated.store(other.is_some(), Relaxed);
     }
 
     /// How a lane got through on it last: the most elaborate way, if sessions differ.

@@ -47,7 +47,8 @@ use crate::{
                 Kind,
                 Open,
                 OpenBlock,
-                Raw, //
+                Raw,
+                OBSERVED, //
             }, //
             MAX_ADDRS, //
         },
@@ -85,12 +86,13 @@ impl Peer {
             }
         }
         let told = |e: &Entry| told[usize::from(e.addr.family() == 6)];
+        let own = |e: &Entry| e.flags & OBSERVED == 0;
         let mut fresh = [None; MAX_ADDRS];
         let kept = reach.addrs.iter().flatten().filter(|e| !told(e)).copied();
         let announced = block
             .addrs
             .iter()
-            .filter(|e| told(e) && e.addr.is_usable_remote());
+            .filter(|e| own(e) && told(e) && e.addr.is_usable_remote());
         for (slot, entry) in fresh.iter_mut().zip(Iterator::chain(announced, kept)) {
             *slot = Some(entry);
         }
@@ -296,6 +298,7 @@ impl Instance {
             inner.s.lane(0).map(|lane| {
                 lane.path.confirm();
                 lane.path.state.lock().bind(block.path);
+                lane.path.saw_translation(block.addrs.observed());
                 lane.path.clone()
             })
         };
@@ -435,7 +438,7 @@ impl Instance {
     pub fn send_open_ack(&self, session: &Session, position: TcpPosition) {
         let header = self.header(&session.peer, session.id);
         let path = session.inner.lock().s.lane(0).map_or(0, |l| l.path.id);
-        self.with_block(Some(session.tuple.local.addr.family()), path, |block| {
+        self.with_open_block(&session.peer, &session.tuple, path, |block| {
             self.send_cm(
                 &Target {
                     tuple: &session.tuple,

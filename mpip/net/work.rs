@@ -490,7 +490,7 @@ impl Instance {
                 // A repetition; the answer to OPEN is repeated by sending it again.
                 let header = self.header(&peer, session.id);
                 let path = session.inner.lock().s.lane(0).map_or(0, |l| l.path.id);
-                self.with_block(Some(tuple.local.addr.family()), path, |block| {
+                self.with_open_block(&peer, tuple, path, |block| {
                     self.send_cm(
                         &Target {
                             tuple,
@@ -696,7 +696,7 @@ impl Instance {
             )
         };
         let header = self.header(&session.peer, session.id);
-        self.with_block(Some(session.tuple.local.addr.family()), path, |block| {
+        self.with_open_block(&session.peer, &session.tuple, path, |block| {
             let cm = match confirm {
                 Some(ids) => Cm::Confirm(Confirm {
                     header,

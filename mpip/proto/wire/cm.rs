@@ -19,6 +19,7 @@ use crate::proto::crypto::Crypto;
 pub use super::list::AddrList;
 pub use super::list::Entry;
 pub use super::list::Iter;
+pub use super::list::OBSERVED;
 pub use super::raw::trailer_len;
 pub use super::raw::Kind;
 pub use super::raw::Raw;

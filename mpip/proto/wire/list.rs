@@ -6,13 +6,17 @@ use super::bytes::Reader;
 use super::bytes::Writer;
 use super::MAX_ADDRS;
 use crate::proto::addr::Addr;
+use crate::proto::addr::Endpoint;
+
+/// Flag of [`Entry`]: it is not the sender's, but what the sender sees the addressee as.
+pub const OBSERVED: u8 = 1;
 
 /// One address of a node.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub struct Entry {
-    /// No flag is defined; sent as 0, ignored when received.
+    /// [`OBSERVED`] or 0; other flags are ignored when received.
     pub flags: u8,
-    /// Reserved for a port; sent as 0.
+    /// The port, with [`OBSERVED`]; else 0.
     pub port: u16,
     /// The address.
     pub addr: Addr,
@@ -77,6 +81,15 @@ impl<'a> AddrList<'a> {
         for entry in self.iter() {
             entry.write(to);
         }
+    }
+
+    /// What the sender sees the addressee as, if it says so.
+    pub fn observed(&self) -> Option<Endpoint> {
+        let entry = self.iter().find(|e| e.flags & OBSERVED != 0)?;
+        Some(Endpoint {
+            addr: entry.addr,
+            port: entry.port,
+        })
     }
 
     /// Number of entries, at most [`MAX_ADDRS`].
