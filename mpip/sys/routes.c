@@ -547,6 +547,15 @@ static void wake_tcp(struct sock *sk)
 	tcp_reset_xmit_timer(sk, pending, 1, false);
 }
 
+/* Let TCP say again what it has received. */
+static void repeat_ack(struct sock *sk)
+{
+	if ((1 << sk->sk_state) & (TCPF_CLOSE | TCPF_LISTEN | TCPF_SYN_SENT |
+				   TCPF_SYN_RECV | TCPF_TIME_WAIT))
+		return;
+	__tcp_send_ack(sk, tcp_sk(sk)->rcv_nxt, 0);
+}
+
 /*
  * Have the socket of @flow, which has no route of its own any more, send by
  * @dst: the packets get as far as the hook at POST_ROUTING, which sends them
@@ -570,8 +579,11 @@ bool mpip_shim_sock_lend(struct net *net, const struct mpip_flow *flow,
 			sk_setup_caps(sk, dst->dst);
 		else
 			ip6_dst_store(sk, dst->dst, true, false);
-		if (sk->sk_protocol == IPPROTO_TCP)
+		if (sk->sk_protocol == IPPROTO_TCP) {
 			wake_tcp(sk);
+			/* Those that it had no route for are lost. */
+			repeat_ack(sk);
+		}
 		lent = true;
 	}
 	release_sock(sk);
@@ -590,10 +602,8 @@ void mpip_shim_sock_ack(struct net *net, const struct mpip_flow *flow)
 	if (!sk)
 		return;
 	lock_sock(sk);
-	if (sk->sk_protocol == IPPROTO_TCP &&
-	    !((1 << sk->sk_state) & (TCPF_CLOSE | TCPF_LISTEN | TCPF_SYN_SENT |
-				     TCPF_SYN_RECV | TCPF_TIME_WAIT)))
-		__tcp_send_ack(sk, tcp_sk(sk)->rcv_nxt, 0);
+	if (sk->sk_protocol == IPPROTO_TCP)
+		repeat_ack(sk);
 	release_sock(sk);
 	sock_gen_put(sk);
 }
