@@ -2,7 +2,7 @@
 """Network namespaces as hosts, veth pairs as cables, netem as the bad weather.
 
 Starting a program costs a quarter of a second in an emulated VM, so namespaces
-are made with system calls and everything else goes through `ip -batch` and
+are made with system calls, and what takes many lines goes through `ip -batch` and
 `tc -batch`.
 
   two_hosts(n)                            routed()
@@ -23,8 +23,10 @@ import os
 import signal
 import socket
 import subprocess
-import time
 from dataclasses import dataclass
+
+from .process import NetemError, command, wait_for
+from .rtnl import Rtnl, set_offload
 
 CLONE_NEWNET = 0x40000000
 MS_BIND = 4096
@@ -32,34 +34,19 @@ NETNS_DIR = "/run/netns"
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
-
-class NetemError(Exception):
-    """A command of the test's own set-up failed."""
-
-
-def wait_for(condition, timeout, what="condition", step=0.05):
-    """Call `condition` until it returns something true; return that.
-
-    Raises TimeoutError naming `what` otherwise.
-    """
-    end = time.monotonic() + timeout
-    while True:
-        value = condition()
-        if value:
-            return value
-        if time.monotonic() >= end:
-            raise TimeoutError(f"waited {timeout} s in vain for: {what}")
-        time.sleep(step)
-
-
-def command(*argv, stdin=None, check=True, timeout=60, **kwargs):
-    """Run a command; return its CompletedProcess with text output."""
-    done = subprocess.run(
-        [str(a) for a in argv], input=stdin, text=True, capture_output=True, timeout=timeout, **kwargs
-    )
-    if check and done.returncode:
-        raise NetemError(f"{' '.join(map(str, argv))}: {done.stderr.strip() or done.stdout.strip()}")
-    return done
+__all__ = [
+    "Host",
+    "Link",
+    "NetemError",
+    "cable",
+    "command",
+    "queue_limit",
+    "routed",
+    "set_offload",
+    "settle",
+    "two_hosts",
+    "wait_for",
+]
 
 
 @dataclass
@@ -131,7 +118,8 @@ class Host:
         self.sysctl("net/ipv6/conf/default/accept_dad", 0)
         # Ports far from those that the tests choose.
         self.sysctl("net/ipv4/ip_local_port_range", "32768 60999")
-        self.ip(["link set lo up"])
+        with Rtnl(self) as rtnl:
+            rtnl.up("lo")
 
     def __str__(self):
         return self.name
@@ -241,21 +229,17 @@ def cable(dev, host, peer, other, mtu):
     return f"link add {dev} mtu {mtu} netns {host} type veth peer name {peer} mtu {mtu} netns {other}"
 
 
-def _dress(ends, link):
-    """Give both ends of a cable their offloads and impairments."""
-    if not link.offload:
-        for host, dev in ends:
-            set_offload(host, dev, False)
-    for (host, dev), way in zip(ends, (link, link.back or link)):
-        args = way.qdisc()
-        if args:
-            host.tc([f"qdisc replace dev {dev} root netem {args}"])
-
-
-def set_offload(host, dev, on):
-    """Segmentation and receive offloads of a device."""
-    state = "on" if on else "off"
-    host.run("ethtool", "-K", dev, "tso", state, "gso", state, "gro", state)
+def _dress(cables):
+    """Give both ends of each cable, as (ends, link), their offloads and impairments."""
+    lines = {}
+    for ends, link in cables:
+        for (host, dev), way in zip(ends, (link, link.back or link)):
+            if not link.offload:
+                set_offload(host, dev, False)
+            if args := way.qdisc():
+                lines.setdefault(host, []).append(f"qdisc replace dev {dev} root netem {args}")
+    for host, some in lines.items():
+        host.tc(some)
 
 
 def settle(hosts, ways):
@@ -265,7 +249,8 @@ def settle(hosts, ways):
     puts off for up to a second unless somebody asks for the device's state.
     """
     for host in hosts:
-        host.ip(["link show dev " + dev for dev in host.counters() if dev != "lo"])
+        with Rtnl(host) as rtnl:
+            rtnl.look()
     for one, address_one, other, address_other in ways:
         family = socket.AF_INET6 if ":" in address_one else socket.AF_INET
         with one.socket(family, socket.SOCK_DGRAM) as near, other.socket(family, socket.SOCK_DGRAM) as far:
@@ -307,8 +292,7 @@ def two_hosts(links=2, names=("hA", "hB")):
     a.ip(ends[0])
     b.ip(ends[1])
     settle((a, b), [(a, x, b, y) for x, y in zip(a.addr + a.addr6, b.addr + b.addr6)])
-    for i, link in enumerate(links, 1):
-        _dress(((a, f"a{i}"), (b, f"b{i}")), link)
+    _dress([(((a, f"a{i}"), (b, f"b{i}")), link) for i, link in enumerate(links, 1)])
     return a, b
 
 
@@ -355,6 +339,5 @@ def routed(links_a=2, links_b=2):
         host.ip(rules, "-6")
     pairs = [(x, y) for x in a.addr for y in b.addr] + [(x, y) for x in a.addr6 for y in b.addr6]
     settle((a, b, r), [(a, x, b, y) for x, y in pairs])
-    for ends, link in dress:
-        _dress(ends, link)
+    _dress(dress)
     return a, b, r

@@ -11,7 +11,7 @@ import os
 import socket
 import struct
 
-from .net import NetemError
+from .process import NetemError
 
 RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK, RTM_NEWADDR, RTM_DELADDR, RTM_NEWQDISC = 16, 17, 18, 20, 21, 36
 REQUEST, ACK, REPLACE, EXCL, CREATE = 1, 4, 0x100, 0x200, 0x400
@@ -23,7 +23,7 @@ FOREVER = 0xFFFFFFFF
 TCA_KIND, TCA_OPTIONS = 1, 2
 NETEM_RATE, NETEM_LATENCY64 = 6, 10
 ROOT = 0xFFFFFFFF
-SIOCETHTOOL, ETHTOOL_STSO = 0x8946, 0x1F
+SIOCETHTOOL, ETHTOOL_STSO, ETHTOOL_SGSO, ETHTOOL_SGRO = 0x8946, 0x1F, 0x24, 0x2C
 
 
 def attribute(kind, data):
@@ -39,6 +39,13 @@ class Rtnl:
         self.sock = host.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
         self.sock.settimeout(10)
         self.sequence = 0
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        # An open socket keeps its namespace alive.
+        self.sock.close()
 
     def ask(self, kind, body, flags=0, what="request"):
         """Send a request and wait for its acknowledgement."""
@@ -103,9 +110,20 @@ class Rtnl:
         self.ask(RTM_NEWQDISC, body, CREATE | REPLACE, f"netem on {dev}")
 
 
+def set_feature(host, dev, request, on):
+    """One of the older requests of ethtool that switch a feature."""
+    value = (ctypes.c_uint32 * 2)(request, on)
+    body = struct.pack("16sP", dev.encode(), ctypes.addressof(value)).ljust(40, b"\0")
+    with host.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        fcntl.ioctl(sock, SIOCETHTOOL, body)
+
+
 def cut_in_software(host, dev):
     """The device takes TCP in packets of the MTU, as a wire does; the stack still hands it whole bursts."""
-    value = (ctypes.c_uint32 * 2)(ETHTOOL_STSO, 0)
-    request = struct.pack("16sP", dev.encode(), ctypes.addressof(value)).ljust(40, b"\0")
-    with host.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        fcntl.ioctl(sock, SIOCETHTOOL, request)
+    set_feature(host, dev, ETHTOOL_STSO, False)
+
+
+def set_offload(host, dev, on):
+    """Segmentation and receive offloads of a device."""
+    for request in (ETHTOOL_STSO, ETHTOOL_SGSO, ETHTOOL_SGRO):
+        set_feature(host, dev, request, on)

@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Commands that must not fail, and conditions that are waited for."""
+
+import subprocess
+import time
+
+
+class NetemError(Exception):
+    """A command of the test's own set-up failed."""
+
+
+def wait_for(condition, timeout, what="condition", step=0.05):
+    """Call `condition` until it returns something true; return that.
+
+    Raises TimeoutError naming `what` otherwise.
+    """
+    end = time.monotonic() + timeout
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() >= end:
+            raise TimeoutError(f"waited {timeout} s in vain for: {what}")
+        time.sleep(step)
+
+
+def command(*argv, stdin=None, check=True, timeout=60, **kwargs):
+    """Run a command; return its CompletedProcess with text output."""
+    done = subprocess.run(
+        [str(a) for a in argv], input=stdin, text=True, capture_output=True, timeout=timeout, **kwargs
+    )
+    if check and done.returncode:
+        raise NetemError(f"{' '.join(map(str, argv))}: {done.stderr.strip() or done.stdout.strip()}")
+    return done
