@@ -7,7 +7,7 @@ them with a fresh World (lib/world.py) and prints TAP.
 
 from .mpip import active
 from .net import Link, NetemError, wait_for
-from .world import RX_BYTES, RX_PACKETS, TX_BYTES, TX_PACKETS, Failure, World, case
+from .world import RX_BYTES, RX_PACKETS, TX_BYTES, TX_PACKETS, Failure, Unsteady, World, case, gather
 
 __all__ = [
     "RX_BYTES",
@@ -17,8 +17,10 @@ __all__ = [
     "Failure",
     "Link",
     "NetemError",
+    "Unsteady",
     "World",
     "active",
     "case",
+    "gather",
     "wait_for",
 ]

@@ -18,8 +18,8 @@ def both_ways(t, family):
     took = xfer.exchange(pairs, 24 << 20, 24 << 20)
     sent, got = t.shares(a, before, TX_BYTES), t.shares(a, before, RX_BYTES)
     t.note(f"2 x 24 MiB in {took:.2f} s; shares there {sent}, back {got}")
-    t.at_least(min(sent), 0.2, "share of the lesser path, there")
-    t.at_least(min(got), 0.2, "share of the lesser path, back")
+    t.reaches(min(sent), 0.2, "share of the lesser path, there")
+    t.reaches(min(got), 0.2, "share of the lesser path, back")
 
     t.equal(session["state"], "open", "state")
     t.equal(session["remote"], {"addr": address, "port": 7000}, "remote end")
@@ -55,7 +55,7 @@ def faster(t):
     t.spread(a, b, pairs)
     both = xfer.exchange(pairs, 24 << 20, 0) / 2
     t.note(f"12 MiB: {alone:.2f} s without, {both:.2f} s with MPIP")
-    t.at_least(alone / both, 1.5, "speed-up")
+    t.reaches(alone / both, 1.5, "speed-up")
 
 
 @case("the end without a connection of its own opens one: B to A")
@@ -66,7 +66,7 @@ def reverse(t):
     t.spread(b, a, pairs)
     before = b.counters()
     xfer.exchange(pairs, 4 << 20, 4 << 20)
-    t.at_least(min(t.shares(b, before)), 0.05, "share of the lesser path")
+    t.reaches(min(t.shares(b, before)), 0.05, "share of the lesser path")
 
 
 @case("unshaped links: 64 MiB both ways", timeout=120)
@@ -78,7 +78,7 @@ def unshaped(t):
     before = a.counters()
     took = xfer.exchange(pairs, 64 << 20, 64 << 20)
     t.note(f"{took:.2f} s, shares {t.shares(a, before)}")
-    t.at_least(min(t.shares(a, before)), 0.05, "share of the lesser path")
+    t.reaches(min(t.shares(a, before)), 0.05, "share of the lesser path")
 
 
 @case("behind a router: all four pairs of addresses are paths, IPv4 and IPv6", timeout=90)
@@ -94,7 +94,7 @@ def four_paths(t):
         ends = {(lane["local"]["addr"], lane["remote"]["addr"]) for lane in active(session)}
         t.equal(ends, {(x, y) for x in mine for y in theirs}, "paths")
         for lane in session["lane"]:
-            t.at_least(lane["tx_bytes"], 200 << 10, f"bytes on path {lane['path']}")
+            t.reaches(lane["tx_bytes"], 200 << 10, f"bytes on path {lane['path']}")
         xfer.close(pairs)
 
 
@@ -106,7 +106,7 @@ def two_to_one(t):
     t.spread(a, b, pairs, lanes=2)
     before = a.counters()
     xfer.exchange(pairs, 4 << 20, 4 << 20)
-    t.at_least(min(t.shares(a, before)), 0.05, "share of the lesser uplink")
+    t.reaches(min(t.shares(a, before)), 0.05, "share of the lesser uplink")
 
 
 @case("three links: three paths")
@@ -117,7 +117,7 @@ def three(t):
     t.spread(a, b, pairs, lanes=3)
     before = a.counters()
     xfer.exchange(pairs, 8 << 20, 8 << 20)
-    t.at_least(min(t.shares(a, before)), 0.05, "share of the least path")
+    t.reaches(min(t.shares(a, before)), 0.05, "share of the least path")
 
 
 @case("one link only: nothing is sent beyond the question and its answer")

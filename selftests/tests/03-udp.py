@@ -37,7 +37,7 @@ def until_spread(t, a, b, sockets, port, lanes=2):
         views = [t.by_port(h, end, 17).get(port, {}) for h, end in ((a, "local"), (b, "remote"))]
         return all(len(active(view)) >= lanes for view in views)
 
-    t.wait(ready, 30, f"UDP session with {lanes} active lanes at both ends")
+    t.soon(ready, 30, f"UDP session with {lanes} active lanes at both ends")
 
 
 def all_paths(t, family):
@@ -51,7 +51,7 @@ def all_paths(t, family):
     for host, start in zip((a, b), before):
         shares = t.shares(host, start, TX_BYTES)
         t.note(f"shares of {host}: {shares}")
-        t.at_least(min(shares), 0.2, "share of the lesser path")
+        t.reaches(min(shares), 0.2, "share of the lesser path")
 
 
 @case("IPv4: both paths carry at least a fifth, both ways, exactly once")
@@ -75,7 +75,7 @@ def one_way(t):
     talk(t, a, b, sockets, 5000, 1000, 2000, back=False)
     shares = t.shares(a, before, TX_BYTES)
     t.note(f"shares {shares}")
-    t.at_least(min(shares), 0.1, "share of the lesser path")
+    t.reaches(min(shares), 0.1, "share of the lesser path")
 
 
 @case("sizes from empty to fragmented, at and around the MTU")

@@ -220,7 +220,7 @@ def drops_option(t):
     took = xfer.transfer(a, b, b.addr[0], 100000, 100000)
     dropped = b.run("nft", "list", "ruleset").stdout
     t.check("packets 0 bytes 0" not in dropped, f"the first SYN asked: {dropped}")
-    t.at_most(took, 8, "seconds")
+    t.within(took, 8, "seconds")
     capture = Capture(b, "b1", "tcp")
     xfer.transfer(a, b, b.addr[0], 100000, 100000)
     syns = [p for p in capture.stop() if p.flags & SYN and p.dst == b.addr[0]]
@@ -279,4 +279,4 @@ def ages_out(t):
             xfer.close(pairs)
         return True
 
-    t.wait(joined, 40, "a session with B")
+    t.soon(joined, 40, "a session with B")

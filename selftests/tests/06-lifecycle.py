@@ -22,7 +22,7 @@ def joins(t, family):
     t.spread(a, b, pairs)
     before = a.counters()
     xfer.exchange(pairs, 4 << 20, 4 << 20)
-    t.at_least(min(t.shares(a, before)), 0.05, "share of the lesser path")
+    t.reaches(min(t.shares(a, before)), 0.05, "share of the lesser path")
     t.unload()
     before = a.counters()
     xfer.exchange(pairs, 1 << 20, 1 << 20)
@@ -52,7 +52,7 @@ def idle_joins(t, speaker):
         views = [t.module.sessions(host, protocol=6) for host in (a, b)]
         return all(view and len(active(view[0])) >= 2 for view in views)
 
-    t.wait(ready, 30, f"two active lanes when only {speaker} speaks")
+    t.soon(ready, 30, f"two active lanes when only {speaker} speaks")
 
 
 for speaker in ("A", "B"):
@@ -75,11 +75,11 @@ def udp_joins(t):
         views = t.module.sessions(a, 5001, 17) + t.module.sessions(b, 5001, 17)
         return len(views) == 2 and all(len(active(v)) >= 2 for v in views)
 
-    t.wait(spread, 30, "two active lanes at both ends")
+    t.soon(spread, 30, "two active lanes at both ends")
     before = a.counters()
     count = at_b.count
     t.wait(lambda: at_b.count > count + 400, 20, "datagrams over both")
-    t.at_least(min(t.shares(a, before)), 0.15, "share of the lesser path")
+    t.reaches(min(t.shares(a, before)), 0.15, "share of the lesser path")
     # Both ends stop here: nothing is lost but what was under way on added paths at that moment.
     t.unload()
     count = at_b.count
@@ -103,7 +103,7 @@ def five_cycles(t):
         def ready():
             return sum(len(active(s)) >= 2 for s in t.module.sessions(a, protocol=6)) == 4
 
-        t.wait(ready, 30, f"cycle {cycle}: all four sessions on two paths")
+        t.soon(ready, 30, f"cycle {cycle}: all four sessions on two paths")
         t.carries(a)
         t.carries(b)
         t.unload()
@@ -133,7 +133,7 @@ def loses(t, family, heard):
     t.note(f"4 MiB after {time.monotonic() - start:.2f} s; longest silence {traffic.silence():.2f} s")
     before = a.counters()
     t.flows(traffic, 2 << 20, 20, "more bytes")
-    t.at_most(t.shares(a, before, TX_BYTES)[1], 0.1, "share of the added path that B no longer knows")
+    t.within(t.shares(a, before, TX_BYTES)[1], 0.1, "share of the added path that B no longer knows")
     traffic.finish()
     xfer.close(pairs)
 
@@ -176,7 +176,7 @@ def udp_unheard(t):
     sa, sb = udpcount.pair(a, b, a.addr[0], b.addr[0])
     at_b, at_a = udpcount.Receiver(sb, 1), udpcount.Receiver(sa, 2)
     senders = [udpcount.Sender(sa, None, 1, None, 900, 400), udpcount.Sender(sb, None, 2, None, 900, 400)]
-    t.wait(lambda: [v for v in t.module.sessions(b, 5001, 17) if len(active(v)) >= 2], 30, "two active lanes")
+    t.soon(lambda: [v for v in t.module.sessions(b, 5001, 17) if len(active(v)) >= 2], 30, "two active lanes")
     b.tc([f"qdisc replace dev {dev} root netem loss 100%" for dev in b.dev])
     t.module.disable(b)
     b.tc([f"qdisc replace dev {dev} root netem rate 200mbit limit 1000" for dev in b.dev])

@@ -34,7 +34,7 @@ def every(t, family, offload):
         f"{len(data)} packets with payload on the added tuple, {len(bare)} without a CM; "
         f"{len(own)} on the original link"
     )
-    t.at_least(len(data), 100, "packets on the added tuple")
+    t.reaches(len(data), 100, "packets on the added tuple")
     t.equal(len(bare), 0, "packets without a CM on the added tuple")
     longest = max(len(p.payload) for p in own if p.protocol == TCP)
     if offload:
@@ -63,7 +63,7 @@ def every(t, family, offload):
                     wrong += (
                         acked is None or rawcheck.distance(acked, (p.seq + len(p.payload)) % (1 << 32)) < 0
                     )
-        t.at_least(count, 10, "packets on the original tuple")
+        t.reaches(count, 10, "packets on the original tuple")
     t.equal(wrong, 0, f"CMs behind user data on the original tuple, of {carriers}")
     xfer.Traffic(pairs, 1000, 1000, seed=3).wait()
     stats = t.module.stats(b)
@@ -101,7 +101,7 @@ def every_udp(t, family):
         receiver.settle(3000, 5)
         t.check(receiver.exact(3000), f"{receiver.result(3000)}")
     data = [p for p in capture.stop() if p.protocol == UDP and len(p.payload) >= 600]
-    t.at_least(len(data), 300, "datagrams on the added path")
+    t.reaches(len(data), 300, "datagrams on the added path")
     t.equal([p.tuple for p in data if not p.cm()][:3], [], "datagrams without a CM")
 
 
@@ -130,8 +130,8 @@ def adaptive(t):
     with_cm = sum(bool(p.cm()) for p in packets)
     t.note(f"{sent} CMs for 16 MiB; {with_cm} of {len(packets)} packets on the added path had one")
     t.at_least(sent, 3, "CMs sent")
-    t.at_most(sent * 52, (16 << 20) // 100, "bytes of CMs")
-    t.at_most(with_cm, len(packets) // 4, "packets with a CM")
+    t.within(sent * 52, (16 << 20) // 100, "bytes of CMs")
+    t.within(with_cm, len(packets) // 4, "packets with a CM")
 
 
 @case("an idle session: heartbeats only, and they keep the path measured")
@@ -170,7 +170,7 @@ def on_the_wire(t, family, cm):
         views = [t.by_port(h, end).get(port) for h, end in ((a, "local"), (b, "remote"))]
         return views[0] if all(v and len(active(v)) >= 2 for v in views) else None
 
-    session = t.wait(lambda: speak(2000), 30, "two active lanes at both ends")
+    session = t.soon(lambda: speak(2000), 30, "two active lanes at both ends")
     for _ in range(3):
         speak(700_000)
     xfer.Traffic(pairs, 1000, 1000, seed=50).wait()
@@ -190,7 +190,7 @@ def on_the_wire(t, family, cm):
         )
         t.equal((one.wrong[:3], two.wrong[:3]), ([], []), "foreign bytes")
         t.equal(rawcheck.covered(one.ranges + two.ranges), len(stream), "bytes of the stream on both")
-        t.at_least(min(one.payload, two.payload), len(stream) // 20, "bytes of the lesser tuple")
+        t.reaches(min(one.payload, two.payload), len(stream) // 20, "bytes of the lesser tuple")
 
 
 for cell in ((4, "adaptive"), (6, "adaptive"), (4, "every")):

@@ -29,8 +29,8 @@ def run(t, family, delays, mib, buffered=True):
         f"{again} retransmissions, {held} held, shares {shares}"
     )
     if buffered:
-        t.at_least(held, 50, "packets held")
-        t.at_least(min(shares), 0.1, "share of the lesser path")
+        t.reaches(held, 50, "packets held")
+        t.reaches(min(shares), 0.1, "share of the lesser path")
     else:
         t.equal(held, 0, "packets held with the buffer off")
     xfer.Traffic(pairs, 1000, 1000, seed=3).wait()
@@ -47,17 +47,17 @@ for family in (4, 6):
     @case(f"IPv{family}, 10 and 2 ms: next to no retransmission in 12 MiB", timeout=90)
     def near(t, family=family):
         _, again = run(t, family, ("10ms", "2ms"), 12)
-        t.at_most(again, 20, "retransmissions with the buffer")
+        t.within(again, 20, "retransmissions with the buffer")
 
 
 @case("20 and 1 ms: no retransmissions with the buffer, many and slow without", timeout=150)
 def far(t):
     took_on, on = run(t, 4, ("20ms", "1ms"), 5)
     took_off, off = run(t, 4, ("20ms", "1ms"), 5, buffered=False)
-    t.at_most(on, 25, "retransmissions with the buffer")
-    t.at_least(off, 40, "retransmissions without the buffer")
-    t.at_least(off, 3 * on, "several times as many")
-    t.at_least(took_off, 1.2 * took_on, "seconds without the buffer")
+    t.within(on, 25, "retransmissions with the buffer")
+    t.reaches(off, 40, "retransmissions without the buffer")
+    t.reaches(off, 3 * on, "several times as many")
+    t.reaches(took_off, 1.2 * took_on, "seconds without the buffer")
 
 
 @case("a hole that stays is given up in bounded time", timeout=90)
@@ -86,7 +86,7 @@ def bounded(t):
         t.check("active" not in state, f"the dead lane is not active: {state}")
     for host, dev in ((a, "a2"), (b, "b2")):
         host.tc([f"qdisc replace dev {dev} root netem rate 40mbit delay 2ms limit 1000"])
-    t.wait(
+    t.soon(
         lambda: all(len(active(s)) >= 2 for h in (a, b) for s in t.module.sessions(h, protocol=6)),
         30,
         "the path to be used again",

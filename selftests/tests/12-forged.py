@@ -87,7 +87,7 @@ class Scene:
         before = self.a.counters()
         self.exchange(2 << 20)
         self.t.equal(self.view(), self.state, "sessions and lanes")
-        self.t.at_least(min(self.t.shares(self.a, before)), 0.05, "share of the lesser path")
+        self.t.reaches(min(self.t.shares(self.a, before)), 0.05, "share of the lesser path")
 
     def finish(self):
         """The stream ends as it should, with nothing behind it."""

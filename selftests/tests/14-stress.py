@@ -46,7 +46,7 @@ def hundred(t):
         t.load(a, b)
         if n % 10 == 0:
             # Every tenth time long enough for sessions to be on two paths, the others in the middle of it.
-            t.wait(
+            t.soon(
                 lambda host=a: any(len(active(s)) >= 2 for s in t.module.sessions(host)),
                 20,
                 f"a session on two paths in cycle {n}",
@@ -83,7 +83,7 @@ def namespaces(t):
         t.module.enable(a)
         t.module.enable(b)
         processes = background(t, a, b)
-        t.wait(
+        t.soon(
             lambda host=a: any(len(active(s)) >= 2 for s in t.module.sessions(host)),
             30,
             f"sessions on two paths, round {n}",

@@ -114,7 +114,7 @@ def firewall(t):
     t.spread(a, b, pairs)
     before = a.counters()
     xfer.exchange(pairs, 6 << 20, 6 << 20)
-    t.at_least(min(t.shares(a, before)), 0.05, "share of the lesser path")
+    t.reaches(min(t.shares(a, before)), 0.05, "share of the lesser path")
     for host in (a, b):
         flows = host.run("conntrack", "-L", "-p", "tcp").stdout
         t.note(flows)

@@ -35,8 +35,8 @@ def pull(t):
         t.wait(lambda got=got: stream.got() > got, 10, "data after the return")
         gap, begun = stream.gap(gone, time.monotonic())
         t.note(f"{side}: gap {gap:.3f} s from {begun - gone:+.3f} s; out for {back - gone:.3f} s")
-        t.at_least(gap, 0.5, "gap")
-        t.at_most(abs(begun - gone), 0.2, "distance of the gap's begin from the pull")
+        t.reaches(gap, 0.5, "gap")
+        t.within(abs(begun - gone), 0.2, "distance of the gap's begin from the pull")
         t.wait(lambda back=back: stream.next_after(back), 1, "a time of the next data")
     t.at_least(stream.stop(), 1 << 20, "bytes, exact")
 
@@ -74,10 +74,11 @@ def shape(t):
     rates = [rate for _, rate in stream.rates(start, end)]
     before = b.counters()["b1"][RX_BYTES]
     t.note(f"Mbit/s {[round(r) for r in rates]}, longest gap {stream.gap(start, end)[0] * 1e3:.0f} ms")
-    t.check(30 < sum(rates) / len(rates) < 40, f"throughput: {rates}")
+    t.reaches(sum(rates) / len(rates), 30, f"Mbit/s of 40: {rates}")
+    t.within(sum(rates) / len(rates), 40, f"Mbit/s of 40: {rates}")
     wires[0].dress(1.0, BACK)
     time.sleep(0.5)
-    t.at_most(b.counters()["b1"][RX_BYTES] - before, 4_000_000, "bytes without acknowledgements")
+    t.within(b.counters()["b1"][RX_BYTES] - before, 4_000_000, "bytes without acknowledgements")
     wires[0].heal()
     stream.stop()
     flows = flow.Udp(udpcount.pair(a, b, a.addr6[0], b.addr6[0]), 1000, 1000)
@@ -92,7 +93,8 @@ def shape(t):
     missing = flows.missing()
     lost = len(missing) / (1000 * (end - start))
     t.note(f"{lost:.0%} lost of 30 %; gap {flows.gap(start, end)[0] * 1e3:.0f} ms")
-    t.check(0.2 < lost < 0.4, f"part lost: {lost}")
+    t.reaches(lost, 0.2, "part lost of 0.3")
+    t.within(lost, 0.4, "part lost of 0.3")
     t.equal([n for n, when in missing if not start - 0.05 < when < end + 0.01], [], "lost at other times")
 
 

@@ -20,6 +20,7 @@ UDP_RATE, UDP_SIZE = 500, 1000
 BEFORE = 0.15  # seconds: what was sent earlier than that before a change cannot be lost by it
 # The aims are 300 ms for a change and a return, 1 s for something new; an emulated machine gets more.
 GAP, NEW, DATA_AFTER_OUTAGE = 0.75, 2.5, 0.75
+LATE = 3  # so many times that may be lost on an unlucky machine, which then has another try
 IN_USE = 40_000  # bytes on an interface that show it is in use
 PATIENCE = 8
 BITS = {4: 24, 6: 64}
@@ -83,13 +84,13 @@ class Scene:
             self.t.equal(self.stream.trouble(), None, "the flow")
             return all(grown(up) >= IN_USE for up in uplinks)
 
-        self.t.wait(ready, timeout, f"{' and '.join(up.dev for up in uplinks)} {what}")
+        self.t.soon(ready, timeout, f"{' and '.join(up.dev for up in uplinks)} {what}")
         return time.monotonic()
 
     def changed(self, when=None, tolerance=GAP):
         """Something was changed at this moment: datagrams on their way may be lost."""
         when = when or time.monotonic()
-        self.spans.append((when - BEFORE, when + tolerance))
+        self.spans.append((when - BEFORE, when + tolerance, when + LATE * tolerance))
         return when
 
     def flows(self, seconds=0.5):
@@ -101,7 +102,7 @@ class Scene:
         """The longest gap since then, and a check of it."""
         gap, begun = self.stream.gap(since - 0.05, time.monotonic())
         self.t.note(f"longest gap {gap * 1e3:.0f} ms, {(begun - since) * 1e3:+.0f} ms from {what}")
-        self.t.at_most(round(gap, 3), bound, f"longest gap after {what}, s")
+        self.t.within(round(gap, 3), bound, f"longest gap after {what}, s")
 
     def finish(self):
         """End the flow: exact; datagrams may be missing only around the changes."""
@@ -113,14 +114,13 @@ class Scene:
             self.t.note(f"{came >> 10} KiB, exact")
             return
         missing = self.stream.missing()
-        stray = [n for n, when in missing if not any(start <= when <= end for start, end in self.spans)]
         refused = self.stream.refused()
         self.t.note(
             f"{came} of {self.stream.sent()} datagrams, none twice; {len(missing)} missing, "
             f"{refused} times the socket refused one"
         )
-        self.t.at_most(refused, REFUSED, "datagrams that the socket refused")
-        self.t.equal(stray[:5], [], "missing datagrams far from any change")
+        self.t.lost_only(missing, self.spans)
+        self.t.within(refused, REFUSED, "datagrams that the socket refused")
 
 
 def begin(t, protocol, family, lanes=4, prepare=None, links=(2, 2), back=False):
@@ -137,7 +137,7 @@ def begin(t, protocol, family, lanes=4, prepare=None, links=(2, 2), back=False):
     else:
         s.stream = flow.Udp(udpcount.pair(a, b, mine, theirs), UDP_RATE, UDP_SIZE)
     t.defer(s.stream.close)
-    t.wait(
+    t.soon(
         lambda: all(len(s.lanes(host)) >= lanes for host in (a, b)),
         20,
         f"a session with {lanes} active lanes at both ends",
@@ -181,7 +181,7 @@ def own_goes(t, protocol, family):
     back = s.changed()
     s.carries(own, other, what="to carry data after the address came back")
     t.note(f"used again after {time.monotonic() - back:.2f} s")
-    t.at_most(time.monotonic() - back, NEW, "seconds until the address is used again")
+    t.within(time.monotonic() - back, NEW, "seconds until the address is used again")
     s.finish()
 
 
@@ -209,7 +209,7 @@ def added_goes(t, protocol, family):
         t.check(left in locals_a and left in remotes_b, "the other address is in use all the time")
         return right not in locals_a | remotes_b
 
-    t.wait(only_its_paths, 3, f"no active lane of {right} at either end")
+    t.soon(only_its_paths, 3, f"no active lane of {right} at either end")
     t.note(f"its paths had gone at both ends after {time.monotonic() - gone:.2f} s")
     s.carries(s.of_a[0])
     s.gap(gone)
@@ -224,7 +224,7 @@ def own_replaced(t, protocol, family):
     s.remove(s.of_a[0])
     when = s.changed()
     fresh = s.address(s.of_a[0], 3)
-    t.wait(
+    t.soon(
         lambda: any(lane["local"]["addr"] == fresh for lane in s.lanes(s.a)), PATIENCE, f"a lane of {fresh}"
     )
     t.note(f"a lane of the new address after {time.monotonic() - when:.2f} s")
@@ -245,7 +245,7 @@ def both_move(t, protocol, family):
     def met():
         return any((x["local"]["addr"], x["remote"]["addr"]) == ends for x in s.lanes(s.a))
 
-    t.wait(met, PATIENCE, f"a path from {ends[0]} to {ends[1]}")
+    t.soon(met, PATIENCE, f"a path from {ends[0]} to {ends[1]}")
     t.note(f"a path between the new addresses after {time.monotonic() - when:.2f} s")
     s.carries(*s.of_a)
     s.gap(when)
@@ -263,7 +263,7 @@ def appears(t, protocol, family):
     s.carries(*s.of_a)
     took = time.monotonic() - when
     t.note(f"used after {took:.2f} s")
-    t.at_most(took, NEW, "seconds until it is used")
+    t.within(took, NEW, "seconds until it is used")
     s.gap(when)
     s.finish()
 
@@ -285,7 +285,7 @@ def renumbered(t, protocol, family):
     s.remove(s.of_a[0])
     when = s.changed()
     s.r.ip(["addr del 10.1.1.1/24 dev ra1"])
-    t.wait(
+    t.soon(
         lambda: any(x["local"]["addr"] == "10.1.12.2" for x in s.lanes(s.a)),
         PATIENCE,
         "a lane of the new address",
@@ -314,7 +314,7 @@ def tentative(t, protocol, family):
     t.at_most(spent, 5000, "bytes by the interface while its address was tentative")
     s.carries(*s.of_a)
     t.note(f"used {time.monotonic() - when:.2f} s after it was confirmed")
-    t.at_most(time.monotonic() - when, NEW, "seconds until it is used")
+    t.within(time.monotonic() - when, NEW, "seconds until it is used")
     s.finish()
 
 
@@ -353,7 +353,7 @@ def down_up(t, protocol, family):
     back = s.changed()
     s.carries(own, other, what="to carry data after it was switched on")
     t.note(f"used again after {time.monotonic() - back:.2f} s")
-    t.at_most(time.monotonic() - back, NEW, "seconds until it is used again")
+    t.within(time.monotonic() - back, NEW, "seconds until it is used again")
     s.finish()
 
 
@@ -373,7 +373,7 @@ def recreated(t, protocol, family):
     back = s.changed()
     s.carries(own, other, what="to carry data after it was made anew")
     t.note(f"used again after {time.monotonic() - back:.2f} s")
-    t.at_most(time.monotonic() - back, NEW, "seconds until it is used again")
+    t.within(time.monotonic() - back, NEW, "seconds until it is used again")
     s.finish()
 
 
@@ -412,10 +412,11 @@ def outage(t, protocol, family, seconds, returns):
     time.sleep(0.1)
     t.equal(s.stream.got(), got, "what the receiver has got while nothing works")
     back = s.of_a[returns].wire.plug()
-    s.spans.append((gone - BEFORE, back + DATA_AFTER_OUTAGE))
-    first = t.wait(lambda: s.stream.next_after(back), PATIENCE, "data after the return")
+    due = back + DATA_AFTER_OUTAGE
+    s.spans.append((gone - BEFORE, due, due + LATE * DATA_AFTER_OUTAGE))
+    first = t.soon(lambda: s.stream.next_after(back), PATIENCE, "data after the return")
     t.note(f"data {(first - back) * 1e3:.0f} ms after the return (aim 300 ms)")
-    t.at_most(round(first - back, 3), DATA_AFTER_OUTAGE, "seconds from the return to data")
+    t.within(round(first - back, 3), DATA_AFTER_OUTAGE, "seconds from the return to data")
     s.carries(s.of_a[returns])
     s.finish()
 
@@ -447,9 +448,9 @@ def another_address(t, protocol, family, links, back):
     t.equal(s.stream.got(), got, "what the receiver has got while nothing works")
     s.a.ip(s.of_a[-1].configure(3))
     came = time.monotonic()
-    first = t.wait(lambda: s.stream.next_after(came), PATIENCE, "data after the new address came")
+    first = t.soon(lambda: s.stream.next_after(came), PATIENCE, "data after the new address came")
     t.note(f"data {(first - came) * 1e3:.0f} ms after the new address came (aim 300 ms)")
-    t.at_most(round(first - came, 3), NEW, "seconds from the new address to data")
+    t.within(round(first - came, 3), NEW, "seconds from the new address to data")
     s.finish()
 
 
