@@ -3,7 +3,6 @@
 
 import json
 import os
-import time
 from collections import Counter
 
 from .net import NetemError, command
@@ -27,16 +26,9 @@ class Mpip:
         """insmod with module parameters."""
         command("insmod", self.path(), *(f"{k}={v}" for k, v in options.items()))
 
-    def unload(self, patience=20):
-        """rmmod; a reference held elsewhere is waited for a little and is an error then."""
-        end = time.monotonic() + patience
-        while True:
-            done = command("rmmod", "mpip", check=False, timeout=60)
-            if done.returncode == 0:
-                return
-            if "in use" not in done.stderr.lower() or time.monotonic() > end:
-                raise NetemError(f"rmmod: {done.stderr.strip()}")
-            time.sleep(0.2)
+    def unload(self):
+        """rmmod, once: a reference that is still held is an error."""
+        command("rmmod", "mpip")
 
     def ctl(self, host, *words, check=True):
         """Run mpipctl for a host (None: the initial namespace)."""

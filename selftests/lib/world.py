@@ -14,6 +14,7 @@ from .mpip import Mpip, active
 from .net import wait_for
 
 CASES = []
+UNLOAD = 3  # seconds
 
 # Fields of Host.counters()
 RX_BYTES, RX_PACKETS, TX_BYTES, TX_PACKETS = range(4)
@@ -65,6 +66,7 @@ class World:
         self.module = Mpip()
         self.random = random.Random(20180)
         self.checks = 0
+        self.slowest = 0.0
 
     # --- checks and notes -------------------------------------------------
 
@@ -165,7 +167,9 @@ class World:
         start = time.monotonic()
         self.module.unload()
         took = time.monotonic() - start
-        self.check(took < 15, f"rmmod took {took:.1f} s")
+        self.slowest = max(self.slowest, took)
+        # Not for another try: a bound this wide is missed by references that are given back late.
+        self.check(took < UNLOAD, f"rmmod took {took:.1f} s")
 
     # --- what the module has done ------------------------------------------
 
@@ -249,6 +253,8 @@ class World:
             trouble = trouble or f"unloading at the end: {error}"
         for host in self.hosts:
             host.delete()
+        if self.slowest:
+            self.note(f"the slowest rmmod took {self.slowest:.2f} s")
         return trouble
 
 
