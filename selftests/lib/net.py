@@ -213,6 +213,8 @@ class Host:
         for pid in self.pids():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+        # Connections that nobody owns any more keep the namespace as long as they try to finish.
+        self.sysctl("net/ipv4/tcp_orphan_retries", 1)
         os.close(self.fd)
         path = f"{NETNS_DIR}/{self.name}"
         _libc.umount2(path.encode(), 2)
