@@ -118,6 +118,7 @@ def forgeries(scene):
         "GOODBYE": header,
         "GOODBYE_ACK": header,
         "ADDR_ACK": header + bytes(4),
+        "MISSING": header + struct.pack("!BBHII", 0, 1, 0, 0, 0xFFFF),
     }
     assert set(bodies) == set(CM_TYPES)
     return [build_cm(kind, body) for kind, body in bodies.items()]
