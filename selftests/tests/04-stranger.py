@@ -203,9 +203,14 @@ def udp6(t):
     udp(t, 6, True)
 
 
-@case("UDP session open before insmod: each datagram once, as it was")
-def udp_before(t):
+@case("UDP session open before insmod, IPv4: each datagram once, as it was")
+def udp_before4(t):
     udp(t, 4, False)
+
+
+@case("UDP session open before insmod, IPv6: each datagram once, as it was")
+def udp_before6(t):
+    udp(t, 6, False)
 
 
 @case("a peer that drops SYNs with the option: the next one goes without, and it is remembered")
