@@ -39,14 +39,22 @@ def closed(t):
     xfer.Traffic(stay, 1000, 1000, seed=4).wait()
 
 
-@case("an idle UDP session expires after session_timeout_udp, a TCP session does not", timeout=90)
+def asked(t, host, port):
+    """The row of the availability table for a TCP port of another host's."""
+    return [row for row in t.module.show(host, "avail") if (row["protocol"], row["port"]) == ("tcp", port)]
+
+
+@case("an idle UDP session and an unused row of the availability table expire, a TCP session not", timeout=90)
 def idle_udp(t):
     a, b = t.two_hosts(2)
     t.load(a, b)
     for host in (a, b):
         t.module.set(host, session_timeout_udp="10s")
+    t.module.set(a, avail_timeout="10s", close_timeout="1s")
+    xfer.transfer(a, b, b.addr[0], 3000, 3000, port=7001)
     pairs = xfer.connect(a, b, b.addr[0], 7000)
     t.spread(a, b, pairs)
+    t.check(asked(t, a, 7001), "a row for the destination of the finished connection")
     sa, sb = udpcount.pair(a, b, a.addr[0], b.addr[0])
     receivers = udpcount.Receiver(sb, 1), udpcount.Receiver(sa, 2)
 
@@ -59,6 +67,8 @@ def idle_udp(t):
     for host in (a, b):
         t.wait(lambda h=host: gone(t, h, {5001}), 30, f"the UDP session to be forgotten at {host}")
         t.check(not gone(t, host, {7000}), "the TCP session is still there")
+    # Both tables are looked through a piece at a time.
+    t.wait(lambda: not asked(t, a, 7001), 20, "the unused row to be forgotten")
     t.soon(seen, 20, "the UDP session to come back with traffic")
     for receiver in receivers:
         receiver.stopping.set()
