@@ -14,7 +14,7 @@ from .mpip import Mpip, active
 from .net import wait_for
 
 CASES = []
-UNLOAD = 3  # seconds
+UNLOAD = 10  # seconds: grace periods of a machine that is emulated, and busy
 
 # Fields of Host.counters()
 RX_BYTES, RX_PACKETS, TX_BYTES, TX_PACKETS = range(4)

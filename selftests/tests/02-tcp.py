@@ -14,6 +14,8 @@ def both_ways(t, family):
     a, b = t.two_hosts(EQUAL)
     address = (b.addr if family == 4 else b.addr6)[0]
     t.load(a, b)
+    for host in (a, b):
+        t.module.set(host, scheduler="weighted")
     pairs = xfer.connect(a, b, address, 7000)
     session = next(iter(t.spread(a, b, pairs).values()))
     before = a.counters()

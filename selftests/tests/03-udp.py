@@ -44,6 +44,8 @@ def all_paths(t, family):
     a, b = t.two_hosts(2)
     mine, theirs = (a.addr, b.addr) if family == 4 else (a.addr6, b.addr6)
     t.load(a, b)
+    for host in (a, b):
+        t.module.set(host, scheduler="weighted")
     sockets = udpcount.pair(a, b, mine[0], theirs[0])
     until_spread(t, a, b, sockets, 5001)
     before = a.counters(), b.counters()

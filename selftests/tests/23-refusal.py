@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: GPL-2.0
+"""What ends a session, and what ends a lane only: resets by the hosts and by boxes, ICMP errors."""
+
+import socket
+import struct
+import time
+
+from lib import Link, active, case, nat
+from lib.nat import RESTRICTED, SYMMETRIC
+from lib.net import command
+from tools import xfer
+
+# The end with the larger port opens the session: A over IPv4, B over IPv6.
+PORT = {4: 7000, 6: 61000}
+SOON = 3  # seconds until the other end has heard of a reset: it is repeated when more data comes
+
+
+def abort(sock):
+    """Close a socket with a reset."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    sock.close()
+
+
+def is_reset(sock):
+    """Whether the other end's reset has arrived."""
+    sock.setblocking(False)
+    try:
+        return sock.recv(1) == b""
+    except BlockingIOError:
+        return False
+    except ConnectionResetError:
+        return True
+
+
+def hears(t, pair, which):
+    """One end resets the connection and the other one hears of it."""
+    abort(pair[which])
+    start = time.monotonic()
+    t.soon(lambda: is_reset(pair[1 - which]), SOON, f"{'BA'[which]} to hear of the reset by {'AB'[which]}")
+    t.note(f"reset by {'AB'[which]} heard after {(time.monotonic() - start) * 1e3:.0f} ms")
+
+
+def forgotten(t, hosts):
+    """Nothing is left of closed sessions after a while."""
+    for host in hosts:
+        t.module.set(host, close_timeout="1s")
+    t.wait(lambda: not any(t.module.sessions(host, protocol=6) for host in hosts), 20, "sessions to go")
+
+
+def declare_resets(family, which):
+    """Resets of a session with two good paths, and of one whose own path is dead."""
+    who = "AB"[which]
+
+    @case(f"IPv{family}: {who} resets a session over two paths", timeout=60)
+    def good(t):
+        a, b, _ = t.switched([Link(rate="50mbit", delay="3ms")] * 2)
+        t.load(a, b)
+        target = (b.addr if family == 4 else b.addr6)[0]
+        pairs = xfer.connect(a, b, target, PORT[family])
+        t.spread(a, b, pairs)
+        xfer.exchange(pairs, 300_000, 300_000)
+        hears(t, pairs[0], which)
+        forgotten(t, (a, b))
+
+    @case(f"IPv{family}: {who} resets a session whose own path is dead", timeout=60)
+    def dead(t):
+        a, b, wires = t.switched([Link(rate="50mbit", delay="3ms")] * 2)
+        t.load(a, b)
+        target = (b.addr if family == 4 else b.addr6)[0]
+        pairs = xfer.connect(a, b, target, PORT[family])
+        t.spread(a, b, pairs)
+        xfer.exchange(pairs, 300_000, 300_000)
+        wires[0].silence()
+        # Both ends notice while data flows.
+        xfer.exchange(pairs, 300_000, 300_000, 5, timeout=20)
+        hears(t, pairs[0], which)
+        forgotten(t, (a, b))
+
+
+for FAMILY in (4, 6):
+    for WHICH in (0, 1):
+        declare_resets(FAMILY, WHICH)
+
+
+def declare_nat(which):
+    """Resets through NATs that drop what they find out of the window."""
+
+    @case(f"{'AB'[which]} resets a session behind NATs", timeout=60)
+    def one(t):
+        n = nat.natted([[RESTRICTED], [SYMMETRIC]])
+        t.hosts += n.hosts
+        t.load(n.a, n.b)
+        pairs = xfer.connect(n.a, n.b, n.target(4), PORT[4])
+        t.spread(n.a, n.b, pairs)
+        xfer.exchange(pairs, 1 << 20, 1 << 20, timeout=20)
+        hears(t, pairs[0], which)
+
+
+declare_nat(0)
+declare_nat(1)
+
+
+def refuse(router, dev, how):
+    """The router rejects what comes in by a device."""
+    chain = f'type filter hook forward priority 0\niifname "{dev}" reject with {how}'
+    with router.inside():
+        command("nft", "-f", "-", stdin=f"table inet box {{\nchain f {{\n{chain}\n}}\n}}\n")
+
+
+def declare_icmp(family, how, ends):
+    """A router answers the added path's packets with an ICMP error."""
+
+    @case(f"IPv{family}: a router rejects the added path with {how}", timeout=60)
+    def one(t):
+        a, b, router, of_a, _ = t.uplinks(2, 1)
+        t.load(a, b)
+        target = (b.addr if family == 4 else b.addr6)[0]
+        pairs = xfer.connect(a, b, target, PORT[family])
+        t.spread(a, b, pairs)
+        before = t.module.stats(a)
+        refuse(router, "ra2", how)
+        xfer.exchange(pairs, 2 << 20, 2 << 20, 7, timeout=30)
+        counter = "lane_refused_icmp" if ends else "path_doubted"
+        t.wait(lambda: t.module.stats(a).get(counter, 0) > before.get(counter, 0), 5, f"counter {counter}")
+
+        def gone():
+            (session,) = t.module.sessions(a, protocol=6)
+            return len(active(session)) == 1 or not ends
+
+        t.soon(gone, 10, "the added lane to be given up")
+        xfer.exchange(pairs, 300_000, 300_000, 9, timeout=20)
+        router.run("nft", "delete", "table", "inet", "box")
+        t.spread(a, b, pairs)
+        xfer.close(pairs)
+
+
+declare_icmp(4, "icmpx admin-prohibited", True)
+declare_icmp(6, "icmpx admin-prohibited", True)
+declare_icmp(4, "icmpx no-route", False)
+declare_icmp(6, "icmpx no-route", False)
