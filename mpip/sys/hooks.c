@@ -438,7 +438,9 @@ bool mpip_shim_tx_una(const struct sk_buff *skb, u32 *una)
 /*
  * The packet's own TCP socket, if it may be changed. TCP sends with its socket
  * locked; where it is not, because a packet was queued on its way to the hook,
- * nothing is touched.
+ * nothing is touched. Whose lock it is cannot be told: should a queued packet
+ * (NFQUEUE) find the lock held by another CPU, two writers may meet. The window
+ * stays a sane number then, one of the two changes is lost.
  */
 static struct tcp_sock *tx_locked_tcp(const struct sk_buff *skb)
 {
