@@ -146,7 +146,7 @@ class Capture:
             "-s",
             "0",
             "-B",
-            "65536",
+            "16384",
             "--immediate-mode",
             "-U",
             "-Z",
@@ -156,7 +156,7 @@ class Capture:
         ]
         self.log = tempfile.TemporaryFile()  # noqa: SIM115 - closed in stop
         self.process = host.spawn(*argv, *expression.split(), stderr=self.log)
-        wait_for(lambda: b"listening on" in self.read_log() or self.process.poll(), 20, "tcpdump to start")
+        wait_for(lambda: b"listening on" in self.read_log() or self.process.poll(), 60, "tcpdump to start")
         if self.process.poll() is not None:
             raise NetemError(f"tcpdump: {self.read_log().decode()}")
 
