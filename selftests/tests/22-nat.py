@@ -184,6 +184,9 @@ def tcp(t, n, family, paths=2, pairs=None):
 
 def udp(t, n, family, paths=2):
     """A UDP session over all paths; returns its sockets."""
+    for host in (n.a, n.b):
+        # By weight all paths are used, however little there is to send.
+        t.module.set(host, scheduler="weighted")
     sockets = nat.udp_pair(n.a, n.b, n.target(family))
     stream = [100]
     end = time.monotonic() + PATIENCE
@@ -391,8 +394,7 @@ def kept_alive(t, idle, **parameters):
     t.equal(until_answered(t, n, 4, 5), False, "plain: B reaches A after 5 s")
     t.load(n.a, n.b)
     for host in (n.a, n.b):
-        # By weight both are used, however little there is to send.
-        t.module.set(host, heartbeat="1s", scheduler="weighted", **parameters)
+        t.module.set(host, heartbeat="1s", **parameters)
     sockets = udp(t, n, 4)
     time.sleep(idle)
     # B speaks first: nothing of A's makes a mapping anew.
