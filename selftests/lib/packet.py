@@ -143,10 +143,11 @@ class Capture:
             "-i",
             dev,
             "-n",
+            # The longest packet there is: the buffer has a place of this size for each.
             "-s",
-            "0",
+            "65549",
             "-B",
-            "16384",
+            "32768",
             "--immediate-mode",
             "-U",
             "-Z",
