@@ -587,7 +587,11 @@ impl Path {
             return;
         }
         let asked = |at: u32| at != 0 && !seq::before(at, oldest) && seq::before(at, echo);
-        let missing = self.questions.iter().filter(|q| asked(q.at)).count();
+        // What a full queue swallowed was too much for the path: that is for who shares out the load,
+        // and says nothing about a path that gets less of it.
+        let full = self.full_queue();
+        let lost = |q: &&Question| asked(q.at) && q.wait < full;
+        let missing = self.questions.iter().filter(lost).count();
         // What a failure of the whole path swallowed says nothing about what follows.
         if self.standing != Standing::Suspect {
             for _ in 0..missing {
