@@ -395,18 +395,24 @@ impl Instance {
         }
         self.end_outage(entry);
         // There is a choice from now on: the session's own path has to be measured, too.
-        let own = {
-            let mut inner = entry.session.inner.lock();
+        let session = &entry.session;
+        let (own, hidden) = {
+            let mut inner = session.inner.lock();
             let own = inner.s.lane(0).map(|l| l.path.clone());
-            if own.as_ref().is_some_and(|path| path.is_translated()) && !inner.s.is_replaced() {
-                // And a NAT there will not see all of the session: see `has_lane`.
+            // And a NAT there will not see all of a connection: see `has_lane`.
+            let hidden = session.tuple.proto == packet::TCP
+                && own.as_ref().is_some_and(|path| path.is_translated())
+                && !inner.s.is_replaced();
+            if hidden {
                 inner.explored_ms = 0;
-                self.attend(&entry.session);
             }
-            own
+            (own, hidden)
         };
+        if hidden {
+            self.attend(session);
+        }
         if let Some(own) = own.filter(|path| path.base_us().is_none()) {
-            self.ask(&entry.session, &own, &entry.session.tuple, true);
+            self.ask(session, &own, &session.tuple, true);
         }
     }
 
@@ -470,13 +476,7 @@ impl Instance {
             _ => Cm::LaneConfirm(lane),
         };
         self.send_cm(
-            &Target {
-                tuple,
-                ifindex: path.ifindex(),
-                original: false,
-                position: session.position(),
-                session: Some(session),
-            },
+            &Target::lane(session, path, tuple, false),
             &session.peer,
             &cm,
         );
@@ -491,17 +491,7 @@ impl Instance {
             acked: moved.header.number,
         };
         self.send_cm(
-            &Target {
-                tuple,
-                ifindex: if entry.lane == 0 {
-                    0
-                } else {
-                    entry.path.ifindex()
-                },
-                original: entry.lane == 0,
-                position: session.position(),
-                session: Some(session),
-            },
+            &Target::lane(session, &entry.path, tuple, entry.lane == 0),
             peer,
             &Cm::AddrAck(ack),
         );
@@ -556,17 +546,7 @@ impl Instance {
         self.tell_peer_down(peer, Reason::Goodbye);
         let header = self.header(peer, 0);
         self.send_cm(
-            &Target {
-                tuple,
-                ifindex: if entry.lane == 0 {
-                    0
-                } else {
-                    entry.path.ifindex()
-                },
-                original: entry.lane == 0,
-                position: session.position(),
-                session: Some(session),
-            },
+            &Target::lane(session, &entry.path, tuple, entry.lane == 0),
             peer,
             &Cm::GoodbyeAck(header),
         );

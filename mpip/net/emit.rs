@@ -73,6 +73,30 @@ pub struct Target<'a> {
     pub session: Option<&'a Session>,
 }
 
+impl<'a> Target<'a> {
+    /// A session's own tuple, or one that may become that of a session.
+    pub fn own(tuple: &'a Tuple, position: TcpPosition) -> Target<'a> {
+        Target {
+            tuple,
+            ifindex: 0,
+            original: true,
+            position,
+            session: None,
+        }
+    }
+
+    /// The tuple of a session's lane on `path`; `original` says that it is the session's own.
+    pub fn lane(session: &'a Session, path: &Path, tuple: &'a Tuple, original: bool) -> Target<'a> {
+        Target {
+            tuple,
+            ifindex: if original { 0 } else { path.ifindex() },
+            original,
+            position: session.position(),
+            session: Some(session),
+        }
+    }
+}
+
 /// What a carrier looks like.
 enum Shape {
     /// A segment of the session's stream that was acknowledged long ago.
@@ -296,17 +320,11 @@ impl Instance {
         let way = {
             let inner = session.inner.lock();
             let lane = inner.s.best_added().and_then(|i| inner.s.lane(i));
-            lane.map(|l| (l.tuple, l.path.ifindex()))
+            lane.map(|l| (l.tuple, l.path.clone()))
         };
-        let Some((tuple, ifindex)) = way else { return };
+        let Some((tuple, path)) = way else { return };
         self.send_cm(
-            &Target {
-                tuple: &tuple,
-                ifindex,
-                original: false,
-                position: session.position(),
-                session: Some(session),
-            },
+            &Target::lane(session, &path, &tuple, false),
             &session.peer,
             &Cm::Close(Close {
                 header: self.header(&session.peer, session.id),
@@ -335,13 +353,7 @@ impl Instance {
             report
         };
         self.send_cm(
-            &Target {
-                tuple,
-                ifindex: if original { 0 } else { path.ifindex() },
-                original,
-                position: session.position(),
-                session: Some(session),
-            },
+            &Target::lane(session, path, tuple, original),
             &session.peer,
             &Cm::Report(report),
         );

@@ -48,17 +48,7 @@ pub struct Way {
 impl Way {
     /// Where a carrier for it goes.
     pub fn target<'a>(&'a self, session: &'a Session) -> Target<'a> {
-        Target {
-            tuple: &self.tuple,
-            ifindex: if self.original {
-                0
-            } else {
-                self.path.ifindex()
-            },
-            original: self.original,
-            position: session.position(),
-            session: Some(session),
-        }
+        Target::lane(session, &self.path, &self.tuple, self.original)
     }
 }
 

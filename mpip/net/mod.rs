@@ -7,6 +7,7 @@
 //! | --- | --- |
 //! | `tx` | POST_ROUTING: ask a destination, choose a path, rewrite |
 //! | `rx` | PRE_ROUTING: recognise, restore, strip, consume |
+//! | `icmp` | errors about added lanes |
 //! | `wrapped` | packets inside UDP or made-up TCP, segments cut to fit |
 //! | `order` | LOCAL_IN: hold and release TCP segments |
 //! | `resend` | keep what is in flight, send it again when its path fails |
@@ -30,6 +31,7 @@ pub mod event;
 pub mod every;
 pub mod expire;
 pub mod explore;
+pub mod icmp;
 pub mod instance;
 pub mod leave;
 pub mod moves;

@@ -358,13 +358,7 @@ impl Instance {
             ranges,
         };
         self.send_cm(
-            &Target {
-                tuple: &tuple,
-                ifindex: if lane == 0 { 0 } else { path.ifindex() },
-                original: lane == 0,
-                position: session.position(),
-                session: Some(session),
-            },
+            &Target::lane(session, &path, &tuple, lane == 0),
             &session.peer,
             &Cm::Missing(missing),
         );

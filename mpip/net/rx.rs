@@ -9,6 +9,7 @@
 use crate::{
     net::{
         control::Message,
+        icmp,
         instance::Instance,
         rows::{
             Destination,
@@ -26,11 +27,7 @@ use crate::{
         Verdict, //
     },
     proto::{
-        addr::{
-            Addr,
-            Endpoint,
-            Tuple, //
-        },
+        addr::Tuple,
         counters::Counter,
         packet::{
             self,
@@ -149,7 +146,7 @@ pub fn pre_routing(instance: &Instance, skb: &mut Skb<'_>, family: u8) -> Verdic
     };
     let rcu = rcu::read_lock();
     if packet.proto != packet::TCP && packet.proto != packet::UDP {
-        icmp_error(instance, skb, &packet, &rcu);
+        icmp::error(instance, skb, &packet, &rcu);
         return Verdict::Accept;
     }
     let tuple = packet.rx_tuple();
@@ -757,139 +754,4 @@ fn message(
         return Message::None;
     }
     instance.session_message(entry, &raw, &packet.rx_tuple())
-}
-
-/// An ICMP error that quotes a packet of an added lane.
-fn icmp_error(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, rcu: &rcu::Guard) {
-    let need = packet.l4 + 8 + if packet.family == 4 { 60 } else { 40 } + 8;
-    if !skb.pull(need.min(skb.len())) {
-        return;
-    }
-    let head = skb.head();
-    let Some(icmp) = head.get(packet.l4..packet.l4 + 8) else {
-        return;
-    };
-    let quote = head.get(packet.l4 + 8..).unwrap_or(&[]);
-    let (Some(kind), Some(&[a, b, c, d])) = (icmp_kind(packet.proto, icmp), icmp.get(4..8)) else {
-        return;
-    };
-    let mtu = match packet.proto {
-        packet::ICMP => u32::from(u16::from_be_bytes([c, d])),
-        _ => u32::from_be_bytes([a, b, c, d]),
-    };
-    let Some(tuple) = quoted_tuple(quote, packet.family) else {
-        return;
-    };
-    let Some(entry) = instance.wire.get(rcu, &tuple) else {
-        return;
-    };
-    if entry.lane == 0 {
-        // The socket's own business.
-        return;
-    }
-    if tuple.proto == packet::TCP {
-        // Who has not seen the packet cannot know where in the stream it lay.
-        let una = entry.session.position().una;
-        let at = quoted_seq(quote, packet.family).unwrap_or(una.wrapping_sub(1 << 31));
-        let sent = if entry.via == Via::Tcp {
-            let inner = entry.session.inner.lock();
-            let lane = inner.s.lane(usize::from(entry.lane));
-            lane.is_some_and(|l| l.stream.has_sent(at))
-        } else {
-            (-(1 << 20)..1 << 27).contains(&seq::delta(at, una))
-        };
-        if !sent {
-            instance.count(Counter::RxUnexpected);
-            return;
-        }
-    }
-    let session = &entry.session;
-    match kind {
-        IcmpKind::TooBig => {
-            if entry.path.lower_mtu(mtu) {
-                instance.count(Counter::PathMtuLowered);
-            }
-        }
-        IcmpKind::Refused => session.refuse_lane(instance, entry.lane, Counter::LaneRefusedIcmp),
-        IcmpKind::Doubt => {
-            const PACE_US: u32 = 20_000;
-            let now = clock::now_us();
-            instance.count(Counter::PathDoubted);
-            if entry.path.state.lock().question_due(now, PACE_US) {
-                instance.ask(session, &entry.path, &tuple, false);
-            }
-        }
-    }
-}
-
-/// What an ICMP error means to a lane.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum IcmpKind {
-    /// Its path carries smaller packets only.
-    TooBig,
-    /// Somebody does not want it: it will not get through.
-    Refused,
-    /// A router has, for the moment, no way. Such hints may be forged and such troubles pass (RFC
-    /// 5461): the path is asked at once, and its silence decides.
-    Doubt,
-}
-
-/// What the first eight bytes of an ICMP message say, if they are an error that concerns lanes
-/// (RFC 792, 1122, 1812; RFC 4443).
-fn icmp_kind(proto: u8, icmp: &[u8]) -> Option<IcmpKind> {
-    let (kind, code) = (*icmp.first()?, *icmp.get(1)?);
-    Some(match (proto, kind, code) {
-        (packet::ICMP, 3, 4) | (packet::ICMPV6, 2, _) => IcmpKind::TooBig,
-        // Protocol, port; forbidden for the network, for the host, at all.
-        (packet::ICMP, 3, 2 | 3 | 9 | 10 | 13) => IcmpKind::Refused,
-        // Forbidden; port; by policy; by a route that refuses.
-        (packet::ICMPV6, 1, 1 | 4 | 5 | 6) => IcmpKind::Refused,
-        (packet::ICMP, 3 | 11, _) | (packet::ICMPV6, 1 | 3, _) => IcmpKind::Doubt,
-        _ => return None,
-    })
-}
-
-/// The sequence number of a quoted TCP segment.
-fn quoted_seq(quote: &[u8], family: u8) -> Option<u32> {
-    let l4 = if family == 4 {
-        usize::from(quote.first()? & 0x0f) * 4
-    } else {
-        40
-    };
-    let bytes = quote.get(l4 + 4..l4 + 8)?;
-    Some(u32::from_be_bytes(bytes.try_into().ok()?))
-}
-
-/// The tuple of a quoted packet of ours, seen from this node.
-fn quoted_tuple(quote: &[u8], family: u8) -> Option<Tuple> {
-    let (proto, src, dst, l4) = if family == 4 {
-        let l4 = usize::from(quote.first()? & 0x0f) * 4;
-        (
-            *quote.get(9)?,
-            Addr::from_bytes(quote.get(12..16)?)?,
-            Addr::from_bytes(quote.get(16..20)?)?,
-            l4,
-        )
-    } else {
-        (
-            *quote.get(6)?,
-            Addr::from_bytes(quote.get(8..24)?)?,
-            Addr::from_bytes(quote.get(24..40)?)?,
-            40,
-        )
-    };
-    let port = |at: usize| -> Option<u16> {
-        Some(u16::from_be_bytes([*quote.get(at)?, *quote.get(at + 1)?]))
-    };
-    Some(Tuple {
-        proto,
-        local: Endpoint {
-            addr: src,
-            port: port(l4)?,
-        },
-        remote: Endpoint {
-            addr: dst,
-            port: port(l4 + 2)?,
-        },
-    })
 }

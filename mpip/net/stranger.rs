@@ -171,13 +171,7 @@ impl Instance {
                     hello.nonce_a,
                 );
                 self.send_public(
-                    &Target {
-                        tuple,
-                        ifindex: 0,
-                        original: true,
-                        position,
-                        session: None,
-                    },
+                    &Target::own(tuple, position),
                     &Cm::HelloReply(HelloReply {
                         header: Header {
                             node: self.identity.node,
@@ -440,13 +434,7 @@ impl Instance {
         let path = session.inner.lock().s.lane(0).map_or(0, |l| l.path.id);
         self.with_open_block(&session.peer, &session.tuple, path, |block| {
             self.send_cm(
-                &Target {
-                    tuple: &session.tuple,
-                    ifindex: 0,
-                    original: true,
-                    position,
-                    session: None,
-                },
+                &Target::own(&session.tuple, position),
                 &session.peer,
                 &Cm::OpenAck(Open { header, block }),
             );

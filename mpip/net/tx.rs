@@ -518,16 +518,7 @@ fn join(
         let cm = buf.get(..n).unwrap_or(&[]);
         if !ride(skb, packet, cm) {
             // No room behind this datagram: a carrier that a plain host drops goes with it.
-            instance.send_raw(
-                &Target {
-                    tuple,
-                    ifindex: 0,
-                    original: true,
-                    position,
-                    session: None,
-                },
-                cm,
-            );
+            instance.send_raw(&Target::own(tuple, position), cm);
         }
         entry.state.lock().asked(now);
         instance.count(Counter::QueryTxHello);

@@ -276,16 +276,7 @@ impl Instance {
 
     /// Sends HELLO in a carrier of its own.
     fn say_hello(&self, tuple: &Tuple, position: TcpPosition) {
-        self.send_public(
-            &Target {
-                tuple,
-                ifindex: 0,
-                original: true,
-                position,
-                session: None,
-            },
-            &self.hello(tuple),
-        );
+        self.send_public(&Target::own(tuple, position), &self.hello(tuple));
     }
 
     /// The pre-shared key; zeros while none can be configured.
@@ -492,13 +483,7 @@ impl Instance {
                 let path = session.inner.lock().s.lane(0).map_or(0, |l| l.path.id);
                 self.with_open_block(&peer, tuple, path, |block| {
                     self.send_cm(
-                        &Target {
-                            tuple,
-                            ifindex: 0,
-                            original: true,
-                            position,
-                            session: None,
-                        },
+                        &Target::own(tuple, position),
                         &peer,
                         &Cm::OpenAck(Open { header, block }),
                     );
@@ -708,13 +693,7 @@ impl Instance {
                 None => Cm::Open(Open { header, block }),
             };
             self.send_cm(
-                &Target {
-                    tuple: &session.tuple,
-                    ifindex: 0,
-                    original: true,
-                    position: session.position(),
-                    session: None,
-                },
+                &Target::own(&session.tuple, session.position()),
                 &session.peer,
                 &cm,
             );

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """What ends a session, and what ends a lane only: resets by the hosts and by boxes, ICMP errors."""
 
+import itertools
 import socket
 import struct
 import time
@@ -47,39 +48,28 @@ def forgotten(t, hosts):
     t.wait(lambda: not any(t.module.sessions(host, protocol=6) for host in hosts), 20, "sessions to go")
 
 
-def declare_resets(family, which):
-    """Resets of a session with two good paths, and of one whose own path is dead."""
-    who = "AB"[which]
+def declare_reset(family, which, dead):
+    """A reset of a session with two good paths, or of one whose own path is dead."""
+    what = "a session whose own path is dead" if dead else "a session over two paths"
 
-    @case(f"IPv{family}: {who} resets a session over two paths", timeout=60)
-    def good(t):
-        a, b, _ = t.switched([Link(rate="50mbit", delay="3ms")] * 2)
-        t.load(a, b)
-        target = (b.addr if family == 4 else b.addr6)[0]
-        pairs = xfer.connect(a, b, target, PORT[family])
-        t.spread(a, b, pairs)
-        xfer.exchange(pairs, 300_000, 300_000)
-        hears(t, pairs[0], which)
-        forgotten(t, (a, b))
-
-    @case(f"IPv{family}: {who} resets a session whose own path is dead", timeout=60)
-    def dead(t):
+    @case(f"IPv{family}: {'AB'[which]} resets {what}", timeout=60)
+    def one(t):
         a, b, wires = t.switched([Link(rate="50mbit", delay="3ms")] * 2)
         t.load(a, b)
         target = (b.addr if family == 4 else b.addr6)[0]
         pairs = xfer.connect(a, b, target, PORT[family])
         t.spread(a, b, pairs)
         xfer.exchange(pairs, 300_000, 300_000)
-        wires[0].silence()
-        # Both ends notice while data flows.
-        xfer.exchange(pairs, 300_000, 300_000, 5, timeout=20)
+        if dead:
+            wires[0].silence()
+            # Both ends notice while data flows.
+            xfer.exchange(pairs, 300_000, 300_000, 5, timeout=20)
         hears(t, pairs[0], which)
         forgotten(t, (a, b))
 
 
-for FAMILY in (4, 6):
-    for WHICH in (0, 1):
-        declare_resets(FAMILY, WHICH)
+for cell in itertools.product((4, 6), (0, 1), (False, True)):
+    declare_reset(*cell)
 
 
 def declare_nat(which):

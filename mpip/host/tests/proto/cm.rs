@@ -331,6 +331,26 @@ fn lengths() {
 }
 
 #[test]
+fn what_the_addressee_is_seen_as() {
+    let seen = Endpoint {
+        addr: Addr::V4([192, 0, 2, 1]),
+        port: 4711,
+    };
+    let own = Entry {
+        flags: 0,
+        port: 0,
+        addr: Addr::V4([198, 51, 100, 1]),
+    };
+    let entry = Entry {
+        flags: OBSERVED,
+        port: seen.port,
+        addr: seen.addr,
+    };
+    assert_eq!(AddrList::new(&[own]).observed(), None);
+    assert_eq!(AddrList::new(&[own, entry]).observed(), Some(seen));
+}
+
+#[test]
 fn recognition() {
     let tail = |vt, quads| [0x4d, 0x50, vt, quads];
     assert_eq!(trailer_len(&tail(0x10, 8), 32), Some(32));

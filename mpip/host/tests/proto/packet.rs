@@ -443,6 +443,16 @@ proptest! {
         sum.extend(&out[ip..]);
         prop_assert!(ip_ok(&out) && ones(&sum) == 0xffff);
 
+        let mut out = vec![0; ip + 20];
+        tcp_reset(&mut out, &tuple, numbers.0);
+        let packet = Packet::parse(&out, out.len(), family).unwrap();
+        prop_assert_eq!(packet.tx_tuple(), tuple);
+        let tcp = packet.tcp.unwrap();
+        prop_assert_eq!((tcp.seq, tcp.ack, tcp.flags), (numbers.0, 0, RST));
+        let mut sum = pseudo(&local.addr, &remote.addr, TCP, 20);
+        sum.extend(&out[ip..]);
+        prop_assert!(ip_ok(&out) && ones(&sum) == 0xffff);
+
         for poison in [false, true] {
             let tuple = Tuple { proto: UDP, local, remote };
             let mut out = vec![0; ip + 8 + cm.len()];

@@ -737,6 +737,23 @@ fn a_path_that_was_not_asked_for_long_is_noticed_in_time() {
     }
 }
 
+#[test]
+fn what_a_full_queue_swallows_says_nothing_of_the_path() {
+    for (wait, counts) in [(0, true), (20 * MS, true), (45 * MS, false)] {
+        let mut pair = Pair::new(1, 0);
+        pair.ask(10 * MS, 10 * MS);
+        // The longest queue was 50 ms.
+        pair.ask(60 * MS, 10 * MS);
+        let before = pair.a.loss();
+        pair.tx.wait_us = wait;
+        pair.question();
+        pair.now = pair.now.wrapping_add(20 * MS);
+        pair.tx.wait_us = 0;
+        pair.ask(10 * MS, 10 * MS);
+        assert_eq!(pair.a.loss() > before, counts, "{wait}");
+    }
+}
+
 /// An answer whose question took `there`; what A had predicted is `wait`.
 fn ask_with(pair: &mut Pair, wait: u32, there: u32) -> i32 {
     pair.tx.wait_us = wait;

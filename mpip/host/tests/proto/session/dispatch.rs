@@ -1,0 +1,592 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Which lane a packet takes, and TCP's window.
+
+use super::*;
+use crate::common::config;
+use proptest::prelude::*;
+use std::collections::BTreeSet;
+
+#[test]
+fn weights_start_from_what_is_known() {
+    let (s, _) = open(4, 0);
+    assert_eq!(
+        [0, 1, 2, 3, 4].map(|i| s.weight(i)),
+        [250, 250, 250, 250, 0]
+    );
+    let paths = [Path::default(), Path::default()];
+    paths[0].learn(800);
+    paths[1].learn(30);
+    let mut s: Session<Path, ()> = Session::new(tuple(0), paths[0].clone(), true, 0);
+    s.opened();
+    s.add_lane(tuple(1), paths[1].clone(), RAW, 7, true, 8, 0);
+    s.on_lane_ack(1, 9, 7);
+    assert_eq!((s.weight(0), s.weight(1)), (800, 30));
+}
+
+/// The lanes that ten full packets of a class take.
+fn taken(s: &mut Session<Path, ()>, now: u32, class: Class) -> BTreeSet<usize> {
+    (0..10)
+        .map(|_| s.pick(now, 1000, class, &DISPATCH, |_, _| true))
+        .collect()
+}
+
+#[test]
+fn small_packets_take_the_quickest_path() {
+    let (mut s, paths) = open(3, 0);
+    // The offset of the clocks is in all of them, and may wrap.
+    for offset in [0, i32::MAX - 15] {
+        for (path, delay) in paths.iter().zip([30, 10, 20]) {
+            path.0.delay.set(Some(offset.wrapping_add(delay)));
+        }
+        let mut pick = |fits: usize| s.pick(0, 52, Class::Small, &DISPATCH, |i, _| i != fits);
+        assert_eq!((pick(9), pick(1)), (1, 2));
+        for poor in [Standing::Doubtful, Standing::Suspect, Standing::Down] {
+            paths[1].0.standing.set(poor);
+            assert_eq!(pick(9), 2);
+        }
+        paths[1].0.standing.set(Standing::Good);
+    }
+    // One that nothing is known of is not preferred; without any, the weights decide.
+    paths[1].0.delay.set(None);
+    assert_eq!(taken(&mut s, 0, Class::Small), [2].into());
+    paths.iter().for_each(|p| p.0.delay.set(None));
+    assert_eq!(taken(&mut s, 0, Class::Small), [0, 1, 2].into());
+}
+
+#[test]
+fn what_was_lost_keeps_off_paths_that_are_overdue() {
+    let now = 1_000_000;
+    let (mut s, paths) = open(3, now);
+    assert_eq!(taken(&mut s, now, Class::Again), [0, 1, 2].into());
+    // Little lateness is no matter.
+    paths[1].0.silent.set(1_500);
+    assert_eq!(taken(&mut s, now, Class::Again), [0, 1, 2].into());
+    paths[1].0.silent.set(2_500);
+    assert_eq!(taken(&mut s, now, Class::Again), [0, 2].into());
+    // Data goes by weight all the same.
+    assert_eq!(taken(&mut s, now, Class::Datagram), [0, 1, 2].into());
+    // If all are late, the least.
+    paths[0].0.silent.set(70_000);
+    paths[2].0.silent.set(40_000);
+    assert_eq!(taken(&mut s, now, Class::Again), [1].into());
+    // What is doubtful comes last, be it late or not.
+    paths[1].0.standing.set(Standing::Doubtful);
+    assert_eq!(taken(&mut s, now, Class::Again), [2].into());
+}
+
+#[test]
+fn only_the_best_paths_are_used() {
+    use Standing::*;
+    assert!(Down < Suspect && Suspect < Doubtful && Doubtful < Lossy && Lossy < Good);
+    for (standings, best, lanes) in [
+        ([Good, Good, Good], Good, &[0, 1, 2][..]),
+        ([Good, Doubtful, Good], Good, &[0, 2]),
+        ([Doubtful, Doubtful, Good], Good, &[2]),
+        ([Lossy, Good, Lossy], Good, &[1]),
+        ([Lossy, Doubtful, Lossy], Lossy, &[0, 2]),
+        ([Doubtful, Suspect, Doubtful], Doubtful, &[0, 2]),
+        ([Down, Doubtful, Suspect], Doubtful, &[1]),
+        ([Suspect, Suspect, Suspect], Suspect, &[0, 1, 2]),
+        ([Down, Suspect, Suspect], Suspect, &[1, 2]),
+        ([Down, Down, Suspect], Suspect, &[2]),
+        // The original one, for want of a better.
+        ([Down, Down, Down], Down, &[0]),
+    ] {
+        let (mut s, paths) = open(3, 0);
+        for (i, (path, standing)) in paths.iter().zip(standings).enumerate() {
+            path.0.standing.set(standing);
+            path.0.silent.set(300_000 - 100_000 * i as u32);
+        }
+        let lanes: BTreeSet<usize> = lanes.iter().copied().collect();
+        assert_eq!(s.best_standing(), best, "{standings:?}");
+        assert_eq!(taken(&mut s, 0, Class::Datagram), lanes, "{standings:?}");
+        // The one that is least overdue; nothing is known of the delays.
+        let last = *lanes.last().unwrap();
+        assert_eq!(taken(&mut s, 500_000, Class::Again), [last].into());
+        assert_eq!(taken(&mut s, 0, Class::Small), lanes, "{standings:?}");
+    }
+}
+
+#[test]
+fn lanes_that_carry_nothing_do_not_count() {
+    let (mut s, paths) = open(2, 0);
+    let pending = Path::default();
+    s.add_lane(tuple(9), pending.clone(), RAW, 7, true, MAX_LANES, 0);
+    paths[0].0.standing.set(Standing::Suspect);
+    paths[1].0.standing.set(Standing::Doubtful);
+    assert_eq!(s.best_standing(), Standing::Doubtful);
+    assert_eq!(taken(&mut s, 0, Class::Datagram), [1].into());
+    s.refuse(1, 0);
+    assert_eq!(s.best_standing(), Standing::Suspect);
+    assert_eq!(taken(&mut s, 0, Class::Datagram), [0].into());
+    assert!(s.on_lane_ack(2, 9, 7));
+    assert_eq!(s.best_standing(), Standing::Good);
+    assert_eq!(taken(&mut s, 0, Class::Datagram), [2].into());
+}
+
+const STANDINGS: [Standing; 5] = [
+    Standing::Down,
+    Standing::Suspect,
+    Standing::Doubtful,
+    Standing::Lossy,
+    Standing::Good,
+];
+
+proptest! {
+    #![proptest_config(config(200))]
+
+    #[test]
+    fn pick_is_sound(
+        n in 1..=MAX_LANES,
+        steps in prop::collection::vec(any::<(u8, u32, u16)>(), 1..200),
+        class in prop::sample::select(vec![Class::Datagram, Class::Small, Class::Again]),
+    ) {
+        let (mut s, paths) = open(n, 0);
+        let mut now = 0u32;
+        for (which, value, len) in steps {
+            let path = &paths[usize::from(which) % n];
+            match which / 51 {
+                0 => path.0.standing.set(STANDINGS[value as usize % 5]),
+                1 => path.0.queue.set(value),
+                2 => path.0.delay.set(Some(value as i32 >> 1)),
+                3 => path.0.silent.set(value >> 4),
+                _ => now = now.wrapping_add(value >> 8),
+            }
+            let unfit = usize::from(which / 7) % (n + 1);
+            let chosen = s.pick(now, u32::from(len), class, &DISPATCH, |i, _| i != unfit);
+            prop_assert!(chosen < n);
+            let best = paths.iter().map(|p| p.standing()).max().unwrap();
+            prop_assert_eq!(s.best_standing(), best);
+            let fine = |i: usize| {
+                best > Standing::Down && paths[i].standing() == best && i != unfit
+            };
+            // The original one is the last resort.
+            prop_assert!(fine(chosen) || chosen == 0 && !(0..n).any(fine) || n == 1);
+            let others = || (0..n).filter(|i| n > 1 && fine(chosen) && fine(*i));
+            match class {
+                Class::Datagram | Class::Stream(_) => {}
+                Class::Small => {
+                    let delay = |i: usize| paths[i].delay_us();
+                    let quickest = others().filter_map(delay).min();
+                    prop_assert!(quickest.is_none() || delay(chosen) == quickest);
+                }
+                Class::Again => {
+                    let silent = |i: usize| paths[i].silent_us(now);
+                    prop_assert!(others().all(|i| silent(chosen) <= silent(i)));
+                }
+            }
+            for i in 0..n {
+                prop_assert!(n == 1 || (1..=1000).contains(&s.weight(i)));
+            }
+        }
+    }
+
+    #[test]
+    fn bytes_follow_the_weights(weights in prop::collection::vec(1..=1000u16, 2..=8)) {
+        let paths: Vec<_> = weights.iter().map(|_| Path::default()).collect();
+        for (path, weight) in paths.iter().zip(&weights) {
+            path.learn(*weight);
+        }
+        let mut s: Session<Path, ()> = Session::new(tuple(0), paths[0].clone(), true, 0);
+        s.opened();
+        for (i, path) in paths.iter().enumerate().skip(1) {
+            s.add_lane(tuple(i as u8), path.clone(), RAW, 7, true, 8, 0);
+            s.on_lane_ack(i, 9, 7);
+        }
+        let mut bytes = vec![0u64; weights.len()];
+        for i in 0..20_000u32 {
+            // No time passes: the weights stay.
+            let len = 200 + i * 7919 % 1300;
+            bytes[s.pick(0, len, Class::Datagram, &DISPATCH, |_, _| true)] += u64::from(len);
+        }
+        let (all, sum) = (bytes.iter().sum::<u64>() as f64, weights.iter().map(|w| u32::from(*w)).sum::<u32>());
+        for (bytes, weight) in bytes.iter().zip(&weights) {
+            let share = all * f64::from(*weight) / f64::from(sum);
+            prop_assert!((*bytes as f64 - share).abs() < 20_000.0, "{bytes} instead of {share}");
+        }
+    }
+}
+
+const EARLIEST: Dispatch = Dispatch {
+    scheduler: Scheduler::Earliest,
+    ..DISPATCH
+};
+
+/// The bytes that each lane gets of a hundred packets of a class.
+fn shared(s: &mut Session<Path, ()>, paths: &[Path], class: Class) -> Vec<u64> {
+    paths.iter().for_each(|p| p.0.sent.set(0));
+    let mut bytes = vec![0; paths.len()];
+    for _ in 0..100 {
+        bytes[s.pick(0, 1000, class, &EARLIEST, |_, _| true)] += 1000;
+    }
+    // The path that was chosen is told.
+    assert!(paths
+        .iter()
+        .map(|p| p.0.sent.get())
+        .eq(bytes.iter().copied()));
+    bytes
+}
+
+const CLASSES: [Class; 4] = [
+    Class::Datagram,
+    Class::Stream(1000),
+    Class::Small,
+    Class::Again,
+];
+
+#[test]
+fn the_earliest_path_takes_it() {
+    // The clocks' offset is in all delays, and may wrap.
+    for offset in [0, i32::MAX - 15_000] {
+        let (mut s, paths) = open(3, 0);
+        for (path, delay) in paths.iter().zip([18_000, 10_000, 14_000]) {
+            path.0.delay.set(Some(offset.wrapping_add(delay)));
+            path.0.rate.set(1_000_000);
+        }
+        for class in CLASSES {
+            for (queues, bytes) in [
+                ([0, 0, 0], [0, 100_000, 0]),
+                ([0, 1_000, 0], [0, 100_000, 0]),
+                ([0, 7_000, 0], [0, 0, 100_000]),
+            ] {
+                paths
+                    .iter()
+                    .zip(queues)
+                    .for_each(|(p, us)| p.0.queue.set(us));
+                assert_eq!(shared(&mut s, &paths, class), bytes, "{class:?}");
+            }
+        }
+        // Nearer than the rest, but in doubt.
+        paths[1].0.queue.set(0);
+        paths[1].0.standing.set(Standing::Lossy);
+        for class in CLASSES {
+            assert_eq!(shared(&mut s, &paths, class), [0, 0, 100_000]);
+        }
+        paths[1].0.standing.set(Standing::Good);
+        // Much is lost there: 20 ms.
+        paths[1].0.loss.set(1024 * 2);
+        assert_eq!(shared(&mut s, &paths, Class::Datagram), [0, 0, 100_000]);
+    }
+}
+
+#[test]
+fn equally_early_paths_take_turns() {
+    let (mut s, paths) = open(3, 0);
+    for (path, rate) in paths.iter().zip([3_000_000, 1_000_000, 6_000_000]) {
+        path.0.delay.set(Some(5_000));
+        path.0.rate.set(rate);
+    }
+    for class in [Class::Datagram, Class::Stream(1000)] {
+        let bytes = shared(&mut s, &paths, class);
+        let even = |b: &u64| b.abs_diff(33_333) < 1_000;
+        assert!(bytes.iter().all(even), "{bytes:?}");
+    }
+    // What is urgent does not wait for its turn: the link that is quickest.
+    for class in [Class::Small, Class::Again] {
+        assert_eq!(shared(&mut s, &paths, class), [0, 0, 100_000]);
+    }
+    // One rate is not known: alike.
+    paths[2].0.rate.set(0);
+    let bytes = shared(&mut s, &paths, Class::Datagram);
+    assert!(
+        bytes.iter().all(|b| b.abs_diff(33_333) < 3_000),
+        "{bytes:?}"
+    );
+    // Two are as early, one is not.
+    paths[1].0.queue.set(5_000);
+    let bytes = shared(&mut s, &paths, Class::Datagram);
+    assert!(
+        bytes[1] == 0 && bytes[0].abs_diff(50_000) < 3_000,
+        "{bytes:?}"
+    );
+}
+
+#[test]
+fn a_slow_link_takes_small_packets_only() {
+    let (mut s, paths) = open(2, 0);
+    for (path, rate) in paths.iter().zip([200_000, 10_000_000]) {
+        path.0.delay.set(Some(5_000));
+        path.0.rate.set(rate);
+    }
+    // 5 ms for 1000 bytes, and 0.1 ms.
+    for class in CLASSES {
+        assert_eq!(shared(&mut s, &paths, class), [0, 100_000]);
+    }
+    let mut pick = |len| {
+        let pick = |_| s.pick(0, len, Class::Datagram, &EARLIEST, |_, _| true);
+        (0..10).map(pick).filter(|lane| *lane == 0).count()
+    };
+    // The difference is 4.9 us for each byte: 2 ms are 408 bytes.
+    assert_eq!((pick(40), pick(408), pick(409)), (5, 5, 0));
+    // It is near enough to be worth it.
+    paths[1].0.delay.set(Some(8_000));
+    let bytes = shared(&mut s, &paths, Class::Datagram);
+    assert_eq!(bytes, [50_000, 50_000]);
+    // What a link needs is not known.
+    paths[1].0.delay.set(Some(5_000));
+    paths[0].0.rate.set(0);
+    let bytes = shared(&mut s, &paths, Class::Datagram);
+    assert_eq!(bytes, [50_000, 50_000]);
+}
+
+#[test]
+fn paths_that_were_never_measured_wait() {
+    let (mut s, paths) = open(3, 0);
+    // None was: the first one.
+    for class in CLASSES {
+        assert_eq!(shared(&mut s, &paths, class), [100_000, 0, 0]);
+        paths[0].0.standing.set(Standing::Suspect);
+        assert_eq!(shared(&mut s, &paths, class), [0, 100_000, 0]);
+        paths[0].0.standing.set(Standing::Good);
+    }
+    // One was.
+    paths[2].0.delay.set(Some(500_000));
+    for class in CLASSES {
+        assert_eq!(shared(&mut s, &paths, class), [0, 0, 100_000]);
+    }
+}
+
+#[test]
+fn a_stream_that_fills_the_near_paths_goes_far() {
+    let (mut s, paths) = open(2, 0);
+    for (path, delay) in paths.iter().zip([5_000, 105_000]) {
+        path.0.delay.set(Some(delay));
+        path.0.rate.set(1_000_000);
+        path.0.rtt.set(2 * delay as u32);
+    }
+    paths[0].0.queue.set(20_000);
+    // 10 ms and 100 ms at 1 MB/s.
+    assert_eq!(shared(&mut s, &paths, Class::Stream(109_999)), [100_000, 0]);
+    assert_eq!(shared(&mut s, &paths, Class::Stream(110_000)), [0, 100_000]);
+    for class in [Class::Small, Class::Again] {
+        assert_eq!(shared(&mut s, &paths, class), [100_000, 0]);
+    }
+}
+
+#[test]
+fn earliest_tries_the_next_one_that_fits() {
+    let (mut s, paths) = open(4, 0);
+    for (path, delay) in paths.iter().zip([12_000, 4_000, 8_000, 1_000]) {
+        path.0.delay.set(Some(delay));
+    }
+    let mut pick = |unfit: &[usize]| {
+        let fits = |i: usize, _: &mut _| !unfit.contains(&i);
+        s.pick(0, 1000, Class::Datagram, &EARLIEST, fits)
+    };
+    assert_eq!((pick(&[]), pick(&[3]), pick(&[1, 3])), (3, 1, 2));
+    // The original one is the last resort, whether it fits or not.
+    assert_eq!(pick(&[0, 1, 2, 3]), 0);
+}
+
+/// The window's growth for a segment of 100 bytes that begins at `from`.
+fn grows(s: &mut Session<Path, ()>, from: u32, una: u32, again: bool) -> bool {
+    s.pick(0, 100, Class::Stream(100), &EARLIEST, |_, _| true);
+    // Far more than the shortest time between two steps for each byte.
+    let end = from.wrapping_add(100);
+    s.may_grow(end.wrapping_mul(1000), end, una, again)
+}
+
+#[test]
+fn a_path_that_was_added_gets_a_slow_start() {
+    for start in [1000, u32::MAX - 250, (1 << 31) - 250] {
+        let at = |n: u32| start.wrapping_add(n);
+        let (mut s, paths) = open(2, 0);
+        // Once in each round trip.
+        assert!(grows(&mut s, at(0), at(0), false));
+        assert!(!grows(&mut s, at(100), at(0), false));
+        assert!(!grows(&mut s, at(200), at(99), false));
+        assert!(grows(&mut s, at(300), at(100), false));
+        assert!(!grows(&mut s, at(400), at(399), false));
+        // Until all have a queue, be it a thought one.
+        paths[0].0.queue.set(8_000);
+        assert!(grows(&mut s, at(500), at(400), false));
+        paths[1].0.wait.set(Some(8_000));
+        assert!(!grows(&mut s, at(600), at(600), false));
+        paths[1].0.wait.set(Some(0));
+        assert!(!grows(&mut s, at(700), at(700), false), "it is over");
+    }
+}
+
+#[test]
+fn loss_ends_the_slow_start() {
+    for early in [true, false] {
+        let (mut s, _) = open(2, 0);
+        if !early {
+            assert!(grows(&mut s, 0, 0, false));
+        }
+        assert!(!grows(&mut s, 0, 0, true));
+        assert!(!grows(&mut s, 100, 200, false));
+    }
+}
+
+#[test]
+fn a_path_that_returns_gets_a_slow_start() {
+    let (mut s, paths) = open(2, 0);
+    assert!(!grows(&mut s, 0, 0, true));
+    paths[1].0.standing.set(Standing::Doubtful);
+    assert!(!grows(&mut s, 100, 100, false));
+    paths[1].0.standing.set(Standing::Good);
+    assert!(grows(&mut s, 200, 200, false));
+    // Only paths that are in use have to be filled.
+    paths[0].0.queue.set(9_000);
+    paths[1].0.standing.set(Standing::Lossy);
+    assert!(!grows(&mut s, 300, 300, false));
+    // A session of one path has nothing to find out.
+    let (mut s, _) = open(1, 0);
+    assert!(!grows(&mut s, 0, 0, false));
+}
+
+/// Has the session notice what it can rely on.
+fn look(s: &mut Session<Path, ()>) -> Option<(u32, u32)> {
+    s.pick(0, 100, Class::Datagram, &EARLIEST, |_, _| true);
+    s.take_shrink()
+}
+
+#[test]
+fn the_window_shrinks_with_the_paths() {
+    let (mut s, paths) = open(3, 0);
+    assert_eq!(look(&mut s), None);
+    // Nothing is known of the rates: by number.
+    paths[2].0.standing.set(Standing::Suspect);
+    assert_eq!((look(&mut s), look(&mut s)), (Some((2, 3)), None));
+    // One that returns changes nothing.
+    paths[2].0.standing.set(Standing::Good);
+    assert_eq!(look(&mut s), None);
+    for (path, rate) in paths.iter().zip([5_000_000, 3_000_000, 2_000_000]) {
+        path.0.rate.set(rate);
+    }
+    paths[0].0.standing.set(Standing::Doubtful);
+    assert_eq!(look(&mut s), Some((5_000, 10_000)));
+    paths[1].0.standing.set(Standing::Doubtful);
+    assert_eq!(look(&mut s), Some((2_000, 5_000)));
+    // None of the old ones is left: there is nothing to compare with.
+    paths[0].0.standing.set(Standing::Good);
+    paths[2].0.standing.set(Standing::Suspect);
+    assert_eq!(look(&mut s), None);
+    // One goes while another one returns.
+    paths.iter().for_each(|p| p.0.standing.set(Standing::Good));
+    assert_eq!(look(&mut s), None);
+    paths[0].0.standing.set(Standing::Down);
+    look(&mut s);
+    paths[0].0.standing.set(Standing::Good);
+    paths[1].0.standing.set(Standing::Down);
+    assert_eq!(look(&mut s), Some((2_000, 5_000)));
+    // One without a known rate among those that go.
+    let (mut s, paths) = open(2, 0);
+    look(&mut s);
+    paths[0].0.rate.set(5_000_000);
+    paths[1].0.standing.set(Standing::Suspect);
+    assert_eq!(look(&mut s), Some((1, 2)));
+}
+
+#[test]
+fn the_last_added_lane_goes_and_returns() {
+    let (mut s, paths) = open(2, 0);
+    for (path, rate) in paths.iter().zip([1_000_000, 3_000_000]) {
+        path.0.rate.set(rate);
+    }
+    assert_eq!(look(&mut s), None);
+    // Its slow start is over.
+    assert!(!grows(&mut s, 0, 0, true));
+    s.refuse(1, 0);
+    assert_eq!(s.active_lanes(), 1);
+    assert_eq!(look(&mut s), Some((1_000, 4_000)));
+    assert_eq!(look(&mut s), None);
+    assert!(!grows(&mut s, 100, 100, false));
+    // Another one comes in its place.
+    s.remove_lane(1);
+    let added = s.add_lane(tuple(2), paths[1].clone(), RAW, 8, true, MAX_LANES, 0);
+    assert_eq!(added, Some(1));
+    assert!(s.on_lane_ack(1, 9, 8));
+    assert_eq!(look(&mut s), None);
+    assert!(grows(&mut s, 200, 200, false));
+}
+
+#[test]
+fn there_is_room_while_one_queue_is_far_from_full() {
+    let (mut s, paths) = open(2, 0);
+    look(&mut s);
+    for path in &paths {
+        path.0.full.set(80_000);
+    }
+    for (waits, room) in [
+        ([0, 0], true),
+        ([59_999, 100_000], true),
+        ([100_000, 59_999], true),
+        ([60_000, 60_000], false),
+    ] {
+        paths
+            .iter()
+            .zip(waits)
+            .for_each(|(p, us)| p.0.wait.set(Some(us)));
+        assert_eq!(s.has_room(0), room, "{waits:?}");
+    }
+    // Only those that are used count.
+    paths[1].0.wait.set(Some(0));
+    assert!(s.has_room(0));
+    paths[1].0.standing.set(Standing::Suspect);
+    assert!(!s.has_room(0));
+    // A short queue is no matter, however short the longest one was.
+    paths[0].0.full.set(1_000);
+    for (wait, room) in [(9_999, true), (10_000, false)] {
+        paths[0].0.wait.set(Some(wait));
+        assert_eq!(s.has_room(0), room);
+    }
+    // Nothing is known of it.
+    paths[0].0.full.set(u32::MAX);
+    paths[0].0.wait.set(Some(4_000_000));
+    assert!(s.has_room(0));
+}
+
+proptest! {
+    #![proptest_config(config(200))]
+
+    #[test]
+    fn earliest_is_sound(
+        n in 1..=MAX_LANES,
+        steps in prop::collection::vec(any::<(u8, u32, u16, u8)>(), 1..200),
+    ) {
+        let (mut s, paths) = open(n, 0);
+        let mut now = 0u32;
+        for (which, value, len, class) in steps {
+            let path = &paths[usize::from(which) % n];
+            match which / 32 {
+                0 => path.0.standing.set(STANDINGS[value as usize % 5]),
+                1 => path.0.wait.set(Some(value)),
+                2 => path.0.delay.set(Some(value as i32)),
+                3 => path.0.silent.set(value >> 4),
+                4 => path.0.rate.set(value),
+                5 => path.0.loss.set(value % 1025),
+                6 => path.0.rtt.set(value),
+                _ => now = now.wrapping_add(value >> 8),
+            }
+            let class = match CLASSES[usize::from(class) % 4] {
+                Class::Stream(_) => Class::Stream(value.rotate_left(7)),
+                class => class,
+            };
+            let unfit = usize::from(which / 7) % (n + 1);
+            let before: u64 = paths.iter().map(|p| p.0.sent.get()).sum();
+            let chosen = s.pick(now, u32::from(len), class, &EARLIEST, |i, _| i != unfit);
+            prop_assert!(chosen < n);
+            let best = paths.iter().map(|p| p.standing()).max().unwrap();
+            let fine = |i: usize| {
+                best > Standing::Down && paths[i].standing() == best && i != unfit
+            };
+            prop_assert!(fine(chosen) || chosen == 0 && !(0..n).any(fine) || n == 1);
+            // It counts for nobody else, and once.
+            let after: u64 = paths.iter().map(|p| p.0.sent.get()).sum();
+            prop_assert!(after - before == u64::from(len) || after == before);
+            if class == Class::Again && n > 1 && fine(chosen) {
+                let silent = |i: usize| paths[i].silent_us(now);
+                let most = silent(chosen).saturating_sub(2_000);
+                prop_assert!((0..n).filter(|i| fine(*i)).all(|i| most <= silent(i)));
+            }
+            if let Some((part, whole)) = s.take_shrink() {
+                prop_assert!(part <= whole);
+            }
+            s.may_grow(now, value, value.wrapping_sub(u32::from(len)), which % 5 == 0);
+            s.has_room(now);
+        }
+    }
+}
