@@ -224,13 +224,13 @@ impl Instance {
             };
             (lane.tuple, lane.path.clone(), lane.ways.next())
         };
+        // This may take a while: it may be answered meanwhile.
         let tuple = self.lane_tuple(session, via, &old, &reach);
         let mut inner = session.inner.lock();
-        if inner.dead {
+        let (random, now) = (clock::random_u64(), clock::now_us());
+        if inner.dead || !inner.s.switched(index, &old, tuple, random, now) {
             return;
         }
-        let (random, now) = (clock::random_u64(), clock::now_us());
-        inner.s.switched(index, tuple, random, now);
         if let Some(tuple) = tuple {
             self.remove_wire(&old, session);
             if !self.add_wire(tuple, session, index, via, path) {

@@ -447,21 +447,33 @@ impl<P: PathInfo, D, H: Hold<Lane<P, D>>> Session<P, D, H> {
         None
     }
 
-    /// The lane has got the tuple of its next way; without one it is given up for a while.
-    pub fn switched(&mut self, index: usize, tuple: Option<Tuple>, random: u64, now: u32) {
-        if let Some(lane) = self.lane_mut(index) {
-            lane.ways.advance();
-            lane.tries = 0;
-            lane.next_try = now;
-            lane.route = None;
-            lane.challenge = random;
-            lane.stream = Stream::new((random >> 32) as u32);
-            match tuple {
-                Some(tuple) => lane.tuple = tuple,
-                // The next one, if there is any.
-                None => lane.tries = TRIES,
-            }
+    /// The lane that is pending on the tuple `old` has got that of its next way; without one it is
+    /// given up for a while. False if it is not pending there any more: it was answered meanwhile.
+    pub fn switched(
+        &mut self,
+        index: usize,
+        old: &Tuple,
+        tuple: Option<Tuple>,
+        random: u64,
+        now: u32,
+    ) -> bool {
+        let pending =
+            |lane: &&mut Lane<P, D>| lane.state == LaneState::Pending && lane.tuple == *old;
+        let Some(lane) = self.lane_mut(index).filter(pending) else {
+            return false;
+        };
+        lane.ways.advance();
+        lane.tries = 0;
+        lane.next_try = now;
+        lane.route = None;
+        lane.challenge = random;
+        lane.stream = Stream::new((random >> 32) as u32);
+        match tuple {
+            Some(tuple) => lane.tuple = tuple,
+            // The next one, if there is any.
+            None => lane.tries = TRIES,
         }
+        true
     }
 
     /// Microseconds until [`Session::poll`] has something to do; `None` for never.

@@ -278,6 +278,40 @@ fn an_unanswered_lane_is_left_alone_for_longer_and_longer() {
 }
 
 #[test]
+fn a_lane_that_is_answered_at_the_last_moment_stays() {
+    let mut s = open(1, 0).0;
+    let ways = Ways::all(17, None);
+    s.add_lane(tuple(1), Path::default(), ways, 11, true, 8, 0);
+    let mut now = 0;
+    loop {
+        match s.poll(now, 1) {
+            Some(Todo::Lane(1)) => {}
+            Some(Todo::Switch(1)) => break,
+            None => now += s.poll_in(now).expect("something to wait for"),
+            other => panic!("{other:?}"),
+        }
+    }
+    // Another tuple is looked for. If it is found before the answer comes:
+    let mut late = open(1, 0).0;
+    late.add_lane(tuple(1), Path::default(), ways, 11, true, 8, 0);
+    assert!(late.switched(1, &tuple(1), Some(tuple(2)), 12, now));
+    assert_eq!(late.lane(1).unwrap().ways.current(), ways.next());
+    assert!(
+        !late.on_lane_ack(1, 9, 11),
+        "an answer to what was asked before"
+    );
+    assert!(!late.switched(1, &tuple(1), Some(tuple(3)), 13, now));
+    assert_eq!(late.lane(1).unwrap().tuple, tuple(2));
+    // And if it comes meanwhile:
+    assert!(s.on_lane_ack(1, 9, 11));
+    assert!(!s.switched(1, &tuple(1), Some(tuple(2)), 12, now));
+    let lane = s.lane(1).unwrap();
+    assert_eq!((lane.state, lane.tuple), (LaneState::Active, tuple(1)));
+    assert_eq!(lane.ways.current(), Via::Raw);
+    assert!(!s.switched(2, &tuple(2), None, 12, now), "there is none");
+}
+
+#[test]
 fn a_responder_that_nobody_confirmed_stops() {
     let (_, mut b) = ends();
     b.on_lane(1, 11, 22, 0);
