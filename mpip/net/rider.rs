@@ -3,9 +3,9 @@
 //! Messages that wait for a datagram to ride on.
 //!
 //! On a UDP session's own tuple a carrier has a wrong checksum, so that a plain
-//! host drops it. So do boxes on the way that verify checksums. What had to be
-//! sent there twice therefore also leaves in the surplus area behind the next
-//! datagram of the user, which gets through wherever the datagram does.
+//! host drops it. So do boxes on the way that verify checksums. Answers, and what
+//! had to be sent there twice, therefore also leave in the surplus area behind the
+//! next datagram of the user, which gets through wherever the datagram does.
 //!
 //! The answer to a stranger's question is kept here as well: the slots are few
 //! and the latest has it.
@@ -41,7 +41,7 @@ pub const SLOTS: usize = 64;
 /// A message is sent again if it is the same kind as one this long ago, milliseconds.
 const REPEAT_MS: u32 = 5_000;
 /// How long a message waits, milliseconds.
-const WAIT_MS: u32 = 2_000;
+const WAIT_MS: u32 = 5_000;
 
 /// What was last sent on a tuple.
 pub struct Rider {
@@ -63,8 +63,8 @@ pub fn slots() -> Result<KVec<Option<Rider>>> {
 }
 
 impl Instance {
-    /// A message is sent in a carrier on a UDP session's own tuple: if it is not the first of its
-    /// kind, it waits for a datagram as well. Any context.
+    /// A message is sent in a carrier on a UDP session's own tuple: if it is an answer or not the
+    /// first of its kind, it waits for a datagram as well. Any context.
     pub fn wait_for_ride(&self, tuple: &Tuple, cm: &[u8]) {
         let Some(kind) = Raw::new(cm).map(|raw| raw.kind()) else {
             return;
@@ -75,33 +75,31 @@ impl Instance {
         ) {
             return;
         }
+        // Who is asked seldom may not be asked again while there is a datagram to ride on.
+        let answer = matches!(kind, Kind::HelloReply | Kind::Confirm | Kind::OpenAck);
         let now = clock::now_ms();
         let at = self.tuple_slot(tuple) % SLOTS;
-        let mut slots = self.riders.lock();
-        let Some(slot) = slots.get_mut(at) else {
-            return;
-        };
-        if let Some(rider) = slot {
-            if rider.tuple == *tuple
-                && rider.kind == kind
-                && now.wrapping_sub(rider.at_ms) < REPEAT_MS
-            {
-                if let Some(to) = rider.cm.get_mut(..cm.len()) {
-                    to.copy_from_slice(cm);
-                    rider.len = cm.len();
-                    rider.at_ms = now;
-                    self.set_riding(true);
-                }
-                return;
-            }
-        }
-        *slot = Some(Rider {
+        let mut rider = Rider {
             tuple: *tuple,
             kind,
             at_ms: now,
             len: 0,
             cm: [0; MAX_LEN],
+        };
+        let mut slots = self.riders.lock();
+        let Some(slot) = slots.get_mut(at) else {
+            return;
+        };
+        let again = slot.as_ref().is_some_and(|last| {
+            let lately = now.wrapping_sub(last.at_ms) < REPEAT_MS;
+            last.tuple == *tuple && last.kind == kind && lately
         });
+        if let Some(to) = rider.cm.get_mut(..cm.len()).filter(|_| answer || again) {
+            to.copy_from_slice(cm);
+            rider.len = cm.len();
+            self.set_riding(true);
+        }
+        *slot = Some(rider);
     }
 
     /// Puts a waiting message behind a datagram of the same tuple. Output hook.
