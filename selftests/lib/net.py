@@ -181,14 +181,15 @@ class Host:
         return result
 
     def snmp(self, name):
-        """One counter of /proc/net/snmp or netstat by its name, such as RetransSegs."""
+        """One counter of /proc/net/snmp or netstat by its name, such as RetransSegs or Tcp:InErrs."""
+        group, _, name = name.rpartition(":")
         with self.inside():
             for file in ("snmp", "netstat"):
                 with open(f"/proc/thread-self/net/{file}", encoding="ascii") as lines:
                     for keys in lines:
                         values = next(lines)
                         table = dict(zip(keys.split()[1:], values.split()[1:]))
-                        if name in table:
+                        if name in table and keys.startswith(group):
                             return int(table[name])
         raise KeyError(name)
 

@@ -3,7 +3,7 @@
 
 from collections import Counter
 
-from lib import RX_BYTES, TX_BYTES, Link, active, case
+from lib import RX_BYTES, TX_BYTES, Link, active, case, sums
 from lib.packet import TCP, Capture, parse_cm
 from tools import xfer
 
@@ -148,3 +148,15 @@ def short(t):
     for n in range(60):
         xfer.transfer(a, b, (b.addr + b.addr6)[n % 4], 1 + n * 37, n * 91, seed=n)
     t.at_least(t.module.stats(a)["session_opened"], 1, "sessions")
+
+
+@case("sums of whole packets from the device (CHECKSUM_COMPLETE): bytes equal, sums right", timeout=90)
+def complete_sums(t):
+    a, b = t.two_hosts(2)
+    tunnels = sums.tunnels(a, b)
+    t.load(a, b)
+    with sums.ip_summed() as counts:
+        pairs = xfer.connect(a, b, b.addr[0])
+        t.spread(a, b, pairs)
+        xfer.exchange(pairs, 8 << 20, 8 << 20)
+        sums.check(t, (a, b), tunnels, counts(), 1000)

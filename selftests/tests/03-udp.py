@@ -4,7 +4,7 @@
 import socket
 import time
 
-from lib import TX_BYTES, active, case
+from lib import TX_BYTES, active, case, sums
 from lib.net import set_offload
 from tools import udpcount, xfer
 
@@ -144,3 +144,17 @@ def many_flows(t):
         receiver.settle(200, 10, quiet=0)
         t.check(receiver.exact(200), f"{receiver.result(200)}")
     t.at_least(len(t.module.sessions(a, protocol=17)), 20, "UDP sessions")
+
+
+@case("sums of whole packets from the device (CHECKSUM_COMPLETE): exactly once, sums right")
+def complete_sums(t):
+    a, b = t.two_hosts(2)
+    tunnels = sums.tunnels(a, b)
+    t.load(a, b)
+    for host in (a, b):
+        t.module.set(host, scheduler="weighted")
+    sockets = udpcount.pair(a, b, a.addr[0], b.addr[0])
+    until_spread(t, a, b, sockets, 5001)
+    with sums.ip_summed() as counts:
+        talk(t, a, b, sockets, 1000, (20, 1300), 1000)
+        sums.check(t, (a, b), tunnels, counts(), 200)
