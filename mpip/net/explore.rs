@@ -96,8 +96,8 @@ impl Instance {
                 && tuple.remote.addr == *remote
                 && (ifindex == local.ifindex || ifindex == 0)
         };
-        // A NAT that follows TCP's windows drops what it finds out of them once part of the session
-        // takes other ways; of a lane that it did not see begin it does not know them.
+        // A NAT or a firewall that follows TCP's windows drops what it finds out of them once part of
+        // the session takes other ways; of a lane that it did not see begin it does not know them.
         let shares = session.tuple.proto == packet::TCP && inner.s.best_added().is_some();
         let lanes = inner.s.lanes.iter().enumerate();
         lanes
@@ -108,8 +108,8 @@ impl Instance {
                 // lane of its own. Not when nothing works at all.
                 let alone = l.path.standing() == Standing::Suspect
                     && inner.s.best_standing() >= Standing::Doubtful;
-                let nat = shares && l.path.is_translated();
-                let blind = i == 0 && (l.path.is_strict() || alone || nat);
+                let followed = shares && (l.path.is_translated() || inner.doubted);
+                let blind = i == 0 && (l.path.is_strict() || alone || followed);
                 !blind && on(&l.tuple, l.path.ifindex())
             })
     }

@@ -172,7 +172,7 @@ impl Session {
         }
         // Waits for the callback, which takes the lock.
         drop(timer);
-        self.deliver(None, None);
+        self.deliver(None, false);
         {
             let mut rx = self.rx.lock();
             buffer = rx.buffer.take();
@@ -182,7 +182,7 @@ impl Session {
 
     /// The timer of the buffer has fired.
     pub fn on_timer(&self) {
-        self.deliver(None, None);
+        self.deliver(None, false);
     }
 
     /// The peer will not send again what is missing in these parts. Any context.
@@ -200,8 +200,8 @@ impl Session {
     }
 
     /// Delivers `first` and everything else that is due, in order. One at a time delivers; others
-    /// leave their packets to it. With an instance, the peer is asked for what was lost.
-    fn deliver(&self, first: Option<Held>, instance: Option<&Instance>) {
+    /// leave their packets to it. If the peer may be asked for what was lost, returns what to ask for.
+    fn deliver(&self, first: Option<Held>, may_ask: bool) -> Ranges {
         let mut missing = Ranges::new();
         let mut first = first;
         let mut batch = KVec::new();
@@ -213,7 +213,7 @@ impl Session {
                     self.shared.counters.add(Counter::NoMemory, 1);
                 }
             }
-            return;
+            return missing;
         }
         rx.delivering = true;
         loop {
@@ -222,7 +222,7 @@ impl Session {
                 let now = clock::now_us();
                 let before = buffer.bytes();
                 buffer.acked(self.acked());
-                while instance.is_some() && !missing.is_full() {
+                while may_ask && !missing.is_full() {
                     let Some((from, to)) = buffer.next_missing(now) else {
                         break;
                     };
@@ -266,9 +266,7 @@ impl Session {
         self.arm(&mut rx);
         self.count_given_up(&mut rx);
         drop(rx);
-        if let Some(instance) = instance.filter(|_| !missing.is_empty()) {
-            instance.send_missing(self, false, missing);
-        }
+        missing
     }
 
     /// Keeps the sum of what all sessions hold.
@@ -529,6 +527,10 @@ pub fn local_in(instance: &Instance, skb: &mut Skb<'_>, family: u8) -> Verdict {
     };
     session.account(before, buffer.bytes());
     drop(rx);
-    session.deliver(first, Some(instance));
+    let missing = session.deliver(first, true);
+    if !missing.is_empty() {
+        instance.send_missing(session, false, missing);
+        instance.doubt_original(session);
+    }
     Verdict::Stolen
 }

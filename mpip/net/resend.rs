@@ -249,7 +249,7 @@ impl Instance {
                 session.put_back(segment);
                 continue;
             }
-            match self.send_again(session, segment, &latest, None) {
+            match self.send_again(session, segment, &latest, 0) {
                 Ok(()) => self.count(Counter::Resent),
                 Err(segment) => session.put_back(segment),
             }
@@ -260,14 +260,14 @@ impl Instance {
         waits
     }
 
-    /// Sends a kept segment on the lane that is best now; gives it back if there is no way. It is
-    /// kept again unless it is a copy of one that was lost on the lane `lost`, which is avoided.
+    /// Sends a kept segment on the lane that is best now, none of those in the mask `lost` if there
+    /// is another; gives it back if there is no way. With such a mask it is a copy, and not kept.
     fn send_again(
         &self,
         session: &Arc<Session>,
         mut segment: Segment<KeptSkb>,
         latest: &Latest,
-        lost: Option<usize>,
+        lost: u32,
     ) -> Result<(), Segment<KeptSkb>> {
         let family = session.tuple.local.addr.family();
         let mut skb = segment.packet.as_skb();
@@ -287,8 +287,8 @@ impl Instance {
             let now = clock::now_us();
             let lane = inner
                 .s
-                .pick(now, len, Class::Again, &dispatch, |index, lane| {
-                    lost != Some(index) && (index == 0 || lane_fits(self, &skb, &packet, lane))
+                .pick(now, len, Class::Again(lost), &dispatch, |index, lane| {
+                    index == 0 || lane_fits(self, &skb, &packet, lane)
                 });
             match inner.s.lane_mut(lane) {
                 Some(l) => {
@@ -315,7 +315,7 @@ impl Instance {
             skb.clear_hash();
         }
         path.count_tx(skb.segments(), skb.len());
-        let copy = if lost.is_none() { skb.keep() } else { None };
+        let copy = if lost == 0 { skb.keep() } else { None };
         if let Some(copy) = copy {
             session.put_back(Segment {
                 start: segment.start,
@@ -364,11 +364,27 @@ impl Instance {
         );
     }
 
+    /// Something of the stream was lost, perhaps on the original lane, and perhaps by a box there that
+    /// keeps track of connections and does not see all of this one: its path is to have a lane that
+    /// such a box judges by itself. Once for a session; any context, no lock held.
+    pub fn doubt_original(&self, session: &Arc<Session>) {
+        {
+            let mut inner = session.inner.lock();
+            if inner.doubted || inner.s.is_replaced() {
+                return;
+            }
+            inner.doubted = true;
+            inner.explored_ms = 0;
+        }
+        self.attend(session);
+    }
+
     /// The peer misses parts of the stream: sends them again unless TCP has to know. Any context,
     /// no lock held.
     pub fn repair(&self, session: &Arc<Session>, ranges: &Ranges) {
         let now = clock::now_us();
         let mut refused = Ranges::new();
+        let mut original = false;
         for (from, to) in ranges.iter() {
             let mut found = KVec::new();
             let mut may = to.wrapping_sub(from) <= MAX_BYTES;
@@ -377,6 +393,7 @@ impl Instance {
                 let inner = &mut *inner;
                 let (s, kept) = (&inner.s, &mut inner.kept);
                 kept.between(from, to, |segment| {
+                    original |= segment.lane == 0;
                     let lane = s.lane(usize::from(segment.lane));
                     let lost = segment.overlap(from, to);
                     may &= lane.is_some_and(|l| l.path.may_repair(now, lost, segment.wait));
@@ -394,6 +411,9 @@ impl Instance {
             while let Some((packet, lane)) = found.pop() {
                 self.repair_one(session, packet, lane, from..to);
             }
+        }
+        if original {
+            self.doubt_original(session);
         }
         if !refused.is_empty() {
             self.send_missing(session, true, refused);
@@ -447,7 +467,7 @@ impl Instance {
         };
         let latest = session.latest();
         if self
-            .send_again(session, segment, &latest, Some(lane))
+            .send_again(session, segment, &latest, 1 << lane)
             .is_ok()
         {
             self.count(Counter::Repaired);

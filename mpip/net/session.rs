@@ -101,6 +101,8 @@ pub struct Inner {
     pub port: u16,
     /// Lanes were looked for at this time, milliseconds.
     pub explored_ms: u32,
+    /// Something was lost while there was a choice of lanes: see [`Instance::doubt_original`].
+    pub doubted: bool,
     /// Lanes whose packets are to be sent again, one bit each.
     pub lost: u32,
     /// Time stamp of TCP's latest retransmission (RFC 7323): the other end may take anything older
@@ -223,6 +225,7 @@ impl Session {
                         confirm,
                         port: 0,
                         explored_ms: 0,
+                        doubted: false,
                         lost: 0,
                         repeated: None,
                         kept: Kept::new(),

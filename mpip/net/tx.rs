@@ -170,17 +170,18 @@ fn known(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, entry: &WireEn
 
     let every = instance.param(Param::Cm) == 1;
     let now = clock::now_us();
+    let dispatch = instance.dispatch();
+    let mut inner = session.inner.lock();
     let class = match data {
-        Some((_, true)) => Class::Again,
+        Some((_, true)) => {
+            inner.repeated = timestamp_of(skb.head(), packet).or(inner.repeated);
+            let lost = inner.kept.lost_again(start);
+            Class::Again(lost.map_or(0, |lane| 1 << lane))
+        }
         Some((end, false)) => Class::Stream(session.in_flight(end)),
         None if packet.tcp.is_some() => Class::Small,
         None => Class::Datagram,
     };
-    let dispatch = instance.dispatch();
-    let mut inner = session.inner.lock();
-    if class == Class::Again {
-        inner.repeated = timestamp_of(skb.head(), packet).or(inner.repeated);
-    }
     if inner.s.state != State::Open {
         drop(inner);
         instance.count(Counter::TxOriginal);

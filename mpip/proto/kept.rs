@@ -164,6 +164,17 @@ impl<T, B: BorrowMut<[Option<Segment<T>>]>> Kept<T, B> {
         }
     }
 
+    /// The lane on which the byte at a sequence number was sent last, if that was not the first time,
+    /// as far as is kept.
+    pub fn lost_again(&mut self, seq: u32) -> Option<u8> {
+        let (mut lane, mut copies) = (None, 0u32);
+        self.between(seq, seq.wrapping_add(1), |segment| {
+            lane = lane.or(Some(segment.lane));
+            copies = copies.saturating_add(1);
+        });
+        lane.filter(|_| copies > 1)
+    }
+
     fn front(&self) -> Option<&Segment<T>> {
         self.storage.as_ref()?.borrow().get(self.head)?.as_ref()
     }

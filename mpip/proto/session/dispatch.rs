@@ -27,8 +27,9 @@ pub enum Class {
     /// takes the quickest path.
     Small,
     /// Data that was sent before: the path that it was lost on may be dead without anybody having
-    /// noticed yet, so it takes one of those whose answers are not overdue.
-    Again,
+    /// noticed yet, so it takes one of those whose answers are not overdue. Of these it takes none of
+    /// the lanes in the mask if there is another.
+    Again(u32),
 }
 
 /// Who chooses the lane.
@@ -191,7 +192,12 @@ impl<P: PathInfo, D, H: Hold<Lane<P, D>>> Session<P, D, H> {
         }
         while eligible != 0 {
             let among = match class {
-                Class::Again => self.lively(now, eligible),
+                Class::Again(lost) => {
+                    let lively = self.lively(now, eligible);
+                    Some(lively & !lost)
+                        .filter(|rest| *rest != 0)
+                        .unwrap_or(lively)
+                }
                 _ => eligible,
             };
             let choice = match dispatch.scheduler {
@@ -331,7 +337,7 @@ impl<P: PathInfo, D, H: Hold<Lane<P, D>>> Session<P, D, H> {
             n += 1;
         }
         let load = match class {
-            Class::Small | Class::Again => Load::Urgent,
+            Class::Small | Class::Again(_) => Load::Urgent,
             Class::Datagram => Load::Datagram,
             Class::Stream(flight) => Load::Stream(flight),
         };

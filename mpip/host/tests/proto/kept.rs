@@ -182,14 +182,19 @@ fn what_lies_between_is_found() {
             assert_eq!(between(&mut r, at(from), at(to)), found, "{from} {to}");
         }
         // What was sent again stands last, beside what was sent before.
+        assert_eq!(r.lost_again(at(250)), None);
         r.push(
             Segment {
                 packet: 7,
+                lane: 5,
                 ..seg(at(300))
             },
             10_000,
         );
         assert_eq!(between(&mut r, at(200), at(300)), [7, 300]);
+        for (seq, lane) in [(199, None), (200, Some(5)), (299, Some(5)), (300, None)] {
+            assert_eq!(r.lost_again(at(seq)), lane, "{seq}");
+        }
         // What is found can be changed.
         r.between(at(400), at(500), |segment| segment.wait = 5);
         let waits: Vec<_> = std::iter::from_fn(|| r.pop()).map(|s| s.wait).collect();

@@ -58,21 +58,32 @@ fn small_packets_take_the_quickest_path() {
 fn what_was_lost_keeps_off_paths_that_are_overdue() {
     let now = 1_000_000;
     let (mut s, paths) = open(3, now);
-    assert_eq!(taken(&mut s, now, Class::Again), [0, 1, 2].into());
+    assert_eq!(taken(&mut s, now, Class::Again(0)), [0, 1, 2].into());
     // Little lateness is no matter.
     paths[1].0.silent.set(1_500);
-    assert_eq!(taken(&mut s, now, Class::Again), [0, 1, 2].into());
+    assert_eq!(taken(&mut s, now, Class::Again(0)), [0, 1, 2].into());
     paths[1].0.silent.set(2_500);
-    assert_eq!(taken(&mut s, now, Class::Again), [0, 2].into());
+    assert_eq!(taken(&mut s, now, Class::Again(0)), [0, 2].into());
     // Data goes by weight all the same.
     assert_eq!(taken(&mut s, now, Class::Datagram), [0, 1, 2].into());
     // If all are late, the least.
     paths[0].0.silent.set(70_000);
     paths[2].0.silent.set(40_000);
-    assert_eq!(taken(&mut s, now, Class::Again), [1].into());
+    assert_eq!(taken(&mut s, now, Class::Again(0)), [1].into());
+    // And of those that are not late one on which it was not lost, if there is one.
+    for path in &paths {
+        path.0.silent.set(0);
+    }
+    assert_eq!(taken(&mut s, now, Class::Again(0b001)), [1, 2].into());
+    assert_eq!(taken(&mut s, now, Class::Again(0b110)), [0].into());
+    assert_eq!(taken(&mut s, now, Class::Again(0b111)), [0, 1, 2].into());
+    paths[2].0.silent.set(40_000);
+    assert_eq!(taken(&mut s, now, Class::Again(0b001)), [1].into());
+    assert_eq!(taken(&mut s, now, Class::Again(0b011)), [0, 1].into());
+    paths[0].0.silent.set(70_000);
     // What is doubtful comes last, be it late or not.
     paths[1].0.standing.set(Standing::Doubtful);
-    assert_eq!(taken(&mut s, now, Class::Again), [2].into());
+    assert_eq!(taken(&mut s, now, Class::Again(0)), [2].into());
 }
 
 #[test]
@@ -103,7 +114,7 @@ fn only_the_best_paths_are_used() {
         assert_eq!(taken(&mut s, 0, Class::Datagram), lanes, "{standings:?}");
         // The one that is least overdue; nothing is known of the delays.
         let last = *lanes.last().unwrap();
-        assert_eq!(taken(&mut s, 500_000, Class::Again), [last].into());
+        assert_eq!(taken(&mut s, 500_000, Class::Again(0)), [last].into());
         assert_eq!(taken(&mut s, 0, Class::Small), lanes, "{standings:?}");
     }
 }
@@ -140,7 +151,7 @@ proptest! {
     fn pick_is_sound(
         n in 1..=MAX_LANES,
         steps in prop::collection::vec(any::<(u8, u32, u16)>(), 1..200),
-        class in prop::sample::select(vec![Class::Datagram, Class::Small, Class::Again]),
+        class in prop::sample::select(vec![Class::Datagram, Class::Small, Class::Again(0)]),
     ) {
         let (mut s, paths) = open(n, 0);
         let mut now = 0u32;
@@ -171,7 +182,7 @@ proptest! {
                     let quickest = others().filter_map(delay).min();
                     prop_assert!(quickest.is_none() || delay(chosen) == quickest);
                 }
-                Class::Again => {
+                Class::Again(_) => {
                     let silent = |i: usize| paths[i].silent_us(now);
                     prop_assert!(others().all(|i| silent(chosen) <= silent(i)));
                 }
@@ -232,7 +243,7 @@ const CLASSES: [Class; 4] = [
     Class::Datagram,
     Class::Stream(1000),
     Class::Small,
-    Class::Again,
+    Class::Again(0),
 ];
 
 #[test]
@@ -283,7 +294,7 @@ fn equally_early_paths_take_turns() {
         assert!(bytes.iter().all(even), "{bytes:?}");
     }
     // What is urgent does not wait for its turn: the link that is quickest.
-    for class in [Class::Small, Class::Again] {
+    for class in [Class::Small, Class::Again(0)] {
         assert_eq!(shared(&mut s, &paths, class), [0, 0, 100_000]);
     }
     // One rate is not known: alike.
@@ -359,7 +370,7 @@ fn a_stream_that_fills_the_near_paths_goes_far() {
     // 10 ms and 100 ms at 1 MB/s.
     assert_eq!(shared(&mut s, &paths, Class::Stream(109_999)), [100_000, 0]);
     assert_eq!(shared(&mut s, &paths, Class::Stream(110_000)), [0, 100_000]);
-    for class in [Class::Small, Class::Again] {
+    for class in [Class::Small, Class::Again(0)] {
         assert_eq!(shared(&mut s, &paths, class), [100_000, 0]);
     }
 }
@@ -577,7 +588,7 @@ proptest! {
             // It counts for nobody else, and once.
             let after: u64 = paths.iter().map(|p| p.0.sent.get()).sum();
             prop_assert!(after - before == u64::from(len) || after == before);
-            if class == Class::Again && n > 1 && fine(chosen) {
+            if class == Class::Again(0) && n > 1 && fine(chosen) {
                 let silent = |i: usize| paths[i].silent_us(now);
                 let most = silent(chosen).saturating_sub(2_000);
                 prop_assert!((0..n).filter(|i| fine(*i)).all(|i| most <= silent(i)));

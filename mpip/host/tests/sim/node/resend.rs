@@ -108,7 +108,7 @@ impl Node {
         }
         let latest = session.latest();
         for segment in session.take_kept(mask) {
-            self.send_again(cx, session, segment, &latest, None);
+            self.send_again(cx, session, segment, &latest, 0);
             self.count(Counter::Resent);
         }
     }
@@ -120,7 +120,7 @@ impl Node {
         session: &Rc<Session>,
         mut segment: Segment<Wire>,
         latest: &Latest,
-        lost: Option<usize>,
+        lost: u32,
     ) {
         let wire = &mut segment.packet;
         let packet = wire.parse().expect("what was sent before");
@@ -129,9 +129,9 @@ impl Node {
         let len = wire.len() as u32;
         let mut inner = session.inner.borrow_mut();
         let s = &mut inner.s;
-        let chosen = s.pick(now, len, Class::Again, &dispatch, |index, lane| {
+        let chosen = s.pick(now, len, Class::Again(lost), &dispatch, |index, lane| {
             let (local, remote) = (&lane.tuple.local.addr, &lane.tuple.remote.addr);
-            lost != Some(index) && (index == 0 || cx.has_route(local, remote))
+            index == 0 || cx.has_route(local, remote)
         });
         let lane = s.lane_mut(chosen).expect("the chosen lane");
         lane.tx_packets += 1;
@@ -151,7 +151,7 @@ impl Node {
         path.count_tx();
         segment.lane = chosen as u8;
         cx.sent.push(segment.packet.clone());
-        if lost.is_none() {
+        if lost == 0 {
             inner.kept.push(segment, MAX_BYTES);
         }
         drop(inner);
@@ -225,7 +225,7 @@ impl Node {
                     packet: wire,
                 };
                 let latest = session.latest();
-                self.send_again(cx, session, segment, &latest, Some(lane));
+                self.send_again(cx, session, segment, &latest, 1 << lane);
             }
         }
         if !refused.is_empty() {

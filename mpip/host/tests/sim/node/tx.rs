@@ -151,12 +151,6 @@ impl Node {
         }
         let every = self.param(Param::Cm) == 1;
         let now = self.now_us(cx);
-        let class = match data {
-            Some((_, true)) => Class::Again,
-            Some((end, false)) => Class::Stream(session.in_flight(end)),
-            None if packet.tcp.is_some() => Class::Small,
-            None => Class::Datagram,
-        };
         let dispatch = self.dispatch();
         let len = wire.len() as u32;
         let mut forgotten = None;
@@ -169,9 +163,17 @@ impl Node {
                 cx.sent.push(wire);
                 return;
             }
-            if class == Class::Again {
-                inner.repeated = timestamp_of(&wire, packet).or(inner.repeated);
-            }
+            let class = match data {
+                Some((end, true)) => {
+                    inner.repeated = timestamp_of(&wire, packet).or(inner.repeated);
+                    let start = end.wrapping_sub(packet.seq_len());
+                    let lost = inner.kept.lost_again(start);
+                    Class::Again(lost.map_or(0, |lane| 1 << lane))
+                }
+                Some((end, false)) => Class::Stream(session.in_flight(end)),
+                None if packet.tcp.is_some() => Class::Small,
+                None => Class::Datagram,
+            };
             let chosen = inner.s.pick(now, len, class, &dispatch, |index, lane| {
                 index == 0 || cx.has_route(&lane.tuple.local.addr, &lane.tuple.remote.addr)
             });
