@@ -90,6 +90,7 @@ RESTRICTED = Box()  # keeps ports, lets only answers in
 SYMMETRIC = Box(nat="masquerade random,fully-random")  # another port for each destination
 NO_UDP = Box(forward=(f"udp dport != {DNS} udp sport != {DNS} counter drop",))
 STRICT_TCP = Box(sysctl={"nf_conntrack_tcp_loose": 0})  # a segment without a handshake is invalid
+ONLY_HANDSHAKES = Box(forward=NO_UDP.forward, sysctl=STRICT_TCP.sysctl)
 STRIPS_OPTION = Box(mangle=("reset tcp option 253",))
 CHANGES_MSS = Box(mangle=("tcp flags syn tcp option maxseg size set 1200",))
 SHORT = Box(sysctl={"nf_conntrack_udp_timeout": 3, "nf_conntrack_udp_timeout_stream": 3})

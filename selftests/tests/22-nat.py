@@ -18,6 +18,7 @@ from lib.nat import (
     CHANGES_MSS,
     FIREWALL,
     NO_UDP,
+    ONLY_HANDSHAKES,
     PLAIN,
     RESTRICTED,
     SHORT,
@@ -213,13 +214,13 @@ def both_ways(t, sockets, stream, amount, size, rate):
             raise Failure(f"UDP: exactly once at {who}: {receiver.result(sent)}")
 
 
-def multipath(t, n, family, tcp_paths=2, udp_paths=2):
+def multipath(t, n, family):
     """TCP and UDP with the module at both ends. Each is tried even if the other fails."""
     t.load(n.a, n.b)
     failures = []
-    for run, paths in ((tcp, tcp_paths), (udp, udp_paths)):
+    for run in (tcp, udp):
         try:
-            run(t, n, family, paths)
+            run(t, n, family)
         except (Failure, xfer.Mismatch, TimeoutError, OSError) as error:
             failures.append(error)
     with contextlib.suppress(Exception):
@@ -233,7 +234,7 @@ def multipath(t, n, family, tcp_paths=2, udp_paths=2):
 # --- the cases ----------------------------------------------------------------------
 
 
-def declare(name, boxes, families, proof=None, udp_paths=2, plain_udp=True, **options):
+def declare(name, boxes, families, proof=None, plain_udp=True, **options):
     """Cases of one arrangement of boxes."""
     for family in families:
 
@@ -243,7 +244,7 @@ def declare(name, boxes, families, proof=None, udp_paths=2, plain_udp=True, **op
             plain(t, n, family, plain_udp)
             if proof:
                 proof(t, n, family)
-            multipath(t, n, family, udp_paths=udp_paths)
+            multipath(t, n, family)
 
 
 def is_cone(t, n, family):
@@ -264,6 +265,11 @@ def is_strict(t, n, family):
     strays(t, n, family, False)
 
 
+def adds_strict(t, n, family):
+    got = nat.stray_segment(n.a, "a2", n.b, n.target(family), 7100)
+    t.equal(got, False, "a segment without a handshake gets out of the added uplink")
+
+
 def is_firewall(t, n, family):
     strays(t, n, family, False)
     filters(t, n, family, False)
@@ -274,31 +280,27 @@ def is_loose(t, n, family):
 
 
 declare("NAT that maps and filters whatever the destination", [[PLAIN], [PLAIN]], (4, 6), is_cone)
-declare("NAT that lets only answers in", [[RESTRICTED], [RESTRICTED]], (4,), is_restricted)
+declare("NAT that lets only answers in", [[RESTRICTED], [RESTRICTED]], (4, 6), is_restricted)
 declare("NAT with a port for each destination", [[SYMMETRIC], [SYMMETRIC]], (4, 6), is_symmetric)
-declare("two NATs in a row", [[RESTRICTED, RESTRICTED], [SYMMETRIC, RESTRICTED]], (4,))
+declare("two NATs in a row", [[RESTRICTED, RESTRICTED], [SYMMETRIC, RESTRICTED]], (4, 6))
 declare("the same private addresses behind both NATs", [[RESTRICTED]] * 2, (4, 6), same=True)
 declare("no TCP without a handshake", [[STRICT_TCP], [STRICT_TCP]], (4, 6), is_strict)
 declare("option 253 is stripped", [[STRIPS_OPTION], [STRIPS_OPTION]], (4, 6), option_is_gone)
-declare("the MSS is changed", [[CHANGES_MSS], [CHANGES_MSS]], (4,), mss_is_changed)
+declare("the MSS is changed", [[CHANGES_MSS], [CHANGES_MSS]], (4, 6), mss_is_changed)
 declare("a stateful firewall without translation", [[FIREWALL], [FIREWALL]], (6, 4), is_firewall)
-declare("NAT, and a server with two addresses", [[RESTRICTED], [SYMMETRIC]], (4,), links_b=2)
-declare("NAT of one uplink only", [[FIREWALL], [RESTRICTED]], (4,))
-# A UDP session stays on its own path where no other UDP passes; the box is on the added path only.
+declare("NAT, and a server with two addresses", [[RESTRICTED], [SYMMETRIC]], (4, 6), links_b=2)
+declare("NAT of one uplink only", [[FIREWALL], [RESTRICTED]], (4, 6))
+# The box is on the added path only: plain UDP has to have a way of its own.
 declare(
-    "unknown UDP is dropped on the added path", [[RESTRICTED], [NO_UDP]], (4, 6), is_loose, 1, plain_udp=False
+    "unknown UDP is dropped on the added path", [[RESTRICTED], [NO_UDP]], (4, 6), is_loose, plain_udp=False
 )
-
-
-@case("unknown UDP is dropped on the added path, TCP without a handshake, too, IPv4", timeout=100)
-def only_handshakes(t):
-    box = nat.Box(forward=NO_UDP.forward, sysctl=STRICT_TCP.sysctl)
-    n = build(t, [[RESTRICTED], [box]])
-    plain(t, n, 4, udp=False)
-    t.equal(
-        nat.stray_segment(n.a, "a2", n.b, n.target(4), 7100), False, "a segment without a handshake gets out"
-    )
-    multipath(t, n, 4, udp_paths=1)
+declare(
+    "unknown UDP is dropped on the added path, TCP without a handshake, too",
+    [[RESTRICTED], [ONLY_HANDSHAKES]],
+    (4, 6),
+    adds_strict,
+    plain_udp=False,
+)
 
 
 def drain(sockets, quiet=0.3):
