@@ -46,6 +46,7 @@ use crate::{
         crypto::Algo,
         gate::Gate,
         net::{
+            Hook,
             Hooks,
             Net,
             Watch, //
@@ -64,6 +65,7 @@ use crate::{
 };
 use kernel::{
     alloc::flags::GFP_ATOMIC,
+    new_mutex,
     prelude::*,
     sync::{
         atomic::{
@@ -71,7 +73,8 @@ use kernel::{
             Relaxed, //
         },
         rcu,
-        Arc, //
+        Arc,
+        Mutex, //
     },
 };
 
@@ -92,6 +95,8 @@ pub struct Instance {
     // First, because fields are dropped in order: no hook and no work may run when the rest goes.
     #[pin]
     machinery: BhLock<Machinery>,
+    #[pin]
+    ordering: Mutex<Ordering>,
     /// The namespace.
     pub net: Net,
     /// Settings and counters of the namespace.
@@ -171,6 +176,13 @@ pub struct Instance {
     pub due_ms: [Atomic<u32>; 2],
 }
 
+/// The hook at LOCAL_IN.
+struct Ordering {
+    hooks: Option<Hooks>,
+    /// When there were added lanes last, milliseconds.
+    used_ms: u32,
+}
+
 struct Machinery {
     watch: Option<Watch>,
     hooks: Option<Hooks>,
@@ -241,6 +253,13 @@ impl Instance {
                     },
                     "mpip_machinery"
                 ),
+                ordering <- new_mutex!(
+                    Ordering {
+                        hooks: None,
+                        used_ms: now,
+                    },
+                    "mpip_ordering"
+                ),
             }? Error),
             GFP_KERNEL,
         )?;
@@ -260,7 +279,7 @@ impl Instance {
             }
         }
         // SAFETY: As above.
-        match unsafe { Hooks::register(net, &instance) } {
+        match unsafe { Hooks::register(net, &instance, Hook::Wire) } {
             Ok(hooks) => instance.machinery.lock().hooks = Some(hooks),
             Err(error) => {
                 instance.stop(false);
@@ -288,7 +307,34 @@ impl Instance {
         drop(watch);
         drop(hooks);
         drop(work);
+        // Only the work would register it anew.
+        self.ordering.lock().hooks = None;
         self.clear();
+    }
+
+    /// Has the hook that puts segments in order come and go with the added lanes: what it costs, all
+    /// packets of the host pay. While it is late, segments go on in the order in which they came.
+    /// Process context.
+    pub fn fit_hooks(&self) {
+        /// How long the hook stays without lanes, milliseconds.
+        const LINGER_MS: u32 = 10_000;
+        let mut ordering = self.ordering.lock();
+        let now = clock::now_ms();
+        if !self.gate.has_lanes() {
+            if now.wrapping_sub(ordering.used_ms) >= LINGER_MS {
+                ordering.hooks = None;
+            }
+            return;
+        }
+        ordering.used_ms = now;
+        if ordering.hooks.is_none() {
+            // SAFETY: `stop` drops the hooks before the instance can go, after the work, which is
+            // what calls this.
+            match unsafe { Hooks::register(self.net, self, Hook::Order) } {
+                Ok(hooks) => ordering.hooks = Some(hooks),
+                Err(_) => self.count(Counter::NoMemory),
+            }
+        }
     }
 
     /// Whether it is being stopped: no new session, no data on added lanes.

@@ -199,6 +199,7 @@ impl Instance {
             self.follow_changes();
         }
         let mut next = self.attend_sessions();
+        self.fit_hooks();
         if self.watch_paths() {
             next = next.min(WATCH_MS);
         }

@@ -59,6 +59,12 @@ impl Gate {
         unsafe { bindings::mpip_shim_gate_count(self.raw(), -1, -i32::from(added)) };
     }
 
+    /// Whether there are tuples of added lanes.
+    pub fn has_lanes(&self) -> bool {
+        // SAFETY: As above.
+        unsafe { bindings::mpip_shim_gate_lanes(self.raw()) }
+    }
+
     /// Says whether datagrams may have to take something along.
     pub fn set_riding(&self, riding: bool) {
         // SAFETY: As above.

@@ -73,6 +73,12 @@ void mpip_shim_gate_free(struct mpip_gate *gate)
 	kvfree(gate);
 }
 
+/* Whether there are tuples of added lanes. */
+bool mpip_shim_gate_lanes(const struct mpip_gate *gate)
+{
+	return atomic_read(&gate->lanes);
+}
+
 /* So many more (or fewer) tuples, and among them those of added lanes. */
 void mpip_shim_gate_count(struct mpip_gate *gate, int tuples, int lanes)
 {
@@ -133,13 +139,11 @@ static __always_inline bool gate_knows(const struct mpip_gate *gate, u64 hash)
 }
 
 /*
- * The hash of a plain packet whose headers are linear, up to TCP's flags.
- * False if it is not one. For others than TCP and UDP there is none, and
- * *@proto tells.
+ * Whether a packet is plain: its headers are linear, up to TCP's flags, and it
+ * is no fragment. For others than TCP and UDP only *@proto counts.
  */
-static __always_inline bool gate_hash(const struct mpip_gate *gate, bool in,
-				      const struct sk_buff *skb, u8 family,
-				      u8 *proto, const u8 **l4, u64 *hash)
+static __always_inline bool gate_parse(const struct sk_buff *skb, u8 family,
+				       u8 *proto, const u8 **l4)
 {
 	const u8 *data = skb->data;
 	u32 header = family == 4 ? 20 : 40;
@@ -159,13 +163,20 @@ static __always_inline bool gate_hash(const struct mpip_gate *gate, bool in,
 		if (unlikely(data[0] != 0x45 ||
 			     iph->frag_off & htons(IP_MF | IP_OFFSET)))
 			return false;
-		*hash = gate_hash4(gate, in, *proto, &iph->saddr,
-				   get_unaligned((const u32 *)*l4));
-	} else {
-		*hash = gate_hash6(gate, in, *proto, data + 8,
-				   get_unaligned((const u32 *)*l4));
 	}
 	return true;
+}
+
+/* The hash of the flow of such a packet, TCP or UDP. */
+static __always_inline u64 gate_hash(const struct mpip_gate *gate, bool in,
+				     const struct sk_buff *skb, u8 family,
+				     u8 proto, const u8 *l4)
+{
+	u32 ports = get_unaligned((const u32 *)l4);
+
+	return family == 4 ?
+		gate_hash4(gate, in, proto, skb->data + 12, ports) :
+		gate_hash6(gate, in, proto, skb->data + 8, ports);
 }
 
 /* Whether an outgoing packet is none that Rust has to see. */
@@ -173,10 +184,9 @@ static __always_inline bool gate_lets_out(const struct mpip_gate *gate,
 					  const struct sk_buff *skb, u8 family)
 {
 	const u8 *l4;
-	u64 hash;
 	u8 proto;
 
-	if (!gate_hash(gate, false, skb, family, &proto, &l4, &hash))
+	if (!gate_parse(skb, family, &proto, &l4))
 		return false;
 	if (proto == IPPROTO_TCP) {
 		if (((const struct tcphdr *)l4)->syn)
@@ -187,7 +197,7 @@ static __always_inline bool gate_lets_out(const struct mpip_gate *gate,
 	} else {
 		return true;
 	}
-	return gate_knows(gate, hash);
+	return gate_knows(gate, gate_hash(gate, false, skb, family, proto, l4));
 }
 
 /*
@@ -199,10 +209,9 @@ static __always_inline bool gate_lets_in(const struct mpip_gate *gate,
 {
 	u32 header = family == 4 ? 20 : 40;
 	const u8 *l4;
-	u64 hash;
 	u8 proto;
 
-	if (!gate_hash(gate, true, skb, family, &proto, &l4, &hash))
+	if (!gate_parse(skb, family, &proto, &l4))
 		return false;
 	if (proto == IPPROTO_UDP) {
 		const struct udphdr *uh = (const struct udphdr *)l4;
@@ -220,7 +229,8 @@ static __always_inline bool gate_lets_in(const struct mpip_gate *gate,
 		/* ICMP errors about lanes. */
 		return !atomic_read(&gate->lanes);
 	}
-	return !atomic_read(&gate->tuples) || gate_knows(gate, hash);
+	return !atomic_read(&gate->tuples) ||
+	       gate_knows(gate, gate_hash(gate, true, skb, family, proto, l4));
 }
 
 /* For a moment Rust need not see packets like this one. */
@@ -231,9 +241,10 @@ void mpip_shim_gate_pass(struct mpip_gate *gate, const struct sk_buff *skb,
 	u64 hash;
 	u8 proto;
 
-	if (!gate_hash(gate, in, skb, family, &proto, &l4, &hash) ||
+	if (!gate_parse(skb, family, &proto, &l4) ||
 	    (proto != IPPROTO_TCP && proto != IPPROTO_UDP))
 		return;
+	hash = gate_hash(gate, in, skb, family, proto, l4);
 	WRITE_ONCE(gate->slots[hash % GATE_SLOTS],
 		   (hash & ~GATE_TIME) | ((u64)jiffies & GATE_TIME));
 }
@@ -326,49 +337,67 @@ static unsigned int hook_in6(void *priv, struct sk_buff *skb,
 	return mpip_rs_local_in(gate->instance, skb, state, 6);
 }
 
-static const struct nf_hook_ops hook_template[] = {
+static const struct nf_hook_ops wire_hooks[] = {
 	{ .hook = hook_pre4, .pf = NFPROTO_IPV4,
 	  .hooknum = NF_INET_PRE_ROUTING, .priority = MPIP_PRI_PRE_ROUTING },
-	{ .hook = hook_in4, .pf = NFPROTO_IPV4,
-	  .hooknum = NF_INET_LOCAL_IN, .priority = MPIP_PRI_LOCAL_IN },
 	{ .hook = hook_out4, .pf = NFPROTO_IPV4,
 	  .hooknum = NF_INET_POST_ROUTING, .priority = MPIP_PRI_POST_ROUTING },
 	{ .hook = hook_pre6, .pf = NFPROTO_IPV6,
 	  .hooknum = NF_INET_PRE_ROUTING, .priority = MPIP_PRI_PRE_ROUTING },
-	{ .hook = hook_in6, .pf = NFPROTO_IPV6,
-	  .hooknum = NF_INET_LOCAL_IN, .priority = MPIP_PRI_LOCAL_IN },
 	{ .hook = hook_out6, .pf = NFPROTO_IPV6,
 	  .hooknum = NF_INET_POST_ROUTING, .priority = MPIP_PRI_POST_ROUTING },
 };
 
-struct mpip_hooks {
-	struct nf_hook_ops ops[ARRAY_SIZE(hook_template)];
+static const struct nf_hook_ops order_hooks[] = {
+	{ .hook = hook_in4, .pf = NFPROTO_IPV4,
+	  .hooknum = NF_INET_LOCAL_IN, .priority = MPIP_PRI_LOCAL_IN },
+	{ .hook = hook_in6, .pf = NFPROTO_IPV6,
+	  .hooknum = NF_INET_LOCAL_IN, .priority = MPIP_PRI_LOCAL_IN },
 };
 
-struct mpip_hooks *mpip_shim_hooks_register(struct net *net,
-					    struct mpip_gate *gate,
-					    void *instance)
+struct mpip_hooks {
+	unsigned int n;
+	struct nf_hook_ops ops[];
+};
+
+static struct mpip_hooks *hooks_register(struct net *net, struct mpip_gate *gate,
+					 const struct nf_hook_ops *ops,
+					 unsigned int n)
 {
-	struct mpip_hooks *hooks = kmalloc(sizeof(*hooks), GFP_KERNEL);
-	int i;
+	struct mpip_hooks *hooks = kmalloc(struct_size(hooks, ops, n), GFP_KERNEL);
+	unsigned int i;
 
 	if (!hooks)
 		return NULL;
-	gate->instance = instance;
-	memcpy(hooks->ops, hook_template, sizeof(hook_template));
-	for (i = 0; i < ARRAY_SIZE(hook_template); i++)
+	hooks->n = n;
+	memcpy(hooks->ops, ops, n * sizeof(*ops));
+	for (i = 0; i < n; i++)
 		hooks->ops[i].priv = gate;
-	if (nf_register_net_hooks(net, hooks->ops, ARRAY_SIZE(hooks->ops))) {
+	if (nf_register_net_hooks(net, hooks->ops, n)) {
 		kfree(hooks);
 		return NULL;
 	}
 	return hooks;
 }
 
+/* What every packet of the host passes. */
+struct mpip_hooks *mpip_shim_hooks_wire(struct net *net, struct mpip_gate *gate,
+					void *instance)
+{
+	gate->instance = instance;
+	return hooks_register(net, gate, wire_hooks, ARRAY_SIZE(wire_hooks));
+}
+
+/* What puts segments in order, after the above. */
+struct mpip_hooks *mpip_shim_hooks_order(struct net *net, struct mpip_gate *gate)
+{
+	return hooks_register(net, gate, order_hooks, ARRAY_SIZE(order_hooks));
+}
+
 /* Returns when no hook runs any more. */
 void mpip_shim_hooks_unregister(struct net *net, struct mpip_hooks *hooks)
 {
-	nf_unregister_net_hooks(net, hooks->ops, ARRAY_SIZE(hooks->ops));
+	nf_unregister_net_hooks(net, hooks->ops, hooks->n);
 	synchronize_net();
 	kfree(hooks);
 }

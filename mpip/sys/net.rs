@@ -74,7 +74,16 @@ impl Drop for Watch {
     }
 }
 
-/// Registered netfilter hooks of one instance.
+/// Which hooks.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Hook {
+    /// PRE_ROUTING and POST_ROUTING: what every packet of the host passes.
+    Wire,
+    /// LOCAL_IN, which puts segments in order. Only after the others.
+    Order,
+}
+
+/// Registered netfilter hooks of one instance, IPv4 and IPv6.
 pub struct Hooks {
     net: Net,
     raw: NonNull<bindings::mpip_hooks>,
@@ -86,16 +95,25 @@ unsafe impl Send for Hooks {}
 unsafe impl Sync for Hooks {}
 
 impl Hooks {
-    /// Registers the hooks of `instance`. Process context.
+    /// Registers hooks of `instance`. Process context.
     ///
     /// # Safety
     ///
     /// `instance` must stay alive until the result has been dropped.
-    pub unsafe fn register(net: Net, instance: &crate::net::instance::Instance) -> Result<Hooks> {
+    pub unsafe fn register(
+        net: Net,
+        instance: &crate::net::instance::Instance,
+        which: Hook,
+    ) -> Result<Hooks> {
         let ptr = core::ptr::from_ref(instance).cast_mut().cast();
-        // SAFETY: `net` is alive; `instance` and its gate outlive the hooks by the caller's promise.
-        let raw =
-            unsafe { bindings::mpip_shim_hooks_register(net.as_ptr(), instance.gate.raw(), ptr) };
+        let gate = instance.gate.raw();
+        let raw = match which {
+            // SAFETY: `net` is alive; `instance` and its gate outlive the hooks by the caller's
+            // promise.
+            Hook::Wire => unsafe { bindings::mpip_shim_hooks_wire(net.as_ptr(), gate, ptr) },
+            // SAFETY: As above.
+            Hook::Order => unsafe { bindings::mpip_shim_hooks_order(net.as_ptr(), gate) },
+        };
         let raw = NonNull::new(raw).ok_or(ENOMEM)?;
         Ok(Hooks { net, raw })
     }

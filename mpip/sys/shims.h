@@ -126,15 +126,16 @@ struct sk_buff *mpip_shim_skb_next_unlink(struct sk_buff *skb);
 /* Hooks */
 struct mpip_gate *mpip_shim_gate_new(u32 max_cm);
 void mpip_shim_gate_free(struct mpip_gate *gate);
+bool mpip_shim_gate_lanes(const struct mpip_gate *gate);
 void mpip_shim_gate_count(struct mpip_gate *gate, int tuples, int lanes);
 void mpip_shim_gate_riding(struct mpip_gate *gate, bool riding);
 void mpip_shim_gate_port(struct mpip_gate *gate, u16 port);
 void mpip_shim_gate_pass(struct mpip_gate *gate, const struct sk_buff *skb,
 			 u8 family, bool in);
 void mpip_shim_gate_stop(struct mpip_gate *gate, const struct mpip_flow *flow);
-struct mpip_hooks *mpip_shim_hooks_register(struct net *net,
-					    struct mpip_gate *gate,
-					    void *instance);
+struct mpip_hooks *mpip_shim_hooks_wire(struct net *net, struct mpip_gate *gate,
+					void *instance);
+struct mpip_hooks *mpip_shim_hooks_order(struct net *net, struct mpip_gate *gate);
 void mpip_shim_hooks_unregister(struct net *net, struct mpip_hooks *hooks);
 bool mpip_shim_tx_eligible(const struct sk_buff *skb,
 			   const struct nf_hook_state *state);
