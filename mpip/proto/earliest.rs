@@ -20,7 +20,9 @@ use crate::proto::session::MAX_LANES;
 const SPAN_US: u32 = 5_000;
 /// A report after a longer pause begins anew, microseconds.
 const PAUSE_US: u32 = 500_000;
-/// Queue, before and after, that makes a sample one of the link and not of its user, microseconds.
+/// Fewer bytes say little of a link with a queue: it need not be theirs.
+const LITTLE: u32 = 3_000;
+/// Queue, all the time, that makes a sample one of the link and not of its user, microseconds.
 const BUSY_US: u32 = 2_000;
 /// Lowest rate that is believed, bytes per second.
 const RATE_MIN: u64 = 1_000;
@@ -116,7 +118,7 @@ impl Rate {
 
     /// Takes in a report.
     pub fn sample(&mut self, now: Arrival) {
-        let Some(last) = self.last else {
+        let Some(last) = &mut self.last else {
             self.last = Some(now);
             return;
         };
@@ -132,13 +134,20 @@ impl Rate {
         if time < SPAN_US {
             return;
         }
+        // The shortest queue since the last sample.
+        last.queue = last.queue.min(now.queue);
+        let busy = last.queue >= BUSY_US;
+        if busy && bytes < LITTLE {
+            // Perhaps it is other people's queue, or none but a clock that is late. Who sends hardly
+            // anything has not tried what he could have.
+            return;
+        }
         self.last = Some(now);
         let rate = u64::from(bytes)
             .saturating_mul(1_000_000)
             .checked_div(u64::from(time))
             .unwrap_or(0)
             .max(RATE_MIN);
-        let busy = last.queue.min(now.queue) >= BUSY_US;
         self.rate = match self.rate {
             // What a path carries says nothing while nobody wants more.
             0 if !busy => 0,

@@ -201,10 +201,25 @@ fn samples_that_say_nothing_change_nothing() {
 }
 
 #[test]
-fn a_path_that_carries_nothing_has_a_rate() {
+fn a_queue_behind_hardly_anything_is_somebody_elses() {
     let mut s = Sampled::new(0, 0);
     s.next(0, 0, 50 * MS);
-    assert_eq!(s.next(20 * MS, 0, 50 * MS), 1_000);
+    assert_eq!(s.next(20 * MS, 0, 50 * MS), 0);
+    assert_eq!(s.next(20 * MS, 2_999, 50 * MS), 0);
+    // Enough has come together: 3000 bytes in 60 ms.
+    assert_eq!(s.next(20 * MS, 1, 50 * MS), 50_000);
+    // There was a moment without a queue: nothing is known.
+    assert_eq!(s.next(20 * MS, 2_000, 50 * MS), 50_000);
+    assert_eq!(
+        s.next(20 * MS, 500, MS),
+        53_125,
+        "hardly used: a sixteenth more"
+    );
+    // A late clock on a path that carries only questions does not wear its rate down.
+    let rate = s.next(20 * MS, 60, 3 * MS);
+    for _ in 0..1_000 {
+        assert_eq!(s.next(20 * MS, 60, 3 * MS), rate);
+    }
 }
 
 /// A lane without queue and loss that is `ms` away.
@@ -497,7 +512,11 @@ proptest! {
     fn a_rate_lies_between_its_samples(
         start: (u32, u32),
         samples in prop::collection::vec(
-            (5_000u32..500_000, (0u32..27).prop_flat_map(|bits| 0..1u32 << bits), 0u32..6_000),
+            (
+                5_000u32..500_000,
+                (12u32..27).prop_flat_map(|bits| 3_000..1u32 << bits),
+                0u32..6_000,
+            ),
             1..60,
         ),
     ) {
