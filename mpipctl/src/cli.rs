@@ -5,6 +5,7 @@
 use clap::Args;
 use clap::Parser;
 use clap::Subcommand;
+use clap::ValueEnum;
 
 /// Control and inspect MPIP, multipath transmission at the IP layer.
 #[derive(Clone, Debug, Parser)]
@@ -23,6 +24,10 @@ pub struct Cli {
     /// Options of every command.
     #[command(flatten)]
     pub options: Options,
+
+    /// Run the commands in FILE, one a line, - for standard input; the first that fails ends it
+    #[arg(short, long, value_name = "FILE")]
+    pub batch: Option<String>,
 
     /// What to do; nothing means status.
     #[command(subcommand)]
@@ -55,9 +60,43 @@ pub struct Options {
     /// Act in the network namespace NAME: one of `ip netns`, a process id, or a path
     #[arg(short, long, global = true, value_name = "NAME")]
     pub netns: Option<String>,
+
+    /// Use colours: always, never, or auto: on a terminal, unless NO_COLOR is set
+    #[arg(long, global = true, value_name = "WHEN", default_value_t, value_enum)]
+    #[arg(hide_possible_values = true, hide_default_value = true)]
+    pub color: Color,
+}
+
+/// When to use colours.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "lower")]
+pub enum Color {
+    /// Where the output can show them and nobody objects.
+    #[default]
+    Auto,
+    /// Whatever the output is.
+    Always,
+    /// Not at all.
+    Never,
 }
 
 impl Options {
+    /// These options and those of a line of a batch, which are added to them.
+    pub fn and(&self, line: &Options) -> Options {
+        Options {
+            json: self.json || line.json,
+            pretty: self.pretty || line.pretty,
+            statistics: self.statistics || line.statistics,
+            details: self.details || line.details,
+            oneline: self.oneline || line.oneline,
+            netns: self.netns.clone(),
+            color: match line.color {
+                Color::Auto => self.color,
+                color => color,
+            },
+        }
+    }
+
     /// True if the output is JSON, pretty or not.
     pub fn is_json(&self) -> bool {
         self.json || self.pretty
@@ -214,5 +253,27 @@ mod tests {
         assert!(options.statistics && options.details && options.json && !options.oneline);
         assert_eq!(options.netns.as_deref(), Some("blue"));
         assert!(parse("mpipctl -p").unwrap().options.is_json());
+    }
+
+    #[test]
+    fn color_may_stand_anywhere() {
+        for (line, color) in [
+            ("mpipctl path", Color::Auto),
+            ("mpipctl --color never path show", Color::Never),
+            ("mpipctl path --color=always", Color::Always),
+        ] {
+            assert_eq!(parse(line).unwrap().options.color, color, "{line}");
+        }
+        assert!(parse("mpipctl --color sometimes").is_err());
+    }
+
+    #[test]
+    fn options_of_a_line_are_added() {
+        let of = |line| parse(line).unwrap().options;
+        let both = of("mpipctl -j --color always").and(&of("mpipctl path -s -d"));
+        assert!(both.json && both.statistics && both.details && !both.oneline);
+        assert_eq!(both.color, Color::Always);
+        let both = of("mpipctl --color always").and(&of("mpipctl path --color never"));
+        assert_eq!(both.color, Color::Never);
     }
 }

@@ -23,6 +23,13 @@ pub enum Error {
     },
     /// The kernel refused, or could not be asked.
     Netlink(nl::Error),
+    /// A command of a batch failed.
+    Line {
+        /// The file, and the number of the line.
+        place: String,
+        /// Why.
+        error: Box<Error>,
+    },
     /// The output cannot be written.
     Output(io::Error),
 }
@@ -38,13 +45,18 @@ impl Error {
             },
             Self::Netlink(nl::Error::FamilyMissing | nl::Error::FamilyGone) => 3,
             Self::Netlink(_) => 2,
+            Self::Line { error, .. } => error.exit_status(),
             Self::Output(_) => 1,
         }
     }
 
     /// True if whoever reads the output has seen enough: nothing to complain about.
     pub fn is_broken_pipe(&self) -> bool {
-        matches!(self, Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe)
+        match self {
+            Self::Output(error) => error.kind() == io::ErrorKind::BrokenPipe,
+            Self::Line { error, .. } => error.is_broken_pipe(),
+            _ => false,
+        }
     }
 }
 
@@ -66,6 +78,7 @@ impl fmt::Display for Error {
                 }
             }
             Self::Netlink(error) => error.fmt(f),
+            Self::Line { place, error } => write!(f, "{place}: {error}"),
             Self::Output(error) => write!(f, "cannot write the output: {error}"),
         }
     }

@@ -35,7 +35,13 @@ fn run(cli: Cli) -> Result<(), Error> {
     let system = Real::enter(cli.options.netns.as_deref())?;
     let mut out = io::BufWriter::new(io::stdout().lock());
     let mut context = Context::new(cli.options, &system, &mut out);
-    let result = cmd::run(cli.object, &mut context);
+    let result = match cli.batch {
+        Some(_) if cli.object.is_some() => Err(Error::Usage(
+            "-b: the commands are those in the file; leave out what follows it".to_string(),
+        )),
+        Some(file) => cmd::batch::run(&mut context, &file),
+        None => cmd::run(cli.object, &mut context),
+    };
     for warning in context.take_warnings() {
         complain(&format!("Warning: {warning}\n"));
     }

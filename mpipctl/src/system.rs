@@ -2,9 +2,11 @@
 
 //! All that reaches outside the process, behind one trait that tests replace.
 
+use std::env;
 use std::fs;
 use std::fs::File;
 use std::io;
+use std::io::IsTerminal;
 use std::io::Write;
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
@@ -45,6 +47,12 @@ pub trait System {
 
     /// The name of the network namespace that commands act on.
     fn namespace(&self) -> String;
+
+    /// The text of a file; - is standard input.
+    fn read(&self, path: &str) -> io::Result<String>;
+
+    /// True if whoever looks at the output likes colours.
+    fn likes_color(&self) -> bool;
 
     /// Remarks something at once, on standard error.
     fn warn(&self, text: &str);
@@ -110,6 +118,19 @@ impl System for Real {
             Ok(own) => namespace_name(own.dev(), own.ino()),
             Err(_) => "unknown".to_string(),
         }
+    }
+
+    fn read(&self, path: &str) -> io::Result<String> {
+        match path {
+            "-" => io::read_to_string(io::stdin().lock()),
+            path => fs::read_to_string(path),
+        }
+    }
+
+    fn likes_color(&self) -> bool {
+        let is_set = |name| env::var_os(name).is_some_and(|value| !value.is_empty());
+        let is_dumb = env::var_os("TERM").is_some_and(|value| value == "dumb");
+        io::stdout().is_terminal() && !is_set("NO_COLOR") && !is_dumb
     }
 
     fn warn(&self, text: &str) {

@@ -48,6 +48,8 @@ Options:
   -d, --details       Show more details
   -o, --oneline       Write each record on one line, without a header
   -n, --netns <NAME>  Act in the network namespace NAME: one of `ip netns`, a process id, or a path
+      --color <WHEN>  Use colours: always, never, or auto: on a terminal, unless NO_COLOR is set
+  -b, --batch <FILE>  Run the commands in FILE, one a line, - for standard input; the first that fails ends it
   -h, --help          Print help
   -V, --version       Print version
 
@@ -76,6 +78,7 @@ Options:
   -d, --details       Show more details
   -o, --oneline       Write each record on one line, without a header
   -n, --netns <NAME>  Act in the network namespace NAME: one of `ip netns`, a process id, or a path
+      --color <WHEN>  Use colours: always, never, or auto: on a terminal, unless NO_COLOR is set
   -h, --help          Print help
 
 "#]]);
@@ -99,6 +102,7 @@ Options:
   -d, --details       Show more details
   -o, --oneline       Write each record on one line, without a header
   -n, --netns <NAME>  Act in the network namespace NAME: one of `ip netns`, a process id, or a path
+      --color <WHEN>  Use colours: always, never, or auto: on a terminal, unless NO_COLOR is set
   -h, --help          Print help
 
 "#]]);
@@ -120,6 +124,7 @@ Options:
   -d, --details       Show more details
   -o, --oneline       Write each record on one line, without a header
   -n, --netns <NAME>  Act in the network namespace NAME: one of `ip netns`, a process id, or a path
+      --color <WHEN>  Use colours: always, never, or auto: on a terminal, unless NO_COLOR is set
   -h, --help          Print help
 
 "#]]);

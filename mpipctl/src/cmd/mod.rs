@@ -4,6 +4,7 @@
 
 mod ask;
 mod avail;
+pub mod batch;
 mod enable;
 mod monitor;
 mod param;
@@ -18,6 +19,7 @@ use std::io::Write;
 
 use serde::Serialize;
 
+use crate::cli::Color;
 use crate::cli::Object;
 use crate::cli::Options;
 use crate::nl::Client;
@@ -80,7 +82,16 @@ impl<'a> Context<'a> {
     }
 
     fn write_table(&mut self, table: &Table) -> Result<(), Error> {
-        Ok(table.write(self.out, self.options.oneline)?)
+        let color = self.color();
+        Ok(table.write(self.out, self.options.oneline, color)?)
+    }
+
+    fn color(&self) -> bool {
+        match self.options.color {
+            Color::Auto => self.system.likes_color(),
+            Color::Always => true,
+            Color::Never => false,
+        }
     }
 }
 

@@ -2,5 +2,6 @@
 
 //! Text for people, JSON for programs.
 
+pub mod color;
 pub mod json;
 pub mod text;

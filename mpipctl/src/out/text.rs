@@ -6,6 +6,8 @@ use std::fmt::Display;
 use std::io;
 use std::io::Write;
 
+use super::color;
+
 /// What stands for a value that is not known.
 const NONE: &str = "-";
 const INDENT: &str = "    ";
@@ -16,6 +18,9 @@ pub struct Table {
     header: Vec<&'static str>,
     rows: Vec<Row>,
 }
+
+/// The colour of a cell with this text.
+type Brush = fn(&str) -> &'static str;
 
 #[derive(Clone, Debug)]
 struct Row {
@@ -38,17 +43,36 @@ impl Table {
 
     /// Writes the table: aligned below its header, or with one line per row and neither
     /// alignment nor header.
-    pub fn write(&self, out: &mut dyn Write, oneline: bool) -> io::Result<()> {
+    pub fn write(&self, out: &mut dyn Write, oneline: bool, color: bool) -> io::Result<()> {
         if oneline {
-            self.write_oneline(out)
+            self.write_oneline(out, color)
         } else {
-            self.write_aligned(out)
+            self.write_aligned(out, color)
         }
     }
 
-    fn write_oneline(&self, out: &mut dyn Write) -> io::Result<()> {
+    /// What a column is painted with.
+    fn brush(&self, column: usize, color: bool) -> Brush {
+        match self.header.get(column) {
+            Some(&("STATE" | "AVAILABILITY" | "RESULT")) if color => color::of_state,
+            _ => |_| "",
+        }
+    }
+
+    fn brushes(&self, color: bool) -> Vec<Brush> {
+        (0..self.header.len())
+            .map(|column| self.brush(column, color))
+            .collect()
+    }
+
+    fn write_oneline(&self, out: &mut dyn Write, color: bool) -> io::Result<()> {
+        let brushes = self.brushes(color);
         for row in &self.rows {
-            write!(out, "{}", row.cells.join(" "))?;
+            let cells = row.cells.iter().zip(&brushes);
+            let cells: Vec<String> = cells
+                .map(|(cell, brush)| color::paint(brush(cell), cell))
+                .collect();
+            write!(out, "{}", cells.join(" "))?;
             for line in &row.details {
                 write!(out, " \\ {line}")?;
             }
@@ -57,16 +81,18 @@ impl Table {
         Ok(())
     }
 
-    fn write_aligned(&self, out: &mut dyn Write) -> io::Result<()> {
+    fn write_aligned(&self, out: &mut dyn Write, color: bool) -> io::Result<()> {
         let mut widths: Vec<usize> = self.header.iter().map(|h| h.len()).collect();
         for row in &self.rows {
             for (width, cell) in widths.iter_mut().zip(&row.cells) {
                 *width = (*width).max(cell.len());
             }
         }
-        write_cells(out, &self.header, &widths)?;
+        let bold: Brush = if color { |_| color::BOLD } else { |_| "" };
+        write_cells(out, &self.header, &widths, &vec![bold; widths.len()])?;
+        let brushes = self.brushes(color);
         for row in &self.rows {
-            write_cells(out, &row.cells, &widths)?;
+            write_cells(out, &row.cells, &widths, &brushes)?;
             for line in &row.details {
                 writeln!(out, "{INDENT}{line}")?;
             }
@@ -75,15 +101,22 @@ impl Table {
     }
 }
 
-/// The last cell is not padded, so that lines have no blanks at their end.
-fn write_cells(out: &mut dyn Write, cells: &[impl AsRef<str>], widths: &[usize]) -> io::Result<()> {
+/// The last cell is not padded, so that lines have no blanks at their end. Padding is not painted.
+fn write_cells(
+    out: &mut dyn Write,
+    cells: &[impl AsRef<str>],
+    widths: &[usize],
+    brushes: &[Brush],
+) -> io::Result<()> {
     let last = cells.len().saturating_sub(1);
-    for (i, (cell, &width)) in cells.iter().zip(widths).enumerate() {
+    for (i, ((cell, &width), brush)) in cells.iter().zip(widths).zip(brushes).enumerate() {
         let cell = cell.as_ref();
+        write!(out, "{}", color::paint(brush(cell), cell))?;
         if i == last {
-            writeln!(out, "{cell}")?;
+            writeln!(out)?;
         } else {
-            write!(out, "{cell:width$} ")?;
+            let padding = width.saturating_sub(cell.len()) + 1;
+            write!(out, "{:padding$}", "")?;
         }
     }
     Ok(())
@@ -198,7 +231,7 @@ mod tests {
 
     fn written(table: &Table, oneline: bool) -> String {
         let mut out = Vec::new();
-        table.write(&mut out, oneline).unwrap();
+        table.write(&mut out, oneline, false).unwrap();
         String::from_utf8(out).unwrap()
     }
 
@@ -215,5 +248,16 @@ mod tests {
         let empty = Table::new(vec!["ID", "DEV"]);
         assert_eq!(written(&empty, false), "ID DEV\n");
         assert_eq!(written(&empty, true), "");
+    }
+
+    #[test]
+    fn colors() {
+        let mut out = Vec::new();
+        table().write(&mut out, false, true).unwrap();
+        assert_eq!(
+            String::from_utf8(out).unwrap(),
+            "\x1b[1mID\x1b[0m  \x1b[1mDEV\x1b[0m   \x1b[1mSTATE\x1b[0m\n\
+             1   wwan0 \x1b[32mactive\x1b[0m\n    mtu 1500\n200 -     \x1b[31mgone\x1b[0m\n"
+        );
     }
 }

@@ -317,6 +317,7 @@ fn set_sequence(mut bytes: &mut [u8], sequence: &[u8]) {
 /// A system with this kernel, two interfaces and a namespace.
 pub struct Fake {
     kernels: RefCell<VecDeque<Kernel>>,
+    files: HashMap<String, String>,
     warnings: RefCell<Vec<String>>,
 }
 
@@ -329,8 +330,15 @@ impl Fake {
     pub fn changing(kernels: Vec<Kernel>) -> Self {
         Self {
             kernels: RefCell::new(kernels.into()),
+            files: HashMap::new(),
             warnings: RefCell::default(),
         }
+    }
+
+    /// The system with one more file.
+    pub fn file(mut self, path: &str, text: &str) -> Self {
+        self.files.insert(path.to_string(), text.to_string());
+        self
     }
 
     /// What was remarked at once.
@@ -355,6 +363,15 @@ impl System for Fake {
 
     fn namespace(&self) -> String {
         "init".to_string()
+    }
+
+    fn read(&self, path: &str) -> io::Result<String> {
+        let text = self.files.get(path).cloned();
+        text.ok_or_else(|| io::Error::from_raw_os_error(2))
+    }
+
+    fn likes_color(&self) -> bool {
+        false
     }
 
     fn warn(&self, text: &str) {
