@@ -138,6 +138,27 @@ pub enum Object {
         #[command(subcommand)]
         verb: Option<AskVerb>,
     },
+    /// Write what a shell needs to complete command lines
+    Completion {
+        /// The shell: bash, zsh or fish
+        #[arg(value_enum, hide_possible_values = true)]
+        shell: Shell,
+    },
+    /// Write the manual page mpipctl(8)
+    #[command(hide = true)]
+    Man,
+}
+
+/// A shell that can complete command lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "lower")]
+pub enum Shell {
+    /// GNU Bourne-again shell.
+    Bash,
+    /// Z shell.
+    Zsh,
+    /// Friendly interactive shell.
+    Fish,
 }
 
 /// What to show of what happens.

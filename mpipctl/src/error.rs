@@ -9,6 +9,14 @@ use nix::errno::Errno;
 
 use crate::nl;
 
+/// Exit statuses and what they mean.
+pub const STATUSES: [(u8, &str); 4] = [
+    (0, "Success."),
+    (1, "Wrong usage, or a bad value."),
+    (2, "The kernel refused, or gave no sensible answer."),
+    (3, "The module is not loaded, or not any more."),
+];
+
 /// Why a command failed.
 #[derive(Debug)]
 pub enum Error {

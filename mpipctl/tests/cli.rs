@@ -28,18 +28,19 @@ Control and inspect MPIP, multipath transmission at the IP layer
 Usage: mpipctl [OPTIONS] [OBJECT]
 
 Objects:
-  status   Show the state of MPIP in the network namespace
-  enable   Enable MPIP in the network namespace
-  disable  Disable MPIP in the network namespace; its sessions end
-  peer     Peers and their addresses
-  session  Sessions and how many of their paths are active; -d shows each path
-  path     Paths, with delays and weights
-  stats    Counters
-  param    Parameters
-  avail    Destinations and whether they speak MPIP
-  monitor  Show what happens to peers, paths and addresses, as it happens
-  ask      Prefixes that are asked when the parameter `ask` is `listed`
-  help     Print this message or the help of the given subcommand(s)
+  status      Show the state of MPIP in the network namespace
+  enable      Enable MPIP in the network namespace
+  disable     Disable MPIP in the network namespace; its sessions end
+  peer        Peers and their addresses
+  session     Sessions and how many of their paths are active; -d shows each path
+  path        Paths, with delays and weights
+  stats       Counters
+  param       Parameters
+  avail       Destinations and whether they speak MPIP
+  monitor     Show what happens to peers, paths and addresses, as it happens
+  ask         Prefixes that are asked when the parameter `ask` is `listed`
+  completion  Write what a shell needs to complete command lines
+  help        Print this message or the help of the given subcommand(s)
 
 Options:
   -j, --json          Write JSON, in the kernel's units
@@ -128,6 +129,53 @@ Options:
   -h, --help          Print help
 
 "#]]);
+}
+
+fn written(line: &str) -> String {
+    let output = mpipctl(line).output().unwrap();
+    assert!(output.status.success());
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Bash has the script and is asked what it would offer.
+#[test]
+fn completion_in_bash() {
+    let script = written("completion bash");
+    for (words, offered) in [
+        ("mpipctl pe", "peer"),
+        ("mpipctl param s", "show set"),
+        ("mpipctl completion ''", "bash zsh fish"),
+    ] {
+        let last = words.rsplit(' ').next().unwrap();
+        let count = words.split(' ').count() - 1;
+        let ask = format!(
+            "{script}\nCOMP_WORDS=({words}) COMP_CWORD={count}\n\
+             _mpipctl mpipctl {last} x\necho ${{COMPREPLY[@]}}"
+        );
+        let output = std::process::Command::new("bash")
+            .args(["--norc", "-c", &ask])
+            .output()
+            .unwrap();
+        let said = String::from_utf8(output.stdout).unwrap();
+        for word in offered.split(' ') {
+            assert!(
+                said.split_whitespace().any(|w| w == word),
+                "{words}: {said}"
+            );
+        }
+    }
+}
+
+#[test]
+fn completion_in_other_shells() {
+    assert!(written("completion zsh").starts_with("#compdef mpipctl\n"));
+    assert!(written("comp fish").contains("complete -c mpipctl"));
+    mpipctl("completion tcsh").assert().code(1);
+}
+
+#[test]
+fn manual_page() {
+    assert!(written("man").contains(".TH mpipctl 8"));
 }
 
 /// Whoever reads the output may stop early.

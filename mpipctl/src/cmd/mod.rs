@@ -5,6 +5,7 @@
 mod ask;
 mod avail;
 pub mod batch;
+mod completion;
 mod enable;
 mod monitor;
 mod param;
@@ -22,6 +23,7 @@ use serde::Serialize;
 use crate::cli::Color;
 use crate::cli::Object;
 use crate::cli::Options;
+use crate::man;
 use crate::nl::Client;
 use crate::nl::Record;
 use crate::out::json;
@@ -109,5 +111,7 @@ pub fn run(object: Option<Object>, context: &mut Context<'_>) -> Result<(), Erro
         Object::Avail(_) => avail::show(context),
         Object::Monitor(what) => monitor::run(context, &what),
         Object::Ask { verb } => ask::run(context, verb),
+        Object::Completion { shell } => completion::write(context, shell),
+        Object::Man => Ok(man::write(context.out)?),
     }
 }

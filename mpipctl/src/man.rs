@@ -1,0 +1,294 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The manual page, made from the grammar of the command line.
+
+use std::io;
+use std::io::Write;
+
+use clap::Arg;
+use clap::Command;
+use clap::CommandFactory;
+use clap_mangen::roff::bold;
+use clap_mangen::roff::italic;
+use clap_mangen::roff::roman;
+use clap_mangen::roff::Inline;
+use clap_mangen::roff::Roff;
+use clap_mangen::Man;
+
+use crate::cli::Cli;
+use crate::error::STATUSES;
+
+/// Commands, and what each does. A test has them all parsed.
+const EXAMPLES: &[(&str, &str)] = &[
+    ("mpipctl", "Say in one line how things are."),
+    ("mpipctl -s path", "Show all paths with their traffic."),
+    (
+        "mpipctl -n blue -d session",
+        "Show the sessions of the network namespace blue, and how each uses its paths.",
+    ),
+    (
+        "mpipctl param set scheduler weighted",
+        "Share packets out by Algorithm 1 of the paper.",
+    ),
+    (
+        "mpipctl param set ask listed",
+        "Look for MPIP only where it was said to be.",
+    ),
+    (
+        "mpipctl ask add 192.0.2.0/24",
+        "It may be there: ask these hosts.",
+    ),
+    (
+        "mpipctl -j monitor path",
+        "Write a line of JSON whenever something happens to a path.",
+    ),
+    (
+        "mpipctl -b /etc/mpip.batch",
+        "Run the commands in a file, after all its lines were understood.",
+    ),
+    (
+        "mpipctl completion bash",
+        "Write what bash needs to complete such command lines.",
+    ),
+];
+
+/// Writes mpipctl(8).
+pub fn write(out: &mut dyn Write) -> io::Result<()> {
+    let mut command = Cli::command();
+    command.build();
+    let man = Man::new(command.clone()).section("8").manual("MPIP");
+    man.render_title(out)?;
+    man.render_name_section(out)?;
+    let mut page = Roff::new();
+    page.control("SH", ["SYNOPSIS"]);
+    page.text([
+        bold("mpipctl"),
+        roman(" ["),
+        italic("OPTION"),
+        roman(" ...] ["),
+        italic("OBJECT"),
+        roman(" ["),
+        italic("VERB"),
+        roman(" [...]]]"),
+    ]);
+    page.control("br", []);
+    page.text([
+        bold("mpipctl"),
+        roman(" ["),
+        italic("OPTION"),
+        roman(" ...] "),
+        bold("-b"),
+        roman(" "),
+        italic("FILE"),
+    ]);
+    description(&mut page);
+    page.to_writer(out)?;
+    man.render_options_section(out)?;
+
+    let mut page = Roff::new();
+    page.control("SH", ["OBJECTS"]);
+    for object in visible(&command) {
+        describe(&mut page, object, vec![bold(object.get_name())]);
+    }
+    environment(&mut page);
+    exit_status(&mut page);
+    examples(&mut page);
+    see_also(&mut page);
+    page.to_writer(out)
+}
+
+fn description(page: &mut Roff) {
+    page.control("SH", ["DESCRIPTION"]);
+    for text in [
+        "mpipctl shows and steers MPIP, which sends the packets of one TCP connection or one UDP flow \
+         over several paths between two hosts. MPIP is a module of the Linux kernel; mpipctl speaks \
+         its generic netlink family.",
+        "Without an object the status is shown; without a verb an object is shown. Names of objects \
+         and verbs may be abbreviated while they are unambiguous, list and ls mean show, and options \
+         may stand before or after the object. What belongs to the kernel is kept for each network \
+         namespace, and is gone when the module is unloaded.",
+    ] {
+        page.control("PP", []);
+        page.text([roman(text)]);
+    }
+}
+
+/// The commands below one that are for people.
+fn visible(command: &Command) -> impl Iterator<Item = &Command> {
+    let all = command.get_subcommands();
+    all.filter(|c| !c.is_hide_set() && c.get_name() != "help")
+}
+
+/// One paragraph for a command with its own arguments, then those for its verbs.
+fn describe(page: &mut Roff, command: &Command, mut words: Vec<Inline>) {
+    let own = own_arguments(command);
+    let prefix = words.clone();
+    // What is done without a verb is not told twice.
+    let is_plain = |verb: &Command| verb.get_name() == "show" && own_arguments(verb).is_empty();
+    if visible(command).any(is_plain) {
+        words.extend(show());
+    }
+    for arg in &own {
+        words.push(roman(" "));
+        words.extend(synopsis(arg));
+    }
+    page.control("TP", []);
+    page.text(words);
+    let about = command.get_about().map(ToString::to_string);
+    page.text([roman(sentence(about.unwrap_or_default()))]);
+    for arg in own {
+        let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
+        page.control("br", []);
+        page.text([heading(arg), roman(format!(": {}", sentence(help)))]);
+    }
+    for verb in visible(command).filter(|verb| !is_plain(verb)) {
+        let mut words = prefix.clone();
+        if verb.get_name() == "show" {
+            words.extend(show());
+        } else {
+            words.extend([roman(" "), bold(verb.get_name())]);
+        }
+        describe(page, verb, words);
+    }
+}
+
+/// The verb that is meant when there is none.
+fn show() -> [Inline; 3] {
+    [roman(" ["), bold("show"), roman("]")]
+}
+
+/// Arguments that are not those of every command.
+fn own_arguments(command: &Command) -> Vec<&Arg> {
+    let all = command.get_arguments();
+    all.filter(|a| !a.is_global_set() && !a.is_hide_set() && a.get_id() != "help")
+        .collect()
+}
+
+fn heading(arg: &Arg) -> Inline {
+    match (arg.get_short(), arg.get_long()) {
+        (Some(short), Some(long)) => bold(format!("-{short}, --{long}")),
+        (None, Some(long)) => bold(format!("--{long}")),
+        (Some(short), None) => bold(format!("-{short}")),
+        (None, None) => italic(value_name(arg)),
+    }
+}
+
+fn synopsis(arg: &Arg) -> Vec<Inline> {
+    let mut words = match (arg.get_short(), arg.get_long()) {
+        (Some(short), _) => vec![bold(format!("-{short}"))],
+        (None, Some(long)) => vec![bold(format!("--{long}"))],
+        (None, None) => vec![italic(value_name(arg))],
+    };
+    if !arg.is_positional() && arg.get_action().takes_values() {
+        words.extend([roman(" "), italic(value_name(arg))]);
+    }
+    if arg.get_num_args().is_some_and(|n| n.max_values() > 1) {
+        words.push(roman(" ..."));
+    }
+    if !arg.is_required_set() {
+        words.insert(0, roman("["));
+        words.push(roman("]"));
+    }
+    words
+}
+
+fn value_name(arg: &Arg) -> String {
+    let names = arg.get_value_names().unwrap_or_default();
+    match names.first() {
+        Some(name) => name.to_string(),
+        None => arg.get_id().to_string().to_uppercase(),
+    }
+}
+
+/// Help of the command line has no full stop; a page has.
+fn sentence(mut text: String) -> String {
+    if !text.is_empty() && !text.ends_with('.') {
+        text.push('.');
+    }
+    text
+}
+
+fn environment(page: &mut Roff) {
+    page.control("SH", ["ENVIRONMENT"]);
+    page.control("TP", []);
+    page.text([bold("NO_COLOR")]);
+    page.text([roman(
+        "If set and not empty, there are no colours unless --color always asks for them.",
+    )]);
+}
+
+fn exit_status(page: &mut Roff) {
+    page.control("SH", ["EXIT STATUS"]);
+    for (status, meaning) in STATUSES {
+        page.control("TP", []);
+        page.text([bold(status.to_string())]);
+        page.text([roman(meaning)]);
+    }
+}
+
+fn examples(page: &mut Roff) {
+    page.control("SH", ["EXAMPLES"]);
+    for (command, meaning) in EXAMPLES {
+        page.control("TP", []);
+        page.text([bold(*command)]);
+        page.text([roman(*meaning)]);
+    }
+}
+
+fn see_also(page: &mut Roff) {
+    page.control("SH", ["SEE ALSO"]);
+    page.text([
+        bold("ip"),
+        roman("(8), "),
+        bold("ip-netns"),
+        roman("(8), "),
+        bold("modprobe"),
+        roman("(8)"),
+    ]);
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[test]
+    fn examples_can_be_typed() {
+        for (command, _) in EXAMPLES {
+            let parsed = Cli::try_parse_from(command.split_whitespace());
+            parsed.unwrap_or_else(|error| panic!("{command}: {error}"));
+        }
+    }
+
+    /// Whatever the grammar has is on the page, in its section.
+    #[test]
+    fn nothing_is_left_out() {
+        let mut page = Vec::new();
+        write(&mut page).unwrap();
+        let page = String::from_utf8(page).unwrap();
+        let headings = page.lines().filter_map(|line| line.strip_prefix(".SH "));
+        let headings: Vec<&str> = headings.map(|h| h.trim_matches('"')).collect();
+        assert_eq!(
+            headings,
+            [
+                "NAME",
+                "SYNOPSIS",
+                "DESCRIPTION",
+                "OPTIONS",
+                "OBJECTS",
+                "ENVIRONMENT",
+                "EXIT STATUS",
+                "EXAMPLES",
+                "SEE ALSO"
+            ]
+        );
+        let objects = page.split("OBJECTS").nth(1).unwrap();
+        for object in visible(&Cli::command()) {
+            let name = format!("\\fB{}\\fR", object.get_name());
+            assert!(objects.contains(&name), "{name}");
+        }
+        assert!(!objects.contains("\\fBman\\fR"));
+        assert!(objects.contains("\\fBparam\\fR \\fBset\\fR \\fINAME\\fR \\fIVALUE\\fR"));
+    }
+}
