@@ -11,16 +11,19 @@ KERNEL_SETUP := $(if $(KDIR),,setup)
 export KDIR MPIP_KERNEL MPIP_CACHE MPIP_MIRROR MPIP_KVM MPIP_VM_MEM MPIP_VM_CPUS MPIP_VM_TIMEOUT
 
 .DEFAULT_GOAL := all
-.PHONY: all module cli setup setup-root update-kernel install uninstall clean distclean-cache help \
+.PHONY: all module cli docs-cli setup setup-root update-kernel install uninstall clean distclean-cache help \
         vm uml test host-test vm-test demo bench bench-failover bench-report check check-module uapi uapi-check
 
-all: module cli ## build build/mpip.ko and build/mpipctl (default)
+all: module docs-cli ## build build/mpip.ko and build/mpipctl (default)
 
 module: $(KERNEL_SETUP) ## build build/mpip.ko (KDIR=DIR: against another prepared kernel)
 	@scripts/build-module
 
 cli: setup-root ## build build/mpipctl
 	@scripts/build-cli
+
+docs-cli: cli ## write mpipctl's manual page and completions to build/docs-cli
+	@scripts/docs-cli
 
 setup: ## fetch and prepare compiler, kernel and VM once (MPIP_KERNEL=7.3: that kernel)
 	@scripts/setup
@@ -81,14 +84,31 @@ uapi: setup ## regenerate mpip/uapi from mpip.yaml
 uapi-check: setup ## fail if mpip/uapi is out of date
 	@scripts/uapi --check
 
-install: ## install module and mpipctl (DESTDIR, PREFIX); build first
-	@test -e build/mpip.ko -a -e build/mpipctl || { echo "error: run 'make' first" >&2; exit 1; }
+# What goes where below $(DESTDIR)$(PREFIX): mode, source, place.
+INSTALLED := \
+	755:build/mpipctl:sbin/mpipctl \
+	644:build/docs-cli/mpipctl.8:share/man/man8/mpipctl.8 \
+	644:build/docs-cli/mpipctl.bash:share/bash-completion/completions/mpipctl \
+	644:build/docs-cli/_mpipctl:share/zsh/site-functions/_mpipctl \
+	644:build/docs-cli/mpipctl.fish:share/fish/vendor_completions.d/mpipctl.fish \
+	644:packaging/modules-load.conf:lib/modules-load.d/mpip.conf \
+	644:packaging/sysctl.conf:lib/sysctl.d/60-mpip.conf \
+	644:build/mpip.service:lib/systemd/system/mpip.service
+
+install: ## install module, mpipctl, its page and completions, files for systemd (DESTDIR, PREFIX); build first
+	@test -e build/mpip.ko -a -e build/mpipctl -a -e build/docs-cli/mpipctl.fish || \
+		{ echo "error: run 'make' first" >&2; exit 1; }
 	install -D -m 644 build/mpip.ko '$(DESTDIR)/lib/modules/$(file <build/kver)/updates/mpip.ko'
-	install -D -m 755 build/mpipctl '$(DESTDIR)$(PREFIX)/sbin/mpipctl'
+	@sed 's|@PREFIX@|$(PREFIX)|' packaging/mpip.service >build/mpip.service
+	@set -e; for entry in $(INSTALLED); do \
+		IFS=:; set -- $$entry; unset IFS; \
+		echo install -D -m "$$1" "$$2" '$(DESTDIR)$(PREFIX)/'"$$3"; \
+		install -D -m "$$1" "$$2" '$(DESTDIR)$(PREFIX)/'"$$3"; \
+	done
 	$(if $(DESTDIR),,depmod '$(file <build/kver)')
 
 uninstall: ## remove what install installed
-	rm -f '$(DESTDIR)$(PREFIX)/sbin/mpipctl'
+	rm -f $(foreach entry,$(INSTALLED),'$(DESTDIR)$(PREFIX)/$(lastword $(subst :, ,$(entry)))')
 	rm -f '$(DESTDIR)'/lib/modules/*/updates/mpip.ko
 	$(if $(DESTDIR),,for dir in /lib/modules/*/; do depmod "$$(basename "$$dir")"; done)
 
