@@ -17,7 +17,8 @@ use clap::ValueEnum;
 Without OBJECT the status is shown; without a verb an object is shown. Names of objects and verbs
 may be abbreviated while they are unambiguous.
 
-Exit status: 0 success, 1 wrong usage or bad value, 2 refused by the kernel, 3 no mpip module."
+Exit status: 0 success, 1 wrong usage or bad value, 2 refused by the kernel, 3 no mpip module,
+4 doctor found a failure."
 )]
 #[command(subcommand_value_name = "OBJECT", subcommand_help_heading = "Objects")]
 pub struct Cli {
@@ -138,6 +139,8 @@ pub enum Object {
         #[command(subcommand)]
         verb: Option<AskVerb>,
     },
+    /// Check what MPIP needs of this host, and say how to mend what is wrong
+    Doctor(Doctor),
     /// Write what a shell needs to complete command lines
     Completion {
         /// The shell: bash, zsh or fish
@@ -147,6 +150,14 @@ pub enum Object {
     /// Write the manual page mpipctl(8)
     #[command(hide = true)]
     Man,
+}
+
+/// What to do beyond looking.
+#[derive(Args, Clone, Copy, Debug)]
+pub struct Doctor {
+    /// Mend what is safe to mend: make reverse-path filters loose, until the next start
+    #[arg(long)]
+    pub fix: bool,
 }
 
 /// A shell that can complete command lines.

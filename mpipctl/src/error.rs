@@ -10,11 +10,12 @@ use nix::errno::Errno;
 use crate::nl;
 
 /// Exit statuses and what they mean.
-pub const STATUSES: [(u8, &str); 4] = [
+pub const STATUSES: [(u8, &str); 5] = [
     (0, "Success."),
     (1, "Wrong usage, or a bad value."),
     (2, "The kernel refused, or gave no sensible answer."),
     (3, "The module is not loaded, or not any more."),
+    (4, "doctor found something that keeps MPIP from working."),
 ];
 
 /// Why a command failed.
@@ -38,6 +39,8 @@ pub enum Error {
         /// Why.
         error: Box<Error>,
     },
+    /// So many checks of doctor failed.
+    Unwell(usize),
     /// The output cannot be written.
     Output(io::Error),
 }
@@ -54,6 +57,7 @@ impl Error {
             Self::Netlink(nl::Error::FamilyMissing | nl::Error::FamilyGone) => 3,
             Self::Netlink(_) => 2,
             Self::Line { error, .. } => error.exit_status(),
+            Self::Unwell(_) => 4,
             Self::Output(_) => 1,
         }
     }
@@ -87,6 +91,8 @@ impl fmt::Display for Error {
             }
             Self::Netlink(error) => error.fmt(f),
             Self::Line { place, error } => write!(f, "{place}: {error}"),
+            Self::Unwell(1) => f.write_str("1 check failed"),
+            Self::Unwell(count) => write!(f, "{count} checks failed"),
             Self::Output(error) => write!(f, "cannot write the output: {error}"),
         }
     }

@@ -5,7 +5,8 @@
 //! [`nl`] speaks the generic netlink family `mpip` with typed requests and dumps and can be used
 //! by other programs. The other modules are the command-line tool `mpipctl` itself: [`cli`] is its
 //! grammar, [`man`] the manual page made from that, [`cmd`] has one file per object, [`out`] writes
-//! text and JSON, [`system`] is all that reaches outside the process.
+//! text and JSON, [`network`] looks at interfaces and routes, [`system`] is all that reaches outside
+//! the process.
 //!
 //! ```no_run
 //! use mpipctl::nl::{Client, Path};
@@ -26,6 +27,7 @@ pub mod cli;
 pub mod cmd;
 pub mod error;
 pub mod man;
+pub mod network;
 pub mod nl;
 pub mod out;
 pub mod system;

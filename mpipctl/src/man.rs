@@ -47,6 +47,10 @@ const EXAMPLES: &[(&str, &str)] = &[
         "Run the commands in a file, after all its lines were understood.",
     ),
     (
+        "mpipctl doctor",
+        "Look for what keeps MPIP from using all paths, and say how to mend it.",
+    ),
+    (
         "mpipctl completion bash",
         "Write what bash needs to complete such command lines.",
     ),

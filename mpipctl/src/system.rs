@@ -13,6 +13,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::path::PathBuf;
 use std::process;
+use std::process::Command;
 use std::thread;
 
 use nix::errno::Errno;
@@ -27,6 +28,7 @@ use nix::sys::signal::SigSet;
 use nix::sys::signal::Signal;
 use nix::sys::signalfd::SignalFd;
 
+use crate::network::Network;
 use crate::nl;
 use crate::nl::Client;
 use crate::Error;
@@ -50,6 +52,18 @@ pub trait System {
 
     /// The text of a file; - is standard input.
     fn read(&self, path: &str) -> io::Result<String>;
+
+    /// Replaces the text of a file.
+    fn write(&self, path: &str, text: &str) -> io::Result<()>;
+
+    /// The names in a folder, none if it is not there.
+    fn names(&self, folder: &str) -> Vec<String>;
+
+    /// What a program writes, or why it could not.
+    fn output(&self, program: &str, arguments: &[&str]) -> io::Result<String>;
+
+    /// Interfaces, addresses and routes of the network namespace.
+    fn network(&self) -> io::Result<Network>;
 
     /// True if whoever looks at the output likes colours.
     fn likes_color(&self) -> bool;
@@ -125,6 +139,33 @@ impl System for Real {
             "-" => io::read_to_string(io::stdin().lock()),
             path => fs::read_to_string(path),
         }
+    }
+
+    fn write(&self, path: &str, text: &str) -> io::Result<()> {
+        fs::write(path, text)
+    }
+
+    fn names(&self, folder: &str) -> Vec<String> {
+        let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+        let mut names: Vec<String> = entries
+            .map(|entry| entry.file_name().to_string_lossy().into())
+            .collect();
+        names.sort();
+        names
+    }
+
+    fn output(&self, program: &str, arguments: &[&str]) -> io::Result<String> {
+        let output = Command::new(program).args(arguments).output()?;
+        if !output.status.success() {
+            let said = String::from_utf8_lossy(&output.stderr);
+            let reason = said.lines().next().unwrap_or("no reason was given");
+            return Err(io::Error::other(reason.to_string()));
+        }
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    fn network(&self) -> io::Result<Network> {
+        Network::read()
     }
 
     fn likes_color(&self) -> bool {

@@ -39,6 +39,7 @@ Objects:
   avail       Destinations and whether they speak MPIP
   monitor     Show what happens to peers, paths and addresses, as it happens
   ask         Prefixes that are asked when the parameter `ask` is `listed`
+  doctor      Check what MPIP needs of this host, and say how to mend what is wrong
   completion  Write what a shell needs to complete command lines
   help        Print this message or the help of the given subcommand(s)
 
@@ -57,7 +58,8 @@ Options:
 Without OBJECT the status is shown; without a verb an object is shown. Names of objects and verbs
 may be abbreviated while they are unambiguous.
 
-Exit status: 0 success, 1 wrong usage or bad value, 2 refused by the kernel, 3 no mpip module.
+Exit status: 0 success, 1 wrong usage or bad value, 2 refused by the kernel, 3 no mpip module,
+4 doctor found a failure.
 
 "#]]);
     mpipctl("param set -h")

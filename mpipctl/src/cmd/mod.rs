@@ -6,6 +6,7 @@ mod ask;
 mod avail;
 pub mod batch;
 mod completion;
+mod doctor;
 mod enable;
 mod monitor;
 mod param;
@@ -111,6 +112,7 @@ pub fn run(object: Option<Object>, context: &mut Context<'_>) -> Result<(), Erro
         Object::Avail(_) => avail::show(context),
         Object::Monitor(what) => monitor::run(context, &what),
         Object::Ask { verb } => ask::run(context, verb),
+        Object::Doctor(how) => doctor::run(context, how),
         Object::Completion { shell } => completion::write(context, shell),
         Object::Man => Ok(man::write(context.out)?),
     }

@@ -5,6 +5,7 @@
 use std::io;
 
 use netlink_sys::protocols::NETLINK_GENERIC;
+use netlink_sys::protocols::NETLINK_ROUTE;
 use netlink_sys::SocketAddr;
 use nix::libc;
 
@@ -25,14 +26,23 @@ pub trait Transport {
     fn join(&mut self, group: u32) -> io::Result<()>;
 }
 
-/// A generic netlink socket of the present network namespace.
+/// A netlink socket of the present network namespace.
 #[derive(Debug)]
 pub struct Socket(netlink_sys::Socket);
 
 impl Socket {
-    /// Opens a socket with full error reports switched on.
+    /// Opens a socket of generic netlink with full error reports switched on.
     pub fn open() -> io::Result<Self> {
-        let mut socket = netlink_sys::Socket::new(NETLINK_GENERIC)?;
+        Self::of(NETLINK_GENERIC)
+    }
+
+    /// The same for interfaces, addresses and routes.
+    pub(crate) fn open_route() -> io::Result<Self> {
+        Self::of(NETLINK_ROUTE)
+    }
+
+    fn of(protocol: isize) -> io::Result<Self> {
+        let mut socket = netlink_sys::Socket::new(protocol)?;
         // Without these, errors say less and dumps need more datagrams, but all still works.
         let _ = socket.set_ext_ack(true);
         let _ = socket.set_cap_ack(true);

@@ -10,6 +10,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::rc::Rc;
 
+use mpipctl::network::Network;
 use mpipctl::nl::uapi::*;
 use mpipctl::nl::Client;
 use mpipctl::nl::Error;
@@ -317,7 +318,10 @@ fn set_sequence(mut bytes: &mut [u8], sequence: &[u8]) {
 /// A system with this kernel, two interfaces and a namespace.
 pub struct Fake {
     kernels: RefCell<VecDeque<Kernel>>,
-    files: HashMap<String, String>,
+    files: RefCell<HashMap<String, String>>,
+    may_write: bool,
+    network: Network,
+    ruleset: Option<String>,
     warnings: RefCell<Vec<String>>,
 }
 
@@ -330,14 +334,37 @@ impl Fake {
     pub fn changing(kernels: Vec<Kernel>) -> Self {
         Self {
             kernels: RefCell::new(kernels.into()),
-            files: HashMap::new(),
+            files: RefCell::default(),
+            may_write: true,
+            network: Network::default(),
+            ruleset: None,
             warnings: RefCell::default(),
         }
     }
 
     /// The system with one more file.
-    pub fn file(mut self, path: &str, text: &str) -> Self {
-        self.files.insert(path.to_string(), text.to_string());
+    pub fn file(self, path: &str, text: &str) -> Self {
+        let mut files = self.files.borrow_mut();
+        files.insert(path.to_string(), text.to_string());
+        drop(files);
+        self
+    }
+
+    /// The system for somebody without rights to change files.
+    pub fn read_only(mut self) -> Self {
+        self.may_write = false;
+        self
+    }
+
+    /// The system with these interfaces and routes.
+    pub fn network(mut self, network: Network) -> Self {
+        self.network = network;
+        self
+    }
+
+    /// The system with `nft`, which lists this.
+    pub fn ruleset(mut self, json: &str) -> Self {
+        self.ruleset = Some(json.to_string());
         self
     }
 
@@ -366,8 +393,40 @@ impl System for Fake {
     }
 
     fn read(&self, path: &str) -> io::Result<String> {
-        let text = self.files.get(path).cloned();
+        let text = self.files.borrow().get(path).cloned();
         text.ok_or_else(|| io::Error::from_raw_os_error(2))
+    }
+
+    fn write(&self, path: &str, text: &str) -> io::Result<()> {
+        match self.files.borrow_mut().get_mut(path) {
+            Some(old) if self.may_write => {
+                *old = text.to_string();
+                Ok(())
+            }
+            _ => Err(io::Error::from_raw_os_error(1)),
+        }
+    }
+
+    fn names(&self, folder: &str) -> Vec<String> {
+        let files = self.files.borrow();
+        let names = files.keys().filter_map(|path| {
+            let rest = path.strip_prefix(folder)?.strip_prefix('/')?;
+            Some(rest.split('/').next()?.to_string())
+        });
+        let mut names: Vec<String> = names.collect();
+        names.sort();
+        names.dedup();
+        names
+    }
+
+    fn output(&self, program: &str, _: &[&str]) -> io::Result<String> {
+        assert_eq!(program, "nft");
+        let ruleset = self.ruleset.clone();
+        ruleset.ok_or_else(|| io::Error::from_raw_os_error(2))
+    }
+
+    fn network(&self) -> io::Result<Network> {
+        Ok(self.network.clone())
     }
 
     fn likes_color(&self) -> bool {

@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What doctor knows before it judges.
+
+use std::collections::HashMap;
+use std::io;
+
+use serde_json::Value;
+
+use crate::network::Network;
+use crate::nl::Node;
+use crate::system::System;
+use crate::Error;
+
+/// Where reverse-path filters and other settings of IPv4 interfaces are.
+pub(super) const CONF: &str = "/proc/sys/net/ipv4/conf";
+const MODULE: &str = "/sys/module/mpip";
+const CLOCK: &str = "/sys/devices/system/clocksource/clocksource0";
+const LIBERAL: &str = "/proc/sys/net/netfilter/nf_conntrack_tcp_be_liberal";
+
+/// All that the checks look at.
+pub(super) struct Facts {
+    /// The running kernel.
+    pub release: String,
+    /// The flags the module has tainted the kernel with, if it is loaded.
+    pub taint: Option<String>,
+    /// Only signed modules are loaded.
+    pub signed_only: bool,
+    /// Kernels for which the module is installed.
+    pub installed: Vec<String>,
+    /// The instance, or why it was not told.
+    pub node: Result<Node, Error>,
+    pub network: io::Result<Network>,
+    /// `rp_filter` by interface, `all` among them.
+    pub rp_filter: HashMap<String, u8>,
+    /// One interface does not answer for the address of another.
+    pub arp_ignore: bool,
+    /// Connection tracking forgives TCP what is out of its window.
+    pub liberal: bool,
+    /// What `nft` lists.
+    pub ruleset: io::Result<Value>,
+    /// The clock in use, and those that could be.
+    pub clock: Option<(String, String)>,
+}
+
+impl Facts {
+    pub(super) fn gather(system: &dyn System, node: Result<Node, Error>) -> Self {
+        let read = |path: &str| system.read(path).ok().map(|text| text.trim().to_string());
+        let number = |path: &str| read(path)?.parse::<u8>().ok();
+        let network = system.network();
+        let links = network.iter().flat_map(|network| &network.links);
+        let names = links.map(|link| link.name.clone());
+        let rp_filter = names.chain(["all".to_string()]).filter_map(|name| {
+            let value = number(&format!("{CONF}/{name}/rp_filter"))?;
+            Some((name, value))
+        });
+        let enforced = read("/sys/module/module/parameters/sig_enforce").as_deref() == Some("Y");
+        let lockdown = read("/sys/kernel/security/lockdown");
+        let is_locked = lockdown.is_some_and(|text| !text.contains("[none]"));
+        let mut installed = system.names("/lib/modules");
+        installed.retain(|release| {
+            let index = system.read(&format!("/lib/modules/{release}/modules.dep"));
+            index.is_ok_and(|text| text.contains("/mpip.ko"))
+        });
+        Self {
+            release: read("/proc/sys/kernel/osrelease").unwrap_or_default(),
+            taint: read(&format!("{MODULE}/taint")),
+            signed_only: enforced || is_locked,
+            installed,
+            node,
+            rp_filter: rp_filter.collect(),
+            arp_ignore: number(&format!("{CONF}/all/arp_ignore")).is_some_and(|value| value > 0),
+            liberal: number(LIBERAL).is_some_and(|value| value > 0),
+            ruleset: system
+                .output("nft", &["-j", "list", "ruleset"])
+                .and_then(|text| Ok(serde_json::from_str(&text)?)),
+            clock: read(&format!("{CLOCK}/current_clocksource"))
+                .zip(read(&format!("{CLOCK}/available_clocksource"))),
+            network,
+        }
+    }
+}

@@ -1,0 +1,375 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! How the kernel is asked, over route netlink.
+
+use std::io;
+use std::net::IpAddr;
+
+use netlink_packet_core::Emitable;
+use netlink_packet_core::NetlinkBuffer;
+use netlink_packet_core::NetlinkHeader;
+use netlink_packet_core::NlasIterator;
+use netlink_packet_core::NLA_ALIGNTO;
+use netlink_packet_core::NLMSG_DONE;
+use netlink_packet_core::NLMSG_ERROR;
+use netlink_packet_core::NLM_F_DUMP;
+use netlink_packet_core::NLM_F_REQUEST;
+use nix::libc;
+
+use super::Address;
+use super::DefaultRoute;
+use super::Link;
+use super::Network;
+use super::Rule;
+use crate::nl::Socket;
+use crate::nl::Transport;
+
+/// Length of `struct nlmsghdr`.
+const HEADER: usize = 16;
+
+// What precedes the attributes: the lengths of ifinfomsg, ifaddrmsg, rtmsg and fib_rule_hdr.
+const LINK: usize = 16;
+const ADDRESS: usize = 8;
+const ROUTE: usize = 12;
+const RULE: usize = 12;
+
+// Attributes, of linux/if_link.h, if_addr.h, rtnetlink.h and fib_rules.h.
+const IFLA_IFNAME: u16 = 3;
+const IFLA_MTU: u16 = 4;
+const IFLA_MASTER: u16 = 10;
+const IFLA_LINKINFO: u16 = 18;
+const IFLA_INFO_KIND: u16 = 1;
+const IFA_ADDRESS: u16 = 1;
+const IFA_LOCAL: u16 = 2;
+const IFA_FLAGS: u16 = 8;
+const RTA_OIF: u16 = 4;
+const RTA_MULTIPATH: u16 = 9;
+const RTA_TABLE: u16 = 15;
+const FRA_SRC: u16 = 2;
+const FRA_TABLE: u16 = 15;
+
+const IFF_LOWER_UP: u32 = 1 << 16;
+const IFA_F_SECONDARY: u32 = 0x01;
+const IFA_F_DADFAILED: u32 = 0x08;
+const IFA_F_DEPRECATED: u32 = 0x20;
+const IFA_F_TENTATIVE: u32 = 0x40;
+const RT_SCOPE_LINK: u8 = 253;
+const FR_ACT_TO_TBL: u8 = 1;
+
+impl Network {
+    /// Asks the kernel about the present network namespace.
+    pub fn read() -> io::Result<Self> {
+        let mut socket = Socket::open_route()?;
+        let mut sequence = 0;
+        let mut dump = |kind: u16, family: i32, header: usize| {
+            sequence += 1;
+            dump(&mut socket, sequence, kind, family, header)
+        };
+        let links = dump(libc::RTM_GETLINK, libc::AF_UNSPEC, LINK)?;
+        let addresses = dump(libc::RTM_GETADDR, libc::AF_UNSPEC, ADDRESS)?;
+        let mut network = Self {
+            links: links.iter().filter_map(|bytes| link(bytes)).collect(),
+            addresses: addresses
+                .iter()
+                .filter_map(|bytes| address(bytes))
+                .collect(),
+            ..Self::default()
+        };
+        for family in [libc::AF_INET, libc::AF_INET6] {
+            // A kernel may have no IPv6, or no rules.
+            let routes = dump(libc::RTM_GETROUTE, family, ROUTE).unwrap_or_default();
+            let rules = dump(libc::RTM_GETRULE, family, RULE).unwrap_or_default();
+            let routes = routes.iter().filter_map(|bytes| default(bytes));
+            network.defaults.extend(routes);
+            network
+                .rules
+                .extend(rules.iter().filter_map(|bytes| rule(bytes)));
+        }
+        Ok(network)
+    }
+}
+
+/// All objects of a kind; `header` is the length of what precedes their attributes.
+fn dump(
+    socket: &mut Socket,
+    sequence: u32,
+    kind: u16,
+    family: i32,
+    header: usize,
+) -> io::Result<Vec<Vec<u8>>> {
+    let mut request = NetlinkHeader::default();
+    request.length = (HEADER + header) as u32;
+    request.message_type = kind;
+    request.flags = NLM_F_REQUEST | NLM_F_DUMP;
+    request.sequence_number = sequence;
+    let mut bytes = vec![0; HEADER + header];
+    request.emit(&mut bytes);
+    bytes[HEADER] = family as u8;
+    socket.send(&bytes)?;
+
+    let mut objects = Vec::new();
+    let mut buffer = Vec::new();
+    loop {
+        socket.receive(&mut buffer)?;
+        let mut rest = &buffer[..];
+        while !rest.is_empty() {
+            let reply = NetlinkBuffer::new_checked(rest).map_err(io::Error::other)?;
+            let length = reply.length() as usize;
+            let payload = &rest[HEADER..length];
+            rest = &rest[length.next_multiple_of(NLA_ALIGNTO).min(rest.len())..];
+            match reply.message_type() {
+                _ if reply.sequence_number() != sequence => {}
+                NLMSG_DONE => return Ok(objects),
+                NLMSG_ERROR => {
+                    let errno = u32_of(payload).unwrap_or_default() as i32;
+                    return Err(io::Error::from_raw_os_error(errno.wrapping_neg()));
+                }
+                _ => objects.push(payload.to_vec()),
+            }
+        }
+    }
+}
+
+/// Numbers and values of attributes. What makes no sense ends them.
+fn attributes(bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
+    NlasIterator::new(bytes).map_while(|attribute| {
+        let attribute = attribute.ok()?;
+        let (kind, length) = (attribute.kind(), usize::from(attribute.length()));
+        Some((kind, attribute.into_inner().get(4..length)?))
+    })
+}
+
+fn u32_of(bytes: &[u8]) -> Option<u32> {
+    Some(u32::from_ne_bytes(*bytes.first_chunk()?))
+}
+
+fn string(bytes: &[u8]) -> String {
+    let end = bytes.iter().position(|b| *b == 0).unwrap_or(bytes.len());
+    String::from_utf8_lossy(&bytes[..end]).into_owned()
+}
+
+fn addr(bytes: &[u8]) -> Option<IpAddr> {
+    match bytes.len() {
+        4 => Some(<[u8; 4]>::try_from(bytes).ok()?.into()),
+        16 => Some(<[u8; 16]>::try_from(bytes).ok()?.into()),
+        _ => None,
+    }
+}
+
+fn link(bytes: &[u8]) -> Option<Link> {
+    let flags = u32_of(bytes.get(8..)?)?;
+    let up = flags & libc::IFF_UP as u32 != 0;
+    let mut link = Link {
+        index: u32_of(bytes.get(4..)?)?,
+        up,
+        running: up && flags & IFF_LOWER_UP != 0,
+        loopback: flags & libc::IFF_LOOPBACK as u32 != 0,
+        ..Link::default()
+    };
+    for (kind, value) in attributes(bytes.get(LINK..)?) {
+        match kind {
+            IFLA_IFNAME => link.name = string(value),
+            IFLA_MTU => link.mtu = u32_of(value)?,
+            IFLA_MASTER => link.master = u32_of(value),
+            IFLA_LINKINFO => {
+                let mut inside = attributes(value);
+                let found = inside.find(|(kind, _)| *kind == IFLA_INFO_KIND);
+                link.kind = found.map(|(_, value)| string(value));
+            }
+            _ => {}
+        }
+    }
+    Some(link)
+}
+
+/// Which addresses the module uses is told in its shims, `mpip_shim_ifaddrs`.
+fn address(bytes: &[u8]) -> Option<Address> {
+    let [family, len, flags, scope, ..] = *bytes else {
+        return None;
+    };
+    let mut flags = u32::from(flags);
+    let (mut local, mut other) = (None, None);
+    for (kind, value) in attributes(bytes.get(ADDRESS..)?) {
+        match kind {
+            // The far end, if the link has two.
+            IFA_ADDRESS => other = addr(value),
+            IFA_LOCAL => local = addr(value),
+            IFA_FLAGS => flags = u32_of(value)?,
+            _ => {}
+        }
+    }
+    let usable = if i32::from(family) == libc::AF_INET {
+        scope < RT_SCOPE_LINK && flags & IFA_F_SECONDARY == 0
+    } else {
+        // What is secondary for IPv4 is temporary for IPv6.
+        let bad = IFA_F_SECONDARY | IFA_F_DADFAILED | IFA_F_DEPRECATED | IFA_F_TENTATIVE;
+        scope == 0 && flags & bad == 0
+    };
+    Some(Address {
+        index: u32_of(bytes.get(4..)?)?,
+        addr: local.or(other)?,
+        len,
+        usable,
+        duplicate: flags & IFA_F_DADFAILED != 0,
+    })
+}
+
+/// A route to everywhere, if it is one.
+fn default(bytes: &[u8]) -> Option<DefaultRoute> {
+    let [family, 0, _, _, table, _, _, kind, ..] = *bytes else {
+        return None;
+    };
+    if kind != libc::RTN_UNICAST {
+        return None;
+    }
+    let mut route = DefaultRoute {
+        v6: i32::from(family) == libc::AF_INET6,
+        links: Vec::new(),
+        table: table.into(),
+    };
+    for (kind, value) in attributes(bytes.get(ROUTE..)?) {
+        match kind {
+            RTA_OIF => route.links.extend(u32_of(value)),
+            RTA_MULTIPATH => route.links.extend(hops(value)),
+            RTA_TABLE => route.table = u32_of(value)?,
+            _ => {}
+        }
+    }
+    Some(route)
+}
+
+/// The interfaces in a list of `struct rtnexthop`.
+fn hops(mut bytes: &[u8]) -> Vec<u32> {
+    let mut links = Vec::new();
+    while let (Some(length), Some(index)) = (bytes.first_chunk(), bytes.get(4..).and_then(u32_of)) {
+        links.push(index);
+        let length = usize::from(u16::from_ne_bytes(*length)).max(8);
+        bytes = bytes
+            .get(length.next_multiple_of(NLA_ALIGNTO)..)
+            .unwrap_or_default();
+    }
+    links
+}
+
+/// A rule that leads to a table.
+fn rule(bytes: &[u8]) -> Option<Rule> {
+    let [family, _, source_len, _, table, _, _, FR_ACT_TO_TBL, ..] = *bytes else {
+        return None;
+    };
+    let mut rule = Rule {
+        v6: i32::from(family) == libc::AF_INET6,
+        table: table.into(),
+        source: None,
+    };
+    for (kind, value) in attributes(bytes.get(RULE..)?) {
+        match kind {
+            FRA_SRC => rule.source = addr(value).map(|addr| (addr, source_len)),
+            FRA_TABLE => rule.table = u32_of(value)?,
+            _ => {}
+        }
+    }
+    Some(rule)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn attr(kind: u16, value: &[u8]) -> Vec<u8> {
+        let mut bytes = (4 + value.len() as u16).to_ne_bytes().to_vec();
+        bytes.extend(kind.to_ne_bytes());
+        bytes.extend(value);
+        bytes.resize(bytes.len().next_multiple_of(4), 0);
+        bytes
+    }
+
+    fn number(kind: u16, value: u32) -> Vec<u8> {
+        attr(kind, &value.to_ne_bytes())
+    }
+
+    fn message(header: &[u8], attributes: &[Vec<u8>]) -> Vec<u8> {
+        [header, &attributes.concat()].concat()
+    }
+
+    #[test]
+    fn links() {
+        let mut header = [0; LINK];
+        header[4..8].copy_from_slice(&7u32.to_ne_bytes());
+        header[8..12].copy_from_slice(&(IFF_LOWER_UP | 1).to_ne_bytes());
+        let attributes = [
+            attr(IFLA_IFNAME, b"wwan0\0"),
+            number(IFLA_MTU, 1420),
+            number(IFLA_MASTER, 9),
+            attr(IFLA_LINKINFO | 0x8000, &attr(IFLA_INFO_KIND, b"bridge\0")),
+        ];
+        let expected = Link {
+            index: 7,
+            name: "wwan0".to_string(),
+            mtu: 1420,
+            up: true,
+            running: true,
+            loopback: false,
+            master: Some(9),
+            kind: Some("bridge".to_string()),
+        };
+        assert_eq!(link(&message(&header, &attributes)), Some(expected));
+        header[8..12].copy_from_slice(&0u32.to_ne_bytes());
+        let down = link(&message(&header, &attributes)).unwrap();
+        assert!(!down.up && !down.running);
+        assert_eq!(link(&header[..10]), None);
+    }
+
+    #[test]
+    fn addresses() {
+        let of = |family: i32, flags: u32, scope: u8, local: &[u8]| {
+            let header = [family as u8, 24, flags as u8, scope, 3, 0, 0, 0];
+            let far = attr(IFA_ADDRESS, &vec![9; local.len()]);
+            address(&message(&header, &[far, attr(IFA_LOCAL, local)])).unwrap()
+        };
+        let v4 = of(libc::AF_INET, 0x80, 0, &[10, 0, 0, 2]);
+        assert_eq!(v4.addr.to_string(), "10.0.0.2");
+        assert_eq!((v4.index, v4.len), (3u32.to_le(), 24));
+        assert!(v4.usable && !v4.duplicate);
+        assert!(!of(libc::AF_INET, IFA_F_SECONDARY, 0, &[10, 0, 0, 2]).usable);
+        assert!(!of(libc::AF_INET, 0, RT_SCOPE_LINK, &[169, 254, 0, 2]).usable);
+        assert!(!of(libc::AF_INET6, 0, RT_SCOPE_LINK, &[0xfe; 16]).usable);
+        let twice = of(libc::AF_INET6, IFA_F_DADFAILED, 0, &[0x20; 16]);
+        assert!(!twice.usable && twice.duplicate);
+    }
+
+    #[test]
+    fn routes() {
+        let header = [libc::AF_INET as u8, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0];
+        let hop = |index: u32| [&[8, 0, 0, 0], &index.to_ne_bytes()[..]].concat();
+        let both = attr(RTA_MULTIPATH, &[hop(2), hop(3)].concat());
+        let route = default(&message(&header, &[number(RTA_TABLE, 1000), both])).unwrap();
+        assert_eq!((route.table, route.links), (1000, vec![2, 3]));
+        let mut other = header;
+        other[1] = 24;
+        assert_eq!(default(&other), None);
+        let mut unreachable = header;
+        unreachable[7] = 7;
+        assert_eq!(default(&unreachable), None);
+    }
+
+    #[test]
+    fn rules() {
+        let header = [libc::AF_INET as u8, 0, 32, 0, 100, 0, 0, 1, 0, 0, 0, 0];
+        let found = rule(&message(&header, &[attr(FRA_SRC, &[10, 0, 0, 2])])).unwrap();
+        assert_eq!(found.table, 100);
+        assert_eq!(found.source, Some(("10.0.0.2".parse().unwrap(), 32)));
+        let mut blackhole = header;
+        blackhole[7] = 6;
+        assert_eq!(rule(&blackhole), None);
+    }
+
+    /// Every system has an interface that leads to itself.
+    #[test]
+    fn this_system() {
+        let network = Network::read().unwrap();
+        assert!(
+            network.links.iter().any(|link| link.loopback),
+            "{network:?}"
+        );
+    }
+}

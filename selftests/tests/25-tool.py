@@ -1,0 +1,241 @@
+# SPDX-License-Identifier: GPL-2.0
+"""mpipctl as a tool: doctor against the real system, batches, colours, completion."""
+
+import json
+
+from lib import case
+from lib.net import Host, command
+from tools import xfer
+
+
+def doctor(t, host, *options, status=0):
+    """Findings of doctor in a namespace, by check; each is a list."""
+    done = t.module.ctl(host, "-j", "doctor", *options, check=False)
+    t.equal(done.returncode, status, f"exit status of doctor: {done.stdout} {done.stderr}")
+    found = {}
+    for finding in json.loads(done.stdout):
+        found.setdefault(finding["check"], []).append(finding)
+    return found
+
+
+def results(findings, dev=None):
+    """The results of findings, of one device only if it is given."""
+    return [f["result"] for f in findings if dev is None or f.get("dev") == dev]
+
+
+def remedy(t, findings, what):
+    """Run the command that is said to mend it, as it stands."""
+    fix = next(f["fix"] for f in findings if f["result"] == what)
+    t.note(fix)
+    command("sh", "-c", fix)
+
+
+@case("doctor: nothing to find on two healthy hosts, and what the module is")
+def healthy(t):
+    a, b = t.two_hosts(2)
+    t.load(a, b)
+    for host in (a, b):
+        found = doctor(t, host)
+        for check in ("module", "enabled", "interfaces", "rp_filter", "mtu", "address", "firewall"):
+            t.equal(results(found[check]), ["ok"], f"{host}: {check}")
+        # They are on the same links and have no way beyond.
+        t.equal(results(found["route"]), ["warn"], f"{host}: route")
+        t.equal(results(found["signature"]), ["ok"], f"{host}: signature")
+    text = t.module.ctl(a, "doctor").stdout
+    t.note(text)
+    t.check(text.startswith("RESULT CHECK"), "a table")
+    t.check("a1, a2 can carry paths" in text, "names of interfaces")
+
+
+@case("doctor: what is wrong is found, and its remedy mends it")
+def sick(t):
+    a, _ = t.two_hosts(2)
+    t.load()
+    found = doctor(t, a, status=4)
+    t.equal(results(found["enabled"]), ["fail"], "off")
+    remedy(t, found["enabled"], "fail")
+    doctor(t, a)
+
+    a.sysctl("net/ipv4/conf/a2/rp_filter", 1)
+    found = doctor(t, a, status=4)
+    t.equal(results(found["rp_filter"]), ["fail"], "strict")
+    t.equal(found["rp_filter"][0]["dev"], "a2", "its interface")
+    remedy(t, found["rp_filter"], "fail")
+    t.equal(a.sysctl("net/ipv4/conf/a2/rp_filter"), "2", "loose by the remedy")
+    doctor(t, a)
+
+    a.ip(["route add default via 10.0.1.2 dev a1"])
+    found = doctor(t, a, status=4)
+    t.equal(results(found["route"], "a2"), ["fail"], "no default route through a2")
+    fix = found["route"][0]["fix"].replace("GATEWAY", "10.0.2.2")
+    command("sh", "-c", fix)
+    t.equal(results(doctor(t, a)["route"]), ["ok"], "a default route by the remedy")
+    # A table of its own does as well, once a rule leads to it.
+    a.ip(["route del default dev a2", "route add default via 10.0.2.2 dev a2 table 100"])
+    doctor(t, a, status=4)
+    a.ip(["rule add from 10.0.2.1 lookup 100"])
+    t.equal(results(doctor(t, a)["route"]), ["ok"], "a default route by a rule")
+    # With that a strict filter lets through what arrives there.
+    a.sysctl("net/ipv4/conf/a2/rp_filter", 1)
+    t.equal(results(doctor(t, a)["rp_filter"]), ["ok"], "strict, with a table of its own")
+    a.sysctl("net/ipv4/conf/a2/rp_filter", 0)
+
+    a.ip(["link set a2 mtu 1400"])
+    found = doctor(t, a)
+    t.equal(results(found["mtu"]), ["warn"], "different MTUs")
+    remedy(t, found["mtu"], "warn")
+    t.equal(results(doctor(t, a)["mtu"]), ["ok"], "the same MTU by the remedy")
+
+    a.ip(["addr add 10.0.1.1/24 dev a2"])
+    found = doctor(t, a, status=4)
+    t.equal(results(found["address"])[:1], ["fail"], "an address twice")
+    remedy(t, found["address"], "fail")
+    a.ip(["addr add 10.0.1.77/24 dev a2"])
+    found = doctor(t, a)
+    t.equal(results(found["address"]), ["warn"], "the same network twice")
+    remedy(t, found["address"], "warn")
+    t.equal(results(doctor(t, a)["address"]), ["ok"], "arp_ignore by the remedy")
+
+    a.ip(["link set a2 down"])
+    t.equal(results(doctor(t, a)["interfaces"])[:1], ["warn"], "one interface only")
+    a.ip(["link set a1 down"])
+    t.equal(results(doctor(t, a, status=4)["interfaces"])[:1], ["fail"], "no interface")
+
+
+@case("doctor --fix makes strict filters loose, and touches nothing else")
+def fix(t):
+    a, _ = t.two_hosts(2)
+    t.load(a)
+    for dev in a.dev:
+        a.sysctl(f"net/ipv4/conf/{dev}/rp_filter", 1)
+    a.ip(["route add default via 10.0.1.2 dev a1"])
+    doctor(t, a, status=4)
+    done = t.module.ctl(a, "doctor", "--fix", check=False)
+    t.note(done.stdout)
+    t.equal(done.returncode, 4, f"the route is still lacking: {done.stderr}")
+    t.check(done.stdout.startswith("Doing: "), "it says what it does before")
+    t.equal([a.sysctl(f"net/ipv4/conf/{dev}/rp_filter") for dev in a.dev], ["2", "2"], "loose")
+    a.sysctl("net/ipv4/conf/a1/rp_filter", 1)
+    nobody = ("setpriv", "--reuid=65534", "--clear-groups", "--bounding-set=-all", "--inh-caps=-all")
+    done = a.run(*nobody, "mpipctl", "doctor", "--fix", check=False)
+    t.equal(done.returncode, 4, f"without rights: {done.stderr}")
+    t.check("could not be mended" in done.stdout, done.stdout)
+    t.equal(a.sysctl("net/ipv4/conf/a1/rp_filter"), "1", "nothing changed without rights")
+
+
+@case("doctor without the module: it says how to get it")
+def no_module(t):
+    a = Host("hA")
+    t.hosts.append(a)
+    found = doctor(t, a, status=4)
+    t.equal(results(found["module"]), ["fail"], "not loaded")
+    t.check("modprobe mpip" in found["module"][0]["fix"], found["module"][0]["fix"])
+    t.check("enabled" not in found, "nothing is said of an instance")
+    for words in (["status"], ["stats"], ["enable"]):
+        t.equal(t.module.ctl(a, *words, check=False).returncode, 3, f"exit status of {words}")
+
+
+@case("doctor reads nftables: late chains do no harm, and are not blamed; early ones are", timeout=90)
+def firewall(t):
+    a, b = t.two_hosts(2)
+    t.load(a, b)
+    for host in (a, b):
+        t.module.set(host, encap="udp")
+    other = {a: b, b: a}
+    for host, ports in ((b, "dport"), (a, "sport")):
+        # Nothing is said of the port of wrapped packets.
+        host.run(
+            "nft",
+            "add table inet t; add chain inet t c { type filter hook input priority 0; policy drop; }; "
+            f"add rule inet t c ip saddr {other[host].addr[0]} tcp {ports} 7000 accept; "
+            "add rule inet t c icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } accept",
+        )
+        t.equal(results(doctor(t, host)["firewall"]), ["ok"], f"{host}: a closed input chain")
+    pairs = xfer.connect(a, b, b.addr[0], 7000)
+    t.spread(a, b, pairs)
+    ways = {p["id"]: p.get("way") for p in t.module.paths(a)}
+    t.check("udp" in ways.values(), f"a path inside UDP: {ways}")
+    before = a.counters()
+    xfer.exchange(pairs, 4 << 20, 4 << 20)
+    t.reaches(min(t.shares(a, before)), 0.05, "share of the lesser path")
+
+    port = t.module.show(b, "status")["udp_port"]
+    for policy, rule in (
+        ("accept", f"udp dport {port} drop"),
+        ("accept", f"udp dport {{ 53, {port - 5}-{port + 5} }} drop"),
+        ("accept", "meta l4proto udp drop"),
+        ("drop", "ip protocol tcp accept"),
+    ):
+        b.run(
+            "nft",
+            "add table netdev t; add chain netdev t c "
+            f"{{ type filter hook ingress device b2 priority 0; policy {policy}; }}; "
+            f"add rule netdev t c {rule}",
+        )
+        found = doctor(t, b, status=4)["firewall"]
+        t.equal(results(found), ["fail"], f"{policy}, {rule}")
+        t.check(str(port) in found[0]["text"], found[0]["text"])
+        remedy(t, found, "fail")
+        t.equal(results(doctor(t, b)["firewall"]), ["ok"], "open by the remedy")
+        b.run("nft", "delete table netdev t")
+
+    for rule in ("ct state invalid drop", "ct state vmap { established : accept, invalid : drop }"):
+        b.run(
+            "nft",
+            "add table ip u; add chain ip u c { type filter hook input priority 10; }; "
+            f"add rule ip u c {rule}",
+        )
+        found = doctor(t, b)["firewall"]
+        t.equal(results(found), ["warn"], rule)
+        remedy(t, found, "warn")
+        t.equal(results(doctor(t, b)["firewall"]), ["ok"], "liberal by the remedy")
+        b.sysctl("net/netfilter/nf_conntrack_tcp_be_liberal", 0)
+        b.run("nft", "delete table ip u")
+    xfer.Traffic(pairs, 1000, 1000, seed=7).wait()
+
+
+@case("batches: all lines or, after a mistake, none; the first failure ends it")
+def batch(t):
+    a = Host("hA")
+    t.hosts.append(a)
+    t.load(a)
+
+    def run(*options, lines, check=True):
+        return command("mpipctl", "-n", a.name, *options, "-b", "-", stdin="\n".join(lines), check=check)
+
+    value = lambda: t.module.params(a)["weight_step"]["value"]  # noqa: E731
+    done = run(lines=["# a remark", "param set weight_step 33", "", "  status -j  # how it is"])
+    t.equal((value(), json.loads(done.stdout)["enabled"]), (33, True), "both lines")
+    done = run("-j", lines=["status", "stats", "path list"])
+    t.equal(len([json.loads(line) for line in done.stdout.splitlines()]), 3, "JSON of each line")
+    done = run(lines=["param set weight_step 44", "frobnicate"], check=False)
+    t.equal((done.returncode, value()), (1, 33), f"a mistake changes nothing: {done.stderr}")
+    t.check("standard input:2: " in done.stderr, done.stderr)
+    lines = ["param set weight_step 44", "param set weight_step 0", "param set weight_step 55"]
+    done = run(lines=lines, check=False)
+    t.equal((done.returncode, value()), (1, 44), f"the first failure ends it: {done.stderr}")
+    t.check('standard input:2: weight_step: out of range: "0"' in done.stderr, done.stderr)
+
+
+@case("colours on demand, completion, manual page")
+def looks(t):
+    a = Host("hA")
+    t.hosts.append(a)
+    t.load(a)
+    for option, colored in (("--color=always", True), ("--color=auto", False), ("--color=never", False)):
+        text = t.module.ctl(a, option, "path").stdout
+        t.equal("\x1b[1mID" in text, colored, f"{option}: {text!r}")
+    # `script` gives it a terminal.
+    ask = ("script", "-qec", f"mpipctl -n {a} path", "/dev/null")
+    t.check("\x1b[1m" in command(*ask).stdout, "colours on a terminal")
+    t.check("\x1b[" not in command("env", "NO_COLOR=1", *ask).stdout, "none with NO_COLOR")
+    offered = command(
+        "bash",
+        "-c",
+        "source <(mpipctl completion bash); COMP_WORDS=(mpipctl doc) COMP_CWORD=1; "
+        '_mpipctl mpipctl doc mpipctl; echo "${COMPREPLY[@]}"',
+    ).stdout
+    t.equal(offered.split(), ["doctor"], "what bash offers")
+    page = command("mpipctl", "man").stdout
+    for word in (".TH mpipctl 8", "EXIT STATUS", "EXAMPLES", "doctor"):
+        t.check(word in page, f"{word} in the manual page")
