@@ -537,6 +537,38 @@ fn firewalls_that_drop_what_is_invalid() {
 }
 
 #[test]
+fn firewalls_that_look_for_the_way_back() {
+    let rule = |flags: &str, op: &str, right: &str| {
+        format!(
+            r#"{{"match":{{"op":"{op}","left":{{"fib":{{"result":"oif","flags":{flags}}}}},"right":{right}}}}},{{"drop":null}}"#
+        )
+    };
+    let strict = r#"["saddr","mark","iif"]"#;
+    for (rule, found) in [
+        (rule(strict, "==", "false"), true),
+        (rule(strict, "==", "0"), true),
+        (rule(r#"["saddr","iif"]"#, "==", "false"), true),
+        // Loose: there is a way back, whichever.
+        (rule(r#""saddr""#, "==", "false"), false),
+        (rule(r#"["daddr","iif"]"#, "==", "false"), false),
+        (rule(strict, "!=", "false"), false),
+        (rule(strict, "==", "true"), false),
+        (rule(strict, "==", "false").replace("drop", "accept"), false),
+    ] {
+        let json = ruleset("inet", "prerouting", -300, "accept", &[&rule]);
+        let json = json.replace(r#""expr""#, r#""handle":7,"expr""#);
+        let (text, status) = doctor(&host(kernel(), network()).ruleset(&json));
+        let line = "FAIL firewall chain inet t c drops what came on another interface than the route \
+                    back takes: all that added paths carry \\ fix: nft delete rule inet t c handle 7";
+        assert_eq!(text.contains(line), found, "{rule}: {text}");
+        assert_eq!(status, if found { 4 } else { 0 });
+        let of_firewalld = json.replace(r#""t""#, r#""firewalld""#);
+        let (text, _) = doctor(&host(kernel(), network()).ruleset(&of_firewalld));
+        assert_eq!(text.contains("firewall-cmd --reload"), found, "{text}");
+    }
+}
+
+#[test]
 fn firewalls_that_close_the_port() {
     let drop = |value: &str| format!(r#"{},{{"drop":null}}"#, port(value));
     let accept = |value: &str| format!(r#"{},{{"accept":null}}"#, port(value));

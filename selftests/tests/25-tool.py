@@ -191,6 +191,16 @@ def firewall(t):
         t.equal(results(doctor(t, b)["firewall"]), ["ok"], "liberal by the remedy")
         b.sysctl("net/netfilter/nf_conntrack_tcp_be_liberal", 0)
         b.run("nft", "delete table ip u")
+    # A strict reverse-path filter made of rules sees the session's sender on the wrong interface.
+    b.run(
+        "nft",
+        "add table inet r; add chain inet r c { type filter hook prerouting priority raw; }; "
+        "add rule inet r c fib saddr . iif oif missing counter drop",
+    )
+    found = doctor(t, b, status=4)["firewall"]
+    t.equal(results(found), ["fail"], "a filter for the way back")
+    remedy(t, found, "fail")
+    t.equal(results(doctor(t, b)["firewall"]), ["ok"], "no filter by the remedy")
     xfer.Traffic(pairs, 1000, 1000, seed=7).wait()
 
 

@@ -4,7 +4,9 @@
 //!
 //! MPIP takes its packets before connection tracking and filters see them and gives them what the
 //! sockets know, so that chains of the usual priorities need no rule for it. Only what comes
-//! earlier meets wrapped packets: chains at ingress, and at prerouting before defragmentation.
+//! earlier meets wrapped packets: chains at ingress, and at prerouting before defragmentation. The
+//! interface remains the one on which a packet came, though, so that a rule which looks for the way
+//! back to the session's sender there finds none.
 
 use serde_json::Value;
 
@@ -40,6 +42,12 @@ pub(super) fn check(facts: &Facts) -> Vec<Finding> {
     let mut findings = Vec::new();
     for chain in &chains {
         findings.extend(closed(chain, port.filter(|port| *port != 0)));
+        let several = facts
+            .network
+            .as_ref()
+            .is_ok_and(|n| n.candidates().len() > 1);
+        let rules = chain.rules.iter().filter(|rule| is_way_back(rule));
+        findings.extend(rules.map(|rule| way_back(chain, rule, several)));
         if !facts.liberal {
             findings.extend(chain.rules.iter().filter_map(|rule| strict(chain, rule)));
         }
@@ -117,6 +125,49 @@ fn strict(chain: &Chain<'_>, rule: &Value) -> Option<Finding> {
         Finding::new(Outcome::Warn, CHECK, text)
             .fix("sysctl -w net.netfilter.nf_conntrack_tcp_be_liberal=1")
     })
+}
+
+/// True for a strict reverse-path filter made of rules: it drops what came on another interface
+/// than the one of the route back.
+fn is_way_back(rule: &Value) -> bool {
+    let mut matches = expressions(rule)
+        .iter()
+        .filter_map(|part| part.get("match"));
+    verdict(rule) == Some(false)
+        && matches.any(|m| {
+            let fib = &m["left"]["fib"];
+            let asks = |flag| mentions(&fib["flags"], flag);
+            // What is missing is false, in some versions 0.
+            let is_missing = m["right"] == false || m["right"] == 0;
+            fib["result"] == "oif" && asks("saddr") && asks("iif") && is_missing && m["op"] != "!="
+        })
+}
+
+fn way_back(chain: &Chain<'_>, rule: &Value, several: bool) -> Finding {
+    let outcome = if several {
+        Outcome::Fail
+    } else {
+        Outcome::Warn
+    };
+    let text = format!(
+        "{} drops what came on another interface than the route back takes: all that added paths carry",
+        place(chain)
+    );
+    let fix = if chain.table == "firewalld" {
+        "sed -i 's/^IPv6_rpfilter=.*/IPv6_rpfilter=no/' /etc/firewalld/firewalld.conf && \
+         firewall-cmd --reload"
+            .to_string()
+    } else {
+        let Chain {
+            family,
+            table,
+            name,
+            ..
+        } = chain;
+        let handle = rule["handle"].as_u64().unwrap_or_default();
+        format!("nft delete rule {family} {table} {name} handle {handle}")
+    };
+    Finding::new(outcome, CHECK, text).fix(fix)
 }
 
 /// A chain that is asked before MPIP and lets nothing through to the port of wrapped packets.
