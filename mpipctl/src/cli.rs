@@ -120,7 +120,7 @@ pub enum Object {
     /// Paths, with delays and weights
     Path(Shown),
     /// Counters
-    Stats(Shown),
+    Stats(Stats),
     /// Parameters
     #[command(subcommand_value_name = "VERB", subcommand_help_heading = "Verbs")]
     Param {
@@ -150,6 +150,19 @@ pub enum Object {
     /// Write the manual page mpipctl(8)
     #[command(hide = true)]
     Man,
+}
+
+/// How to show counters.
+#[derive(Args, Clone, Debug)]
+#[command(subcommand_value_name = "VERB", subcommand_help_heading = "Verbs")]
+pub struct Stats {
+    /// Write the text format of Prometheus; with -d also the traffic and the delays of each path
+    #[arg(long, global = true)]
+    pub prometheus: bool,
+
+    /// What to do with it; nothing means show.
+    #[command(subcommand)]
+    pub verb: Option<ShowVerb>,
 }
 
 /// What to do beyond looking.

@@ -47,6 +47,10 @@ const EXAMPLES: &[(&str, &str)] = &[
         "Run the commands in a file, after all its lines were understood.",
     ),
     (
+        "mpipctl -d stats --prometheus",
+        "Write all numbers there are in the text format of Prometheus.",
+    ),
+    (
         "mpipctl doctor",
         "Look for what keeps MPIP from using all paths, and say how to mend it.",
     ),

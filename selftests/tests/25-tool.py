@@ -2,10 +2,15 @@
 """mpipctl as a tool: doctor against the real system, batches, colours, completion."""
 
 import json
+import re
 
 from lib import case
 from lib.net import Host, command
 from tools import xfer
+
+QUOTED = r'"(?:[^"\\\n]|\\[\\"n])*"'
+LABEL = re.compile(rf"([a-z_]+)=({QUOTED})")
+SAMPLE = re.compile(rf"(?P<name>[a-z_][a-z0-9_]*)\{{(?P<labels>(?:[a-z_]+={QUOTED},?)*)\}} (?P<value>[0-9.e+-]+)")
 
 
 def doctor(t, host, *options, status=0):
@@ -135,7 +140,7 @@ def no_module(t):
         t.equal(t.module.ctl(a, *words, check=False).returncode, 3, f"exit status of {words}")
 
 
-@case("doctor reads nftables: late chains do no harm, and are not blamed; early ones are", timeout=90)
+@case("doctor reads nftables: late chains do no harm, and are not blamed; early ones are", timeout=120)
 def firewall(t):
     a, b = t.two_hosts(2)
     t.load(a, b)
@@ -225,6 +230,41 @@ def batch(t):
     done = run(lines=lines, check=False)
     t.equal((done.returncode, value()), (1, 44), f"the first failure ends it: {done.stderr}")
     t.check('standard input:2: weight_step: out of range: "0"' in done.stderr, done.stderr)
+
+
+@case("stats --prometheus: every sample has a name, a type and a value; they are those of JSON")
+def prometheus(t):
+    a, b = t.two_hosts(2)
+    t.load(a, b)
+    pairs = xfer.connect(a, b, b.addr[0], 7000)
+    t.spread(a, b, pairs)
+    text = t.module.ctl(a, "-d", "stats", "--prometheus").stdout
+    t.note(text)
+    types, samples = {}, {}
+    for line in text.splitlines():
+        if line.startswith("# TYPE "):
+            _, _, name, kind = line.split(" ")
+            t.check(name not in types, f"{name} comes once")
+            types[name] = kind
+        elif not line.startswith("# HELP "):
+            found = SAMPLE.fullmatch(line)
+            t.check(found, f"a sample: {line}")
+            t.check(found["name"] in types, f"{found['name']} has a type before")
+            labels = {name: value.strip('"') for name, value in LABEL.findall(found["labels"])}
+            samples.setdefault(found["name"], []).append((labels, found["value"]))
+    for name, kind in types.items():
+        t.equal(kind, "counter" if name.endswith("_total") else "gauge", name)
+        t.check(all(labels["netns"] == "hA" for labels, _ in samples[name]), f"the namespace of {name}")
+        t.check(all(float(value) >= 0 for _, value in samples[name]), f"numbers of {name}")
+    t.equal({f"mpip_{name}_total" for name in t.module.stats(a)} - set(types), set(), "counters left out")
+    t.equal(samples["mpip_sessions"][0][1], str(t.module.show(a, "status")["sessions"]), "sessions")
+    paths = {(labels["dev"], labels["local"]) for labels, _ in samples["mpip_path_sent_bytes_total"]}
+    t.equal(paths, set(zip(a.dev, a.addr)), "paths")
+    # Without rights there are no paths, and everything else.
+    nobody = ("setpriv", "--reuid=65534", "--clear-groups", "--bounding-set=-all", "--inh-caps=-all")
+    done = a.run(*nobody, "mpipctl", "stats", "--prometheus", check=False)
+    t.equal(done.returncode, 0, f"without rights: {done.stderr}")
+    t.equal(a.run(*nobody, "mpipctl", "-d", "stats", "--prometheus", check=False).returncode, 2, "paths")
 
 
 @case("colours on demand, completion, manual page")

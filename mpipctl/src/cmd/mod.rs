@@ -107,7 +107,7 @@ pub fn run(object: Option<Object>, context: &mut Context<'_>) -> Result<(), Erro
         Object::Peer(_) => peer::show(context),
         Object::Session(_) => session::show(context),
         Object::Path(_) => path::show(context),
-        Object::Stats(_) => stats::show(context),
+        Object::Stats(how) => stats::show(context, &how),
         Object::Param { verb } => param::run(context, verb),
         Object::Avail(_) => avail::show(context),
         Object::Monitor(what) => monitor::run(context, &what),

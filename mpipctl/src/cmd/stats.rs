@@ -3,12 +3,21 @@
 //! `stats`.
 
 use super::Context;
+use crate::cli::Stats;
 use crate::nl::Counter;
+use crate::nl::Node;
+use crate::nl::Path;
+use crate::nl::PathState;
 use crate::out::json;
+use crate::out::prometheus::Kind;
+use crate::out::prometheus::Metrics;
 use crate::out::text::Table;
 use crate::Error;
 
-pub(super) fn show(context: &mut Context<'_>) -> Result<(), Error> {
+pub(super) fn show(context: &mut Context<'_>, how: &Stats) -> Result<(), Error> {
+    if how.prometheus {
+        return prometheus(context);
+    }
     let counters: Vec<Counter> = context.list()?;
     if context.options.is_json() {
         let members = counters.iter().map(|c| (c.name.replace('-', "_"), c.value));
@@ -19,4 +28,110 @@ pub(super) fn show(context: &mut Context<'_>) -> Result<(), Error> {
         table.row(vec![counter.name, counter.value.to_string()], Vec::new());
     }
     context.write_table(&table)
+}
+
+/// All numbers there are, in the units that Prometheus wants: seconds and bytes.
+fn prometheus(context: &mut Context<'_>) -> Result<(), Error> {
+    if context.options.is_json() {
+        let text = "--prometheus: a format of its own; leave out -j and -p";
+        return Err(Error::Usage(text.to_string()));
+    }
+    let node = context.client()?.status()?;
+    let counters: Vec<Counter> = context.list()?;
+    let paths: Vec<Path> = match context.options.details {
+        true => context.list()?,
+        false => Vec::new(),
+    };
+    let mut metrics = Metrics::new("mpip", &[("netns", &context.system.namespace())]);
+    add_node(&mut metrics, &node);
+    for counter in &counters {
+        let help = format!("Counter {} of the instance.", counter.name);
+        let name = format!("{}_total", counter.name);
+        metrics.add(Kind::Counter, &name, &help, &[], counter.value);
+    }
+    for path in &paths {
+        let index = path.ifindex.filter(|index| *index != 0);
+        let dev = index.and_then(|index| context.system.interface(index));
+        add_path(&mut metrics, path, dev);
+    }
+    Ok(metrics.write(context.out)?)
+}
+
+fn add_node(metrics: &mut Metrics, node: &Node) {
+    let version = node.version.as_deref().unwrap_or_default();
+    let labels = [("version", version)];
+    metrics.add(Kind::Gauge, "info", "The module.", &labels, 1);
+    let enabled = u8::from(node.enabled);
+    for (name, help, value) in [
+        ("enabled", "1 if the instance is on.", Some(enabled.into())),
+        ("peers", "Peers.", node.peers),
+        ("sessions", "Sessions.", node.sessions),
+        ("paths", "Paths.", node.paths),
+        ("paths_active", "Paths that carry data.", node.active_paths),
+    ] {
+        metrics.add(Kind::Gauge, name, help, &[], value.unwrap_or(0));
+    }
+}
+
+fn add_path(metrics: &mut Metrics, path: &Path, dev: Option<String>) {
+    let id = path.id.to_string();
+    let peer = path.peer.to_string();
+    let [local, remote] =
+        [path.local, path.remote].map(|a| a.map(|a| a.to_string()).unwrap_or_default());
+    let labels = [
+        ("peer", peer.as_str()),
+        ("path", &id),
+        ("dev", dev.as_deref().unwrap_or_default()),
+        ("local", &local),
+        ("remote", &remote),
+    ];
+    for (name, help, value) in [
+        ("sent_bytes", "Bytes sent on the path.", path.tx_bytes),
+        (
+            "received_bytes",
+            "Bytes received on the path.",
+            path.rx_bytes,
+        ),
+        ("sent_packets", "Packets sent on the path.", path.tx_packets),
+        (
+            "received_packets",
+            "Packets received on the path.",
+            path.rx_packets,
+        ),
+        ("lost_packets", "Packets lost on the path.", path.lost),
+    ] {
+        let name = format!("path_{name}_total");
+        if let Some(value) = value {
+            metrics.add(Kind::Counter, &name, help, &labels, value);
+        }
+    }
+    let active = path
+        .state
+        .map(|state| u64::from(state == PathState::Active));
+    let weight = path.weight.map(u64::from);
+    for (name, help, value) in [
+        ("path_active", "1 if the path carries data.", active),
+        ("path_weight", "Weight of the path, in thousandths.", weight),
+    ] {
+        if let Some(value) = value {
+            metrics.add(Kind::Gauge, name, help, &labels, value);
+        }
+    }
+    let srtt = path.srtt_us.filter(|us| *us != 0);
+    for (name, help, us) in [
+        (
+            "path_rtt_seconds",
+            "Smoothed round-trip time of the path.",
+            srtt.map(f64::from),
+        ),
+        (
+            "path_queue_seconds",
+            "Queueing delay of the path.",
+            path.queue_us.map(f64::from),
+        ),
+    ] {
+        if let Some(us) = us {
+            metrics.add(Kind::Gauge, name, help, &labels, us / 1e6);
+        }
+    }
 }

@@ -4,4 +4,5 @@
 
 pub mod color;
 pub mod json;
+pub mod prometheus;
 pub mod text;
