@@ -10,7 +10,8 @@ from tools import xfer
 
 QUOTED = r'"(?:[^"\\\n]|\\[\\"n])*"'
 LABEL = re.compile(rf"([a-z_]+)=({QUOTED})")
-SAMPLE = re.compile(rf"(?P<name>[a-z_][a-z0-9_]*)\{{(?P<labels>(?:[a-z_]+={QUOTED},?)*)\}} (?P<value>[0-9.e+-]+)")
+LABELS = rf"(?:[a-z_]+={QUOTED},?)*"
+SAMPLE = re.compile(rf"(?P<name>[a-z_][a-z0-9_]*)\{{(?P<labels>{LABELS})\}} (?P<value>[0-9.e+-]+)")
 
 
 def doctor(t, host, *options, status=0):
@@ -207,6 +208,24 @@ def firewall(t):
     remedy(t, found, "fail")
     t.equal(results(doctor(t, b)["firewall"]), ["ok"], "no filter by the remedy")
     xfer.Traffic(pairs, 1000, 1000, seed=7).wait()
+
+
+@case("doctor warns of what leaves a tunnel, and of a tunnel that is a path")
+def tunnel(t):
+    a, _ = t.two_hosts(2)
+    t.load(a)
+    a.ip(["link add wg0 type wireguard", "link set wg0 up"])
+    t.equal(results(doctor(t, a)["tunnel"]), ["warn"], "hosts are asked through it")
+    a.ip(["addr add 10.9.0.1/24 dev wg0", "addr add fd09::1/64 dev wg0"])
+    found = doctor(t, a)
+    t.equal(results(found["tunnel"], "wg0"), ["warn"] * 3, "two of its addresses are for paths")
+    t.check("wg0" in found["interfaces"][0]["text"], "it can carry paths")
+    for finding in found["tunnel"]:
+        remedy(t, [finding], "warn")
+    found = doctor(t, a)
+    t.check("tunnel" not in found, f"nothing by the remedies: {found.get('tunnel')}")
+    t.check("wg0" not in found["interfaces"][0]["text"], "it carries no paths")
+    t.check("10.9.0.1/24" in a.run("ip", "address", "show", "wg0").stdout, "the address is still there")
 
 
 @case("batches: all lines or, after a mistake, none; the first failure ends it")
