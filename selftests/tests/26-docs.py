@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: GPL-2.0
+"""The quickstart and the cookbook, typed to the letter."""
+
+import os
+import re
+import tempfile
+
+from lib import case
+from lib.net import Host, cable, command
+
+DOCS = f"{os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))}/docs"
+BLOCK = re.compile(r"^```sh ?(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def blocks(file, section=""):
+    """The commands of a document, or of one section: (host, lines) each."""
+    with open(f"{DOCS}/{file}", encoding="utf-8") as text:
+        parts = re.split(r"^## ", text.read(), flags=re.MULTILINE)
+    return BLOCK.findall("\n".join(part for part in parts if part.startswith(section)))
+
+
+def rates(output):
+    """What the receivers of iperf3 have measured, Mbit/s."""
+    return [float(rate) for rate in re.findall(r"([0-9.]+) Mbits/sec .*receiver", output)]
+
+
+@case("the quickstart: two paths are faster than one, and survive one", timeout=120)
+def quickstart(t):
+    script = "set -eu\n" + "".join(lines for _, lines in blocks("quickstart.md"))
+    done = command("bash", "-c", script, check=False, timeout=110)
+    t.note(done.stdout)
+    t.equal(done.returncode, 0, f"exit status: {done.stderr}")
+    one, two, failing = rates(done.stdout)
+    t.reaches(two, 1.5 * one, "Mbit/s with two paths")
+    t.reaches(failing, 0.5 * one, "Mbit/s after a cable was taken out")
+    t.check(" active" in done.stdout and "10.0.2.2" in done.stdout, "the second path is shown")
+    t.check(not t.module.loaded() and not os.listdir("/run/netns"), "nothing is left")
+
+
+class Home:
+    """The hosts of the cookbook: a laptop behind two NATs, a server with two uplinks."""
+
+    CABLES = (
+        ("laptop", "wlan0", "192.168.1.10/24", "home", "lan", "192.168.1.1/24"),
+        ("laptop", "usb0", "192.168.42.10/24", "phone", "lan", "192.168.42.1/24"),
+        ("home", "wan", "192.0.2.2/30", "net", "home0", "192.0.2.1/30"),
+        ("phone", "wan", "192.0.2.6/30", "net", "phone0", "192.0.2.5/30"),
+        ("net", "up1", "203.0.113.1/24", "server", "eth0", "203.0.113.10/24"),
+        ("net", "up2", "198.51.100.1/24", "server", "eth1", "198.51.100.10/24"),
+    )
+
+    def __init__(self, t):
+        self.t = t
+        self.host = {name: Host(name) for name in ("laptop", "home", "phone", "net", "server")}
+        t.hosts += self.host.values()
+        for near, dev, addr, far, other, theirs in self.CABLES:
+            self.host[near].ip([cable(dev, near, other, far, 1500)])
+            for name, end, own in ((near, dev, addr), (far, other, theirs)):
+                self.host[name].ip([f"address add {own} dev {end}", f"link set {end} up"])
+                rate = "20mbit limit 100" if far in ("home", "phone") else "200mbit limit 1000"
+                self.host[name].tc([f"qdisc add dev {end} root netem delay 2ms rate {rate}"])
+        for name in ("home", "phone", "net"):
+            self.host[name].sysctl("net/ipv4/ip_forward", 1)
+        for name, gateway in (("home", "192.0.2.1"), ("phone", "192.0.2.5")):
+            self.host[name].ip([f"route add default via {gateway}"])
+            self.host[name].run(
+                "nft",
+                "add table ip n; add chain ip n c { type nat hook postrouting priority srcnat; }; "
+                "add rule ip n c oifname wan masquerade",
+            )
+        self.host["server"].ip(["route add default via 203.0.113.1 dev eth0"])
+        t.load()
+        # The other end of each recipe, and what it needs to be of use.
+        server = self.host["server"]
+        server.spawn("iperf3", "--server")
+        # Where recipes leave their files.
+        self.folder = tempfile.TemporaryDirectory()
+        t.defer(self.folder.cleanup)
+
+    def follow(self, section):
+        """Type the commands of a recipe; returns what each block wrote."""
+        written = []
+        for name, lines in blocks("cookbook.md", section):
+            with self.host[name].inside():
+                done = command(
+                    "bash", "-c", "set -eu\n" + lines, check=False, timeout=60, cwd=self.folder.name
+                )
+            self.t.note(f"{name}:\n{done.stdout}{done.stderr}")
+            self.t.equal(done.returncode, 0, f"exit status at {name}: {lines}{done.stderr}")
+            written.append(done.stdout)
+        self.t.check(written, f"a recipe {section!r}")
+        return written
+
+    def paths(self, **wanted):
+        """Paths of the laptop with these attributes."""
+        paths = self.t.module.paths(self.host["laptop"])
+        return [p for p in paths if all(p.get(k) == v for k, v in wanted.items())]
+
+
+@case("cookbook: a laptop uses Wi-Fi and a phone, and loses the Wi-Fi", timeout=120)
+def laptop(t):
+    home = Home(t)
+    written = home.follow("A laptop")
+    both, alone = rates(written[2])[0], rates(written[3])[0]
+    t.reaches(both, 25, "Mbit/s over both")
+    t.reaches(alone, 10, "Mbit/s with the phone alone at the end")
+    t.check(home.paths(dev="usb0", state="active"), "the phone's path")
+    t.check(not home.paths(dev="wlan0", state="active"), "none of the Wi-Fi")
+
+
+@case("cookbook: a server with two uplinks, of which its clients learn", timeout=120)
+def uplinks(t):
+    home = Home(t)
+    home.host["laptop"].ip(["link set usb0 down"])
+    written = home.follow("A server with two uplinks")
+    t.check("OK     route" in written[0] and "FAIL" not in written[0], "doctor is content")
+    t.check(home.paths(remote="198.51.100.10", state="active"), "a path to the second uplink")
+    t.check("192.0.2.0/24" in written[2], "whom to ask")
+
+
+@case("cookbook: behind NAT, with another port and one way only", timeout=120)
+def nat(t):
+    home = Home(t)
+    written = home.follow("Behind NAT")
+    t.check("udp-port 4500" in written[1], "the port of the server")
+    t.reaches(rates(written[2])[0], 25, "Mbit/s over both")
+    t.check(home.paths(dev="usb0", way="udp", state="active"), "a path inside UDP")
+    t.check("10" in written[3], "keepalive")
+
+
+@case("cookbook: WireGuard is carried by both links, and nothing leaves it", timeout=120)
+def wireguard(t):
+    home = Home(t)
+    before = home.host["laptop"].counters()
+    written = home.follow("WireGuard")
+    t.reaches(rates(written[-1])[0], 22, "Mbit/s inside the tunnel, more than one link carries")
+    now = home.host["laptop"].counters()
+    sent = {dev: now[dev][2] - before[dev][2] for dev in ("wlan0", "usb0")}
+    t.reaches(min(sent.values()), 0.2 * max(sent.values()), f"bytes on both links: {sent}")
+    sessions = t.module.sessions(home.host["laptop"])
+    t.equal({s["remote"]["addr"] for s in sessions}, {"203.0.113.10"}, "sessions of the tunnel only")
+    t.check(not home.paths(dev="wg0"), "the tunnel is no path")
+    t.check("tunnel" not in written[-1], "doctor has nothing to say of the tunnel")
