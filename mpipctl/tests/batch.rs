@@ -93,6 +93,23 @@ fn a_file_that_is_not_there() {
 }
 
 #[test]
+fn status_has_a_color() {
+    for (enabled, state) in [
+        (1, "\x1b[32menabled\x1b[0m"),
+        (0, "\x1b[33mdisabled\x1b[0m"),
+    ] {
+        let node = [string(NODE_VERSION, "0.1.0"), u8(NODE_ENABLED, enabled)];
+        let kernel = Kernel::new().answer(CMD_GET, vec![reply(0, &node), ack()]);
+        let (text, result) = batch("mpipctl --color always -b x", "status", kernel);
+        result.unwrap();
+        assert!(
+            text.starts_with(&format!("mpip 0.1.0 {state}  netns")),
+            "{text}"
+        );
+    }
+}
+
+#[test]
 fn colors_when_they_are_asked_for() {
     let path = [
         u8(PATH_ID, 1),

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::Context;
 use crate::nl::Node;
+use crate::out::color;
 use crate::out::text::or_none;
 use crate::Error;
 
@@ -25,14 +26,15 @@ pub(super) fn show(context: &mut Context<'_>) -> Result<(), Error> {
     writeln!(
         context.out,
         "{}",
-        line(node, netns, context.options.details)
+        line(node, netns, context.options.details, context.color())
     )?;
     Ok(())
 }
 
-fn line(node: &Node, netns: &str, details: bool) -> String {
+fn line(node: &Node, netns: &str, details: bool, color: bool) -> String {
     let version = or_none(node.version.as_ref());
     let state = if node.enabled { "enabled" } else { "disabled" };
+    let state = color::paint(if color { color::of_state(state) } else { "" }, state);
     let mut line = format!(
         "mpip {version} {state}  netns {netns}  peers {}  sessions {}  paths {} ({} active)",
         node.peers.unwrap_or(0),

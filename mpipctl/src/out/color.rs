@@ -12,7 +12,7 @@ const RESET: &str = "\x1b[0m";
 /// The colour of a word that tells a state; none for words that say neither good nor bad.
 pub fn of_state(word: &str) -> &'static str {
     match word {
-        "active" | "open" | "enabled" | "available" | "OK" => GREEN,
+        "active" | "open" | "enabled" | "available" | "OK" | "FIXED" => GREEN,
         "pending" | "suspect" | "opening" | "disabled" | "WARN" => YELLOW,
         "gone" | "FAIL" => RED,
         _ => "",
