@@ -8,6 +8,14 @@ from lib import case
 from lib.net import Host, command
 from tools import xfer
 
+NOBODY = (
+    "setpriv",
+    "--reuid=65534",
+    "--regid=65534",
+    "--clear-groups",
+    "--bounding-set=-all",
+    "--inh-caps=-all",
+)
 QUOTED = r'"(?:[^"\\\n]|\\[\\"n])*"'
 LABEL = re.compile(rf"([a-z_]+)=({QUOTED})")
 LABELS = rf"(?:[a-z_]+={QUOTED},?)*"
@@ -122,8 +130,7 @@ def fix(t):
     t.check(done.stdout.startswith("Doing: "), "it says what it does before")
     t.equal([a.sysctl(f"net/ipv4/conf/{dev}/rp_filter") for dev in a.dev], ["2", "2"], "loose")
     a.sysctl("net/ipv4/conf/a1/rp_filter", 1)
-    nobody = ("setpriv", "--reuid=65534", "--clear-groups", "--bounding-set=-all", "--inh-caps=-all")
-    done = a.run(*nobody, "mpipctl", "doctor", "--fix", check=False)
+    done = a.run(*NOBODY, "mpipctl", "doctor", "--fix", check=False)
     t.equal(done.returncode, 4, f"without rights: {done.stderr}")
     t.check("could not be mended" in done.stdout, done.stdout)
     t.equal(a.sysctl("net/ipv4/conf/a1/rp_filter"), "1", "nothing changed without rights")
@@ -280,10 +287,9 @@ def prometheus(t):
     paths = {(labels["dev"], labels["local"]) for labels, _ in samples["mpip_path_sent_bytes_total"]}
     t.equal(paths, set(zip(a.dev, a.addr)), "paths")
     # Without rights there are no paths, and everything else.
-    nobody = ("setpriv", "--reuid=65534", "--clear-groups", "--bounding-set=-all", "--inh-caps=-all")
-    done = a.run(*nobody, "mpipctl", "stats", "--prometheus", check=False)
+    done = a.run(*NOBODY, "mpipctl", "stats", "--prometheus", check=False)
     t.equal(done.returncode, 0, f"without rights: {done.stderr}")
-    t.equal(a.run(*nobody, "mpipctl", "-d", "stats", "--prometheus", check=False).returncode, 2, "paths")
+    t.equal(a.run(*NOBODY, "mpipctl", "-d", "stats", "--prometheus", check=False).returncode, 2, "paths")
 
 
 @case("colours on demand, completion, manual page")
