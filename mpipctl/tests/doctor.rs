@@ -313,7 +313,7 @@ fn signatures_that_are_asked_for() {
 #[test]
 fn interfaces() {
     let line = "FAIL interfaces no interface is up and has an address for paths \\ \
-                fix: ip address; ip link set DEV up";
+                fix: ip link set DEV up && ip address add ADDRESS/LENGTH dev DEV";
     says(&host(kernel(), Network::default()), line, 4);
 
     let mut one = network();
@@ -584,7 +584,7 @@ fn firewalls_that_drop_what_is_invalid() {
         let system = host(kernel(), network())
             .ruleset(&json)
             .file(liberal, "1\n");
-        says(&system, "OK firewall 1 chains, and nothing in the way", 0);
+        says(&system, "OK firewall 1 chain, and nothing in the way", 0);
     }
 }
 

@@ -55,6 +55,7 @@ pub(super) fn check(facts: &Facts) -> Vec<Finding> {
     if findings.is_empty() {
         let text = match chains.len() {
             0 => "no rules".to_string(),
+            1 => "1 chain, and nothing in the way".to_string(),
             count => format!("{count} chains, and nothing in the way"),
         };
         findings.push(Finding::new(Outcome::Ok, CHECK, text));

@@ -50,7 +50,7 @@ fn interfaces(network: &Network, candidates: &Candidates<'_>) -> Vec<Finding> {
         .sum();
     let mut findings = vec![match candidates.len() {
         0 => Finding::new(Fail, check, "no interface is up and has an address for paths")
-            .fix("ip address; ip link set DEV up"),
+            .fix("ip link set DEV up && ip address add ADDRESS/LENGTH dev DEV"),
         1 => Finding::new(
             Warn,
             check,
