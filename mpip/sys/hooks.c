@@ -29,8 +29,12 @@
 
 #include "shims.h"
 
-/* Outside conntrack (-200) and NAT (+-100), after defragmentation (-400). */
-#define MPIP_PRI_PRE_ROUTING	(-399)
+/*
+ * Outside conntrack (-200) and NAT (+-100), after defragmentation (-400), and
+ * after the raw table (-300): reverse-path filters there, such as firewalld's,
+ * have to see the source that belongs to the interface.
+ */
+#define MPIP_PRI_PRE_ROUTING	(-250)
 #define MPIP_PRI_POST_ROUTING	(200)
 /* After the filter; conntrack's confirmation is at INT_MAX. */
 #define MPIP_PRI_LOCAL_IN	(INT_MAX)
