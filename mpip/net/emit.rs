@@ -250,7 +250,8 @@ impl Instance {
                 Some(_) => 0,
                 None => MAX_ADDRS / 2,
             };
-            let list = locals.iter().flatten().map(|local| local.addr);
+            let outside = locals.iter().flatten().filter(|local| !local.tunnel);
+            let list = outside.map(|local| local.addr);
             list.filter(move |addr| addr.family() == each).take(room)
         };
         let mut n = 0;

@@ -27,6 +27,7 @@ use crate::{
     sys::{
         clock,
         route::{
+            self,
             Dst,
             LocalAddr, //
         }, //
@@ -63,6 +64,9 @@ impl Instance {
             session.inner.lock().explored_ms = 0;
             return;
         }
+        if self.is_inside(session) {
+            return;
+        }
         let original = session.tuple;
         let reach = *session.peer.reach.lock();
         let locals = self.local_addrs();
@@ -78,7 +82,8 @@ impl Instance {
                 continue;
             }
             for local in locals.iter().flatten() {
-                if local.addr.family() == remote.family()
+                if !local.tunnel
+                    && local.addr.family() == remote.family()
                     && !self.has_lane(session, local, &remote)
                     && !self.add_lane(session, local, &remote, &reach)
                 {
@@ -86,6 +91,18 @@ impl Instance {
                 }
             }
         }
+    }
+
+    /// Whether a session goes through a tunnel of this host. What was put into a VPN must not leave
+    /// it, so such a session keeps to its own path; and a tunnel is no path for others: its own packets
+    /// would be sent through it again.
+    pub fn is_inside(&self, session: &Session) -> bool {
+        let own = session.inner.lock().s.lane(0).map(|l| l.path.clone());
+        let Some(own) = own else { return false };
+        if !own.is_tunnel() && route::is_tunnel(self.net, own.ifindex()) {
+            own.set_tunnel();
+        }
+        own.is_tunnel()
     }
 
     /// Whether the session has a lane between two addresses by this interface.

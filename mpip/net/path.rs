@@ -73,6 +73,7 @@ pub struct Path {
     // For TCP and for UDP.
     via: [Atomic<u32>; 2],
     strict: Atomic<bool>,
+    tunnel: Atomic<bool>,
     translated: Atomic<bool>,
     reason: Atomic<u32>,
     watched: Atomic<bool>,
@@ -130,6 +131,7 @@ impl Path {
             users: Atomic::new(0),
             via: [const { Atomic::new(0) }; 2],
             strict: Atomic::new(false),
+            tunnel: Atomic::new(false),
             translated: Atomic::new(false),
             reason: Atomic::new(NO_REASON),
             watched: Atomic::new(false),
@@ -204,6 +206,16 @@ impl Path {
     /// A session's own tuple did not get through while another lane did.
     pub fn set_strict(&self) {
         self.strict.store(true, Relaxed);
+    }
+
+    /// Whether it goes, or once went, through a tunnel of this host.
+    pub fn is_tunnel(&self) -> bool {
+        self.tunnel.load(Relaxed)
+    }
+
+    /// It goes through a tunnel of this host.
+    pub fn set_tunnel(&self) {
+        self.tunnel.store(true, Relaxed);
     }
 
     /// Whether the peer sees another address than the local one.

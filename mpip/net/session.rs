@@ -33,7 +33,10 @@ use crate::{
         bh::BhLock,
         clock,
         net::Net,
-        route::Dst,
+        route::{
+            self,
+            Dst, //
+        },
         skb::KeptSkb,
         table::InsertError, //
     },
@@ -449,6 +452,9 @@ impl Instance {
             self.count(Counter::PathRefusedCap);
             return None;
         };
+        if route::is_tunnel(self.net, path.ifindex()) {
+            path.set_tunnel();
+        }
         let Ok(session) = Session::new(
             self.net,
             self.shared.clone(),

@@ -60,7 +60,10 @@ use crate::{
     sys::{
         clock,
         crypto::Algo,
-        route::Dst, //
+        route::{
+            Dst,
+            LocalAddr, //
+        }, //
     },
 };
 use kernel::sync::{
@@ -361,6 +364,12 @@ impl Instance {
         if via == Via::Raw && !own && tuple.local.port != session.tuple.local.port
             || session.tuple.local.addr.family() != tuple.local.addr.family()
         {
+            return true;
+        }
+        let locals = self.local_addrs();
+        let by_tunnel = |l: &LocalAddr| l.addr == tuple.local.addr && l.tunnel;
+        if self.is_inside(session) || locals.iter().flatten().any(by_tunnel) {
+            self.count(Counter::LaneRefusedTunnel);
             return true;
         }
         let limit = self.param(Param::MaxPaths) as usize;

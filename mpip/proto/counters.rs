@@ -132,6 +132,8 @@ counters! {
     PathRefusedCap "path-refused-cap";
     /// Lanes refused because the session has too many.
     LaneRefusedCap "lane-refused-cap";
+    /// LANEs for sessions that keep to a tunnel of this host, or to a tunnel's address.
+    LaneRefusedTunnel "lane-refused-tunnel";
 }
 
 impl Counter {

@@ -129,6 +129,8 @@ pub struct LocalAddr {
     pub mtu: u32,
     /// The address.
     pub addr: Addr,
+    /// Whether the interface puts packets into others of this host's.
+    pub tunnel: bool,
 }
 
 /// How many addresses of a host are looked at.
@@ -140,6 +142,7 @@ pub fn local_addrs(net: Net, out: &mut [Option<LocalAddr>; MAX_LOCAL]) -> usize 
         ifindex: 0,
         mtu: 0,
         family: 0,
+        tunnel: false,
         addr: [0; 16],
     };
     let mut raw = [EMPTY; MAX_LOCAL];
@@ -157,11 +160,18 @@ pub fn local_addrs(net: Net, out: &mut [Option<LocalAddr>; MAX_LOCAL]) -> usize 
                 ifindex: entry.ifindex,
                 mtu: entry.mtu,
                 addr,
+                tunnel: entry.tunnel,
             });
             count += 1;
         }
     }
     count
+}
+
+/// Whether an interface puts packets into others of this host's: a VPN, for example. Any context.
+pub fn is_tunnel(net: Net, ifindex: u32) -> bool {
+    // SAFETY: `net` is alive.
+    unsafe { bindings::mpip_shim_is_tunnel(net.as_ptr(), ifindex) }
 }
 
 /// Whether `addr` is this host's and the interface, `ifindex` unless 0, runs and has carrier. Any

@@ -8,6 +8,7 @@
 #include <linux/net.h>
 #include <linux/netdevice.h>
 #include <linux/skbuff.h>
+#include <linux/string.h>
 #include <linux/tcp.h>
 #include <net/addrconf.h>
 #include <net/dst.h>
@@ -20,6 +21,7 @@
 #include <net/ipv6.h>
 #include <net/l3mdev.h>
 #include <net/route.h>
+#include <net/rtnetlink.h>
 #include <net/tcp.h>
 #include <net/udp.h>
 
@@ -182,6 +184,35 @@ void mpip_shim_skb_xmit(struct net *net, struct sk_buff *skb,
 	dst_output(net, NULL, skb);
 }
 
+/*
+ * Whether a device puts packets into others of this host's. Modems are not told
+ * from tunnels by their type, but by who made them.
+ */
+static bool is_tunnel(const struct net_device *dev)
+{
+	static const char * const kinds[] = {
+		"wireguard", "tun", "ovpn", "xfrm", "vti", "vti6", "ipip",
+		"sit", "ip6tnl", "gre", "ip6gre",
+	};
+
+	return dev->rtnl_link_ops &&
+	       match_string(kinds, ARRAY_SIZE(kinds),
+			    dev->rtnl_link_ops->kind) >= 0;
+}
+
+/* The same, of the device with this index. */
+bool mpip_shim_is_tunnel(struct net *net, u32 ifindex)
+{
+	const struct net_device *dev;
+	bool is;
+
+	rcu_read_lock();
+	dev = dev_get_by_index_rcu(net, ifindex);
+	is = dev && is_tunnel(dev);
+	rcu_read_unlock();
+	return is;
+}
+
 /* Usable addresses of the namespace: global, preferred, on running devices. */
 int mpip_shim_ifaddrs(struct net *net, struct mpip_ifaddr *out, int max)
 {
@@ -194,11 +225,13 @@ int mpip_shim_ifaddrs(struct net *net, struct mpip_ifaddr *out, int max)
 		const struct inet6_dev *in6 = __in6_dev_get(dev);
 		const struct inet6_ifaddr *ifa6;
 		const struct in_ifaddr *ifa;
+		bool tunnel;
 
 		if (dev->flags & IFF_LOOPBACK || !netif_running(dev) ||
 		    !netif_carrier_ok(dev) || netif_is_l3_master(dev) ||
 		    netif_is_l3_slave(dev))
 			continue;
+		tunnel = is_tunnel(dev);
 		if (in4) {
 			in_dev_for_each_ifa_rcu(ifa, in4) {
 				if (n == max)
@@ -210,6 +243,7 @@ int mpip_shim_ifaddrs(struct net *net, struct mpip_ifaddr *out, int max)
 					.ifindex = dev->ifindex,
 					.mtu = READ_ONCE(dev->mtu),
 					.family = 4,
+					.tunnel = tunnel,
 				};
 				memcpy(out[n].addr, &ifa->ifa_local, 4);
 				n++;
@@ -228,6 +262,7 @@ int mpip_shim_ifaddrs(struct net *net, struct mpip_ifaddr *out, int max)
 				.ifindex = dev->ifindex,
 				.mtu = READ_ONCE(dev->mtu),
 				.family = 6,
+				.tunnel = tunnel,
 			};
 			memcpy(out[n].addr, &ifa6->addr, 16);
 			n++;

@@ -14,8 +14,9 @@ from dataclasses import dataclass, field, replace
 
 from tools import fetch
 
+from . import wireguard
 from .mpip import Mpip, active
-from .net import NetemError, command, wait_for
+from .net import NetemError, wait_for
 
 IPERF, IPERF_MPTCP = 5201, 5202
 
@@ -184,30 +185,14 @@ class Arena:
     def wireguard(self, contender):
         """A tunnel over one path."""
         ends = (self.a, self.b)
-        keys = [self.a.run("wg", "genkey").stdout.strip() for _ in ends]
         try:
-            for n, host in enumerate(ends):
-                peer = ends[1 - n]
-                public = piped(self.a, keys[1 - n], "wg", "pubkey")
-                host.ip(["link add wg0 type wireguard"])
-                piped(host, keys[n], "wg", "set", "wg0", "listen-port", 51820, "private-key", "/dev/stdin")
-                endpoint = f"{peer.addr[contender.path]}:51820"
-                host.run(
-                    "wg", "set", "wg0", "peer", public, "allowed-ips", "10.9.0.0/24", "endpoint", endpoint
-                )
-                host.ip([f"addr add 10.9.0.{n + 1}/24 dev wg0", "link set wg0 mtu 1420 up"])
-            way = Way(self, "10.9.0.2")
+            wireguard.join(*ends, contender.path)
+            way = Way(self, wireguard.ADDRESSES[1])
             way.connect().close()
             yield way
         finally:
             for host in ends:
                 host.run("ip", "link", "del", "wg0", check=False)
-
-
-def piped(host, text, *argv):
-    """Run a command in a host's namespace with this on its standard input; returns what it prints."""
-    with host.inside():
-        return command(*argv, stdin=text + "\n").stdout.strip()
 
 
 def schedulers(host):

@@ -4,7 +4,8 @@
 import socket
 import struct
 
-from lib import Link, case
+from lib import Link, case, wireguard
+from lib.packet import Capture
 from tools import udpcount, xfer
 
 SO_BINDTODEVICE, SO_MARK, TCP_MD5SIG = 25, 36, 14
@@ -171,3 +172,50 @@ def mptcp(t):
     t.at_least(a.snmp("MPCapableSYNTX"), 1, "MPTCP connections")
     t.at_most(a.snmp("MPCapableFallbackACK") + b.snmp("MPFallbackTokenInit"), 0, "fallbacks to plain TCP")
     xfer.Traffic(pairs, 1000, 1000, seed=30).wait()
+
+
+@case("what is sent into a tunnel stays in it, and the tunnel is no path for its own packets", timeout=90)
+def tunnel(t):
+    a, b = t.two_hosts([Link(rate="50mbit", delay="1ms", limit=300)] * 2)
+    wireguard.join(a, b)
+    t.load(a, b)
+    captures = [Capture(b, dev, "tcp") for dev in b.dev]
+    pairs = xfer.connect(a, b, wireguard.ADDRESSES[1], 7000)
+    # Hosts that know each other by the addresses outside, too, and use both links for those.
+    known = xfer.connect(a, b, b.addr[0], 7001)
+    t.spread(a, b, known)
+    xfer.exchange(pairs, 4 << 20, 4 << 20)
+    a.ip(["link set wg0 down"])
+    inside = xfer.Traffic(pairs, 100_000, 0, seed=3, timeout=30)
+    xfer.exchange(known, 200_000, 200_000, seed=5)
+    a.ip(["link set wg0 up"])
+    inside.wait()
+    leaked = [p for c in captures for p in c.stop() if 7000 in (p.sport, p.dport)]
+    t.equal(len(leaked), 0, "segments of the connection outside the tunnel")
+    for host in (a, b):
+        for session in t.module.sessions(host, 7000):
+            t.equal(len(session["lane"]), 1, "lanes of the session inside")
+        t.equal([p for p in t.module.paths(host) if p["dev"] == "wg0" and p["local"] not in wireguard.ADDRESSES], [], "paths")
+        stats = t.module.stats(host)
+        t.equal(stats.get("lane_refused_tunnel", 0), 0, "lanes that were asked for all the same")
+    (outer,) = [s for s in t.module.sessions(a, protocol=17) if s["local"]["port"] == 51820]
+    t.check(all(lane["local"]["addr"] in a.addr for lane in outer["lane"]), f"lanes of the tunnel: {outer['lane']}")
+
+
+@case("a reverse-path filter of the raw table, such as firewalld's: both paths are used, IPv6")
+def way_back(t):
+    a, b = t.two_hosts(2)
+    for host in (a, b):
+        host.run(
+            "nft",
+            "add table inet f; add chain inet f c { type filter hook prerouting priority raw + 10; }; "
+            "add rule inet f c meta nfproto ipv6 fib saddr . iif oif missing counter drop",
+        )
+    t.load(a, b)
+    pairs = xfer.connect(a, b, b.addr6[0])
+    t.spread(a, b, pairs)
+    before = a.counters()
+    xfer.exchange(pairs, 4 << 20, 4 << 20)
+    t.reaches(min(t.shares(a, before)), 0.05, "share of the lesser path")
+    dropped = [line for host in (a, b) for line in host.run("nft", "list", "table", "inet", "f").stdout.splitlines()]
+    t.check(all("packets 0" in line for line in dropped if "counter" in line), f"nothing was dropped: {dropped}")
