@@ -4,15 +4,16 @@
 
 use crate::{
     net::{
+        ctl_rules,
         ns::Namespace,
         path::Path,
-        peer::MAX_PATHS,
-        rows::Prefix, //
+        peer::MAX_PATHS, //
     },
     proto::{
         addr::{
             Addr,
-            Endpoint, //
+            Endpoint,
+            Prefix, //
         },
         counters,
         packet,
@@ -25,6 +26,7 @@ use crate::{
             LaneState,
             PathInfo,
             State,
+            Unused,
             MAX_LANES, //
         }, //
     },
@@ -52,6 +54,9 @@ use kernel::{
 
 /// The version of the module.
 pub const VERSION: &str = "0.1.0";
+
+/// Rules of a session that are told at most: there has to be room for the rest.
+const RULES_SHOWN: usize = 32;
 
 fn endpoint(m: &mut Message<'_>, attr: u32, end: &Endpoint) -> Result {
     m.nest(attr, |m| {
@@ -126,7 +131,7 @@ fn prefix_of(request: &mut Request<'_>) -> Result<Prefix> {
             c_str!("the address must have 4 or 16 bytes"),
         ));
     };
-    let most = if addr.family() == 4 { 32 } else { 128 };
+    let most = Prefix::longest(&addr);
     let len = request.u8(MPIP_A_PREFIX_LEN).unwrap_or(most);
     if len > most {
         return Err(request.refuse(
@@ -268,9 +273,20 @@ pub fn sessions(namespace: &Namespace, dump: &mut Dump<'_>) -> Result {
             State::Closing => 2,
         };
         m.u32(MPIP_A_SESSION_STATE, state)?;
+        // They may have changed since its last packet.
+        let (rules, _) = namespace.shared.rules.get();
+        for (number, _) in rules.candidates(&session.tuple).take(RULES_SHOWN) {
+            m.u32(MPIP_A_SESSION_RULE, number)?;
+        }
+        instance.judge(session);
         for index in 0..MAX_LANES {
-            let (tuple, path, lane_state, weight, tx) = {
-                let inner = session.inner.lock();
+            let (tuple, path, lane_state, weight, tx, unused) = {
+                let mut inner = session.inner.lock();
+                let treatment = inner.treatment();
+                let unused = match session.is_multi() {
+                    true => inner.s.why_unused(clock::now_us(), index, &treatment),
+                    false => None,
+                };
                 let Some(lane) = inner.s.lane(index) else {
                     continue;
                 };
@@ -280,6 +296,7 @@ pub fn sessions(namespace: &Namespace, dump: &mut Dump<'_>) -> Result {
                     lane.state,
                     inner.s.weight(index),
                     (lane.tx_packets, lane.tx_bytes),
+                    unused,
                 )
             };
             let rcu = rcu::read_lock();
@@ -289,6 +306,12 @@ pub fn sessions(namespace: &Namespace, dump: &mut Dump<'_>) -> Result {
             let tx = (tx.0.wrapping_add(more.0), tx.1.wrapping_add(more.1));
             let state = match lane_state {
                 LaneState::Pending => 0,
+                // Kept back by a rule, and would work.
+                LaneState::Active
+                    if standing(&path) == 1 && unused.is_some_and(Unused::is_policy) =>
+                {
+                    3
+                }
                 LaneState::Active => standing(&path),
                 LaneState::Gone => 4,
             };
@@ -302,7 +325,11 @@ pub fn sessions(namespace: &Namespace, dump: &mut Dump<'_>) -> Result {
                 m.u64(MPIP_A_LANE_TX_PACKETS, tx.0)?;
                 m.u64(MPIP_A_LANE_TX_BYTES, tx.1)?;
                 m.u64(MPIP_A_LANE_RX_PACKETS, rx.0)?;
-                m.u64(MPIP_A_LANE_RX_BYTES, rx.1)
+                m.u64(MPIP_A_LANE_RX_BYTES, rx.1)?;
+                match unused {
+                    Some(unused) => m.u32(MPIP_A_LANE_UNUSED, ctl_rules::reason(unused)),
+                    None => Ok(()),
+                }
             })?;
         }
         Ok(())

@@ -50,6 +50,7 @@ impl Instance {
             // The end that opened the session begins. What it cannot reach, because of a NAT in
             // front of the other one, that one looks for.
             if inner.dead
+                || session.is_never()
                 || inner.s.state != State::Open
                 || inner.explored_ms != 0
                 || !session.initiator && session.age_ms() < SECOND_MS

@@ -15,7 +15,6 @@ use crate::{
             AvailEntry,
             Destination,
             Ids,
-            Prefix,
             SynSlot,
             WireEntry, //
         },
@@ -28,12 +27,14 @@ use crate::{
     proto::{
         addr::{
             Addr,
+            Prefix,
             Tuple, //
         },
         avail::AskPolicy,
         counters::Counter,
         hello::Identity,
         params::Param,
+        policy::Treatment,
         session::{
             Dispatch,
             Scheduler,
@@ -377,7 +378,7 @@ impl Instance {
         }
     }
 
-    /// The parameters of dispatching.
+    /// The parameters of dispatching, for a packet that no rule is for.
     pub fn dispatch(&self) -> Dispatch {
         Dispatch {
             scheduler: match self.param(Param::Scheduler) {
@@ -386,6 +387,8 @@ impl Instance {
             },
             step: self.param(Param::WeightStep) as u16,
             interval: (self.param(Param::WeightInterval) as u32).saturating_mul(1000),
+            treatment: Treatment::PLAIN,
+            passing: false,
         }
     }
 

@@ -18,14 +18,16 @@
 //! | `explore` | look for paths that a session could use |
 //! | `expire`, `leave` | forget what is not used; leave |
 //! | `instance`, `peer`, `path`, `session`, `rows` | the tables and what they hold |
+//! | `rules` | the rules of a namespace, and what they say of a session |
 //! | `ports` | ports of added lanes and the node's own |
 //! | `rider` | messages that wait for a datagram to ride on |
 //! | `emit` | packets of our own |
 //! | `every` | a CM with every packet, for `cm=every` |
-//! | `ns`, `shared`, `ctl`, `event` | namespaces, what they keep, netlink |
+//! | `ns`, `shared`, `ctl`, `ctl_rules`, `event` | namespaces, what they keep, netlink |
 
 pub mod control;
 pub mod ctl;
+pub mod ctl_rules;
 pub mod emit;
 pub mod event;
 pub mod every;
@@ -43,6 +45,7 @@ pub mod ports;
 pub mod resend;
 pub mod rider;
 pub mod rows;
+pub mod rules;
 pub mod rx;
 pub mod session;
 pub mod shared;

@@ -8,12 +8,16 @@ use crate::{
             Instance,
             MAX_PREFIXES, //
         },
-        rows::Prefix,
-        shared::{
-            Counters,
-            Settings,
-            Shared, //
-        }, //
+        rules::{
+            Counted,
+            RuleError,
+            Table, //
+        },
+        shared::Shared, //
+    },
+    proto::{
+        addr::Prefix,
+        policy::Rule, //
     },
     sys::{
         net::Net,
@@ -60,15 +64,7 @@ pub struct Namespace {
 
 impl Namespace {
     fn new(net: Net) -> Result<Arc<Namespace>> {
-        let shared = Arc::new(
-            Shared {
-                settings: Settings::defaults(),
-                counters: Counters::new()?,
-                held: Atomic::new(0),
-                kept: Atomic::new(0),
-            },
-            GFP_KERNEL,
-        )?;
+        let shared = Shared::new()?;
         Arc::pin_init(
             pin_init!(Namespace {
                 net,
@@ -131,6 +127,29 @@ impl Namespace {
             .ok_or(ENOENT)?;
         let _ = control.prefixes.remove(index);
         Self::push_prefixes(&control)
+    }
+
+    /// Adds a rule so that it has this number, from 1 on; at the end without one.
+    pub fn add_rule(&self, number: Option<u32>, rule: Rule) -> Result<(), RuleError> {
+        // One writer at a time.
+        let _control = self.control.lock();
+        let rules = &self.shared.rules;
+        let (table, _) = rules.get();
+        rules.set(table.with(number, Counted::new(rule)?)?)
+    }
+
+    /// Removes the rule with this number.
+    pub fn remove_rule(&self, number: u32) -> Result<(), RuleError> {
+        let _control = self.control.lock();
+        let rules = &self.shared.rules;
+        let (table, _) = rules.get();
+        rules.set(table.without(number)?)
+    }
+
+    /// Removes all rules.
+    pub fn flush_rules(&self) -> Result<(), RuleError> {
+        let _control = self.control.lock();
+        self.shared.rules.set(Table::new())
     }
 
     fn push_prefixes(control: &Control) -> Result {

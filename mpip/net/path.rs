@@ -496,6 +496,10 @@ impl PathInfo for Arc<Path> {
         Path::is_strict(self)
     }
 
+    fn ifindex(&self) -> u32 {
+        Path::ifindex(self)
+    }
+
     fn is_same(&self, other: &Self) -> bool {
         Arc::ptr_eq(self, other)
     }

@@ -280,9 +280,10 @@ impl Instance {
             return Err(segment);
         };
         bring_up_to_date(head, &packet, latest, partial);
-        let dispatch = self.dispatch();
+        let mut dispatch = self.dispatch();
         let (lane, tuple, path, whole) = {
             let mut inner = session.inner.lock();
+            (dispatch.treatment, dispatch.passing) = inner.treat(&skb, &packet, 0);
             let len = skb.len() as u32;
             let now = clock::now_us();
             let lane = inner

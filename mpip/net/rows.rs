@@ -204,28 +204,3 @@ pub struct SynSlot {
     /// A SYN-ACK with the answer has left.
     pub answered: bool,
 }
-
-/// A destination prefix.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Prefix {
-    /// Network address.
-    pub addr: Addr,
-    /// Its length, bits.
-    pub len: u8,
-}
-
-impl Prefix {
-    /// Whether `addr` lies in it.
-    pub fn contains(&self, addr: &Addr) -> bool {
-        if self.addr.family() != addr.family() {
-            return false;
-        }
-        let bits = usize::from(self.len);
-        let (a, b) = (self.addr.as_bytes(), addr.as_bytes());
-        a.iter().zip(b).enumerate().all(|(i, (x, y))| {
-            let left = bits.saturating_sub(i * 8).min(8) as u32;
-            let mask = !(0xffu32 >> left) as u8;
-            x & mask == y & mask
-        })
-    }
-}

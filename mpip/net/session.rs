@@ -13,6 +13,7 @@ use crate::{
             Ids,
             WireEntry, //
         },
+        rules::Verdict,
         shared::Shared, //
     },
     new_bh_lock,
@@ -111,6 +112,8 @@ pub struct Inner {
     /// Time stamp of TCP's latest retransmission (RFC 7323): the other end may take anything older
     /// for a stray of the past.
     pub repeated: Option<u32>,
+    /// What the rules say of it; `None` if none fits.
+    pub verdict: Option<KBox<Verdict>>,
     /// Segments that may have to be sent again.
     pub kept: Kept<KeptSkb, resend::Storage>,
     /// It is over: nobody may add to it.
@@ -129,6 +132,10 @@ pub struct Session {
     over: Atomic<bool>,
     attended: Atomic<bool>,
     waking: Atomic<bool>,
+    // Every rule that fits leaves it to the original lane.
+    never: Atomic<bool>,
+    // The generation of the rules that it was looked up in.
+    judged: Atomic<u32>,
     una: Atomic<u32>,
     sent: Atomic<u32>,
     acked: Atomic<u32>,
@@ -217,6 +224,8 @@ impl Session {
                 multi: Atomic::new(false),
                 attended: Atomic::new(false),
                 waking: Atomic::new(false),
+                never: Atomic::new(false),
+                judged: Atomic::new(0),
                 una: Atomic::new(position.una),
                 sent: Atomic::new(position.una),
                 acked: Atomic::new(position.ack),
@@ -231,6 +240,7 @@ impl Session {
                         doubted: false,
                         lost: 0,
                         repeated: None,
+                        verdict: None,
                         kept: Kept::new(),
                         dead: false,
                     },
@@ -338,6 +348,22 @@ impl Session {
         self.multi.store(multi, Relaxed);
     }
 
+    /// Whether it was looked up in the rules of this generation.
+    pub fn is_judged(&self, generation: u32) -> bool {
+        self.judged.load(Relaxed) == generation
+    }
+
+    /// It was, and they leave all of it to the original lane (`never`) or not.
+    pub fn set_judged(&self, generation: u32, never: bool) {
+        self.never.store(never, Relaxed);
+        self.judged.store(generation, Relaxed);
+    }
+
+    /// Whether the rules leave all of it to the original lane.
+    pub fn is_never(&self) -> bool {
+        self.never.load(Relaxed)
+    }
+
     /// What is in flight on a lane is lost: the worker has to send it again.
     pub fn wants_resend(&self, lane: usize) {
         self.inner.lock().lost |= 1 << lane.min(31);
@@ -438,7 +464,7 @@ impl Instance {
         confirm: Option<HelloIds>,
         theirs: Option<u8>,
     ) -> Option<Arc<Session>> {
-        if self.is_stopping() {
+        if self.is_stopping() || self.is_never(&tuple) {
             return None;
         }
         let limit = self.param(Param::MaxPaths) as usize;
@@ -469,6 +495,8 @@ impl Instance {
             self.count(Counter::NoMemory);
             return None;
         };
+        // Before a packet finds it. Rules that change meanwhile are seen by the first one that does.
+        self.judge(&session);
         let ids = Ids(peer.node, id);
         match self.sessions.insert(ids, session.clone()) {
             Ok(()) => {}

@@ -3,6 +3,10 @@
 //! What a namespace keeps whether MPIP is enabled in it or not: parameters and counters.
 
 use crate::{
+    net::rules::{
+        Rules,
+        Table, //
+    },
     proto::{
         counters::{
             self,
@@ -17,9 +21,12 @@ use crate::{
 };
 use kernel::{
     prelude::*,
-    sync::atomic::{
-        Atomic,
-        Relaxed, //
+    sync::{
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
+        Arc, //
     },
 };
 
@@ -84,6 +91,7 @@ impl Counters {
 }
 
 /// What the instance shares with its namespace's settings.
+#[pin_data]
 pub struct Shared {
     /// Parameters.
     pub settings: Settings,
@@ -93,4 +101,25 @@ pub struct Shared {
     pub held: Atomic<i64>,
     /// Memory of all segments kept to be sent again, bytes.
     pub kept: Atomic<i64>,
+    /// Rules; they survive disabling.
+    #[pin]
+    pub rules: Rules,
+}
+
+impl Shared {
+    /// Defaults, zeros, no rules. Process context.
+    pub fn new() -> Result<Arc<Shared>> {
+        let counters = Counters::new()?;
+        let none = Arc::new(Table::new(), GFP_KERNEL)?;
+        Arc::pin_init(
+            pin_init!(Shared {
+                settings: Settings::defaults(),
+                counters,
+                held: Atomic::new(0),
+                kept: Atomic::new(0),
+                rules <- Rules::new(none),
+            }),
+            GFP_KERNEL,
+        )
+    }
 }

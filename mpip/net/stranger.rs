@@ -164,6 +164,10 @@ impl Instance {
                     return true;
                 }
                 self.count(Counter::QueryRx);
+                // To this flow the node is a plain host.
+                if self.is_never(tuple) {
+                    return true;
+                }
                 let salt = clock::random_u64() as u16;
                 let nonce_b = self.identity.nonce_b(
                     &Algo,

@@ -127,6 +127,10 @@ fn known(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, entry: &WireEn
     let session = &entry.session;
     session.prefetch();
     instance.saw(session);
+    if !session.is_judged(instance.shared.rules.generation()) {
+        // The worker does it at once: that may take a while.
+        instance.attend(session);
+    }
     let mut reset = false;
     // Where a segment with data ends, and whether it was sent before.
     let mut data = None;
@@ -160,18 +164,25 @@ fn known(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, entry: &WireEn
     if let (true, true, Some(tcp)) = (reset, session.is_multi(), packet.tcp) {
         instance.send_close(session, tcp.seq);
     }
+    let never = session.is_never();
     // A reset on an added tuple would mean that the lane is refused.
-    if reset || !session.is_multi() || instance.is_stopping() {
+    if reset || never || !session.is_multi() || instance.is_stopping() {
+        if instance.has_rules() {
+            session.inner.lock().treat(skb, packet, segments);
+        }
         instance.count(Counter::TxOriginal);
         session.count_tx(&entry.path, segments, len);
-        question(instance, session, &entry.path, &session.tuple, true);
+        if !never {
+            question(instance, session, &entry.path, &session.tuple, true);
+        }
         return Verdict::Accept;
     }
 
     let every = instance.param(Param::Cm) == 1;
     let now = clock::now_us();
-    let dispatch = instance.dispatch();
+    let mut dispatch = instance.dispatch();
     let mut inner = session.inner.lock();
+    (dispatch.treatment, dispatch.passing) = inner.treat(skb, packet, segments);
     let class = match data {
         Some((_, true)) => {
             inner.repeated = timestamp_of(skb.head(), packet).or(inner.repeated);
@@ -443,7 +454,7 @@ fn join(
         return;
     };
     let now = clock::now_ms();
-    if entry.is_quiet(now) {
+    if entry.is_quiet(now) || instance.is_never(tuple) {
         instance.gate.pass(skb, packet.family, Way::Out);
         return;
     }
@@ -567,7 +578,7 @@ fn ask_by_syn(
     dest: &Destination,
     rcu: &rcu::Guard,
 ) {
-    if !instance.may_ask(&dest.end.addr) {
+    if !instance.may_ask(&dest.end.addr) || instance.is_never(tuple) {
         return;
     }
     let Some(entry) = instance.avail_entry(rcu, dest) else {
@@ -644,6 +655,9 @@ fn ask_by_syn(
 
 /// Answers a SYN that asked, in its SYN-ACK.
 fn answer_syn(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, tuple: &Tuple) {
+    if instance.is_never(tuple) {
+        return;
+    }
     let Some(slot) = instance.answer_syn_once(tuple) else {
         return;
     };

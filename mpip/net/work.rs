@@ -575,6 +575,7 @@ impl Instance {
 
     /// Does what a session needs now; returns when to look again, milliseconds.
     fn look_after(&self, session: &Arc<Session>) -> Option<u32> {
+        self.judge(session);
         let lost = session.take_resend();
         if lost != 0 {
             self.resend(session, lost);

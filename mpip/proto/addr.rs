@@ -123,3 +123,36 @@ impl Tuple {
         out
     }
 }
+
+/// A prefix of addresses.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub struct Prefix {
+    /// Network address; what lies beyond the length does not matter.
+    pub addr: Addr,
+    /// Its length, bits.
+    pub len: u8,
+}
+
+impl Prefix {
+    /// The longest length that a prefix of this family may have.
+    pub const fn longest(addr: &Addr) -> u8 {
+        match addr {
+            Addr::V4(_) => 32,
+            Addr::V6(_) => 128,
+        }
+    }
+
+    /// Whether `addr` lies in it.
+    pub fn contains(&self, addr: &Addr) -> bool {
+        if self.addr.family() != addr.family() {
+            return false;
+        }
+        let bits = usize::from(self.len);
+        let (a, b) = (self.addr.as_bytes(), addr.as_bytes());
+        a.iter().zip(b).enumerate().all(|(i, (x, y))| {
+            let left = bits.saturating_sub(i.saturating_mul(8)).min(8) as u32;
+            let mask = !(0xffu32 >> left) as u8;
+            x & mask == y & mask
+        })
+    }
+}

@@ -25,6 +25,7 @@ pub mod loss;
 pub mod packet;
 pub mod params;
 pub mod path;
+pub mod policy;
 pub mod reorder;
 pub mod replay;
 pub mod seq;

@@ -13,6 +13,7 @@ use super::{
 };
 use crate::net::{
     ctl,
+    ctl_rules,
     ns::Namespace, //
 };
 use core::{
@@ -142,6 +143,16 @@ impl Request<'_> {
     /// An 8-bit number.
     pub fn u8(&self, attr: u32) -> Option<u8> {
         self.attr(attr)?.first().copied()
+    }
+
+    /// A 16-bit number.
+    pub fn u16(&self, attr: u32) -> Option<u16> {
+        self.attr(attr)?.try_into().ok().map(u16::from_ne_bytes)
+    }
+
+    /// A 32-bit number.
+    pub fn u32(&self, attr: u32) -> Option<u32> {
+        self.attr(attr)?.try_into().ok().map(u32::from_ne_bytes)
     }
 
     /// A 64-bit number.
@@ -400,6 +411,9 @@ requests! {
     mpip_nl_param_set_doit => ctl::param_set;
     mpip_nl_prefix_add_doit => ctl::prefix_add;
     mpip_nl_prefix_del_doit => ctl::prefix_del;
+    mpip_nl_rule_add_doit => ctl_rules::add;
+    mpip_nl_rule_del_doit => ctl_rules::del;
+    mpip_nl_rule_flush_doit => ctl_rules::flush;
 }
 
 dumps! {
@@ -410,6 +424,7 @@ dumps! {
     mpip_nl_param_get_dumpit, uapi::MPIP_CMD_PARAM_GET => ctl::params;
     mpip_nl_avail_get_dumpit, uapi::MPIP_CMD_AVAIL_GET => ctl::avail;
     mpip_nl_prefix_get_dumpit, uapi::MPIP_CMD_PREFIX_GET => ctl::prefixes;
+    mpip_nl_rule_get_dumpit, uapi::MPIP_CMD_RULE_GET => ctl_rules::dump;
 }
 
 /// Numbers of commands and attributes, from the generated header.
@@ -443,6 +458,7 @@ pub mod uapi {
         MPIP_A_LANE_STATE,
         MPIP_A_LANE_TX_BYTES,
         MPIP_A_LANE_TX_PACKETS,
+        MPIP_A_LANE_UNUSED,
         MPIP_A_LANE_WEIGHT,
         MPIP_A_NODE_ACTIVE_PATHS,
         MPIP_A_NODE_ENABLED,
@@ -493,6 +509,26 @@ pub mod uapi {
         MPIP_A_PEER_UDP_PORT,
         MPIP_A_PREFIX_ADDR,
         MPIP_A_PREFIX_LEN,
+        MPIP_A_RULE_DSCP,
+        MPIP_A_RULE_DST,
+        MPIP_A_RULE_DST_LEN,
+        MPIP_A_RULE_DST_PORT_MAX,
+        MPIP_A_RULE_DST_PORT_MIN,
+        MPIP_A_RULE_HITS,
+        MPIP_A_RULE_INTERFACES,
+        MPIP_A_RULE_MAX_DELAY_US,
+        MPIP_A_RULE_MAX_LOSS,
+        MPIP_A_RULE_MIN_RATE,
+        MPIP_A_RULE_MODE,
+        MPIP_A_RULE_NUMBER,
+        MPIP_A_RULE_PRIORITY,
+        MPIP_A_RULE_PROTOCOL,
+        MPIP_A_RULE_SIZE_MAX,
+        MPIP_A_RULE_SIZE_MIN,
+        MPIP_A_RULE_SRC,
+        MPIP_A_RULE_SRC_LEN,
+        MPIP_A_RULE_SRC_PORT_MAX,
+        MPIP_A_RULE_SRC_PORT_MIN,
         MPIP_A_SESSION_AGE_MS,
         MPIP_A_SESSION_HELD,
         MPIP_A_SESSION_HELD_BYTES,
@@ -505,6 +541,7 @@ pub mod uapi {
         MPIP_A_SESSION_PEER,
         MPIP_A_SESSION_PROTOCOL,
         MPIP_A_SESSION_REMOTE,
+        MPIP_A_SESSION_RULE,
         MPIP_A_SESSION_STATE,
         MPIP_CMD_AVAIL_GET,
         MPIP_CMD_COUNTER_GET,
@@ -514,6 +551,7 @@ pub mod uapi {
         MPIP_CMD_PATH_GET,
         MPIP_CMD_PEER_GET,
         MPIP_CMD_PREFIX_GET,
+        MPIP_CMD_RULE_GET,
         MPIP_CMD_SESSION_GET,
         MPIP_EVENT_KIND_ADDRESS_CHANGE,
         MPIP_EVENT_KIND_PATH_DOWN,
@@ -531,7 +569,20 @@ pub mod uapi {
         MPIP_EVENT_REASON_RESET,
         MPIP_EVENT_REASON_SILENT,
         MPIP_EVENT_REASON_STOPPED,
-        MPIP_EVENT_REASON_UNREACHABLE, //
+        MPIP_EVENT_REASON_UNREACHABLE,
+        MPIP_LANE_REASON_INTERFACE,
+        MPIP_LANE_REASON_LIMITS,
+        MPIP_LANE_REASON_NEVER,
+        MPIP_LANE_REASON_NOT_CHOSEN,
+        MPIP_LANE_REASON_REPLACED,
+        MPIP_LANE_REASON_UNRELIABLE,
+        MPIP_RULE_MODE_ALL,
+        MPIP_RULE_MODE_NEVER,
+        MPIP_RULE_MODE_PROTECTED,
+        MPIP_RULE_MODE_SELECTED,
+        MPIP_RULE_MODE_SINGLE,
+        MPIP_RULE_PRIORITY_LATENCY,
+        MPIP_RULE_PRIORITY_THROUGHPUT, //
     };
 }
 

@@ -158,6 +158,12 @@ impl Skb<'_> {
         unsafe { bindings::mpip_shim_skb_segs(self.raw()) }
     }
 
+    /// Bytes of data in each of the segments that it stands for; 0 if it is one.
+    pub fn segment_size(&self) -> usize {
+        // SAFETY: Valid by the invariant.
+        unsafe { bindings::mpip_shim_skb_gso_size(self.raw()) as usize }
+    }
+
     /// MTU of the route it has.
     pub fn dst_mtu(&self) -> u32 {
         // SAFETY: Valid by the invariant.

@@ -34,6 +34,34 @@ static const struct nla_policy mpip_prefix_del_nl_policy[MPIP_A_PREFIX_LEN + 1] 
 	[MPIP_A_PREFIX_LEN] = NLA_POLICY_MAX(NLA_U8, 128),
 };
 
+/* MPIP_CMD_RULE_ADD - do */
+static const struct nla_policy mpip_rule_add_nl_policy[MPIP_A_RULE_INTERFACES + 1] = {
+	[MPIP_A_RULE_NUMBER] = NLA_POLICY_MIN(NLA_U32, 1),
+	[MPIP_A_RULE_DST] = NLA_POLICY_MAX_LEN(16),
+	[MPIP_A_RULE_DST_LEN] = NLA_POLICY_MAX(NLA_U8, 128),
+	[MPIP_A_RULE_SRC] = NLA_POLICY_MAX_LEN(16),
+	[MPIP_A_RULE_SRC_LEN] = NLA_POLICY_MAX(NLA_U8, 128),
+	[MPIP_A_RULE_DST_PORT_MIN] = { .type = NLA_U16, },
+	[MPIP_A_RULE_DST_PORT_MAX] = { .type = NLA_U16, },
+	[MPIP_A_RULE_SRC_PORT_MIN] = { .type = NLA_U16, },
+	[MPIP_A_RULE_SRC_PORT_MAX] = { .type = NLA_U16, },
+	[MPIP_A_RULE_PROTOCOL] = { .type = NLA_U8, },
+	[MPIP_A_RULE_SIZE_MIN] = { .type = NLA_U16, },
+	[MPIP_A_RULE_SIZE_MAX] = { .type = NLA_U16, },
+	[MPIP_A_RULE_DSCP] = NLA_POLICY_MAX(NLA_U8, 63),
+	[MPIP_A_RULE_PRIORITY] = NLA_POLICY_MAX(NLA_U32, 1),
+	[MPIP_A_RULE_MODE] = NLA_POLICY_MAX(NLA_U32, 4),
+	[MPIP_A_RULE_MAX_DELAY_US] = { .type = NLA_U32, },
+	[MPIP_A_RULE_MAX_LOSS] = NLA_POLICY_MAX(NLA_U32, 1000),
+	[MPIP_A_RULE_MIN_RATE] = { .type = NLA_U32, },
+	[MPIP_A_RULE_INTERFACES] = NLA_POLICY_MAX_LEN(32),
+};
+
+/* MPIP_CMD_RULE_DEL - do */
+static const struct nla_policy mpip_rule_del_nl_policy[MPIP_A_RULE_NUMBER + 1] = {
+	[MPIP_A_RULE_NUMBER] = NLA_POLICY_MIN(NLA_U32, 1),
+};
+
 /* Ops table for mpip */
 static const struct genl_split_ops mpip_nl_ops[] = {
 	{
@@ -103,6 +131,30 @@ static const struct genl_split_ops mpip_nl_ops[] = {
 		.policy		= mpip_prefix_del_nl_policy,
 		.maxattr	= MPIP_A_PREFIX_LEN,
 		.flags		= GENL_UNS_ADMIN_PERM | GENL_CMD_CAP_DO,
+	},
+	{
+		.cmd	= MPIP_CMD_RULE_GET,
+		.dumpit	= mpip_nl_rule_get_dumpit,
+		.flags	= GENL_UNS_ADMIN_PERM | GENL_CMD_CAP_DUMP,
+	},
+	{
+		.cmd		= MPIP_CMD_RULE_ADD,
+		.doit		= mpip_nl_rule_add_doit,
+		.policy		= mpip_rule_add_nl_policy,
+		.maxattr	= MPIP_A_RULE_INTERFACES,
+		.flags		= GENL_UNS_ADMIN_PERM | GENL_CMD_CAP_DO,
+	},
+	{
+		.cmd		= MPIP_CMD_RULE_DEL,
+		.doit		= mpip_nl_rule_del_doit,
+		.policy		= mpip_rule_del_nl_policy,
+		.maxattr	= MPIP_A_RULE_NUMBER,
+		.flags		= GENL_UNS_ADMIN_PERM | GENL_CMD_CAP_DO,
+	},
+	{
+		.cmd	= MPIP_CMD_RULE_FLUSH,
+		.doit	= mpip_nl_rule_flush_doit,
+		.flags	= GENL_UNS_ADMIN_PERM | GENL_CMD_CAP_DO,
 	},
 };
 

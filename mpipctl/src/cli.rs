@@ -128,6 +128,13 @@ pub enum Object {
         #[command(subcommand)]
         verb: Option<ParamVerb>,
     },
+    /// Rules: which packets take which paths
+    #[command(subcommand_value_name = "VERB", subcommand_help_heading = "Verbs")]
+    Rule {
+        /// What to do with rules; nothing means show.
+        #[command(subcommand)]
+        verb: Option<RuleVerb>,
+    },
     /// Destinations and whether they speak MPIP
     Avail(Shown),
     /// Show what happens to peers, paths and addresses, as it happens
@@ -253,6 +260,42 @@ pub enum AskVerb {
     },
 }
 
+/// Verbs of rules.
+#[derive(Clone, Debug, Subcommand)]
+pub enum RuleVerb {
+    /// List them; -s shows how many packets fell under each
+    #[command(aliases = ["list", "ls"])]
+    Show,
+    /// Add one, at the end unless it is given a number
+    ///
+    /// Names and values by turns. What packets it is for: dst and src ADDRESS[/LENGTH]; port (of
+    /// the destination) and sport FIRST[-LAST]; proto tcp or udp; size FIRST-LAST in bytes with the
+    /// IP header; dscp NUMBER or name. `*` means any.
+    ///
+    /// What becomes of them: priority throughput or latency; mode all, selected, single or never;
+    /// for selected the limits delay TIME, loss PERCENT% and rate RATE such as 2mbit; dev
+    /// INTERFACE[,INTERFACE…]. `number N` gives it that place: rules from there on move up.
+    #[command(override_usage = "mpipctl rule add [OPTIONS] [NAME VALUE]…")]
+    Add {
+        /// Names and values by turns
+        #[arg(value_name = "NAME VALUE", allow_hyphen_values = true)]
+        words: Vec<String>,
+    },
+    /// Add the rules in a file, one per line as for add
+    Load {
+        /// Name of the file; - is standard input. # begins a comment
+        file: String,
+    },
+    /// Remove one
+    #[command(aliases = ["del", "remove"])]
+    Delete {
+        /// Number of the rule
+        number: String,
+    },
+    /// Remove all
+    Flush,
+}
+
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
@@ -282,6 +325,9 @@ mod tests {
             ("mpipctl ask delete 10.0.0.0/8", "Ask"),
             ("mpipctl en", "Enable"),
             ("mpipctl mon -t path", "Monitor"),
+            ("mpipctl ru li", "Rule"),
+            ("mpipctl rule d 3", "Rule"),
+            ("mpipctl rule a port 22 mode single", "Rule"),
         ] {
             let cli = parse(line).unwrap_or_else(|e| panic!("{line}: {e}"));
             let parsed = format!("{:?}", cli.object.unwrap());

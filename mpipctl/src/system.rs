@@ -18,6 +18,7 @@ use std::thread;
 
 use nix::errno::Errno;
 use nix::net::if_::if_indextoname;
+use nix::net::if_::if_nametoindex;
 use nix::poll::poll;
 use nix::poll::PollFd;
 use nix::poll::PollFlags;
@@ -46,6 +47,9 @@ pub trait System {
 
     /// The name of the interface with this index.
     fn interface(&self, index: u32) -> Option<String>;
+
+    /// The index of the interface with this name.
+    fn interface_index(&self, name: &str) -> Option<u32>;
 
     /// The name of the network namespace that commands act on.
     fn namespace(&self) -> String;
@@ -122,6 +126,10 @@ impl System for Real {
 
     fn interface(&self, index: u32) -> Option<String> {
         if_indextoname(index).ok()?.into_string().ok()
+    }
+
+    fn interface_index(&self, name: &str) -> Option<u32> {
+        if_nametoindex(name).ok()
     }
 
     fn namespace(&self) -> String {

@@ -36,6 +36,7 @@ Objects:
   path        Paths, with delays and weights
   stats       Counters
   param       Parameters
+  rule        Rules: which packets take which paths
   avail       Destinations and whether they speak MPIP
   monitor     Show what happens to peers, paths and addresses, as it happens
   ask         Prefixes that are asked when the parameter `ask` is `listed`

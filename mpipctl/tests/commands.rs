@@ -10,47 +10,9 @@ use mpipctl::cli::Cli;
 use mpipctl::cmd;
 use mpipctl::cmd::Context;
 use mpipctl::nl::uapi::*;
-use mpipctl::Error;
 use snapbox::assert_data_eq;
 use snapbox::str;
 use snapbox::IntoData;
-
-struct Ran {
-    text: String,
-    warnings: Vec<String>,
-    result: Result<(), Error>,
-}
-
-fn try_run(line: &str, kernel: Kernel) -> Ran {
-    try_run_on(line, Fake::new(kernel))
-}
-
-fn try_run_on(line: &str, system: Fake) -> Ran {
-    let cli = Cli::try_parse_from(line.split_whitespace()).unwrap();
-    let mut out = Vec::new();
-    let mut context = Context::new(cli.options, &system, &mut out);
-    let result = cmd::run(cli.object, &mut context);
-    let mut warnings = system.take_warnings();
-    warnings.extend(context.take_warnings());
-    let text = String::from_utf8(out).unwrap();
-    Ran {
-        text,
-        warnings,
-        result,
-    }
-}
-
-fn run(line: &str, kernel: Kernel) -> String {
-    let ran = try_run(line, kernel);
-    ran.result.unwrap();
-    assert!(ran.warnings.is_empty(), "{:?}", ran.warnings);
-    ran.text
-}
-
-fn error(line: &str, kernel: Kernel) -> String {
-    let error = try_run(line, kernel).result.unwrap_err();
-    format!("{} {error}\n", error.exit_status())
-}
 
 fn node() -> Kernel {
     let node = [
@@ -206,6 +168,12 @@ fn lane(path: u8, remote: [u8; 4], state: u32, weight: u32) -> Vec<u8> {
             u64(LANE_TX_BYTES, 81_234_567),
             u64(LANE_RX_PACKETS, 900),
             u64(LANE_RX_BYTES, 64_000),
+            // Kept back by a rule's limits.
+            if state == 3 {
+                u32(LANE_UNUSED, 2)
+            } else {
+                Vec::new()
+            },
         ],
     )
 }
@@ -229,6 +197,8 @@ fn sessions() -> Kernel {
                 u32(SESSION_HELD_BYTES, 2896),
                 lane(1, [192, 0, 2, 9], 1, 620),
                 lane(2, [198, 51, 100, 9], 3, 380),
+                u32(SESSION_RULE, 2),
+                u32(SESSION_RULE, 5),
             ],
             vec![
                 u32(SESSION_ID, 1200),
@@ -267,19 +237,19 @@ ID   PROTO LOCAL          REMOTE           STATE   PATHS IDLE TX     RX     HELD
         str![[r#"
 ID   PROTO LOCAL          REMOTE           STATE   PATHS IDLE
 7    tcp   10.0.0.2:40001 192.0.2.9:443    open    1/2   40ms
-    peer fedcba9876543210 opened here age 2m05s next-seq 4000000000 held 2 (2896 bytes)
+    peer fedcba9876543210 opened here age 2m05s next-seq 4000000000 held 2 (2896 bytes) rule 2,5
     path 1 10.0.0.2:40001 > 192.0.2.9:443 active weight 620 tx 81.2M rx 64.0k original
-    path 2 10.0.0.2:40002 > 198.51.100.9:443 standby weight 380 tx 81.2M rx 64.0k
+    path 2 10.0.0.2:40002 > 198.51.100.9:443 standby weight 380 tx 81.2M rx 64.0k unused limits
 1200 udp   10.0.0.2:5000  198.51.100.77:53 opening 0/0   -
-    peer - opened - age - next-seq - held - (- bytes)
+    peer - opened - age - next-seq - held - (- bytes) rule -
 
 "#]]
     );
     assert_data_eq!(
         run("mpipctl -s -d -o session", sessions()),
         str![[r#"
-7 tcp 10.0.0.2:40001 192.0.2.9:443 open 1/2 40ms 162.5M 128.0k 2 \ peer fedcba9876543210 opened here age 2m05s next-seq 4000000000 held 2 (2896 bytes) \ path 1 10.0.0.2:40001 > 192.0.2.9:443 active weight 620 tx 81.2M rx 64.0k tx-packets 70000 rx-packets 900 original \ path 2 10.0.0.2:40002 > 198.51.100.9:443 standby weight 380 tx 81.2M rx 64.0k tx-packets 70000 rx-packets 900
-1200 udp 10.0.0.2:5000 198.51.100.77:53 opening 0/0 - 0 0 - \ peer - opened - age - next-seq - held - (- bytes)
+7 tcp 10.0.0.2:40001 192.0.2.9:443 open 1/2 40ms 162.5M 128.0k 2 \ peer fedcba9876543210 opened here age 2m05s next-seq 4000000000 held 2 (2896 bytes) rule 2,5 \ path 1 10.0.0.2:40001 > 192.0.2.9:443 active weight 620 tx 81.2M rx 64.0k tx-packets 70000 rx-packets 900 original \ path 2 10.0.0.2:40002 > 198.51.100.9:443 standby weight 380 tx 81.2M rx 64.0k tx-packets 70000 rx-packets 900 unused limits
+1200 udp 10.0.0.2:5000 198.51.100.77:53 opening 0/0 - 0 0 - \ peer - opened - age - next-seq - held - (- bytes) rule -
 
 "#]]
         .raw()
@@ -342,8 +312,13 @@ ID   PROTO LOCAL          REMOTE           STATE   PATHS IDLE
         "tx_packets": 70000,
         "tx_bytes": 81234567,
         "rx_packets": 900,
-        "rx_bytes": 64000
+        "rx_bytes": 64000,
+        "unused": "limits"
       }
+    ],
+    "rule": [
+      2,
+      5
     ]
   },
   {
@@ -359,7 +334,8 @@ ID   PROTO LOCAL          REMOTE           STATE   PATHS IDLE
       "port": 53
     },
     "state": "opening",
-    "lane": []
+    "lane": [],
+    "rule": []
   }
 ]
 

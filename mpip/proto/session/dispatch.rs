@@ -5,6 +5,7 @@
 use super::Hold;
 use super::Lane;
 use super::LaneState;
+use super::Mask;
 use super::PathInfo;
 use super::Session;
 use super::MAX_LANES;
@@ -12,6 +13,9 @@ use crate::proto::earliest;
 use crate::proto::earliest::Candidate;
 use crate::proto::earliest::Load;
 use crate::proto::path::Standing;
+use crate::proto::policy::Mode;
+use crate::proto::policy::Priority;
+use crate::proto::policy::Treatment;
 use crate::proto::seq;
 use crate::proto::weighted;
 use crate::proto::weighted::Smooth;
@@ -50,6 +54,10 @@ pub struct Dispatch {
     pub step: u16,
     /// Algorithm 1's interval T, microseconds.
     pub interval: u32,
+    /// What the packet's rule wants.
+    pub treatment: Treatment,
+    /// The rule is not that of the whole session: it asks something of the packet.
+    pub passing: bool,
 }
 
 /// Whether a stream is finding out how much a path carries that has just been added.
@@ -84,6 +92,7 @@ impl<P: PathInfo, D, H: Hold<Lane<P, D>>> Session<P, D, H> {
                 active |= 1 << i;
             }
         }
+        let active = Mask::new(active);
         if active == self.active {
             return;
         }
@@ -94,7 +103,7 @@ impl<P: PathInfo, D, H: Hold<Lane<P, D>>> Session<P, D, H> {
             .flatten()
             .filter(|l| l.state == LaneState::Active)
             .all(|l| l.path.weight() != 0);
-        let initial = weighted::initial(active.count_ones() as usize);
+        let initial = weighted::initial(self.active_lanes());
         for (weight, lane) in self.weights.iter_mut().zip(&self.lanes) {
             *weight = match lane {
                 Some(l) if l.state == LaneState::Active && known => l.path.weight(),
@@ -109,7 +118,9 @@ impl<P: PathInfo, D, H: Hold<Lane<P, D>>> Session<P, D, H> {
     /// is short.
     pub fn has_room(&self, now: u32) -> bool {
         const SHORT_US: u32 = 10_000;
-        let used = self.eligible();
+        let reliable = self.reliable(u32::MAX).1;
+        let used = Some(reliable & self.eligible.get()).filter(|used| *used != 0);
+        let used = used.unwrap_or(reliable);
         let lanes = self.lanes.iter().enumerate();
         let mut lanes = lanes.filter(|(i, _)| used & (1 << i) != 0);
         lanes.any(|(_, lane)| {
@@ -120,12 +131,14 @@ impl<P: PathInfo, D, H: Hold<Lane<P, D>>> Session<P, D, H> {
         })
     }
 
-    /// The active lanes whose paths can be relied on best; the original one if all are down.
-    pub(super) fn eligible(&self) -> u32 {
+    /// Of the active lanes in the mask `among` those whose paths can be relied on best, and how far;
+    /// the original one if all are down.
+    pub(super) fn reliable(&self, among: u32) -> (Standing, u32) {
         let (mut best, mut lanes) = (Standing::Down, 1u32);
+        let among = among & self.active.get();
         for (i, lane) in self.lanes.iter().enumerate() {
             let Some(lane) = lane else { continue };
-            if self.active & (1 << i) == 0 || i == 0 && self.is_replaced() {
+            if among & (1 << i) == 0 || i == 0 && self.is_replaced() {
                 continue;
             }
             let standing = lane.path.standing();
@@ -135,7 +148,7 @@ impl<P: PathInfo, D, H: Hold<Lane<P, D>>> Session<P, D, H> {
                 lanes |= 1 << i;
             }
         }
-        lanes
+        (best, lanes)
     }
 
     /// Algorithm 1 for the eligible lanes, every interval T.
@@ -180,13 +193,16 @@ impl<P: PathInfo, D, H: Hold<Lane<P, D>>> Session<P, D, H> {
         dispatch: &Dispatch,
         fits: impl Fn(usize, &mut Lane<P, D>) -> bool,
     ) -> usize {
-        let mut eligible = self.eligible();
-        if eligible != self.eligible {
+        let treatment = &dispatch.treatment;
+        let mut eligible = self.lanes_for(now, treatment);
+        // Packets that are treated in another way say nothing of the paths that the session fills.
+        if eligible != self.eligible.get() && !dispatch.passing {
             self.on_change(eligible);
         }
-        if self.active == 1 {
+        if self.active.get() == 1 || treatment.mode == Mode::Never {
             return 0;
         }
+        let urgent = treatment.priority == Priority::Latency;
         if dispatch.scheduler == Scheduler::Weighted {
             self.adjust(now, eligible, dispatch);
         }
@@ -201,8 +217,8 @@ impl<P: PathInfo, D, H: Hold<Lane<P, D>>> Session<P, D, H> {
                 _ => eligible,
             };
             let choice = match dispatch.scheduler {
-                Scheduler::Weighted => self.by_weight(class, among, len),
-                Scheduler::Earliest => self.by_arrival(now, class, among, len),
+                Scheduler::Weighted => self.by_weight(urgent || class == Class::Small, among, len),
+                Scheduler::Earliest => self.by_arrival(now, class, urgent, among, len),
             };
             let Some(index) = choice else { break };
             if let Some(lane) = self.lane_mut(index) {
@@ -219,8 +235,8 @@ impl<P: PathInfo, D, H: Hold<Lane<P, D>>> Session<P, D, H> {
     /// The set of paths in use changes. Those that come are filled anew; what was in flight on
     /// those that go does not fit into the others.
     fn on_change(&mut self, eligible: u32) {
-        let before = self.eligible;
-        self.eligible = eligible;
+        let before = self.eligible.get();
+        self.eligible = Mask::new(eligible);
         if eligible & !before != 0 {
             self.probing = Probing::Due;
         }
@@ -237,23 +253,25 @@ impl<P: PathInfo, D, H: Hold<Lane<P, D>>> Session<P, D, H> {
             };
             let (all, unknown) = sum(before);
             let (rest, _) = sum(before & eligible);
-            self.shrink = Some(if unknown {
+            let (part, whole) = if unknown {
                 ((before & eligible).count_ones(), before.count_ones())
             } else {
                 (rest, all)
-            });
+            };
+            let excess = (u32::BITS - whole.leading_zeros()).saturating_sub(u16::BITS);
+            self.shrink = Some(((part >> excess) as u16, (whole >> excess) as u16));
         }
     }
 
-    /// A lane in use on which a question is due although nothing is sent there: what is known of
-    /// its path must not grow old while others are better. To be asked for each packet.
+    /// A lane that is used, or would be if it were quicker, on which a question is due although
+    /// nothing is sent there: what is known of its path must not grow old while others are better. To be asked for each packet.
     pub fn forgotten(&mut self, now: u32, interval: u32) -> Option<usize> {
-        if self.eligible.is_power_of_two() || seq::age(now, self.looked_at) < interval {
+        if self.watched.get().is_power_of_two() || seq::age(now, self.looked_at) < interval {
             return None;
         }
         self.looked_at = now;
         let lanes = self.lanes.iter().enumerate();
-        let mut used = lanes.filter(|(i, _)| self.eligible & (1 << i) != 0);
+        let mut used = lanes.filter(|(i, _)| self.watched.get() & (1 << i) != 0);
         used.find(|(_, lane)| {
             lane.as_ref()
                 .is_some_and(|l| l.path.is_forgotten(now, interval))
@@ -263,7 +281,8 @@ impl<P: PathInfo, D, H: Hold<Lane<P, D>>> Session<P, D, H> {
 
     /// The part of TCP's window that is left after paths have gone, as a fraction, once.
     pub fn take_shrink(&mut self) -> Option<(u32, u32)> {
-        self.shrink.take()
+        let (part, whole) = self.shrink.take()?;
+        Some((part.into(), whole.into()))
     }
 
     /// Whether TCP's window should grow by a part because a path that was added is not filled yet.
@@ -280,7 +299,7 @@ impl<P: PathInfo, D, H: Hold<Lane<P, D>>> Session<P, D, H> {
             _ => {}
         }
         let lanes = self.lanes.iter().enumerate();
-        let mut used = lanes.filter(|(i, _)| self.eligible & (1 << i) != 0);
+        let mut used = lanes.filter(|(i, _)| self.eligible.get() & (1 << i) != 0);
         let filled = used.all(|(_, lane)| {
             let queue = |l: &Lane<P, D>| l.path.wait_us(now).max(l.path.queue_us());
             lane.as_deref().is_none_or(|l| queue(l) >= FILLED_US)
@@ -293,15 +312,22 @@ impl<P: PathInfo, D, H: Hold<Lane<P, D>>> Session<P, D, H> {
         self.probing != Probing::Done
     }
 
-    fn by_weight(&mut self, class: Class, among: u32, len: u32) -> Option<usize> {
-        let quickest = match class {
-            Class::Small => self.quickest(among),
-            _ => None,
+    fn by_weight(&mut self, urgent: bool, among: u32, len: u32) -> Option<usize> {
+        let quickest = match urgent {
+            true => self.quickest(among),
+            false => None,
         };
         quickest.or_else(|| self.smooth.pick(&self.weights, among, len))
     }
 
-    fn by_arrival(&mut self, now: u32, class: Class, among: u32, len: u32) -> Option<usize> {
+    fn by_arrival(
+        &mut self,
+        now: u32,
+        class: Class,
+        urgent: bool,
+        among: u32,
+        len: u32,
+    ) -> Option<usize> {
         const NONE: Candidate = Candidate {
             lane: 0,
             wait: 0,
@@ -337,6 +363,7 @@ impl<P: PathInfo, D, H: Hold<Lane<P, D>>> Session<P, D, H> {
             n += 1;
         }
         let load = match class {
+            _ if urgent => Load::Urgent,
             Class::Small | Class::Again(_) => Load::Urgent,
             Class::Datagram => Load::Datagram,
             Class::Stream(flight) => Load::Stream(flight),

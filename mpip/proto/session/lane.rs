@@ -31,6 +31,8 @@ pub trait PathInfo {
     fn silent_us(&self, now: u32) -> u32;
     /// Whether a session's own tuple does not get through while other lanes are used.
     fn is_strict(&self) -> bool;
+    /// The interface it leaves by; 0 while unknown.
+    fn ifindex(&self) -> u32;
     /// Whether it is the same path.
     fn is_same(&self, other: &Self) -> bool;
     /// Queueing delay towards the peer, microseconds.

@@ -16,6 +16,7 @@
 
 mod dispatch;
 mod lane;
+mod policy;
 
 pub use dispatch::Class;
 pub use dispatch::Dispatch;
@@ -25,6 +26,7 @@ pub use lane::Inline;
 pub use lane::Lane;
 pub use lane::LaneState;
 pub use lane::PathInfo;
+pub use policy::Unused;
 
 use crate::proto::addr::Tuple;
 use crate::proto::path::Standing;
@@ -35,6 +37,7 @@ use crate::proto::wrap::Via;
 use crate::proto::wrap::Ways;
 use core::marker::PhantomData;
 use dispatch::Probing;
+use policy::Habits;
 
 /// Lanes of one session, the original one included.
 pub const MAX_LANES: usize = 8;
@@ -78,6 +81,22 @@ pub enum Todo {
     Abandon,
 }
 
+/// Lanes, one bit each: sessions are many, and this byte is all it takes.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+struct Mask(u8);
+
+impl Mask {
+    const fn new(lanes: u32) -> Mask {
+        Mask(lanes as u8)
+    }
+
+    const fn get(self) -> u32 {
+        self.0 as u32
+    }
+}
+
+const _: () = assert!(MAX_LANES <= 8);
+
 /// A session. `H` holds its lanes.
 pub struct Session<P, D, H = Inline<Lane<P, D>>> {
     /// State.
@@ -89,10 +108,13 @@ pub struct Session<P, D, H = Inline<Lane<P, D>>> {
     weights: [u16; MAX_LANES],
     smooth: Smooth<MAX_LANES>,
     last_adjust: u32,
-    active: u32,
-    eligible: u32,
+    active: Mask,
+    eligible: Mask,
+    watched: Mask,
+    habits: Habits,
     probing: Probing,
-    shrink: Option<(u32, u32)>,
+    // Both parts of the fraction, made small enough.
+    shrink: Option<(u16, u16)>,
     looked_at: u32,
     tries: u8,
     next_try: u32,
@@ -113,8 +135,10 @@ impl<P: PathInfo, D, H: Hold<Lane<P, D>>> Session<P, D, H> {
             weights: [0; MAX_LANES],
             smooth: Smooth::new(),
             last_adjust: now,
-            active: 0,
-            eligible: 1,
+            active: Mask(0),
+            eligible: Mask(1),
+            watched: Mask(1),
+            habits: Habits::new(),
             probing: Probing::Done,
             shrink: None,
             looked_at: now,
@@ -150,12 +174,12 @@ impl<P: PathInfo, D, H: Hold<Lane<P, D>>> Session<P, D, H> {
 
     /// The lanes that may carry data, one bit each.
     pub fn active_mask(&self) -> u32 {
-        self.active
+        self.active.get()
     }
 
     /// Number of lanes that may carry data.
     pub fn active_lanes(&self) -> usize {
-        self.active.count_ones() as usize
+        self.active.get().count_ones() as usize
     }
 
     /// The peer has answered OPEN.

@@ -12,6 +12,7 @@ mod monitor;
 mod param;
 mod path;
 mod peer;
+mod rule;
 mod session;
 mod stats;
 mod status;
@@ -115,5 +116,6 @@ pub fn run(object: Option<Object>, context: &mut Context<'_>) -> Result<(), Erro
         Object::Doctor(how) => doctor::run(context, how),
         Object::Completion { shell } => completion::write(context, shell),
         Object::Man => Ok(man::write(context.out)?),
+        Object::Rule { verb } => rule::run(context, verb),
     }
 }

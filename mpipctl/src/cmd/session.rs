@@ -71,13 +71,16 @@ fn own_details(session: &Session) -> String {
         Some(false) => "by-peer",
         None => "-",
     };
+    let rules: Vec<String> = session.rule.iter().map(u32::to_string).collect();
+    let rules = Some(rules.join(",")).filter(|rules| !rules.is_empty());
     format!(
-        "peer {} opened {opened} age {} next-seq {} held {} ({} bytes)",
+        "peer {} opened {opened} age {} next-seq {} held {} ({} bytes) rule {}",
         or_none(peer),
         or_none(session.age_ms.map(milliseconds)),
         or_none(session.next_seq),
         or_none(session.held),
         or_none(session.held_bytes),
+        or_none(rules),
     )
 }
 
@@ -101,6 +104,9 @@ fn lane_details(lane: &Lane, statistics: bool) -> String {
     }
     if lane.original == Some(true) {
         line += " original";
+    }
+    if let Some(reason) = lane.unused {
+        line += &format!(" unused {reason}");
     }
     line
 }

@@ -104,6 +104,13 @@ impl<'a> Attr<'a> {
         self.read(parse_string)
     }
 
+    /// The values of an array of `u32`.
+    pub fn u32s(&self) -> Result<Vec<u32>, DecodeError> {
+        let numbers = self.value.chunks(4).map(parse_u32);
+        let numbers: Result<_, _> = numbers.collect();
+        numbers.map_err(|why| DecodeError::new(&self.set.name_of(self.kind), why))
+    }
+
     /// 4 or 16 bytes in network order.
     pub fn addr(&self) -> Result<IpAddr, DecodeError> {
         self.read(parse_ip)
@@ -140,6 +147,22 @@ impl Request {
     /// Appends a `u8`.
     pub fn u8(self, kind: u16, value: u8) -> Self {
         self.push(kind, &[value])
+    }
+
+    /// Appends a `u16`.
+    pub fn u16(self, kind: u16, value: u16) -> Self {
+        self.push(kind, &value.to_ne_bytes())
+    }
+
+    /// Appends a `u32`.
+    pub fn u32(self, kind: u16, value: u32) -> Self {
+        self.push(kind, &value.to_ne_bytes())
+    }
+
+    /// Appends an array of `u32`.
+    pub fn u32s(self, kind: u16, values: &[u32]) -> Self {
+        let bytes: Vec<u8> = values.iter().flat_map(|n| n.to_ne_bytes()).collect();
+        self.push(kind, &bytes)
     }
 
     /// Appends a `u64`.

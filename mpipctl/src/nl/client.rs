@@ -42,6 +42,7 @@ use super::Monitor;
 use super::Node;
 use super::Prefix;
 use super::Record;
+use super::Rule;
 
 /// Length of `struct nlmsghdr`.
 pub(super) const NETLINK_HEADER_LEN: usize = 16;
@@ -234,6 +235,22 @@ impl Client {
     /// Removes a prefix whose destinations are asked.
     pub fn del_prefix(&mut self, prefix: &Prefix) -> Result<(), Error> {
         self.call(&prefix.request(uapi::CMD_PREFIX_DEL), |_| Ok(()))
+    }
+
+    /// Adds a rule, with its number if it has one, at the end if not.
+    pub fn add_rule(&mut self, rule: &Rule) -> Result<(), Error> {
+        self.call(&rule.request(), |_| Ok(()))
+    }
+
+    /// Removes the rule with this number.
+    pub fn del_rule(&mut self, number: u32) -> Result<(), Error> {
+        let request = Request::new(uapi::CMD_RULE_DEL).u32(uapi::RULE_NUMBER, number);
+        self.call(&request, |_| Ok(()))
+    }
+
+    /// Removes all rules.
+    pub fn flush_rules(&mut self) -> Result<(), Error> {
+        self.call(&Request::new(uapi::CMD_RULE_FLUSH), |_| Ok(()))
     }
 
     /// Lists all records of a kind. If the table changes meanwhile the dump is begun anew, a few

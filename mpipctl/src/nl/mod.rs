@@ -3,8 +3,8 @@
 //! The generic netlink family `mpip`: typed requests and dumps.
 //!
 //! A [`Client`] carries requests; what the kernel lists is read with [`Client::list`] for
-//! [`Peer`], [`Session`], [`Path`], [`Counter`], [`Param`], [`Avail`] and [`Prefix`]. A [`Monitor`]
-//! hears each [`Event`] when it happens.
+//! [`Peer`], [`Session`], [`Path`], [`Counter`], [`Param`], [`Avail`], [`Prefix`] and [`Rule`]. A
+//! [`Monitor`] hears each [`Event`] when it happens.
 //!
 //! The records serialise to the JSON of the tool: the names are those of the specification with
 //! `_` for `-`, the units are the kernel's. An attribute the kernel does not report is `None`,
@@ -24,6 +24,7 @@ mod path;
 mod peer;
 mod prefix;
 mod record;
+mod rule;
 mod session;
 mod transport;
 mod types;
@@ -48,6 +49,8 @@ pub use peer::Peer;
 pub use prefix::Prefix;
 pub use prefix::PrefixError;
 pub use record::Record;
+pub use rule::Interfaces;
+pub use rule::Rule;
 pub use session::Lane;
 pub use session::Session;
 pub use transport::Socket;
@@ -58,6 +61,9 @@ pub use types::Protocol;
 pub use uapi::Availability;
 pub use uapi::EventKind;
 pub use uapi::EventReason;
+pub use uapi::LaneReason;
 pub use uapi::PathState;
 pub use uapi::PathWay;
+pub use uapi::RuleMode;
+pub use uapi::RulePriority;
 pub use uapi::SessionState;

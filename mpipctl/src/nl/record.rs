@@ -14,10 +14,14 @@ use super::uapi::Availability;
 use super::uapi::Command;
 use super::uapi::EventKind;
 use super::uapi::EventReason;
+use super::uapi::LaneReason;
 use super::uapi::PathState;
 use super::uapi::PathWay;
+use super::uapi::RuleMode;
+use super::uapi::RulePriority;
 use super::uapi::SessionState;
 use super::DecodeError;
+use super::Interfaces;
 use super::NodeId;
 use super::Protocol;
 
@@ -64,6 +68,10 @@ values! {
     SessionState = |attr| attr.u32()?.into();
     EventKind = |attr| attr.u32()?.into();
     EventReason = |attr| attr.u32()?.into();
+    RulePriority = |attr| attr.u32()?.into();
+    RuleMode = |attr| attr.u32()?.into();
+    LaneReason = |attr| attr.u32()?.into();
+    Interfaces = |attr| Self(attr.u32s()?);
 }
 
 /// A field of a record under construction; `slot` is `None` until the attribute was seen.
@@ -256,7 +264,7 @@ mod tests {
     fn json_has_what_was_reported() {
         let session = session(&SESSION[..8]).unwrap();
         let json = serde_json::to_string(&session).unwrap();
-        assert_eq!(json, r#"{"id":7,"lane":[]}"#);
+        assert_eq!(json, r#"{"id":7,"lane":[],"rule":[]}"#);
     }
 
     /// Neither truncation nor damage to any byte may panic, at any depth.

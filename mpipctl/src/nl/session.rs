@@ -4,6 +4,7 @@
 
 use super::record::record;
 use super::Endpoint;
+use super::LaneReason;
 use super::NodeId;
 use super::PathState;
 use super::Protocol;
@@ -38,6 +39,8 @@ record! {
         held_bytes: Option<u32> = SESSION_HELD_BYTES,
         /// Its use of paths (Table 5 of the paper).
         lane: Vec<Lane> = SESSION_LANE,
+        /// Numbers of the rules that may decide over its packets, in their order.
+        rule: Vec<u32> = SESSION_RULE,
     }
 }
 
@@ -64,5 +67,7 @@ record! {
         rx_packets: Option<u64> = LANE_RX_PACKETS,
         /// Bytes received.
         rx_bytes: Option<u64> = LANE_RX_BYTES,
+        /// Why it carries no data although it is active.
+        unused: Option<LaneReason> = LANE_UNUSED,
     }
 }

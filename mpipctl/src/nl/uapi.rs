@@ -107,6 +107,15 @@ macro_rules! enums {
                 }
             }
 
+            impl From<$enum> for u32 {
+                fn from(value: $enum) -> Self {
+                    match value {
+                        $($enum::$variant => $number,)*
+                        $enum::Other(other) => other,
+                    }
+                }
+            }
+
             impl fmt::Display for $enum {
                 fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                     match self {
@@ -166,6 +175,7 @@ attribute_sets! {
         SESSION_HELD = 11 "held",
         SESSION_HELD_BYTES = 12 "held-bytes",
         SESSION_LANE = 13 "lane",
+        SESSION_RULE = 14 "rule",
     }
     LANE "lane" {
         LANE_PATH = 1 "path",
@@ -178,6 +188,7 @@ attribute_sets! {
         LANE_TX_BYTES = 8 "tx-bytes",
         LANE_RX_PACKETS = 9 "rx-packets",
         LANE_RX_BYTES = 10 "rx-bytes",
+        LANE_UNUSED = 11 "unused",
     }
     PATH "path" {
         PATH_ID = 1 "id",
@@ -242,6 +253,28 @@ attribute_sets! {
         EVENT_REASON = 8 "reason",
         EVENT_ADDRESSES = 9 "addresses",
     }
+    RULE "rule" {
+        RULE_NUMBER = 1 "number",
+        RULE_DST = 2 "dst",
+        RULE_DST_LEN = 3 "dst-len",
+        RULE_SRC = 4 "src",
+        RULE_SRC_LEN = 5 "src-len",
+        RULE_DST_PORT_MIN = 6 "dst-port-min",
+        RULE_DST_PORT_MAX = 7 "dst-port-max",
+        RULE_SRC_PORT_MIN = 8 "src-port-min",
+        RULE_SRC_PORT_MAX = 9 "src-port-max",
+        RULE_PROTOCOL = 10 "protocol",
+        RULE_SIZE_MIN = 11 "size-min",
+        RULE_SIZE_MAX = 12 "size-max",
+        RULE_DSCP = 13 "dscp",
+        RULE_PRIORITY = 14 "priority",
+        RULE_MODE = 15 "mode",
+        RULE_MAX_DELAY_US = 16 "max-delay-us",
+        RULE_MAX_LOSS = 17 "max-loss",
+        RULE_MIN_RATE = 18 "min-rate",
+        RULE_INTERFACES = 19 "interfaces",
+        RULE_HITS = 20 "hits",
+    }
 }
 
 commands! {
@@ -258,6 +291,10 @@ commands! {
     CMD_PREFIX_ADD = 11 "prefix-add" PREFIX,
     CMD_PREFIX_DEL = 12 "prefix-del" PREFIX,
     CMD_EVENT = 13 "event" EVENT,
+    CMD_RULE_GET = 14 "rule-get" RULE,
+    CMD_RULE_ADD = 15 "rule-add" RULE,
+    CMD_RULE_DEL = 16 "rule-del" RULE,
+    CMD_RULE_FLUSH = 17 "rule-flush" RULE,
 }
 
 enums! {
@@ -340,6 +377,41 @@ enums! {
         LocalGone = 8 "local-gone",
         /// The peer says that its address is not there any more.
         RemoteGone = 9 "remote-gone",
+    }
+    /// What counts most for a rule's packets.
+    RulePriority "rule-priority" {
+        /// All lanes share the packets.
+        Throughput = 0 "throughput",
+        /// Each packet takes the lane on which it arrives first.
+        Latency = 1 "latency",
+    }
+    /// Which lanes a rule's packets may take.
+    RuleMode "rule-mode" {
+        /// All that work.
+        All = 0 "all",
+        /// Those whose paths keep to the limits.
+        Selected = 1 "selected",
+        /// The quickest one.
+        Single = 2 "single",
+        /// Copies on several.
+        Protected = 3 "protected",
+        /// The original one.
+        Never = 4 "never",
+    }
+    /// Why an active lane carries no data.
+    LaneReason "lane-reason" {
+        /// The rule wants the original lane alone.
+        Never = 0 "never",
+        /// The rule names other interfaces.
+        Interface = 1 "interface",
+        /// The path does not keep to the rule's limits.
+        Limits = 2 "limits",
+        /// The rule wants one path, and this is not the one.
+        NotChosen = 3 "not-chosen",
+        /// Other lanes have taken the original one's place.
+        Replaced = 4 "replaced",
+        /// Other paths can be relied on better.
+        Unreliable = 5 "unreliable",
     }
 }
 

@@ -10,6 +10,10 @@ use std::collections::VecDeque;
 use std::io;
 use std::rc::Rc;
 
+use clap::Parser;
+use mpipctl::cli::Cli;
+use mpipctl::cmd;
+use mpipctl::cmd::Context;
 use mpipctl::network::Network;
 use mpipctl::nl::uapi::*;
 use mpipctl::nl::Client;
@@ -388,6 +392,14 @@ impl System for Fake {
         }
     }
 
+    fn interface_index(&self, name: &str) -> Option<u32> {
+        match name {
+            "eth0" => Some(2),
+            "wwan0" => Some(3),
+            _ => None,
+        }
+    }
+
     fn namespace(&self) -> String {
         "init".to_string()
     }
@@ -438,4 +450,45 @@ impl System for Fake {
     }
 
     fn end_when_told(&self) {}
+}
+
+/// What a command did.
+pub struct Ran {
+    pub text: String,
+    pub warnings: Vec<String>,
+    pub result: Result<(), mpipctl::Error>,
+}
+
+/// Runs a command line.
+pub fn try_run(line: &str, kernel: Kernel) -> Ran {
+    try_run_on(line, Fake::new(kernel))
+}
+
+pub fn try_run_on(line: &str, system: Fake) -> Ran {
+    let cli = Cli::try_parse_from(line.split_whitespace()).unwrap();
+    let mut out = Vec::new();
+    let mut context = Context::new(cli.options, &system, &mut out);
+    let result = cmd::run(cli.object, &mut context);
+    let mut warnings = system.take_warnings();
+    warnings.extend(context.take_warnings());
+    let text = String::from_utf8(out).unwrap();
+    Ran {
+        text,
+        warnings,
+        result,
+    }
+}
+
+/// What a command line that works writes.
+pub fn run(line: &str, kernel: Kernel) -> String {
+    let ran = try_run(line, kernel);
+    ran.result.unwrap();
+    assert!(ran.warnings.is_empty(), "{:?}", ran.warnings);
+    ran.text
+}
+
+/// Exit status and message of one that does not.
+pub fn error(line: &str, kernel: Kernel) -> String {
+    let error = try_run(line, kernel).result.unwrap_err();
+    format!("{} {error}\n", error.exit_status())
 }

@@ -15,6 +15,7 @@ mod loss;
 mod option;
 mod packet;
 mod path;
+mod policy;
 mod reorder;
 mod reorder_any;
 mod replay;

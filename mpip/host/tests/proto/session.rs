@@ -3,11 +3,13 @@
 //! Sessions and their lanes.
 
 mod dispatch;
+mod policy;
 
 use mpip_host::proto::addr::Addr;
 use mpip_host::proto::addr::Endpoint;
 use mpip_host::proto::addr::Tuple;
 use mpip_host::proto::path::Standing;
+use mpip_host::proto::policy::Treatment;
 use mpip_host::proto::session::Class;
 use mpip_host::proto::session::Dispatch;
 use mpip_host::proto::session::LaneState;
@@ -26,6 +28,9 @@ struct Known {
     standing: Cell<Standing>,
     silent: Cell<u32>,
     strict: Cell<bool>,
+    ifindex: Cell<u32>,
+    /// Whether a question is due while it carries nothing.
+    due: Cell<bool>,
     queue: Cell<u32>,
     delay: Cell<Option<i32>>,
     weight: Cell<u16>,
@@ -48,6 +53,8 @@ impl Default for Path {
             standing: Cell::new(Standing::Good),
             silent: Cell::default(),
             strict: Cell::default(),
+            ifindex: Cell::default(),
+            due: Cell::default(),
             queue: Cell::default(),
             delay: Cell::default(),
             weight: Cell::default(),
@@ -72,6 +79,10 @@ impl PathInfo for Path {
 
     fn is_strict(&self) -> bool {
         self.0.strict.get()
+    }
+
+    fn ifindex(&self) -> u32 {
+        self.0.ifindex.get()
     }
 
     fn is_same(&self, other: &Path) -> bool {
@@ -99,7 +110,7 @@ impl PathInfo for Path {
     }
 
     fn is_forgotten(&self, _: u32, _: u32) -> bool {
-        false
+        self.0.due.get()
     }
 
     fn noise_us(&self) -> u32 {
@@ -135,6 +146,8 @@ const DISPATCH: Dispatch = Dispatch {
     scheduler: Scheduler::Weighted,
     step: 10,
     interval: 100_000,
+    treatment: Treatment::PLAIN,
+    passing: false,
 };
 
 /// A lane that is tried as it is.

@@ -33,6 +33,7 @@ use mpip_host::proto::params;
 use mpip_host::proto::params::Param;
 use mpip_host::proto::path;
 use mpip_host::proto::path::Standing;
+use mpip_host::proto::policy::Treatment;
 use mpip_host::proto::replay::Window;
 use mpip_host::proto::seq;
 use mpip_host::proto::session;
@@ -139,6 +140,10 @@ impl PathInfo for Path {
 
     fn is_strict(&self) -> bool {
         self.strict.get()
+    }
+
+    fn ifindex(&self) -> u32 {
+        0
     }
 
     fn is_same(&self, other: &Path) -> bool {
@@ -636,6 +641,8 @@ impl Node {
             },
             step: self.param(Param::WeightStep) as u16,
             interval: self.param(Param::WeightInterval) as u32 * 1000,
+            treatment: Treatment::PLAIN,
+            passing: false,
         }
     }
 

@@ -124,6 +124,57 @@ enum mpip_event_reason {
 	MPIP_EVENT_REASON_REMOTE_GONE,
 };
 
+/**
+ * enum mpip_rule_priority - What counts most for a rule's packets (Table 6 of
+ *   the paper).
+ * @MPIP_RULE_PRIORITY_THROUGHPUT: All lanes share the packets (T_f).
+ * @MPIP_RULE_PRIORITY_LATENCY: Each packet takes the lane on which it arrives
+ *   first (R_f).
+ */
+enum mpip_rule_priority {
+	MPIP_RULE_PRIORITY_THROUGHPUT,
+	MPIP_RULE_PRIORITY_LATENCY,
+};
+
+/**
+ * enum mpip_rule_mode - Which lanes a rule's packets may take.
+ * @MPIP_RULE_MODE_ALL: All that work.
+ * @MPIP_RULE_MODE_SELECTED: Those whose paths keep to the limits; if none does
+ *   the quickest.
+ * @MPIP_RULE_MODE_SINGLE: The quickest one, until it fails or another is
+ *   clearly quicker.
+ * @MPIP_RULE_MODE_PROTECTED: Copies on several. Refused, not yet.
+ * @MPIP_RULE_MODE_NEVER: The original one. For such flows no session is opened
+ *   and no question asked.
+ */
+enum mpip_rule_mode {
+	MPIP_RULE_MODE_ALL,
+	MPIP_RULE_MODE_SELECTED,
+	MPIP_RULE_MODE_SINGLE,
+	MPIP_RULE_MODE_PROTECTED,
+	MPIP_RULE_MODE_NEVER,
+};
+
+/**
+ * enum mpip_lane_reason - Why an active lane carries no data of the session's
+ *   own rule.
+ * @MPIP_LANE_REASON_NEVER: The rule wants the original lane alone.
+ * @MPIP_LANE_REASON_INTERFACE: The rule names other interfaces.
+ * @MPIP_LANE_REASON_LIMITS: The path does not keep to the rule's limits.
+ * @MPIP_LANE_REASON_NOT_CHOSEN: The rule wants one path, and this is not the
+ *   one.
+ * @MPIP_LANE_REASON_REPLACED: Other lanes have taken the original one's place.
+ * @MPIP_LANE_REASON_UNRELIABLE: Other paths can be relied on better.
+ */
+enum mpip_lane_reason {
+	MPIP_LANE_REASON_NEVER,
+	MPIP_LANE_REASON_INTERFACE,
+	MPIP_LANE_REASON_LIMITS,
+	MPIP_LANE_REASON_NOT_CHOSEN,
+	MPIP_LANE_REASON_REPLACED,
+	MPIP_LANE_REASON_UNRELIABLE,
+};
+
 enum {
 	MPIP_A_NODE_VERSION = 1,
 	MPIP_A_NODE_ENABLED,
@@ -173,6 +224,7 @@ enum {
 	MPIP_A_SESSION_HELD,
 	MPIP_A_SESSION_HELD_BYTES,
 	MPIP_A_SESSION_LANE,
+	MPIP_A_SESSION_RULE,
 
 	__MPIP_A_SESSION_MAX,
 	MPIP_A_SESSION_MAX = (__MPIP_A_SESSION_MAX - 1)
@@ -189,6 +241,7 @@ enum {
 	MPIP_A_LANE_TX_BYTES,
 	MPIP_A_LANE_RX_PACKETS,
 	MPIP_A_LANE_RX_BYTES,
+	MPIP_A_LANE_UNUSED,
 
 	__MPIP_A_LANE_MAX,
 	MPIP_A_LANE_MAX = (__MPIP_A_LANE_MAX - 1)
@@ -282,6 +335,32 @@ enum {
 };
 
 enum {
+	MPIP_A_RULE_NUMBER = 1,
+	MPIP_A_RULE_DST,
+	MPIP_A_RULE_DST_LEN,
+	MPIP_A_RULE_SRC,
+	MPIP_A_RULE_SRC_LEN,
+	MPIP_A_RULE_DST_PORT_MIN,
+	MPIP_A_RULE_DST_PORT_MAX,
+	MPIP_A_RULE_SRC_PORT_MIN,
+	MPIP_A_RULE_SRC_PORT_MAX,
+	MPIP_A_RULE_PROTOCOL,
+	MPIP_A_RULE_SIZE_MIN,
+	MPIP_A_RULE_SIZE_MAX,
+	MPIP_A_RULE_DSCP,
+	MPIP_A_RULE_PRIORITY,
+	MPIP_A_RULE_MODE,
+	MPIP_A_RULE_MAX_DELAY_US,
+	MPIP_A_RULE_MAX_LOSS,
+	MPIP_A_RULE_MIN_RATE,
+	MPIP_A_RULE_INTERFACES,
+	MPIP_A_RULE_HITS,
+
+	__MPIP_A_RULE_MAX,
+	MPIP_A_RULE_MAX = (__MPIP_A_RULE_MAX - 1)
+};
+
+enum {
 	MPIP_CMD_GET = 1,
 	MPIP_CMD_SET,
 	MPIP_CMD_PEER_GET,
@@ -295,6 +374,10 @@ enum {
 	MPIP_CMD_PREFIX_ADD,
 	MPIP_CMD_PREFIX_DEL,
 	MPIP_CMD_EVENT,
+	MPIP_CMD_RULE_GET,
+	MPIP_CMD_RULE_ADD,
+	MPIP_CMD_RULE_DEL,
+	MPIP_CMD_RULE_FLUSH,
 
 	__MPIP_CMD_MAX,
 	MPIP_CMD_MAX = (__MPIP_CMD_MAX - 1)

@@ -1,0 +1,356 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What rules do to the choice of lanes.
+
+use super::*;
+use crate::common::config;
+use mpip_host::proto::policy::Interfaces;
+use mpip_host::proto::policy::Limits;
+use mpip_host::proto::policy::Mode;
+use mpip_host::proto::policy::Priority;
+use mpip_host::proto::session::Unused;
+use proptest::prelude::*;
+use std::collections::BTreeSet;
+
+const MS: i32 = 1000;
+
+fn treated(treatment: Treatment) -> Dispatch {
+    Dispatch {
+        treatment,
+        scheduler: Scheduler::Earliest,
+        ..DISPATCH
+    }
+}
+
+fn mode(mode: Mode) -> Treatment {
+    Treatment {
+        mode,
+        ..Treatment::PLAIN
+    }
+}
+
+fn selected(limits: Limits) -> Treatment {
+    Treatment {
+        limits,
+        ..mode(Mode::Selected)
+    }
+}
+
+/// An open session whose paths have these one-way delays, milliseconds, and an offset in them.
+fn measured(delays: &[i32]) -> (Session<Path, ()>, Vec<Path>) {
+    let (s, paths) = open(delays.len(), 0);
+    for (i, (path, delay)) in paths.iter().zip(delays).enumerate() {
+        set(path, *delay);
+        path.0.rtt.set(20_000 * (i as u32 + 1));
+        path.0.ifindex.set(i as u32 + 2);
+    }
+    (s, paths)
+}
+
+fn set(path: &Path, delay: i32) {
+    path.0
+        .delay
+        .set(Some((i32::MAX - 20 * MS).wrapping_add(delay * MS)));
+}
+
+/// The lanes that twenty packets take.
+fn taken(
+    s: &mut Session<Path, ()>,
+    now: u32,
+    class: Class,
+    dispatch: &Dispatch,
+) -> BTreeSet<usize> {
+    (0..20)
+        .map(|_| s.pick(now, 1000, class, dispatch, |_, _| true))
+        .collect()
+}
+
+#[test]
+fn latency_takes_the_quickest_for_everything() {
+    let (mut s, paths) = measured(&[80, 50, 51]);
+    let plain = treated(Treatment::PLAIN);
+    let urgent = treated(Treatment {
+        priority: Priority::Latency,
+        ..Treatment::PLAIN
+    });
+    let weighted = Dispatch {
+        scheduler: Scheduler::Weighted,
+        ..urgent
+    };
+    for class in [Class::Datagram, Class::Stream(1 << 24), Class::Small] {
+        assert_eq!(taken(&mut s, 0, class, &urgent), [1].into(), "{class:?}");
+        assert_eq!(taken(&mut s, 0, class, &weighted), [1].into(), "{class:?}");
+    }
+    assert!(taken(&mut s, 0, Class::Datagram, &plain).len() > 1);
+    // The queue counts.
+    paths[1].0.wait.set(Some(10_000));
+    assert_eq!(taken(&mut s, 0, Class::Datagram, &urgent), [2].into());
+    paths[2].0.standing.set(Standing::Suspect);
+    paths[1].0.standing.set(Standing::Suspect);
+    assert_eq!(taken(&mut s, 0, Class::Datagram, &urgent), [0].into());
+}
+
+#[test]
+fn never_is_the_original_lane_whatever_it_is_like() {
+    let (mut s, paths) = measured(&[80, 50]);
+    let never = treated(mode(Mode::Never));
+    assert_eq!(taken(&mut s, 0, Class::Datagram, &never), [0].into());
+    paths[0].0.standing.set(Standing::Suspect);
+    assert_eq!(taken(&mut s, 0, Class::Stream(9), &never), [0].into());
+    assert_eq!(s.why_unused(0, 1, &never.treatment), Some(Unused::Never));
+    assert_eq!(s.why_unused(0, 0, &never.treatment), None);
+}
+
+#[test]
+fn single_takes_the_nearest_and_stays() {
+    let (mut s, paths) = measured(&[30, 20, 24]);
+    let single = treated(mode(Mode::Single));
+    let pick = |s: &mut Session<Path, ()>, now| taken(s, now, Class::Datagram, &single);
+    // It begins on the original lane and moves when another one has been better for a while.
+    assert_eq!(pick(&mut s, 0), [0].into());
+    assert_eq!(pick(&mut s, 480_000), [0].into());
+    assert_eq!(pick(&mut s, 520_000), [1].into());
+    assert_eq!(
+        s.why_unused(520_000, 2, &single.treatment),
+        Some(Unused::NotChosen)
+    );
+    // A little nearer is not worth it, nor for a moment.
+    set(&paths[2], 16);
+    assert_eq!(pick(&mut s, 2_000_000), [1].into());
+    assert_eq!(pick(&mut s, 3_000_000), [1].into());
+    set(&paths[2], 10);
+    assert_eq!(pick(&mut s, 3_100_000), [1].into());
+    set(&paths[2], 24);
+    assert_eq!(pick(&mut s, 3_700_000), [1].into());
+    set(&paths[2], 10);
+    assert_eq!(pick(&mut s, 3_800_000), [1].into());
+    assert_eq!(pick(&mut s, 4_330_000), [2].into());
+    // When it fails another takes over at once, and back only when that is worth it.
+    paths[2].0.standing.set(Standing::Doubtful);
+    assert_eq!(pick(&mut s, 4_330_001), [1].into());
+    paths[1].0.standing.set(Standing::Suspect);
+    assert_eq!(pick(&mut s, 4_330_002), [0].into());
+    for path in &paths {
+        path.0.standing.set(Standing::Good);
+    }
+    assert_eq!(pick(&mut s, 4_330_003), [0].into());
+    assert_eq!(pick(&mut s, 4_850_003), [2].into());
+    // All data is there, so TCP's window is left as it is.
+    assert_eq!(s.take_shrink(), None);
+}
+
+#[test]
+fn single_without_measures() {
+    let (mut s, paths) = open(3, 0);
+    let single = treated(mode(Mode::Single));
+    assert_eq!(taken(&mut s, 0, Class::Datagram, &single), [0].into());
+    paths[0].0.standing.set(Standing::Down);
+    assert_eq!(taken(&mut s, 0, Class::Datagram, &single), [1].into());
+    set(&paths[2], 10);
+    assert_eq!(taken(&mut s, 0, Class::Datagram, &single), [1].into());
+    assert_eq!(taken(&mut s, 520_000, Class::Datagram, &single), [2].into());
+}
+
+#[test]
+fn limits_of_delay_have_an_edge() {
+    let (mut s, paths) = measured(&[0, 40, 10]);
+    // Half of the nearest path's round trip of 20 ms, and what the others are behind.
+    let limits = selected(Limits {
+        delay_us: 60_000,
+        ..Limits::NONE
+    });
+    let picks = |s: &mut Session<Path, ()>| s.lanes_for(0, &limits);
+    assert_eq!(picks(&mut s), 0b111);
+    set(&paths[1], 50);
+    assert_eq!(picks(&mut s), 0b111);
+    set(&paths[1], 51);
+    assert_eq!(picks(&mut s), 0b101);
+    assert_eq!(s.why_unused(0, 1, &limits), Some(Unused::Limits));
+    // It comes back when it is better by a quarter.
+    set(&paths[1], 36);
+    assert_eq!(picks(&mut s), 0b101);
+    set(&paths[1], 35);
+    assert_eq!(picks(&mut s), 0b111);
+    // Nothing is known of it: it has to wait.
+    paths[1].0.delay.set(None);
+    assert_eq!(picks(&mut s), 0b101);
+    let tight = selected(Limits {
+        delay_us: 5_000,
+        ..Limits::NONE
+    });
+    // None keeps to it: the quickest.
+    assert_eq!(s.lanes_for(0, &tight), 0b001);
+    set(&paths[0], 20);
+    assert_eq!(s.lanes_for(0, &tight), 0b100);
+}
+
+#[test]
+fn limits_of_loss_and_rate() {
+    let (mut s, paths) = measured(&[10, 10, 10]);
+    let limits = selected(Limits {
+        loss: 50,
+        rate: 1000,
+        ..Limits::NONE
+    });
+    paths[1].0.loss.set(53);
+    assert_eq!(s.lanes_for(0, &limits), 0b101);
+    paths[1].0.loss.set(45);
+    assert_eq!(s.lanes_for(0, &limits), 0b101);
+    paths[1].0.loss.set(38);
+    assert_eq!(s.lanes_for(0, &limits), 0b111);
+    paths[2].0.rate.set(999);
+    assert_eq!(s.lanes_for(0, &limits), 0b011);
+    paths[2].0.rate.set(1249);
+    assert_eq!(s.lanes_for(0, &limits), 0b011);
+    paths[2].0.rate.set(1250);
+    assert_eq!(s.lanes_for(0, &limits), 0b111);
+}
+
+#[test]
+fn interfaces_are_kept_to_while_one_works() {
+    let (mut s, paths) = measured(&[10, 20, 30]);
+    let by = |list: &[u32]| {
+        let mut all = [0; 8];
+        all[..list.len()].copy_from_slice(list);
+        Treatment {
+            interfaces: Interfaces(all),
+            ..Treatment::PLAIN
+        }
+    };
+    assert_eq!(s.lanes_for(0, &by(&[3])), 0b010);
+    assert_eq!(s.why_unused(0, 0, &by(&[3])), Some(Unused::Interface));
+    assert_eq!(s.lanes_for(0, &by(&[3, 4])), 0b110);
+    // One that is no more, or has no lane, makes no session stand still.
+    assert_eq!(s.lanes_for(0, &by(&[77])), 0b111);
+    for poor in [Standing::Suspect, Standing::Down] {
+        paths[1].0.standing.set(poor);
+        assert_eq!(s.lanes_for(0, &by(&[3])), 0b101);
+        assert_eq!(s.lanes_for(0, &by(&[3, 4])), 0b100);
+    }
+    paths[1].0.standing.set(Standing::Doubtful);
+    assert_eq!(s.lanes_for(0, &by(&[3])), 0b010);
+    assert_eq!(
+        s.why_unused(0, 1, &Treatment::PLAIN),
+        Some(Unused::Unreliable)
+    );
+    // With a mode as well.
+    let single = Treatment {
+        mode: Mode::Single,
+        ..by(&[3, 4])
+    };
+    paths[1].0.standing.set(Standing::Good);
+    assert_eq!(s.lanes_for(0, &single), 0b010);
+}
+
+/// Packets that a rule treats otherwise do not make TCP's window follow them.
+#[test]
+fn rules_of_packets_leave_the_window_alone() {
+    let (mut s, _) = measured(&[10, 10]);
+    let plain = treated(Treatment::PLAIN);
+    taken(&mut s, 0, Class::Stream(1000), &plain);
+    let own = Dispatch {
+        passing: true,
+        ..treated(mode(Mode::Single))
+    };
+    taken(&mut s, 0, Class::Stream(1000), &own);
+    assert_eq!(s.take_shrink(), None);
+    // The rule of the session does: what was in flight on the other path does not fit into this.
+    let own = treated(mode(Mode::Single));
+    taken(&mut s, 0, Class::Stream(1000), &own);
+    assert_eq!(s.take_shrink(), Some((1, 2)));
+}
+
+#[test]
+fn what_is_kept_back_is_looked_after() {
+    let (mut s, paths) = measured(&[10, 90]);
+    let limits = selected(Limits {
+        delay_us: 50_000,
+        ..Limits::NONE
+    });
+    assert_eq!(s.lanes_for(0, &limits), 0b01);
+    paths[1].0.due.set(true);
+    assert_eq!(s.forgotten(1 << 20, 1000), Some(1));
+    // What lies on other interfaces is not: it may cost.
+    let elsewhere = Treatment {
+        interfaces: Interfaces([2, 0, 0, 0, 0, 0, 0, 0]),
+        ..Treatment::PLAIN
+    };
+    assert_eq!(s.lanes_for(0, &elsewhere), 0b01);
+    assert_eq!(s.forgotten(2 << 20, 1000), None);
+    // Other rules know nothing of what was.
+    set(&paths[1], 40);
+    assert_eq!(s.lanes_for(0, &limits), 0b01);
+    s.forget_habits();
+    assert_eq!(s.lanes_for(0, &limits), 0b11);
+}
+
+const STANDINGS: [Standing; 5] = [
+    Standing::Down,
+    Standing::Suspect,
+    Standing::Doubtful,
+    Standing::Lossy,
+    Standing::Good,
+];
+
+fn any_treatment() -> impl Strategy<Value = Treatment> {
+    let modes = vec![Mode::All, Mode::Selected, Mode::Single, Mode::Never];
+    let priorities = vec![Priority::Latency, Priority::Throughput];
+    (
+        prop::sample::select(modes),
+        prop::sample::select(priorities),
+        (0u32..200_000, 0u32..1000, 0u32..2000),
+        any::<[u8; 8]>(),
+    )
+        .prop_map(|(mode, priority, (delay_us, loss, rate), dev)| Treatment {
+            mode,
+            priority,
+            limits: Limits {
+                delay_us,
+                loss,
+                rate,
+            },
+            interfaces: Interfaces(dev.map(|n| if n < 200 { 0 } else { u32::from(n % 9) })),
+        })
+}
+
+proptest! {
+    #![proptest_config(config(300))]
+
+    /// Whatever rules want and paths are like: there is a lane, it is one of the session's, and
+    /// what it is used for agrees with what is said of it.
+    #[test]
+    fn no_session_stands_still(
+        n in 1..=MAX_LANES,
+        steps in prop::collection::vec((any::<(u8, u32)>(), any_treatment()), 1..100),
+        scheduler in prop::sample::select(vec![Scheduler::Weighted, Scheduler::Earliest]),
+    ) {
+        let (mut s, paths) = open(n, 0);
+        let mut now = 0u32;
+        for ((which, value), treatment) in steps {
+            let path = &paths[usize::from(which) % n];
+            match which / 43 {
+                0 => path.0.standing.set(STANDINGS[value as usize % 5]),
+                1 => path.0.ifindex.set(value % 9),
+                2 => path.0.delay.set(Some(value as i32 >> 3)),
+                3 => path.0.loss.set(value % 1024),
+                4 => path.0.rate.set(value % 4000),
+                _ => now = now.wrapping_add(value >> 8),
+            }
+            let dispatch = Dispatch { scheduler, ..treated(treatment) };
+            let lane = s.pick(now, 1000, Class::Datagram, &dispatch, |_, _| true);
+            prop_assert!(lane < n);
+            let lanes = s.lanes_for(now, &treatment);
+            prop_assert!(lanes != 0 && lanes >> n == 0, "{lanes:b}");
+            prop_assert!(lanes & (1 << lane) != 0, "{lane} of {lanes:b}");
+            for i in 0..n {
+                let used = s.lanes_for(now, &treatment) & (1 << i) != 0;
+                prop_assert_eq!(s.why_unused(now, i, &treatment).is_none(), used);
+            }
+            let best = paths.iter().map(|p| p.standing()).max().unwrap();
+            if best > Standing::Suspect && treatment.mode != Mode::Never {
+                // Nobody is sent where nothing answers while something else does.
+                prop_assert!(paths[lane].standing() > Standing::Suspect);
+            }
+        }
+    }
+}

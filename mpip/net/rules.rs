@@ -1,0 +1,399 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The rules of a namespace, and what they say of a session.
+//!
+//! The table is never changed: a change makes another one that shares nearly
+//! all of it. Who looks at it takes a reference, under a lock that is held for
+//! that long and taken only when a session is made or has to be looked up again.
+//! Packets find what was found out for their session.
+
+use crate::{
+    net::{
+        instance::Instance,
+        session::{
+            Inner,
+            Session, //
+        }, //
+    },
+    new_bh_lock,
+    proto::{
+        addr::Tuple,
+        counters::Counter,
+        packet::Packet,
+        policy::{
+            self,
+            Mode,
+            Rule,
+            Traits,
+            Treatment,
+            MAX_RULES, //
+        }, //
+    },
+    sys::{
+        bh::BhLock,
+        skb::Skb, //
+    },
+};
+use kernel::{
+    alloc::{
+        flags::GFP_ATOMIC,
+        AllocError, //
+    },
+    prelude::*,
+    sync::{
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
+        Arc, //
+    },
+};
+
+/// Rules in a part of the table at most: it is what a change copies.
+const PART: usize = 128;
+
+/// Why a rule was not added or removed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum RuleError {
+    /// There are [`MAX_RULES`].
+    Full,
+    /// There is no rule with this number, nor would the new one be the next.
+    NoSuch,
+    /// No memory.
+    NoMemory,
+}
+
+impl From<AllocError> for RuleError {
+    fn from(_: AllocError) -> RuleError {
+        RuleError::NoMemory
+    }
+}
+
+/// A rule and how many packets fell under it.
+pub struct Counted {
+    /// The rule.
+    pub rule: Rule,
+    hits: Atomic<u64>,
+}
+
+impl Counted {
+    /// No packet yet. Process context.
+    pub fn new(rule: Rule) -> Result<Arc<Counted>, AllocError> {
+        let hits = Atomic::new(0);
+        Arc::new(Counted { rule, hits }, GFP_KERNEL)
+    }
+
+    /// Counts packets.
+    pub fn hit(&self, packets: u32) {
+        self.hits.add(u64::from(packets), Relaxed);
+    }
+
+    /// Packets that fell under it.
+    pub fn hits(&self) -> u64 {
+        self.hits.load(Relaxed)
+    }
+}
+
+type Part = KVec<Arc<Counted>>;
+
+/// Rules in their order.
+#[derive(Default)]
+pub struct Table {
+    // None is empty.
+    parts: KVec<Arc<Part>>,
+    len: usize,
+    never: bool,
+}
+
+impl Table {
+    /// No rules.
+    pub fn new() -> Table {
+        Table::default()
+    }
+
+    /// Number of rules.
+    pub fn count(&self) -> usize {
+        self.len
+    }
+
+    /// The rules, each with its number.
+    pub fn iter(&self) -> impl Iterator<Item = (u32, &Arc<Counted>)> {
+        (1u32..).zip(self.parts.iter().flat_map(|part| part.iter()))
+    }
+
+    /// The rule with this number, from 1 on.
+    pub fn get(&self, number: usize) -> Option<&Arc<Counted>> {
+        let mut left = number.checked_sub(1)?;
+        for part in &self.parts {
+            match part.get(left) {
+                Some(rule) => return Some(rule),
+                None => left = left.saturating_sub(part.len()),
+            }
+        }
+        None
+    }
+
+    /// The same with a rule that gets this number, or the last one. Process context.
+    pub fn with(&self, number: Option<u32>, rule: Arc<Counted>) -> Result<Table, RuleError> {
+        if self.len >= MAX_RULES {
+            return Err(RuleError::Full);
+        }
+        let at = match number {
+            Some(number) => (number as usize).wrapping_sub(1),
+            None => self.len,
+        };
+        if at > self.len {
+            return Err(RuleError::NoSuch);
+        }
+        let mut table = Table::default();
+        let room = self.parts.len().saturating_add(2);
+        table.parts.reserve(room, GFP_KERNEL)?;
+        let (mut left, mut rule) = (at, Some(rule));
+        for part in &self.parts {
+            if left <= part.len() {
+                if let Some(rule) = rule.take() {
+                    table.push(part.iter().take(left), Some(rule), part.iter().skip(left))?;
+                    continue;
+                }
+            }
+            left = left.saturating_sub(part.len());
+            table.parts.push(part.clone(), GFP_KERNEL)?;
+        }
+        if rule.is_some() {
+            table.push([].iter(), rule, [].iter())?;
+        }
+        table.sum_up();
+        Ok(table)
+    }
+
+    /// The same without the rule with this number. Process context.
+    pub fn without(&self, number: u32) -> Result<Table, RuleError> {
+        let at = (number as usize).wrapping_sub(1);
+        if at >= self.len {
+            return Err(RuleError::NoSuch);
+        }
+        let mut table = Table::default();
+        table.parts.reserve(self.parts.len(), GFP_KERNEL)?;
+        let mut left = Some(at);
+        for part in &self.parts {
+            match left {
+                Some(at) if at < part.len() => {
+                    let behind = part.iter().skip(at.saturating_add(1));
+                    table.push(part.iter().take(at), None, behind)?;
+                    left = None;
+                }
+                _ => {
+                    left = left.map(|at| at.saturating_sub(part.len()));
+                    table.parts.push(part.clone(), GFP_KERNEL)?;
+                }
+            }
+        }
+        table.sum_up();
+        Ok(table)
+    }
+
+    /// Appends a part with these rules, two of them if that is too large, none if it is empty.
+    fn push<'a>(
+        &mut self,
+        before: impl Iterator<Item = &'a Arc<Counted>>,
+        rule: Option<Arc<Counted>>,
+        behind: impl Iterator<Item = &'a Arc<Counted>>,
+    ) -> Result<(), AllocError> {
+        let mut part = Part::with_capacity(PART.saturating_add(1), GFP_KERNEL)?;
+        let all = Iterator::chain(Iterator::chain(before.cloned(), rule), behind.cloned());
+        for rule in all {
+            part.push(rule, GFP_KERNEL)?;
+        }
+        if part.len() > PART {
+            let mut second = Part::with_capacity(PART.saturating_add(1), GFP_KERNEL)?;
+            for rule in part.iter().skip(PART / 2) {
+                second.push(rule.clone(), GFP_KERNEL)?;
+            }
+            part.truncate(PART / 2);
+            self.parts.push(Arc::new(part, GFP_KERNEL)?, GFP_KERNEL)?;
+            part = second;
+        }
+        if !part.is_empty() {
+            self.parts.push(Arc::new(part, GFP_KERNEL)?, GFP_KERNEL)?;
+        }
+        Ok(())
+    }
+
+    fn sum_up(&mut self) {
+        self.len = self.parts.iter().map(|part| part.len()).sum();
+        let mut rules = self.parts.iter().flat_map(|part| part.iter());
+        self.never = rules.any(|counted| counted.rule.treatment.mode == Mode::Never);
+    }
+
+    /// The rules that may decide over a session's packets, with their numbers.
+    pub fn candidates<'a>(
+        &'a self,
+        tuple: &'a Tuple,
+    ) -> impl Iterator<Item = (u32, &'a Arc<Counted>)> + 'a {
+        policy::candidates(self.iter(), |(_, counted)| &counted.rule, tuple)
+    }
+
+    /// The rule that leaves all packets of a session on the original lane, if there is one.
+    fn never<'a>(&'a self, tuple: &'a Tuple) -> Option<&'a Arc<Counted>> {
+        let mut last = None;
+        let rules = self.candidates(tuple).map(|(_, counted)| {
+            last = Some(counted);
+            &counted.rule
+        });
+        let is = policy::is_never(rules);
+        last.filter(|_| is)
+    }
+
+    fn judge(&self, tuple: &Tuple) -> Result<Option<KBox<Verdict>>, AllocError> {
+        let mut rules = KVec::new();
+        for (number, counted) in self.candidates(tuple) {
+            rules.push((number, counted.clone()), GFP_ATOMIC)?;
+        }
+        if rules.is_empty() {
+            return Ok(None);
+        }
+        Ok(Some(KBox::new(Verdict(rules), GFP_ATOMIC)?))
+    }
+}
+
+/// The rules of a namespace.
+#[pin_data]
+pub struct Rules {
+    #[pin]
+    table: BhLock<Arc<Table>>,
+    generation: Atomic<u32>,
+    any: Atomic<bool>,
+    never: Atomic<bool>,
+}
+
+impl Rules {
+    /// With this table.
+    pub fn new(table: Arc<Table>) -> impl PinInit<Rules> {
+        pin_init!(Rules {
+            table <- new_bh_lock!(table, "mpip_rules"),
+            generation: Atomic::new(0),
+            any: Atomic::new(false),
+            never: Atomic::new(false),
+        })
+    }
+
+    /// The table and its generation. Any context.
+    pub fn get(&self) -> (Arc<Table>, u32) {
+        let table = self.table.lock();
+        (table.clone(), self.generation())
+    }
+
+    /// Has another table count from now on. Process context; writers keep each other out.
+    pub fn set(&self, table: Table) -> Result<(), RuleError> {
+        let (any, never) = (table.len != 0, table.never);
+        let mut table = Arc::new(table, GFP_KERNEL)?;
+        let mut current = self.table.lock();
+        core::mem::swap(&mut *current, &mut table);
+        self.any.store(any, Relaxed);
+        self.never.store(never, Relaxed);
+        let next = self.generation().wrapping_add(1);
+        self.generation.store(next, Relaxed);
+        // The lock goes first: what is freed may be much.
+        drop(current);
+        drop(table);
+        Ok(())
+    }
+
+    /// It changes with the table.
+    pub fn generation(&self) -> u32 {
+        self.generation.load(Relaxed)
+    }
+
+    /// Whether there are any.
+    pub fn are_any(&self) -> bool {
+        self.any.load(Relaxed)
+    }
+}
+
+/// What the rules say of a session: those that may decide over a packet, with their numbers.
+pub struct Verdict(KVec<(u32, Arc<Counted>)>);
+
+impl Verdict {
+    /// The rule that a packet falls under, and whether it asks something of the packet.
+    fn find(&self, traits: &Traits) -> Option<(&Counted, bool)> {
+        let rules = self.0.iter().map(|(_, counted)| counted);
+        let mut fitting = rules.filter(|counted| counted.rule.matches.fits_packet(traits));
+        let counted = fitting.next()?;
+        Some((counted, counted.rule.matches.asks_packet()))
+    }
+
+    /// How packets are treated that no rule for some packets only is for.
+    fn of_session(&self) -> Option<Treatment> {
+        let (_, last) = self.0.last()?;
+        (!last.rule.matches.asks_packet()).then_some(last.rule.treatment)
+    }
+}
+
+impl Inner {
+    /// How packets of the session are treated that no rule for some packets only is for.
+    pub fn treatment(&self) -> Treatment {
+        let verdict = self.verdict.as_ref();
+        let treatment = verdict.and_then(|verdict| verdict.of_session());
+        treatment.unwrap_or(Treatment::PLAIN)
+    }
+
+    /// How a packet is treated, and whether that is because of what it is like. Counts it as
+    /// `count` packets.
+    pub fn treat(&self, skb: &Skb<'_>, packet: &Packet, count: u32) -> (Treatment, bool) {
+        let Some(verdict) = &self.verdict else {
+            return (Treatment::PLAIN, false);
+        };
+        let traits = Traits::read(skb.head(), packet, skb.len(), skb.segment_size());
+        match verdict.find(&traits) {
+            Some((counted, passing)) => {
+                counted.hit(count);
+                (counted.rule.treatment, passing)
+            }
+            None => (Treatment::PLAIN, false),
+        }
+    }
+}
+
+impl Instance {
+    /// Whether there are rules.
+    pub fn has_rules(&self) -> bool {
+        self.shared.rules.are_any()
+    }
+
+    /// Whether the rules leave a flow to the way that it takes by itself. Any context.
+    pub fn is_never(&self, tuple: &Tuple) -> bool {
+        let rules = &self.shared.rules;
+        if !rules.never.load(Relaxed) {
+            return false;
+        }
+        let (table, _) = rules.get();
+        let never = table.never(tuple);
+        if let Some(counted) = never {
+            counted.hit(1);
+        }
+        never.is_some()
+    }
+
+    /// Finds out what the rules say of a session if they have changed since that was done last. Any
+    /// context, without its lock; not for each packet.
+    pub fn judge(&self, session: &Session) {
+        let (table, generation) = self.shared.rules.get();
+        if session.is_judged(generation) {
+            return;
+        }
+        let Ok(mut verdict) = table.judge(&session.tuple) else {
+            self.count(Counter::NoMemory);
+            return;
+        };
+        let never = verdict.as_ref().is_some_and(|verdict| {
+            policy::is_never(verdict.0.iter().map(|(_, counted)| &counted.rule))
+        });
+        {
+            let mut inner = session.inner.lock();
+            core::mem::swap(&mut inner.verdict, &mut verdict);
+            inner.s.forget_habits();
+            session.set_judged(generation, never);
+        }
+        drop(verdict);
+    }
+}

@@ -1,0 +1,348 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! `rule`.
+
+use std::fs;
+use std::io;
+
+use serde::Serialize;
+
+use super::Context;
+use crate::cli::RuleVerb;
+use crate::nl::Interfaces;
+use crate::nl::Prefix;
+use crate::nl::Protocol;
+use crate::nl::Rule;
+use crate::nl::RuleMode;
+use crate::nl::RulePriority;
+use crate::out::text::or_none;
+use crate::out::text::Table;
+use crate::system::System;
+use crate::Error;
+
+/// The names of values, in the order in which they are shown.
+const NAMES: &[&str] = &[
+    "dst", "src", "port", "sport", "proto", "size", "dscp", "priority", "mode", "delay", "loss",
+    "rate", "dev", "number",
+];
+/// Units of time in microseconds.
+const TIMES: &[(&str, f64)] = &[("us", 1.0), ("ms", 1e3), ("s", 1e6)];
+/// Units of a rate in bits per second.
+const RATES: &[(&str, f64)] = &[("bit", 1.0), ("kbit", 1e3), ("mbit", 1e6), ("gbit", 1e9)];
+/// Interfaces of a rule.
+const MAX_INTERFACES: usize = 8;
+
+pub(super) fn run(context: &mut Context<'_>, verb: Option<RuleVerb>) -> Result<(), Error> {
+    match verb.unwrap_or(RuleVerb::Show) {
+        RuleVerb::Show => show(context),
+        RuleVerb::Add { words } => {
+            let rule = parse(&words, context.system).map_err(Error::Usage)?;
+            Ok(context.client()?.add_rule(&rule)?)
+        }
+        RuleVerb::Load { file } => load(context, &file),
+        RuleVerb::Delete { number } => {
+            let number = parse_number(&number).map_err(|why| Error::Usage(named("rule", why)))?;
+            Ok(context.client()?.del_rule(number)?)
+        }
+        RuleVerb::Flush => Ok(context.client()?.flush_rules()?),
+    }
+}
+
+/// A rule with what only the system can tell: indices mean nothing outside the namespace.
+#[derive(Serialize)]
+struct Row {
+    #[serde(flatten)]
+    rule: Rule,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    dev: Vec<String>,
+}
+
+fn show(context: &mut Context<'_>) -> Result<(), Error> {
+    let rules: Vec<Rule> = context.list()?;
+    if context.options.is_json() {
+        let rows = rules.into_iter().map(|rule| Row {
+            dev: interfaces(&rule, context.system),
+            rule,
+        });
+        let rows: Vec<Row> = rows.collect();
+        return context.write_json(&rows);
+    }
+    let mut header = vec!["NUMBER"];
+    if context.options.statistics {
+        header.push("HITS");
+    }
+    header.push("RULE");
+    let mut table = Table::new(header);
+    for rule in &rules {
+        let mut cells = vec![or_none(rule.number)];
+        if context.options.statistics {
+            cells.push(or_none(rule.hits));
+        }
+        cells.push(words(rule, context.system));
+        table.row(cells, Vec::new());
+    }
+    context.write_table(&table)
+}
+
+/// All lines are read before the first rule is sent.
+fn load(context: &mut Context<'_>, file: &str) -> Result<(), Error> {
+    let text = match file {
+        "-" => io::read_to_string(io::stdin()),
+        file => fs::read_to_string(file),
+    };
+    let text = text.map_err(|error| Error::Usage(format!("cannot read \"{file}\": {error}")))?;
+    let mut rules = Vec::new();
+    for (i, line) in text.lines().enumerate() {
+        let line = line.split('#').next().unwrap_or_default();
+        let words: Vec<String> = line.split_whitespace().map(str::to_string).collect();
+        if words.is_empty() {
+            continue;
+        }
+        let rule = parse(&words, context.system)
+            .map_err(|why| Error::Usage(format!("{file}:{}: {why}", i + 1)))?;
+        rules.push((i + 1, rule));
+    }
+    for (i, (line, rule)) in rules.iter().enumerate() {
+        let added = context.client()?.add_rule(rule);
+        if added.is_err() {
+            let warning = format!("{file}:{line}: refused; {i} rules before it were added");
+            context.warnings.push(warning);
+        }
+        added?;
+    }
+    Ok(())
+}
+
+fn interfaces(rule: &Rule, system: &dyn System) -> Vec<String> {
+    let name = |index: &u32| match system.interface(*index) {
+        Some(name) => name,
+        None => format!("if{index}"),
+    };
+    let list = rule.interfaces.iter().flat_map(|list| &list.0);
+    list.map(name).collect()
+}
+
+/// The rule as `add` takes it.
+fn words(rule: &Rule, system: &dyn System) -> String {
+    let span = |min: Option<u16>, max: Option<u16>| {
+        let (min, max) = (min.unwrap_or(0), max.unwrap_or(u16::MAX));
+        match (min, max) {
+            (0, u16::MAX) => None,
+            _ if min == max => Some(min.to_string()),
+            (_, u16::MAX) => Some(format!("{min}-")),
+            _ => Some(format!("{min}-{max}")),
+        }
+    };
+    let devices = interfaces(rule, system).join(",");
+    // What goes without saying is said if there is nothing else.
+    let plain = rule.priority == Some(RulePriority::Throughput);
+    let all = rule.mode == Some(RuleMode::All);
+    let pairs = [
+        ("dst", rule.dst_prefix().map(|prefix| short(&prefix))),
+        ("src", rule.src_prefix().map(|prefix| short(&prefix))),
+        ("port", span(rule.dst_port_min, rule.dst_port_max)),
+        ("sport", span(rule.src_port_min, rule.src_port_max)),
+        ("proto", rule.protocol.map(|p| p.to_string())),
+        ("size", span(rule.size_min, rule.size_max)),
+        ("dscp", rule.dscp.map(|dscp| dscp.to_string())),
+        (
+            "priority",
+            rule.priority
+                .filter(|_| !plain || all && devices.is_empty())
+                .map(|priority| priority.to_string()),
+        ),
+        ("mode", rule.mode.filter(|_| !all).map(|m| m.to_string())),
+        ("delay", rule.max_delay_us.map(time)),
+        (
+            "loss",
+            rule.max_loss.map(|n| format!("{}%", f64::from(n) / 10.0)),
+        ),
+        ("rate", rule.min_rate.map(rate)),
+        ("dev", Some(devices.clone()).filter(|d| !d.is_empty())),
+    ];
+    let pairs = pairs.into_iter();
+    let pairs = pairs.filter_map(|(name, value)| Some(format!("{name} {}", value?)));
+    pairs.collect::<Vec<_>>().join(" ")
+}
+
+fn short(prefix: &Prefix) -> String {
+    let most = if prefix.addr.is_ipv4() { 32 } else { 128 };
+    if prefix.len == most {
+        prefix.addr.to_string()
+    } else {
+        prefix.to_string()
+    }
+}
+
+fn time(us: u32) -> String {
+    match us {
+        us if us % 1000 == 0 => format!("{}ms", us / 1000),
+        us => format!("{us}us"),
+    }
+}
+
+fn rate(bytes: u32) -> String {
+    let bits = u64::from(bytes) * 8;
+    let units = RATES.iter().rev();
+    let whole = |unit: f64| bits % (unit as u64) == 0;
+    let unit = units.clone().find(|(_, unit)| whole(*unit) && bits != 0);
+    let (name, unit) = unit.unwrap_or(&RATES[0]);
+    format!("{}{name}", bits / (*unit as u64))
+}
+
+fn named(name: &str, why: String) -> String {
+    format!("{name}: {why}")
+}
+
+/// Reads names and values by turns; the error quotes what is wrong.
+fn parse(words: &[String], system: &dyn System) -> Result<Rule, String> {
+    let mut rule = Rule::default();
+    let mut seen = Vec::new();
+    if words.is_empty() {
+        return Err(format!(
+            "rule: nothing given; names are {}",
+            NAMES.join(", ")
+        ));
+    }
+    for pair in words.chunks(2) {
+        let name = pair[0].as_str();
+        if !NAMES.contains(&name) {
+            let names = NAMES.join(", ");
+            return Err(format!("rule: unknown name: \"{name}\"; names are {names}"));
+        }
+        let [_, value] = pair else {
+            return Err(format!("{name}: the value is missing"));
+        };
+        if seen.contains(&name) {
+            return Err(format!("{name}: given twice"));
+        }
+        seen.push(name);
+        set(&mut rule, name, value, system).map_err(|why| named(name, why))?;
+    }
+    let acts = ["priority", "mode", "dev"];
+    if !acts.iter().any(|act| seen.contains(act)) {
+        return Err("rule: says nothing of what to do; give priority, mode or dev".to_string());
+    }
+    Ok(rule)
+}
+
+fn set(rule: &mut Rule, name: &str, value: &str, system: &dyn System) -> Result<(), String> {
+    // As the paper's table has it; for what is done there is no such thing.
+    if matches!(value, "*" | "any") && NAMES.iter().take(7).any(|n| *n == name) {
+        return Ok(());
+    }
+    match name {
+        "dst" => (rule.dst, rule.dst_len) = prefix(value)?,
+        "src" => (rule.src, rule.src_len) = prefix(value)?,
+        "port" => (rule.dst_port_min, rule.dst_port_max) = span(value)?,
+        "sport" => (rule.src_port_min, rule.src_port_max) = span(value)?,
+        "size" => (rule.size_min, rule.size_max) = span(value)?,
+        "proto" => {
+            rule.protocol = Some(match value.to_lowercase().as_str() {
+                "tcp" => Protocol(6),
+                "udp" => Protocol(17),
+                _ => return Err(format!("neither tcp nor udp: \"{value}\"")),
+            });
+        }
+        "dscp" => rule.dscp = Some(dscp(value)?),
+        "priority" => rule.priority = Some(choice(value, RulePriority::NAMES)?.into()),
+        "mode" => rule.mode = Some(choice(value, RuleMode::NAMES)?.into()),
+        "delay" => rule.max_delay_us = Some(quantity(value, TIMES, 1.0, "a time such as 100ms")?),
+        "loss" => {
+            let what = "a percentage from 0% to 100%";
+            let loss = quantity(value, &[("%", 10.0)], 1.0, what)?;
+            if loss > 1000 {
+                return Err(format!("not {what}: \"{value}\""));
+            }
+            rule.max_loss = Some(loss);
+        }
+        "rate" => {
+            let value = value.strip_suffix("/s").unwrap_or(value).to_lowercase();
+            rule.min_rate = Some(quantity(&value, RATES, 8.0, "a rate such as 2mbit")?);
+        }
+        "dev" => rule.interfaces = Some(Interfaces(devices(value, system)?)),
+        _ => rule.number = Some(parse_number(value)?),
+    }
+    Ok(())
+}
+
+fn parse_number(text: &str) -> Result<u32, String> {
+    match text.parse() {
+        Ok(number) if number != 0 => Ok(number),
+        _ => Err(format!("not the number of a rule, from 1 on: \"{text}\"")),
+    }
+}
+
+fn prefix(text: &str) -> Result<(Option<std::net::IpAddr>, Option<u8>), String> {
+    let prefix: Prefix = text
+        .parse()
+        .map_err(|why: crate::nl::PrefixError| why.to_string())?;
+    Ok((Some(prefix.addr), Some(prefix.len)))
+}
+
+/// `FIRST`, `FIRST-LAST`, `FIRST-` or `FIRST-*`.
+fn span(text: &str) -> Result<(Option<u16>, Option<u16>), String> {
+    let wrong = || format!("not a number or range within 0 to 65535: \"{text}\"");
+    let number = |text: &str| match text.bytes().all(|b| b.is_ascii_digit()) {
+        true => text.parse::<u16>().map_err(|_| wrong()),
+        false => Err(wrong()),
+    };
+    let (first, last) = match text.split_once('-') {
+        None => (number(text)?, number(text)?),
+        Some((first, "" | "*")) => (number(first)?, u16::MAX),
+        Some((first, last)) => (number(first)?, number(last)?),
+    };
+    if first > last {
+        return Err(format!("the first is above the last: \"{text}\""));
+    }
+    Ok((Some(first), Some(last)))
+}
+
+/// A code point by number or by its name: ef, cs0 to cs7, af11 to af43.
+fn dscp(text: &str) -> Result<u8, String> {
+    let wrong = || format!("not a code point, 0 to 63 or a name such as ef, cs1, af41: \"{text}\"");
+    let number = match text.to_lowercase().as_bytes() {
+        b"ef" => 46,
+        [b'c', b's', class @ b'0'..=b'7'] => 8 * (class - b'0'),
+        [b'a', b'f', class @ b'1'..=b'4', drop @ b'1'..=b'3'] => {
+            8 * (class - b'0') + 2 * (drop - b'0')
+        }
+        _ => text.parse().map_err(|_| wrong())?,
+    };
+    Some(number).filter(|n| *n < 64).ok_or_else(wrong)
+}
+
+fn choice(text: &str, names: &[&str]) -> Result<u32, String> {
+    let at = names.iter().position(|name| *name == text);
+    let at = at.and_then(|at| at.try_into().ok());
+    at.ok_or_else(|| format!("not one of {}: \"{text}\"", names.join(", ")))
+}
+
+/// A number with a unit; how many of the result's units (`divide` of the smallest) that is.
+fn quantity(text: &str, units: &[(&str, f64)], divide: f64, what: &str) -> Result<u32, String> {
+    let wrong = || format!("not {what}: \"{text}\"");
+    let end = text.find(|c: char| !c.is_ascii_digit() && c != '.');
+    let (digits, unit) = text.split_at(end.ok_or_else(wrong)?);
+    let (_, scale) = units
+        .iter()
+        .find(|(name, _)| *name == unit)
+        .ok_or_else(wrong)?;
+    let number: f64 = digits.parse().map_err(|_| wrong())?;
+    let number = (number * scale / divide).round();
+    if number > f64::from(u32::MAX) {
+        return Err(wrong());
+    }
+    Ok(number as u32)
+}
+
+fn devices(text: &str, system: &dyn System) -> Result<Vec<u32>, String> {
+    let index = |name: &str| {
+        let index = system.interface_index(name);
+        index.ok_or_else(|| format!("no such interface: \"{name}\""))
+    };
+    let list: Vec<u32> = text.split(',').map(index).collect::<Result<_, _>>()?;
+    if list.len() > MAX_INTERFACES {
+        return Err(format!("more than {MAX_INTERFACES} interfaces: \"{text}\""));
+    }
+    Ok(list)
+}

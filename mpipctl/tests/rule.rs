@@ -1,0 +1,352 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Rules: what is typed, what is sent, what is shown.
+
+mod common;
+
+use std::io::Write;
+
+use common::*;
+use mpipctl::nl::uapi::*;
+use snapbox::assert_data_eq;
+use snapbox::str;
+
+/// The attributes that `rule add` sends for these words.
+fn sent(words: &str) -> Vec<u8> {
+    let kernel = Kernel::new().answer(CMD_RULE_ADD, vec![ack()]);
+    let requests = kernel.requests();
+    assert_eq!(run(&format!("mpipctl rule add {words}"), kernel), "");
+    let requests = requests.borrow();
+    assert_eq!(requests.len(), 1);
+    requests[0][4..].to_vec()
+}
+
+#[test]
+fn add() {
+    assert_eq!(
+        sent("dst 203.0.113.0/24 port 443 proto tcp size 0-1400 priority latency"),
+        [
+            attr(RULE_DST, &[203, 0, 113, 0]),
+            u8(RULE_DST_LEN, 24),
+            u8(RULE_PROTOCOL, 6),
+            u16(RULE_DST_PORT_MIN, 443),
+            u16(RULE_DST_PORT_MAX, 443),
+            u16(RULE_SIZE_MIN, 0),
+            u16(RULE_SIZE_MAX, 1400),
+            u32(RULE_PRIORITY, 1),
+        ]
+        .concat()
+    );
+    assert_eq!(
+        sent("number 3 mode selected delay 80ms loss 2.5% rate 1.5Mbit/s dev eth0,wwan0 dscp AF41"),
+        [
+            u8(RULE_DSCP, 34),
+            u32(RULE_NUMBER, 3),
+            u32(RULE_MODE, 1),
+            u32(RULE_MAX_DELAY_US, 80_000),
+            u32(RULE_MAX_LOSS, 25),
+            u32(RULE_MIN_RATE, 187_500),
+            attr(RULE_INTERFACES, &[2, 0, 0, 0, 3, 0, 0, 0]),
+        ]
+        .concat()
+    );
+    // IPv6, and the order does not matter.
+    assert_eq!(
+        sent("mode never src fd00::/64"),
+        [
+            attr(
+                RULE_SRC,
+                &[0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]
+            ),
+            u8(RULE_SRC_LEN, 64),
+            u32(RULE_MODE, 4),
+        ]
+        .concat()
+    );
+}
+
+/// Table 6 of the paper, as it stands.
+#[test]
+fn the_table_of_the_paper() {
+    assert_eq!(
+        sent("dst * port 22 proto TCP size 0-200 priority latency"),
+        sent("port 22 size 0-200 proto tcp priority latency")
+    );
+    assert_eq!(
+        sent("dst 192.168.1.2 port 5222 proto UDP size 200-* priority throughput"),
+        [
+            attr(RULE_DST, &[192, 168, 1, 2]),
+            u8(RULE_DST_LEN, 32),
+            u8(RULE_PROTOCOL, 17),
+            u16(RULE_DST_PORT_MIN, 5222),
+            u16(RULE_DST_PORT_MAX, 5222),
+            u16(RULE_SIZE_MIN, 200),
+            u16(RULE_SIZE_MAX, 65535),
+            u32(RULE_PRIORITY, 0),
+        ]
+        .concat()
+    );
+    assert_eq!(
+        sent("port * proto any sport 7- dscp * mode single"),
+        sent("sport 7-65535 mode single")
+    );
+}
+
+/// Nothing is sent: there is no kernel that would answer.
+#[test]
+fn bad_values_are_quoted() {
+    for (words, message) in [
+        (
+            "dst 203.0.113.999 port 443",
+            "dst: not an IP address or prefix: \"203.0.113.999\"",
+        ),
+        (
+            "dst 10.0.0.1/8 mode all",
+            "dst: bits set beyond the prefix length: \"10.0.0.1/8\"; try: 10.0.0.0/8",
+        ),
+        (
+            "port http mode all",
+            "port: not a number or range within 0 to 65535: \"http\"",
+        ),
+        (
+            "sport 1-65536 mode all",
+            "sport: not a number or range within 0 to 65535: \"1-65536\"",
+        ),
+        (
+            "size 9-7 mode all",
+            "size: the first is above the last: \"9-7\"",
+        ),
+        (
+            "proto icmp mode all",
+            "proto: neither tcp nor udp: \"icmp\"",
+        ),
+        (
+            "dscp 64 mode all",
+            "dscp: not a code point, 0 to 63 or a name such as ef, cs1, af41: \"64\"",
+        ),
+        (
+            "priority high",
+            "priority: not one of throughput, latency: \"high\"",
+        ),
+        (
+            "mode two",
+            "mode: not one of all, selected, single, protected, never: \"two\"",
+        ),
+        (
+            "mode selected delay 80",
+            "delay: not a time such as 100ms: \"80\"",
+        ),
+        (
+            "mode selected delay 2h",
+            "delay: not a time such as 100ms: \"2h\"",
+        ),
+        (
+            "mode selected loss 101%",
+            "loss: not a percentage from 0% to 100%: \"101%\"",
+        ),
+        (
+            "mode selected rate 2mb",
+            "rate: not a rate such as 2mbit: \"2mb\"",
+        ),
+        ("dev eth7", "dev: no such interface: \"eth7\""),
+        (
+            "dev eth0,eth0,eth0,eth0,eth0,eth0,eth0,eth0,eth0",
+            "dev: more than 8 interfaces: \"eth0,eth0,eth0,eth0,eth0,eth0,eth0,eth0,eth0\"",
+        ),
+        (
+            "number 0 mode all",
+            "number: not the number of a rule, from 1 on: \"0\"",
+        ),
+        ("mode", "mode: the value is missing"),
+        ("mode all mode all", "mode: given twice"),
+        (
+            "port 22",
+            "rule: says nothing of what to do; give priority, mode or dev",
+        ),
+        (
+            "colour red",
+            "rule: unknown name: \"colour\"; names are dst, src, port, sport, proto, size, dscp, \
+             priority, mode, delay, loss, rate, dev, number",
+        ),
+    ] {
+        let got = error(&format!("mpipctl rule add {words}"), Kernel::new());
+        assert_eq!(got, format!("1 {message}\n"), "{words}");
+    }
+    assert_data_eq!(
+        error("mpipctl rule delete first", Kernel::new()),
+        str![[r#"
+1 rule: not the number of a rule, from 1 on: "first"
+
+"#]]
+    );
+}
+
+#[test]
+fn refusals() {
+    let kernel = Kernel::new().answer(
+        CMD_RULE_ADD,
+        vec![refusal(
+            22,
+            &[string(1, "mode protected: not yet"), u32(2, 20)],
+        )],
+    );
+    assert_data_eq!(
+        error("mpipctl rule add mode protected", kernel),
+        str![[r#"
+2 the kernel refused: rule.mode: mode protected: not yet: Invalid argument
+
+"#]]
+    );
+}
+
+#[test]
+fn delete_and_flush() {
+    let kernel = Kernel::new().answer(CMD_RULE_DEL, vec![ack()]);
+    let requests = kernel.requests();
+    assert_eq!(run("mpipctl rule del 7", kernel), "");
+    assert_eq!(requests.borrow()[0][4..], u32(RULE_NUMBER, 7));
+    let kernel = Kernel::new().answer(CMD_RULE_FLUSH, vec![ack()]);
+    assert_eq!(run("mpipctl rule flush", kernel), "");
+}
+
+fn rules() -> Kernel {
+    Kernel::new().answer(
+        CMD_RULE_GET,
+        dump(&[
+            vec![
+                u32(RULE_NUMBER, 1),
+                attr(RULE_DST, &[203, 0, 113, 0]),
+                u8(RULE_DST_LEN, 24),
+                u16(RULE_DST_PORT_MIN, 443),
+                u16(RULE_DST_PORT_MAX, 443),
+                u8(RULE_PROTOCOL, 6),
+                u16(RULE_SIZE_MIN, 0),
+                u16(RULE_SIZE_MAX, 1400),
+                u32(RULE_PRIORITY, 1),
+                u32(RULE_MODE, 0),
+                u64(RULE_HITS, 81_234_567),
+            ],
+            vec![
+                u32(RULE_NUMBER, 2),
+                attr(RULE_SRC, &[10, 0, 0, 1]),
+                u8(RULE_SRC_LEN, 32),
+                u16(RULE_SRC_PORT_MIN, 1024),
+                u16(RULE_SRC_PORT_MAX, 65535),
+                u8(RULE_DSCP, 46),
+                u32(RULE_PRIORITY, 0),
+                u32(RULE_MODE, 1),
+                u32(RULE_MAX_DELAY_US, 80_000),
+                u32(RULE_MAX_LOSS, 25),
+                u32(RULE_MIN_RATE, 187_500),
+                attr(RULE_INTERFACES, &[3, 0, 0, 0, 9, 0, 0, 0]),
+                u64(RULE_HITS, 0),
+            ],
+            vec![
+                u32(RULE_NUMBER, 3),
+                u32(RULE_PRIORITY, 0),
+                u32(RULE_MODE, 0),
+                u64(RULE_HITS, 5),
+            ],
+        ]),
+    )
+}
+
+#[test]
+fn show() {
+    assert_data_eq!(
+        run("mpipctl rule", rules()),
+        str![[r#"
+NUMBER RULE
+1      dst 203.0.113.0/24 port 443 proto tcp size 0-1400 priority latency
+2      src 10.0.0.1 sport 1024- dscp 46 mode selected delay 80ms loss 2.5% rate 1500kbit dev wwan0,if9
+3      priority throughput
+
+"#]]
+    );
+    assert_data_eq!(
+        run("mpipctl -s rule show", rules()),
+        str![[r#"
+NUMBER HITS     RULE
+1      81234567 dst 203.0.113.0/24 port 443 proto tcp size 0-1400 priority latency
+2      0        src 10.0.0.1 sport 1024- dscp 46 mode selected delay 80ms loss 2.5% rate 1500kbit dev wwan0,if9
+3      5        priority throughput
+
+"#]]
+    );
+    assert_data_eq!(
+        run("mpipctl -j rule", rules()),
+        str![[r#"
+[{"number":1,"dst":"203.0.113.0","dst_len":24,"dst_port_min":443,"dst_port_max":443,"protocol":"tcp","size_min":0,"size_max":1400,"priority":"latency","mode":"all","hits":81234567},{"number":2,"src":"10.0.0.1","src_len":32,"src_port_min":1024,"src_port_max":65535,"dscp":46,"priority":"throughput","mode":"selected","max_delay_us":80000,"max_loss":25,"min_rate":187500,"interfaces":[3,9],"hits":0,"dev":["wwan0","if9"]},{"number":3,"priority":"throughput","mode":"all","hits":5}]
+
+"#]]
+    );
+    let none = Kernel::new().answer(CMD_RULE_GET, dump(&[]));
+    assert_eq!(run("mpipctl -j rule", none), "[]\n");
+}
+
+/// What is shown can be typed.
+#[test]
+fn what_is_shown_is_understood() {
+    let shown = run("mpipctl -o rule", rules());
+    let words: Vec<&str> = shown
+        .lines()
+        .map(|l| l.split_once(' ').unwrap().1)
+        .collect();
+    assert_eq!(words.len(), 3);
+    // The second one names an interface that has gone.
+    for words in [words[0], words[2]] {
+        sent(words);
+    }
+    sent(words[1].strip_suffix(",if9").unwrap());
+}
+
+#[test]
+fn load() {
+    let mut file = tempfile();
+    writeln!(
+        file.1,
+        "# our rules\n\nport 22 priority latency # ssh\n  mode single"
+    )
+    .unwrap();
+    let line = format!("mpipctl rule load {}", file.0);
+    let kernel = Kernel::new()
+        .answer(CMD_RULE_ADD, vec![ack()])
+        .answer(CMD_RULE_ADD, vec![ack()]);
+    let requests = kernel.requests();
+    assert_eq!(run(&line, kernel), "");
+    assert_eq!(requests.borrow().len(), 2);
+    assert_eq!(requests.borrow()[1][4..], u32(RULE_MODE, 2));
+
+    let kernel = Kernel::new()
+        .answer(CMD_RULE_ADD, vec![ack()])
+        .answer(CMD_RULE_ADD, vec![refusal(28, &[string(1, "full")])]);
+    let ran = try_run(&line, kernel);
+    assert_eq!(
+        ran.warnings,
+        [format!(
+            "{}:4: refused; 1 rules before it were added",
+            file.0
+        )]
+    );
+    assert_eq!(ran.result.unwrap_err().exit_status(), 2);
+
+    // Nothing is sent unless all make sense.
+    writeln!(file.1, "port 0x16 mode all").unwrap();
+    assert_eq!(
+        error(&line, Kernel::new()),
+        format!(
+            "1 {}:5: port: not a number or range within 0 to 65535: \"0x16\"\n",
+            file.0
+        )
+    );
+    std::fs::remove_file(&file.0).unwrap();
+    let gone = error(&line, Kernel::new());
+    assert!(gone.starts_with("1 cannot read \"/"), "{gone}");
+}
+
+fn tempfile() -> (String, std::fs::File) {
+    let name = format!("mpipctl-rules-{}", std::process::id());
+    let path = std::env::temp_dir().join(name);
+    let file = std::fs::File::create(&path).unwrap();
+    (path.to_str().unwrap().to_string(), file)
+}
