@@ -275,7 +275,8 @@ pub fn sessions(namespace: &Namespace, dump: &mut Dump<'_>) -> Result {
         m.u32(MPIP_A_SESSION_STATE, state)?;
         // They may have changed since its last packet.
         let (rules, _) = namespace.shared.rules.get();
-        for (number, _) in rules.candidates(&session.tuple).take(RULES_SHOWN) {
+        let flow = session.flow();
+        for (number, _) in rules.candidates(&flow).take(RULES_SHOWN) {
             m.u32(MPIP_A_SESSION_RULE, number)?;
         }
         instance.judge(session);

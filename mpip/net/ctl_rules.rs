@@ -64,6 +64,15 @@ fn span_of(request: &Request<'_>, first: u32, last: u32) -> Span {
     }
 }
 
+fn users_of(request: &Request<'_>) -> Option<(u32, u32)> {
+    let first = request.u32(MPIP_A_RULE_UID_MIN);
+    let last = request.u32(MPIP_A_RULE_UID_MAX);
+    if first.is_none() && last.is_none() {
+        return None;
+    }
+    Some((first.unwrap_or(0), last.unwrap_or(u32::MAX)))
+}
+
 fn interfaces_of(request: &mut Request<'_>) -> Result<Interfaces> {
     let mut interfaces = Interfaces::ANY;
     let Some(bytes) = request.bytes(MPIP_A_RULE_INTERFACES) else {
@@ -89,6 +98,7 @@ fn rule_of(request: &mut Request<'_>) -> Result<Rule> {
         dst_ports: span_of(request, MPIP_A_RULE_DST_PORT_MIN, MPIP_A_RULE_DST_PORT_MAX),
         src_ports: span_of(request, MPIP_A_RULE_SRC_PORT_MIN, MPIP_A_RULE_SRC_PORT_MAX),
         proto: request.u8(MPIP_A_RULE_PROTOCOL).unwrap_or(0),
+        uids: users_of(request),
         sizes: span_of(request, MPIP_A_RULE_SIZE_MIN, MPIP_A_RULE_SIZE_MAX),
         dscp: request.u8(MPIP_A_RULE_DSCP),
     };
@@ -151,6 +161,10 @@ fn explain(flaw: Flaw) -> (u32, &'static CStr) {
         Flaw::Sizes => (
             MPIP_A_RULE_SIZE_MIN,
             c_str!("the smallest size is above the largest"),
+        ),
+        Flaw::Users => (
+            MPIP_A_RULE_UID_MIN,
+            c_str!("the first user is above the last"),
         ),
         Flaw::Protected => (MPIP_A_RULE_MODE, c_str!("mode protected: not yet")),
         Flaw::NoChoice => (
@@ -251,6 +265,10 @@ fn put_rule(m: &mut Message<'_>, number: u32, rule: &Rule, hits: u64) -> Result 
     put_span(m, MPIP_A_RULE_SIZE_MIN, MPIP_A_RULE_SIZE_MAX, matches.sizes)?;
     if let Some(dscp) = matches.dscp {
         m.u8(MPIP_A_RULE_DSCP, dscp)?;
+    }
+    if let Some((first, last)) = matches.uids {
+        m.u32(MPIP_A_RULE_UID_MIN, first)?;
+        m.u32(MPIP_A_RULE_UID_MAX, last)?;
     }
     let priority = match treatment.priority {
         Priority::Throughput => MPIP_RULE_PRIORITY_THROUGHPUT,

@@ -22,6 +22,7 @@ use crate::{
         packet::Packet,
         policy::{
             self,
+            Flow,
             Mode,
             Rule,
             Traits,
@@ -103,6 +104,7 @@ pub struct Table {
     parts: KVec<Arc<Part>>,
     len: usize,
     never: bool,
+    users: bool,
 }
 
 impl Table {
@@ -221,22 +223,24 @@ impl Table {
 
     fn sum_up(&mut self) {
         self.len = self.parts.iter().map(|part| part.len()).sum();
-        let mut rules = self.parts.iter().flat_map(|part| part.iter());
-        self.never = rules.any(|counted| counted.rule.treatment.mode == Mode::Never);
+        for counted in self.parts.iter().flat_map(|part| part.iter()) {
+            self.never |= counted.rule.treatment.mode == Mode::Never;
+            self.users |= counted.rule.matches.uids.is_some();
+        }
     }
 
     /// The rules that may decide over a session's packets, with their numbers.
     pub fn candidates<'a>(
         &'a self,
-        tuple: &'a Tuple,
+        flow: &'a Flow,
     ) -> impl Iterator<Item = (u32, &'a Arc<Counted>)> + 'a {
-        policy::candidates(self.iter(), |(_, counted)| &counted.rule, tuple)
+        policy::candidates(self.iter(), |(_, counted)| &counted.rule, flow)
     }
 
     /// The rule that leaves all packets of a session on the original lane, if there is one.
-    fn never<'a>(&'a self, tuple: &'a Tuple) -> Option<&'a Arc<Counted>> {
+    fn never<'a>(&'a self, flow: &'a Flow) -> Option<&'a Arc<Counted>> {
         let mut last = None;
-        let rules = self.candidates(tuple).map(|(_, counted)| {
+        let rules = self.candidates(flow).map(|(_, counted)| {
             last = Some(counted);
             &counted.rule
         });
@@ -244,9 +248,9 @@ impl Table {
         last.filter(|_| is)
     }
 
-    fn judge(&self, tuple: &Tuple) -> Result<Option<KBox<Verdict>>, AllocError> {
+    fn judge(&self, flow: &Flow) -> Result<Option<KBox<Verdict>>, AllocError> {
         let mut rules = KVec::new();
-        for (number, counted) in self.candidates(tuple) {
+        for (number, counted) in self.candidates(flow) {
             rules.push((number, counted.clone()), GFP_ATOMIC)?;
         }
         if rules.is_empty() {
@@ -264,6 +268,7 @@ pub struct Rules {
     generation: Atomic<u32>,
     any: Atomic<bool>,
     never: Atomic<bool>,
+    users: Atomic<bool>,
 }
 
 impl Rules {
@@ -274,6 +279,7 @@ impl Rules {
             generation: Atomic::new(0),
             any: Atomic::new(false),
             never: Atomic::new(false),
+            users: Atomic::new(false),
         })
     }
 
@@ -285,12 +291,13 @@ impl Rules {
 
     /// Has another table count from now on. Process context; writers keep each other out.
     pub fn set(&self, table: Table) -> Result<(), RuleError> {
-        let (any, never) = (table.len != 0, table.never);
+        let (any, never, users) = (table.len != 0, table.never, table.users);
         let mut table = Arc::new(table, GFP_KERNEL)?;
         let mut current = self.table.lock();
         core::mem::swap(&mut *current, &mut table);
         self.any.store(any, Relaxed);
         self.never.store(never, Relaxed);
+        self.users.store(users, Relaxed);
         let next = self.generation().wrapping_add(1);
         self.generation.store(next, Relaxed);
         // The lock goes first: what is freed may be much.
@@ -302,6 +309,11 @@ impl Rules {
     /// It changes with the table.
     pub fn generation(&self) -> u32 {
         self.generation.load(Relaxed)
+    }
+
+    /// Whether one of them asks for users.
+    pub fn ask_users(&self) -> bool {
+        self.users.load(Relaxed)
     }
 
     /// Whether there are any.
@@ -361,13 +373,14 @@ impl Instance {
     }
 
     /// Whether the rules leave a flow to the way that it takes by itself. Any context.
-    pub fn is_never(&self, tuple: &Tuple) -> bool {
+    pub fn is_never(&self, tuple: &Tuple, uid: Option<u32>) -> bool {
         let rules = &self.shared.rules;
         if !rules.never.load(Relaxed) {
             return false;
         }
         let (table, _) = rules.get();
-        let never = table.never(tuple);
+        let flow = Flow { tuple: *tuple, uid };
+        let never = table.never(&flow);
         if let Some(counted) = never {
             counted.hit(1);
         }
@@ -381,7 +394,7 @@ impl Instance {
         if session.is_judged(generation) {
             return;
         }
-        let Ok(mut verdict) = table.judge(&session.tuple) else {
+        let Ok(mut verdict) = table.judge(&session.flow()) else {
             self.count(Counter::NoMemory);
             return;
         };

@@ -23,6 +23,7 @@ use crate::{
         crypto::HelloIds,
         kept::Kept,
         params::Param,
+        policy::Flow,
         seq,
         session::{
             self,
@@ -65,6 +66,9 @@ use kernel::{
 /// A session without packets for so long is not measured, and its lanes are not looked after,
 /// milliseconds.
 pub const QUIET_MS: u32 = 30_000;
+
+/// Stands for no user, as in the kernel.
+const NO_USER: u32 = u32::MAX;
 
 type Lane = session::Lane<Arc<Path>, Dst>;
 
@@ -136,6 +140,8 @@ pub struct Session {
     never: Atomic<bool>,
     // The generation of the rules that it was looked up in.
     judged: Atomic<u32>,
+    // The user that the socket belongs to, or `NO_USER`.
+    uid: Atomic<u32>,
     una: Atomic<u32>,
     sent: Atomic<u32>,
     acked: Atomic<u32>,
@@ -226,6 +232,7 @@ impl Session {
                 waking: Atomic::new(false),
                 never: Atomic::new(false),
                 judged: Atomic::new(0),
+                uid: Atomic::new(NO_USER),
                 una: Atomic::new(position.una),
                 sent: Atomic::new(position.una),
                 acked: Atomic::new(position.ack),
@@ -359,6 +366,31 @@ impl Session {
         self.judged.store(generation, Relaxed);
     }
 
+    /// What rules may ask of it.
+    pub fn flow(&self) -> Flow {
+        Flow {
+            tuple: self.tuple,
+            uid: Some(self.uid.load(Relaxed)).filter(|uid| *uid != NO_USER),
+        }
+    }
+
+    /// Takes in which user the socket belongs to, which may make other rules fit. False if that was
+    /// known.
+    pub fn set_user(&self, uid: u32) -> bool {
+        let news = self.uid.xchg(uid, Relaxed) != uid;
+        if news {
+            // As if the rules had changed.
+            let judged = self.judged.load(Relaxed);
+            self.judged.store(judged.wrapping_sub(1), Relaxed);
+        }
+        news
+    }
+
+    /// Whether the user is known that the socket belongs to.
+    pub fn has_user(&self) -> bool {
+        self.uid.load(Relaxed) != NO_USER
+    }
+
     /// Whether the rules leave all of it to the original lane.
     pub fn is_never(&self) -> bool {
         self.never.load(Relaxed)
@@ -464,7 +496,7 @@ impl Instance {
         confirm: Option<HelloIds>,
         theirs: Option<u8>,
     ) -> Option<Arc<Session>> {
-        if self.is_stopping() || self.is_never(&tuple) {
+        if self.is_stopping() || self.is_never(&tuple, None) {
             return None;
         }
         let limit = self.param(Param::MaxPaths) as usize;

@@ -165,7 +165,7 @@ impl Instance {
                 }
                 self.count(Counter::QueryRx);
                 // To this flow the node is a plain host.
-                if self.is_never(tuple) {
+                if self.is_never(tuple, None) {
                     return true;
                 }
                 let salt = clock::random_u64() as u16;

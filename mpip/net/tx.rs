@@ -127,7 +127,13 @@ fn known(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, entry: &WireEn
     let session = &entry.session;
     session.prefetch();
     instance.saw(session);
-    if !session.is_judged(instance.shared.rules.generation()) {
+    let rules = &instance.shared.rules;
+    if rules.ask_users() && !session.has_user() {
+        if let Some(uid) = skb.user() {
+            session.set_user(uid);
+        }
+    }
+    if !session.is_judged(rules.generation()) {
         // The worker does it at once: that may take a while.
         instance.attend(session);
     }
@@ -454,7 +460,7 @@ fn join(
         return;
     };
     let now = clock::now_ms();
-    if entry.is_quiet(now) || instance.is_never(tuple) {
+    if entry.is_quiet(now) || instance.is_never(tuple, skb.user()) {
         instance.gate.pass(skb, packet.family, Way::Out);
         return;
     }
@@ -578,7 +584,7 @@ fn ask_by_syn(
     dest: &Destination,
     rcu: &rcu::Guard,
 ) {
-    if !instance.may_ask(&dest.end.addr) || instance.is_never(tuple) {
+    if !instance.may_ask(&dest.end.addr) || instance.is_never(tuple, skb.user()) {
         return;
     }
     let Some(entry) = instance.avail_entry(rcu, dest) else {
@@ -655,7 +661,7 @@ fn ask_by_syn(
 
 /// Answers a SYN that asked, in its SYN-ACK.
 fn answer_syn(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, tuple: &Tuple) {
-    if instance.is_never(tuple) {
+    if instance.is_never(tuple, skb.user()) {
         return;
     }
     let Some(slot) = instance.answer_syn_once(tuple) else {

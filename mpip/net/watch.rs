@@ -139,7 +139,7 @@ impl Instance {
         let interval = (self.param(Param::Heartbeat) as u32).saturating_mul(1000);
         let keep = (self.param(Param::Keepalive) as u32).saturating_mul(1_000_000);
         self.each_session(|session| {
-            if !session.is_multi() || session.is_over() {
+            if !session.is_multi() || session.is_over() || session.is_never() {
                 return;
             }
             if session.idle_ms() <= QUIET_MS {

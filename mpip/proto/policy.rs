@@ -4,7 +4,7 @@
 //! (section 3.5.2 and Table 6 of the paper).
 //!
 //! Rules are looked at in their order, and the first that fits counts. What a
-//! rule asks of the session - addresses, ports, protocol - is compared once;
+//! rule asks of the session - addresses, ports, protocol, user - is compared once;
 //! what it asks of the packet - size, DSCP - with each packet. So a session
 //! needs to remember the rules that fit it up to the first that asks nothing of
 //! the packet, and these are few.
@@ -62,6 +62,8 @@ pub struct Match {
     pub src_ports: Span,
     /// IP protocol number, TCP or UDP; 0 for both.
     pub proto: u8,
+    /// User ids of the socket's owner, the first and the last; any if absent.
+    pub uids: Option<(u32, u32)>,
     /// Lengths of the IP packet, header included, bytes.
     pub sizes: Span,
     /// Differentiated services code point; any if absent.
@@ -76,17 +78,21 @@ impl Match {
         dst_ports: Span::ALL,
         src_ports: Span::ALL,
         proto: 0,
+        uids: None,
         sizes: Span::ALL,
         dscp: None,
     };
 
     /// Whether packets of a session may fit.
-    pub fn fits_session(&self, tuple: &Tuple) -> bool {
+    pub fn fits_session(&self, flow: &Flow) -> bool {
+        let tuple = &flow.tuple;
+        let owned = |(first, last)| flow.uid.is_some_and(|uid| first <= uid && uid <= last);
         (self.proto == 0 || self.proto == tuple.proto)
             && self.dst_ports.contains(tuple.remote.port)
             && self.src_ports.contains(tuple.local.port)
             && self.dst.is_none_or(|p| p.contains(&tuple.remote.addr))
             && self.src.is_none_or(|p| p.contains(&tuple.local.addr))
+            && self.uids.is_none_or(owned)
     }
 
     /// Whether this packet of a session that may fit does.
@@ -98,6 +104,16 @@ impl Match {
     pub const fn asks_packet(&self) -> bool {
         self.dscp.is_some() || !self.sizes.is_all()
     }
+}
+
+/// What rules may ask of a session.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub struct Flow {
+    /// The tuple that the sockets know.
+    pub tuple: Tuple,
+    /// The user that the socket belongs to; `None` while nothing was sent that tells, or if it is
+    /// nobody's: no rule that asks for users fits.
+    pub uid: Option<u32>,
 }
 
 /// What rules may ask of a packet.
@@ -234,6 +250,8 @@ pub enum Flaw {
     Protocol,
     /// The smallest size is above the largest.
     Sizes,
+    /// The first user is above the last.
+    Users,
     /// Copies on several paths: not yet.
     Protected,
     /// The priority is latency, and the mode leaves no choice.
@@ -277,6 +295,10 @@ impl Rule {
                 Flaw::Protocol,
             ),
             (m.sizes.is_empty(), Flaw::Sizes),
+            (
+                m.uids.is_some_and(|(first, last)| first > last),
+                Flaw::Users,
+            ),
             (t.mode == Mode::Protected, Flaw::Protected),
             (t.priority == Priority::Latency && !choice, Flaw::NoChoice),
             (limited && t.mode != Mode::Selected, Flaw::LimitsUnused),
@@ -295,7 +317,7 @@ impl Rule {
 pub fn candidates<'a, T>(
     rules: impl Iterator<Item = T> + 'a,
     rule: impl Fn(&T) -> &Rule + 'a,
-    tuple: &'a Tuple,
+    flow: &'a Flow,
 ) -> impl Iterator<Item = T> + 'a {
     let mut decided = false;
     let fitting = rules.map_while(move |item| {
@@ -303,7 +325,7 @@ pub fn candidates<'a, T>(
             return None;
         }
         let matches = &rule(&item).matches;
-        let fits = matches.fits_session(tuple);
+        let fits = matches.fits_session(flow);
         decided = fits && !matches.asks_packet();
         Some(fits.then_some(item))
     });

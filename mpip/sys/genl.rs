@@ -529,6 +529,8 @@ pub mod uapi {
         MPIP_A_RULE_SRC_LEN,
         MPIP_A_RULE_SRC_PORT_MAX,
         MPIP_A_RULE_SRC_PORT_MIN,
+        MPIP_A_RULE_UID_MAX,
+        MPIP_A_RULE_UID_MIN,
         MPIP_A_SESSION_AGE_MS,
         MPIP_A_SESSION_HELD,
         MPIP_A_SESSION_HELD_BYTES,

@@ -454,6 +454,21 @@ bool mpip_shim_rx_eligible(const struct sk_buff *skb,
 	       !netif_is_l3_slave(in) && skb_frags_readable(skb);
 }
 
+/*
+ * The owner of the socket that sends the packet, as the namespace of the
+ * network's users knows it. For a connection that is not accepted yet it is the
+ * listener's.
+ */
+bool mpip_shim_tx_user(const struct sk_buff *skb, u32 *uid)
+{
+	const struct sock *sk = sk_to_full_sk(skb->sk);
+
+	if (!sk || !sk_fullsock(sk))
+		return false;
+	*uid = from_kuid(sock_net(sk)->user_ns, sk_uid(sk));
+	return *uid != (u32)-1;
+}
+
 /* The oldest unacknowledged sequence number of the packet's own socket. */
 bool mpip_shim_tx_una(const struct sk_buff *skb, u32 *una)
 {

@@ -219,6 +219,14 @@ impl Skb<'_> {
         unsafe { bindings::mpip_shim_rx_eligible(self.raw(), self.state) }
     }
 
+    /// The user, in the namespace of the network's users, that the socket which sends the packet
+    /// belongs to; `None` if no socket of a user does.
+    pub fn user(&self) -> Option<u32> {
+        let mut uid = 0;
+        // SAFETY: Valid by the invariant; `uid` is valid for writes.
+        unsafe { bindings::mpip_shim_tx_user(self.raw(), &mut uid) }.then_some(uid)
+    }
+
     /// `snd_una` of the established TCP socket that sends the packet.
     pub fn socket_una(&self) -> Option<u32> {
         let mut una = 0;

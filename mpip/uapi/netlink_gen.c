@@ -49,6 +49,8 @@ static const struct nla_policy mpip_rule_add_nl_policy[MPIP_A_RULE_INTERFACES + 
 	[MPIP_A_RULE_SIZE_MIN] = { .type = NLA_U16, },
 	[MPIP_A_RULE_SIZE_MAX] = { .type = NLA_U16, },
 	[MPIP_A_RULE_DSCP] = NLA_POLICY_MAX(NLA_U8, 63),
+	[MPIP_A_RULE_UID_MIN] = { .type = NLA_U32, },
+	[MPIP_A_RULE_UID_MAX] = { .type = NLA_U32, },
 	[MPIP_A_RULE_PRIORITY] = NLA_POLICY_MAX(NLA_U32, 1),
 	[MPIP_A_RULE_MODE] = NLA_POLICY_MAX(NLA_U32, 4),
 	[MPIP_A_RULE_MAX_DELAY_US] = { .type = NLA_U32, },

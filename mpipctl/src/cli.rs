@@ -270,7 +270,7 @@ pub enum RuleVerb {
     ///
     /// Names and values by turns. What packets it is for: dst and src ADDRESS[/LENGTH]; port (of
     /// the destination) and sport FIRST[-LAST]; proto tcp or udp; size FIRST-LAST in bytes with the
-    /// IP header; dscp NUMBER or name. `*` means any.
+    /// IP header; dscp NUMBER or name; uid FIRST[-LAST], whose socket it is. `*` means any.
     ///
     /// What becomes of them: priority throughput or latency; mode all, selected, single or never;
     /// for selected the limits delay TIME, loss PERCENT% and rate RATE such as 2mbit; dev

@@ -52,13 +52,15 @@ fn add() {
     );
     // IPv6, and the order does not matter.
     assert_eq!(
-        sent("mode never src fd00::/64"),
+        sent("mode never src fd00::/64 uid 1000-1999"),
         [
             attr(
                 RULE_SRC,
                 &[0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]
             ),
             u8(RULE_SRC_LEN, 64),
+            u32(RULE_UID_MIN, 1000),
+            u32(RULE_UID_MAX, 1999),
             u32(RULE_MODE, 4),
         ]
         .concat()
@@ -106,11 +108,11 @@ fn bad_values_are_quoted() {
         ),
         (
             "port http mode all",
-            "port: not a number or range within 0 to 65535: \"http\"",
+            "port: not one of the numbers 0 to 65535 or a range of them: \"http\"",
         ),
         (
             "sport 1-65536 mode all",
-            "sport: not a number or range within 0 to 65535: \"1-65536\"",
+            "sport: not one of the numbers 0 to 65535 or a range of them: \"1-65536\"",
         ),
         (
             "size 9-7 mode all",
@@ -166,7 +168,7 @@ fn bad_values_are_quoted() {
         (
             "colour red",
             "rule: unknown name: \"colour\"; names are dst, src, port, sport, proto, size, dscp, \
-             priority, mode, delay, loss, rate, dev, number",
+             uid, priority, mode, delay, loss, rate, dev, number",
         ),
     ] {
         let got = error(&format!("mpipctl rule add {words}"), Kernel::new());
@@ -243,6 +245,8 @@ fn rules() -> Kernel {
             ],
             vec![
                 u32(RULE_NUMBER, 3),
+                u32(RULE_UID_MIN, 1000),
+                u32(RULE_UID_MAX, 1000),
                 u32(RULE_PRIORITY, 0),
                 u32(RULE_MODE, 0),
                 u64(RULE_HITS, 5),
@@ -259,7 +263,7 @@ fn show() {
 NUMBER RULE
 1      dst 203.0.113.0/24 port 443 proto tcp size 0-1400 priority latency
 2      src 10.0.0.1 sport 1024- dscp 46 mode selected delay 80ms loss 2.5% rate 1500kbit dev wwan0,if9
-3      priority throughput
+3      uid 1000 priority throughput
 
 "#]]
     );
@@ -269,14 +273,14 @@ NUMBER RULE
 NUMBER HITS     RULE
 1      81234567 dst 203.0.113.0/24 port 443 proto tcp size 0-1400 priority latency
 2      0        src 10.0.0.1 sport 1024- dscp 46 mode selected delay 80ms loss 2.5% rate 1500kbit dev wwan0,if9
-3      5        priority throughput
+3      5        uid 1000 priority throughput
 
 "#]]
     );
     assert_data_eq!(
         run("mpipctl -j rule", rules()),
         str![[r#"
-[{"number":1,"dst":"203.0.113.0","dst_len":24,"dst_port_min":443,"dst_port_max":443,"protocol":"tcp","size_min":0,"size_max":1400,"priority":"latency","mode":"all","hits":81234567},{"number":2,"src":"10.0.0.1","src_len":32,"src_port_min":1024,"src_port_max":65535,"dscp":46,"priority":"throughput","mode":"selected","max_delay_us":80000,"max_loss":25,"min_rate":187500,"interfaces":[3,9],"hits":0,"dev":["wwan0","if9"]},{"number":3,"priority":"throughput","mode":"all","hits":5}]
+[{"number":1,"dst":"203.0.113.0","dst_len":24,"dst_port_min":443,"dst_port_max":443,"protocol":"tcp","size_min":0,"size_max":1400,"priority":"latency","mode":"all","hits":81234567},{"number":2,"src":"10.0.0.1","src_len":32,"src_port_min":1024,"src_port_max":65535,"dscp":46,"priority":"throughput","mode":"selected","max_delay_us":80000,"max_loss":25,"min_rate":187500,"interfaces":[3,9],"hits":0,"dev":["wwan0","if9"]},{"number":3,"uid_min":1000,"uid_max":1000,"priority":"throughput","mode":"all","hits":5}]
 
 "#]]
     );
@@ -335,7 +339,7 @@ fn load() {
     assert_eq!(
         error(&line, Kernel::new()),
         format!(
-            "1 {}:5: port: not a number or range within 0 to 65535: \"0x16\"\n",
+            "1 {}:5: port: not one of the numbers 0 to 65535 or a range of them: \"0x16\"\n",
             file.0
         )
     );

@@ -22,8 +22,8 @@ use crate::Error;
 
 /// The names of values, in the order in which they are shown.
 const NAMES: &[&str] = &[
-    "dst", "src", "port", "sport", "proto", "size", "dscp", "priority", "mode", "delay", "loss",
-    "rate", "dev", "number",
+    "dst", "src", "port", "sport", "proto", "size", "dscp", "uid", "priority", "mode", "delay",
+    "loss", "rate", "dev", "number",
 ];
 /// Units of time in microseconds.
 const TIMES: &[(&str, f64)] = &[("us", 1.0), ("ms", 1e3), ("s", 1e6)];
@@ -134,6 +134,12 @@ fn words(rule: &Rule, system: &dyn System) -> String {
         }
     };
     let devices = interfaces(rule, system).join(",");
+    let users = rule.uid_min.zip(rule.uid_max);
+    let users = users.map(|(first, last)| match last {
+        last if last == first => first.to_string(),
+        u32::MAX => format!("{first}-"),
+        last => format!("{first}-{last}"),
+    });
     // What goes without saying is said if there is nothing else.
     let plain = rule.priority == Some(RulePriority::Throughput);
     let all = rule.mode == Some(RuleMode::All);
@@ -145,6 +151,7 @@ fn words(rule: &Rule, system: &dyn System) -> String {
         ("proto", rule.protocol.map(|p| p.to_string())),
         ("size", span(rule.size_min, rule.size_max)),
         ("dscp", rule.dscp.map(|dscp| dscp.to_string())),
+        ("uid", users),
         (
             "priority",
             rule.priority
@@ -228,7 +235,7 @@ fn parse(words: &[String], system: &dyn System) -> Result<Rule, String> {
 
 fn set(rule: &mut Rule, name: &str, value: &str, system: &dyn System) -> Result<(), String> {
     // As the paper's table has it; for what is done there is no such thing.
-    if matches!(value, "*" | "any") && NAMES.iter().take(7).any(|n| *n == name) {
+    if matches!(value, "*" | "any") && NAMES.iter().take(8).any(|n| *n == name) {
         return Ok(());
     }
     match name {
@@ -245,6 +252,10 @@ fn set(rule: &mut Rule, name: &str, value: &str, system: &dyn System) -> Result<
             });
         }
         "dscp" => rule.dscp = Some(dscp(value)?),
+        "uid" => {
+            let (first, last) = range(value, u32::MAX, "users")?;
+            (rule.uid_min, rule.uid_max) = (Some(first), Some(last));
+        }
         "priority" => rule.priority = Some(choice(value, RulePriority::NAMES)?.into()),
         "mode" => rule.mode = Some(choice(value, RuleMode::NAMES)?.into()),
         "delay" => rule.max_delay_us = Some(quantity(value, TIMES, 1.0, "a time such as 100ms")?),
@@ -280,22 +291,28 @@ fn prefix(text: &str) -> Result<(Option<std::net::IpAddr>, Option<u8>), String> 
     Ok((Some(prefix.addr), Some(prefix.len)))
 }
 
-/// `FIRST`, `FIRST-LAST`, `FIRST-` or `FIRST-*`.
 fn span(text: &str) -> Result<(Option<u16>, Option<u16>), String> {
-    let wrong = || format!("not a number or range within 0 to 65535: \"{text}\"");
+    let (first, last) = range(text, u16::MAX.into(), "numbers")?;
+    let short = |n: u32| u16::try_from(n).ok();
+    Ok((short(first), short(last)))
+}
+
+/// `FIRST`, `FIRST-LAST`, `FIRST-` or `FIRST-*`.
+fn range(text: &str, most: u32, what: &str) -> Result<(u32, u32), String> {
+    let wrong = || format!("not one of the {what} 0 to {most} or a range of them: \"{text}\"");
     let number = |text: &str| match text.bytes().all(|b| b.is_ascii_digit()) {
-        true => text.parse::<u16>().map_err(|_| wrong()),
+        true => text.parse().ok().filter(|n| *n <= most).ok_or_else(wrong),
         false => Err(wrong()),
     };
     let (first, last) = match text.split_once('-') {
         None => (number(text)?, number(text)?),
-        Some((first, "" | "*")) => (number(first)?, u16::MAX),
+        Some((first, "" | "*")) => (number(first)?, most),
         Some((first, last)) => (number(first)?, number(last)?),
     };
     if first > last {
         return Err(format!("the first is above the last: \"{text}\""));
     }
-    Ok((Some(first), Some(last)))
+    Ok((first, last))
 }
 
 /// A code point by number or by its name: ef, cs0 to cs7, af11 to af43.

@@ -48,6 +48,10 @@ record! {
         size_max: Option<u16> = RULE_SIZE_MAX,
         /// Differentiated services code point.
         dscp: Option<u8> = RULE_DSCP,
+        /// First user that the socket may belong to.
+        uid_min: Option<u32> = RULE_UID_MIN,
+        /// Last user that the socket may belong to.
+        uid_max: Option<u32> = RULE_UID_MAX,
         /// What counts most.
         priority: Option<RulePriority> = RULE_PRIORITY,
         /// Which paths are used.
@@ -106,6 +110,8 @@ impl Rule {
         }
         for (attr, value) in [
             (uapi::RULE_NUMBER, self.number),
+            (uapi::RULE_UID_MIN, self.uid_min),
+            (uapi::RULE_UID_MAX, self.uid_max),
             (uapi::RULE_PRIORITY, self.priority.map(u32::from)),
             (uapi::RULE_MODE, self.mode.map(u32::from)),
             (uapi::RULE_MAX_DELAY_US, self.max_delay_us),

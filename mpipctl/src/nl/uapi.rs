@@ -267,13 +267,15 @@ attribute_sets! {
         RULE_SIZE_MIN = 11 "size-min",
         RULE_SIZE_MAX = 12 "size-max",
         RULE_DSCP = 13 "dscp",
-        RULE_PRIORITY = 14 "priority",
-        RULE_MODE = 15 "mode",
-        RULE_MAX_DELAY_US = 16 "max-delay-us",
-        RULE_MAX_LOSS = 17 "max-loss",
-        RULE_MIN_RATE = 18 "min-rate",
-        RULE_INTERFACES = 19 "interfaces",
-        RULE_HITS = 20 "hits",
+        RULE_UID_MIN = 14 "uid-min",
+        RULE_UID_MAX = 15 "uid-max",
+        RULE_PRIORITY = 16 "priority",
+        RULE_MODE = 17 "mode",
+        RULE_MAX_DELAY_US = 18 "max-delay-us",
+        RULE_MAX_LOSS = 19 "max-loss",
+        RULE_MIN_RATE = 20 "min-rate",
+        RULE_INTERFACES = 21 "interfaces",
+        RULE_HITS = 22 "hits",
     }
 }
 

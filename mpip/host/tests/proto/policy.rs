@@ -12,6 +12,7 @@ use mpip_host::proto::packet::TCP;
 use mpip_host::proto::packet::UDP;
 use mpip_host::proto::policy;
 use mpip_host::proto::policy::Flaw;
+use mpip_host::proto::policy::Flow;
 use mpip_host::proto::policy::Interfaces;
 use mpip_host::proto::policy::Limits;
 use mpip_host::proto::policy::Match;
@@ -32,17 +33,20 @@ fn v4(a: u8, b: u8, c: u8, d: u8) -> Addr {
     Addr::V4([a, b, c, d])
 }
 
-fn tuple(proto: u8, local: (Addr, u16), remote: (Addr, u16)) -> Tuple {
+fn flow(proto: u8, local: (Addr, u16), remote: (Addr, u16)) -> Flow {
     let end = |(addr, port)| Endpoint { addr, port };
-    Tuple {
-        proto,
-        local: end(local),
-        remote: end(remote),
+    Flow {
+        tuple: Tuple {
+            proto,
+            local: end(local),
+            remote: end(remote),
+        },
+        uid: Some(1000),
     }
 }
 
-fn ssh() -> Tuple {
-    tuple(TCP, (v4(10, 0, 0, 1), 40_000), (v4(192, 168, 1, 2), 22))
+fn ssh() -> Flow {
+    flow(TCP, (v4(10, 0, 0, 1), 40_000), (v4(192, 168, 1, 2), 22))
 }
 
 fn span(first: u16, last: u16) -> Span {
@@ -54,9 +58,9 @@ fn prefix(addr: Addr, len: u8) -> Option<Prefix> {
 }
 
 /// The number of the rule that a packet of this session and size falls under.
-fn rule_of(rules: &[Rule], tuple: &Tuple, size: u16, dscp: u8) -> Option<usize> {
+fn rule_of(rules: &[Rule], flow: &Flow, size: u16, dscp: u8) -> Option<usize> {
     let numbered = rules.iter().enumerate();
-    let mut fitting = policy::candidates(numbered, |(_, rule)| rule, tuple);
+    let mut fitting = policy::candidates(numbered, |(_, rule)| rule, flow);
     let traits = Traits { size, dscp };
     fitting.find_map(|(i, rule)| rule.matches.fits_packet(&traits).then_some(i))
 }
@@ -105,8 +109,8 @@ fn the_table_of_the_paper() {
         row(prefix(video, 32), 5221, UDP, span(0, 500), fast),
     ];
     assert!(table.iter().all(|rule| rule.flaw().is_none()));
-    let to = |proto, port| tuple(proto, (v4(10, 0, 0, 1), 9), (video, port));
-    for (tuple, size, rule) in [
+    let to = |proto, port| flow(proto, (v4(10, 0, 0, 1), 9), (video, port));
+    for (flow, size, rule) in [
         (to(TCP, 22), 0, Some(0)),
         (to(TCP, 22), 200, Some(0)),
         (to(TCP, 22), 201, None),
@@ -118,7 +122,7 @@ fn the_table_of_the_paper() {
         (to(UDP, 5221), 501, None),
         (to(UDP, 5220), 100, None),
     ] {
-        assert_eq!(rule_of(&table, &tuple, size, 0), rule, "{tuple:?} {size}");
+        assert_eq!(rule_of(&table, &flow, size, 0), rule, "{flow:?} {size}");
     }
 }
 
@@ -130,6 +134,13 @@ fn every_condition_counts() {
     };
     let all = Match::ALL;
     assert!(fits(all));
+    let owned = |first, last| Match {
+        uids: Some((first, last)),
+        ..all
+    };
+    // Who nobody knows is none of anybody's.
+    let nobody = Flow { uid: None, ..ssh() };
+    assert!(!owned(0, u32::MAX).fits_session(&nobody) && all.fits_session(&nobody));
     let local = v4(10, 0, 0, 0);
     for (m, good) in [
         (
@@ -176,6 +187,10 @@ fn every_condition_counts() {
         ),
         (Match { proto: TCP, ..all }, true),
         (Match { proto: UDP, ..all }, false),
+        (owned(1000, 1000), true),
+        (owned(0, u32::MAX), true),
+        (owned(0, 999), false),
+        (owned(1001, 2000), false),
         (
             Match {
                 dscp: Some(46),
@@ -228,8 +243,8 @@ fn the_search_ends_at_the_first_rule_that_asks_nothing_of_the_packet() {
     let rules = [udp, sized(0, 100), sized(50, 200), ALL, sized(0, 9), ALL];
     let seen = std::cell::Cell::new(0);
     let each = rules.iter().inspect(|_| seen.set(seen.get() + 1));
-    let tuple = ssh();
-    let found: Vec<_> = policy::candidates(each, |rule| rule, &tuple).collect();
+    let flow = ssh();
+    let found: Vec<_> = policy::candidates(each, |rule| rule, &flow).collect();
     assert_eq!(found, [&rules[1], &rules[2], &rules[3]]);
     // One more than these is looked at, at most.
     assert!(seen.get() <= 5, "{}", seen.get());
@@ -328,6 +343,14 @@ fn what_makes_no_sense() {
             },
             t,
             Flaw::Sizes,
+        ),
+        (
+            Match {
+                uids: Some((2, 1)),
+                ..m
+            },
+            t,
+            Flaw::Users,
         ),
         (Match { proto: 1, ..m }, t, Flaw::Protocol),
         (
@@ -435,13 +458,15 @@ fn any_match() -> impl Strategy<Value = Match> {
     let sizes = prop_oneof![Just(Span::ALL), spans()];
     let dscp = prop::option::of(0u8..2);
     let ports = (spans(), spans());
-    (prefixes(), prefixes(), ports, proto, sizes, dscp).prop_map(
-        |(dst, src, (dst_ports, src_ports), proto, sizes, dscp)| Match {
+    let uids = prop::option::of((0u32..3, 0u32..3));
+    (prefixes(), prefixes(), ports, proto, uids, sizes, dscp).prop_map(
+        |(dst, src, (dst_ports, src_ports), proto, uids, sizes, dscp)| Match {
             dst,
             src,
             dst_ports,
             src_ports,
             proto,
+            uids,
             sizes,
             dscp,
         },
@@ -458,17 +483,19 @@ proptest! {
         ends in any::<(u8, u8)>(),
         ports in (0u16..6, 0u16..6),
         udp in any::<bool>(),
+        uid in prop::option::of(0u32..3),
         size in 0u16..6,
         dscp in 0u8..3,
     ) {
         let rules: Vec<_> = matches.into_iter().map(|matches| Rule { matches, ..ALL }).collect();
         let end = |n: u8, port| (v4(n & 3, 0, 0, (n >> 2) & 3), port);
         let proto = if udp { UDP } else { TCP };
-        let tuple = tuple(proto, end(ends.0, ports.0), end(ends.1, ports.1));
+        let mut flow = flow(proto, end(ends.0, ports.0), end(ends.1, ports.1));
+        flow.uid = uid;
         let traits = Traits { size, dscp };
         let first = rules.iter().position(|rule| {
-            rule.matches.fits_session(&tuple) && rule.matches.fits_packet(&traits)
+            rule.matches.fits_session(&flow) && rule.matches.fits_packet(&traits)
         });
-        prop_assert_eq!(rule_of(&rules, &tuple, size, dscp), first);
+        prop_assert_eq!(rule_of(&rules, &flow, size, dscp), first);
     }
 }
