@@ -10,6 +10,7 @@
 //! | `icmp` | errors about added lanes |
 //! | `wrapped` | packets inside UDP or made-up TCP, segments cut to fit |
 //! | `order` | LOCAL_IN: hold and release TCP segments |
+//! | `copies` | the same data on several lanes |
 //! | `resend` | keep what is in flight, send it again when its path fails |
 //! | `watch` | open questions: notice silence |
 //! | `moves` | addresses and interfaces come and go |
@@ -26,6 +27,7 @@
 //! | `ns`, `shared`, `ctl`, `ctl_rules`, `event` | namespaces, what they keep, netlink |
 
 pub mod control;
+pub mod copies;
 pub mod ctl;
 pub mod ctl_rules;
 pub mod emit;

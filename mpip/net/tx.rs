@@ -214,6 +214,11 @@ fn known(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, entry: &WireEn
                 lane_fits(instance, skb, packet, lane)
             }
         });
+    // Acknowledgements need none: the next one says the same.
+    let copies = match data {
+        Some(_) => inner.s.copies(1 << chosen, &dispatch.treatment),
+        None => 0,
+    };
     if let Some((end, again)) = data {
         if let Some((part, whole)) = inner.s.take_shrink() {
             skb.shrink_window(part, whole);
@@ -241,6 +246,7 @@ fn known(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, entry: &WireEn
             session.keep(&mut inner, skb, 0, start..end, now);
         }
         drop(inner);
+        instance.send_copies(session, skb, copies);
         if !skb.is_ready() {
             // No way at all. In a queue of the dead device it would keep TCP from sending it again.
             instance.count(Counter::TxNoRoute);
@@ -267,6 +273,7 @@ fn known(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, entry: &WireEn
         session.keep(&mut inner, skb, chosen, start..end, now);
     }
     drop(inner);
+    instance.send_copies(session, skb, copies);
     if !sent {
         // No memory for a header of its own: the original way needs none.
         instance.count(Counter::NoMemory);

@@ -86,6 +86,8 @@ counters! {
     PortExhausted "port-exhausted";
     /// Work not done because there was no memory.
     NoMemory "no-memory";
+    /// Copies of packets sent on further paths because a rule wants it.
+    TxCopy "tx-copy";
     /// Segments in flight on a path that failed, sent again on another.
     Resent "resent";
     /// Segments lost on a path that is not congested, sent again when the peer asked for them.

@@ -272,7 +272,7 @@ pub enum RuleVerb {
     /// the destination) and sport FIRST[-LAST]; proto tcp or udp; size FIRST-LAST in bytes with the
     /// IP header; dscp NUMBER or name; uid FIRST[-LAST], whose socket it is. `*` means any.
     ///
-    /// What becomes of them: priority throughput or latency; mode all, selected, single or never;
+    /// What becomes of them: priority throughput or latency; mode all, selected, single, protected or never;
     /// for selected the limits delay TIME, loss PERCENT% and rate RATE such as 2mbit; dev
     /// INTERFACE[,INTERFACE…]. `number N` gives it that place: rules from there on move up.
     #[command(override_usage = "mpipctl rule add [OPTIONS] [NAME VALUE]…")]

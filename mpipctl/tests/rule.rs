@@ -189,13 +189,16 @@ fn refusals() {
         CMD_RULE_ADD,
         vec![refusal(
             22,
-            &[string(1, "mode protected: not yet"), u32(2, 20)],
+            &[
+                string(1, "mode protected is for TCP only: not yet for UDP"),
+                u32(2, 20),
+            ],
         )],
     );
     assert_data_eq!(
         error("mpipctl rule add mode protected", kernel),
         str![[r#"
-2 the kernel refused: rule.mode: mode protected: not yet: Invalid argument
+2 the kernel refused: rule.mode: mode protected is for TCP only: not yet for UDP: Invalid argument
 
 "#]]
     );

@@ -215,6 +215,39 @@ def interfaces(t):
     stream.stop()
 
 
+@case("mode protected: with 5 % loss on both paths TCP hardly repeats; a failure makes no gap; exact", timeout=90)
+def protected(t):
+    a, b, wires = t.switched([NEAR, Link(rate="20mbit", delay="10ms")])
+    t.load(a, b)
+    rule(t, a, "port 7000 proto tcp mode protected")
+    stream = tcp(t, a, b, 300_000)
+    before, start = t.module.stats(a), stream.sent()
+    time.sleep(1)
+    for wire in wires:
+        wire.dress(0.05)
+    repeated = a.snmp("RetransSegs")
+    first = time.monotonic()
+    time.sleep(4)
+    repeated = a.snmp("RetransSegs") - repeated
+    sent = (stream.sent() - start) / 1448
+    gap, _ = stream.gap(first, time.monotonic())
+    copies = t.module.stats(a)["tx_copy"] - before["tx_copy"]
+    t.note(f"about {sent:.0f} segments, {copies} packets copied, {repeated} repeated by TCP, longest gap {gap * 1e3:.0f} ms")
+    t.at_least(copies, sent / 20, "copies; bursts are copied whole")
+    t.within(repeated, 0.02 * sent, "segments that TCP had to repeat, of which a twentieth was lost on each path")
+    for wire in wires:
+        wire.heal()
+    time.sleep(0.5)
+    calm = stream.gap(time.monotonic() - 0.5, time.monotonic())[0]
+    gone = wires[0].silence()
+    time.sleep(1)
+    back = wires[0].heal()
+    gap, _ = stream.gap(gone, back)
+    t.note(f"longest gap when a path falls silent {gap * 1e3:.0f} ms, undisturbed {calm * 1e3:.0f} ms")
+    t.within(round(gap, 3), round(0.1 + calm, 3), "longest gap, s")
+    t.note(f"{stream.stop() >> 10} KiB, exact")
+
+
 def unlike_plain(packets, source):
     """What of a host's packets no plain host sends."""
     own = [p for p in packets if p.src == source]
@@ -288,7 +321,7 @@ def refused(t):
         ("dst 203.0.113.999 mode single", 1, 'dst: not an IP address or prefix: "203.0.113.999"'),
         ("port 9-7 mode single", 1, 'port: the first is above the last: "9-7"'),
         ("dev nosuch0", 1, 'dev: no such interface: "nosuch0"'),
-        ("port 80 mode protected", 2, "rule.mode: mode protected: not yet"),
+        ("port 80 mode protected", 2, "rule.mode: mode protected is for TCP only: not yet for UDP"),
         ("port 80 mode selected", 2, "rule.mode: mode selected needs a limit of delay, loss or rate"),
         ("port 80 mode all delay 9ms", 2, "rule.mode: only mode selected has limits of delay, loss and rate"),
         ("mode single priority latency", 2, "rule.priority: priority latency leaves the mode no say"),

@@ -202,7 +202,8 @@ impl<P: PathInfo, D, H: Hold<Lane<P, D>>> Session<P, D, H> {
         if self.active.get() == 1 || treatment.mode == Mode::Never {
             return 0;
         }
-        let urgent = treatment.priority == Priority::Latency;
+        // Of copies the first that arrives counts.
+        let urgent = treatment.priority == Priority::Latency || treatment.mode == Mode::Protected;
         if dispatch.scheduler == Scheduler::Weighted {
             self.adjust(now, eligible, dispatch);
         }

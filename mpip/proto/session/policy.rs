@@ -120,14 +120,32 @@ impl<P: PathInfo, D, H: Hold<Lane<P, D>>> Session<P, D, H> {
         }
     }
 
-    /// Why a lane is not among those that [`Session::lanes_for`] gives; `None` if it is, or is not
-    /// active.
+    /// The lanes that get a copy of a packet which takes one of those in the mask `first`: all others
+    /// that answer, be they as reliable or not.
+    pub fn copies(&self, first: u32, treatment: &Treatment) -> u32 {
+        if treatment.mode != Mode::Protected {
+            return 0;
+        }
+        let by = |lane: &Lane<P, D>| treatment.interfaces.contains(lane.path.ifindex());
+        // Without one of its interfaces the rule's choice is void, as for the packet itself.
+        let bound = !treatment.interfaces.is_any() && self.mask(first, by) != 0;
+        let replaced = self.is_replaced();
+        let answers = self.mask(self.active.get() & !first, |lane| {
+            lane.path.standing() > Standing::Suspect && (!bound || by(lane))
+        });
+        answers & !u32::from(replaced)
+    }
+
+    /// Why a lane is not among those that [`Session::lanes_for`] or [`Session::copies`] give; `None` if
+    /// it is, or is not active.
     pub fn why_unused(&mut self, now: u32, index: usize, treatment: &Treatment) -> Option<Unused> {
         let lane = self.lane(index)?;
         let bit = 1u32.checked_shl(index as u32)?;
         let elsewhere =
             !treatment.interfaces.is_any() && !treatment.interfaces.contains(lane.path.ifindex());
-        if lane.state != LaneState::Active || self.lanes_for(now, treatment) & bit != 0 {
+        let active = lane.state == LaneState::Active;
+        let used = self.lanes_for(now, treatment);
+        if !active || (used | self.copies(used, treatment)) & bit != 0 {
             return None;
         }
         Some(match treatment.mode {

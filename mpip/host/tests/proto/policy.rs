@@ -414,6 +414,17 @@ fn what_makes_no_sense() {
         let rule = Rule { treatment, ..ALL };
         assert_eq!(rule.flaw(), None, "{rule:?}");
     }
+    // TCP knows a copy when it sees one.
+    for (proto, flaw) in [(TCP, None), (UDP, Some(Flaw::Protected))] {
+        let rule = Rule {
+            matches: Match { proto, ..m },
+            treatment: Treatment {
+                mode: Mode::Protected,
+                ..t
+            },
+        };
+        assert_eq!(rule.flaw(), flaw);
+    }
 }
 
 #[test]

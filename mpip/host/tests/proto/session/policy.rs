@@ -242,6 +242,38 @@ fn interfaces_are_kept_to_while_one_works() {
     assert_eq!(s.lanes_for(0, &single), 0b010);
 }
 
+#[test]
+fn copies_go_wherever_somebody_answers() {
+    let (mut s, paths) = measured(&[30, 10, 20, 40]);
+    let protected = mode(Mode::Protected);
+    let dispatch = treated(protected);
+    // The packet itself takes the quickest.
+    assert_eq!(taken(&mut s, 0, Class::Stream(1), &dispatch), [1].into());
+    assert_eq!(s.copies(0b0010, &protected), 0b1101);
+    paths[0].0.standing.set(Standing::Lossy);
+    paths[2].0.standing.set(Standing::Suspect);
+    paths[3].0.standing.set(Standing::Doubtful);
+    assert_eq!(taken(&mut s, 0, Class::Stream(1), &dispatch), [1].into());
+    assert_eq!(s.copies(0b0010, &protected), 0b1001);
+    assert_eq!(s.why_unused(0, 0, &protected), None);
+    assert_eq!(s.why_unused(0, 2, &protected), Some(Unused::Unreliable));
+    // Of its interfaces as long as one of them works.
+    let by = |ifindex| Treatment {
+        interfaces: Interfaces([2, ifindex, 0, 0, 0, 0, 0, 0]),
+        ..protected
+    };
+    assert_eq!(s.lanes_for(0, &by(5)), 0b0001);
+    assert_eq!(s.copies(0b0001, &by(5)), 0b1000);
+    assert_eq!(s.why_unused(0, 1, &by(5)), Some(Unused::Interface));
+    paths[0].0.standing.set(Standing::Suspect);
+    assert_eq!(s.lanes_for(0, &by(4)), 0b0010);
+    assert_eq!(s.copies(0b0010, &by(4)), 0b1000);
+    // Others make none.
+    for other in [Mode::All, Mode::Single, Mode::Never] {
+        assert_eq!(s.copies(0b0010, &mode(other)), 0);
+    }
+}
+
 /// Packets that a rule treats otherwise do not make TCP's window follow them.
 #[test]
 fn rules_of_packets_leave_the_window_alone() {
@@ -293,7 +325,13 @@ const STANDINGS: [Standing; 5] = [
 ];
 
 fn any_treatment() -> impl Strategy<Value = Treatment> {
-    let modes = vec![Mode::All, Mode::Selected, Mode::Single, Mode::Never];
+    let modes = vec![
+        Mode::All,
+        Mode::Selected,
+        Mode::Single,
+        Mode::Protected,
+        Mode::Never,
+    ];
     let priorities = vec![Priority::Latency, Priority::Throughput];
     (
         prop::sample::select(modes),
@@ -343,7 +381,8 @@ proptest! {
             prop_assert!(lanes != 0 && lanes >> n == 0, "{lanes:b}");
             prop_assert!(lanes & (1 << lane) != 0, "{lane} of {lanes:b}");
             for i in 0..n {
-                let used = s.lanes_for(now, &treatment) & (1 << i) != 0;
+                let used = s.lanes_for(now, &treatment);
+                let used = (used | s.copies(used, &treatment)) & (1 << i) != 0;
                 prop_assert_eq!(s.why_unused(now, i, &treatment).is_none(), used);
             }
             let best = paths.iter().map(|p| p.standing()).max().unwrap();

@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The same data on several lanes, for rules with mode protected. The receiver's
+//! TCP takes what comes first and drops the rest.
+
+use crate::{
+    net::{
+        instance::Instance,
+        session::Session,
+        tx::{
+            is_whole,
+            lane_fits,
+            parse, //
+        }, //
+    },
+    proto::{
+        counters::Counter,
+        packet,
+        session::PathInfo,
+        session::MAX_LANES, //
+    },
+    sys::{
+        clock,
+        route::Dst,
+        skb::{
+            Csum,
+            KeptSkb,
+            Skb, //
+        }, //
+    },
+};
+use kernel::sync::Arc;
+
+impl Instance {
+    /// Sends copies of a packet of a TCP session on the lanes in the mask. Any context, no lock held.
+    pub fn send_copies(&self, session: &Arc<Session>, skb: &mut Skb<'_>, lanes: u32) {
+        if lanes == 0 {
+            return;
+        }
+        for index in (0..MAX_LANES).filter(|i| lanes & (1 << i) != 0) {
+            match skb.keep() {
+                Some(copy) => self.send_copy(session, copy, index),
+                None => return self.count(Counter::NoMemory),
+            }
+        }
+    }
+
+    fn send_copy(&self, session: &Arc<Session>, mut copy: KeptSkb, index: usize) {
+        let family = session.tuple.local.addr.family();
+        let mut skb = copy.as_skb();
+        // Its headers may be those of another lane by now.
+        let Some(packet) = parse(&mut skb, family) else {
+            return;
+        };
+        let (segments, len) = (skb.segments(), skb.len());
+        let (tuple, path, whole) = {
+            let mut inner = session.inner.lock();
+            let Some(lane) = inner.s.lane_mut(index) else {
+                return;
+            };
+            if index != 0 && !lane_fits(self, &skb, &packet, lane) {
+                return;
+            }
+            let now = clock::now_us();
+            lane.tx_packets = lane.tx_packets.wrapping_add(u64::from(segments));
+            lane.tx_bytes = lane.tx_bytes.wrapping_add(len as u64);
+            lane.note_sent(now);
+            lane.path.queued(now, len as u32);
+            let whole = index == 0 || is_whole(&skb, lane);
+            (lane.tuple, lane.path.clone(), whole)
+        };
+        let ifindex = if index == 0 { 0 } else { path.ifindex() };
+        let Some(route) = Dst::lookup(self.net, ifindex, &tuple) else {
+            return self.count(Counter::TxNoRoute);
+        };
+        if whole {
+            let partial = skb.csum() == Csum::Partial;
+            let Some(head) = skb.writable(packet.payload) else {
+                return self.count(Counter::NoMemory);
+            };
+            packet::rewrite(head, &packet, &tuple.local, &tuple.remote, partial);
+            packet::set_dont_fragment(head, family);
+            skb.clear_hash();
+        }
+        path.count_tx(segments, len);
+        self.count(Counter::TxCopy);
+        let own = copy.into_own();
+        if whole {
+            own.send(self.net, &route, family);
+        } else {
+            self.send_wrapped(session, index, own, &packet);
+        }
+    }
+}
