@@ -9,6 +9,20 @@ use std::net::IpAddr;
 
 /// The table that is looked at without any rule of one's own.
 const MAIN: u32 = 254;
+/// Kinds of interfaces that put packets into others of this host's, as the module knows them.
+const TUNNELS: [&str; 11] = [
+    "wireguard",
+    "tun",
+    "ovpn",
+    "xfrm",
+    "vti",
+    "vti6",
+    "ipip",
+    "sit",
+    "ip6tnl",
+    "gre",
+    "ip6gre",
+];
 
 /// What doctor looks at.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -83,15 +97,21 @@ pub struct Rule {
 
 impl Network {
     /// Interfaces that carry packets and have an address for paths, with these addresses.
+    /// Tunnels of this host are no paths.
     pub fn candidates(&self) -> Vec<(&Link, Vec<&Address>)> {
         let is_vrf = |link: &&Link| link.kind.as_deref() == Some("vrf");
         let vrfs: HashSet<u32> = self.links.iter().filter(is_vrf).map(|l| l.index).collect();
         let is_elsewhere = |link: &Link| {
             vrfs.contains(&link.index) || link.master.is_some_and(|master| vrfs.contains(&master))
         };
+        let is_tunnel = |link: &Link| {
+            let kind = link.kind.as_deref();
+            kind.is_some_and(|kind| TUNNELS.contains(&kind))
+        };
         let links = self.links.iter();
         links
-            .filter(|link| link.running && !link.loopback && !is_elsewhere(link))
+            .filter(|link| link.running && !link.loopback)
+            .filter(|link| !is_elsewhere(link) && !is_tunnel(link))
             .map(|link| (link, self.usable(link)))
             .filter(|(_, addresses)| !addresses.is_empty())
             .collect()

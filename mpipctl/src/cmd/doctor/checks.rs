@@ -5,7 +5,6 @@
 use super::facts::Facts;
 use super::firewall;
 use super::links;
-use super::tunnels;
 use super::Finding;
 use super::Outcome;
 use crate::nl;
@@ -24,10 +23,7 @@ pub(super) fn all(facts: &Facts) -> Vec<Finding> {
     findings.extend(signature(facts));
     findings.extend(enabled(facts));
     match &facts.network {
-        Ok(network) => {
-            findings.extend(links::check(facts, network));
-            findings.extend(tunnels::check(facts, network));
-        }
+        Ok(network) => findings.extend(links::check(facts, network)),
         Err(error) => {
             let text = format!("interfaces cannot be listed: {error}");
             findings.push(Finding::new(Fail, "interfaces", text));

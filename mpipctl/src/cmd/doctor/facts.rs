@@ -30,8 +30,6 @@ pub(super) struct Facts {
     pub installed: Vec<String>,
     /// The instance, or why it was not told.
     pub node: Result<Node, Error>,
-    /// Every destination is asked whether it speaks MPIP. Only told where there are tunnels.
-    pub asks_everybody: bool,
     pub network: io::Result<Network>,
     /// `rp_filter` by interface, `all` among them.
     pub rp_filter: HashMap<String, u8>,
@@ -70,7 +68,6 @@ impl Facts {
             signed_only: enforced || is_locked,
             installed,
             node,
-            asks_everybody: false,
             rp_filter: rp_filter.collect(),
             arp_ignore: number(&format!("{CONF}/all/arp_ignore")).is_some_and(|value| value > 0),
             liberal: number(LIBERAL).is_some_and(|value| value > 0),

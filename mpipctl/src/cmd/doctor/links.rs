@@ -23,7 +23,7 @@ const STRICT: u8 = 1;
 /// How many addresses of a host the module looks at.
 const MAX_LOCAL: usize = 32;
 /// Interfaces that rarely lead to the rest of the world.
-const INNER: [&str; 4] = ["bridge", "dummy", "tun", "wireguard"];
+const INNER: [&str; 2] = ["bridge", "dummy"];
 
 type Candidates<'a> = [(&'a Link, Vec<&'a Address>)];
 

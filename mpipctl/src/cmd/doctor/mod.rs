@@ -8,7 +8,6 @@ mod checks;
 mod facts;
 mod firewall;
 mod links;
-mod tunnels;
 
 use std::fmt;
 
@@ -17,7 +16,6 @@ use serde::Serialize;
 use self::facts::Facts;
 use super::Context;
 use crate::cli;
-use crate::nl::Param;
 use crate::out::text::Table;
 use crate::Error;
 
@@ -117,11 +115,7 @@ pub(super) fn run(context: &mut Context<'_>, how: cli::Doctor) -> Result<(), Err
 fn examine(context: &mut Context<'_>) -> Vec<Finding> {
     // Whether there is a module is what is asked here: no reason to end.
     let node = context.client().and_then(|client| Ok(client.status()?));
-    let mut facts = Facts::gather(context.system, node);
-    let network = facts.network.as_ref().ok();
-    if facts.node.is_ok() && network.is_some_and(|network| tunnels::of(network).next().is_some()) {
-        facts.asks_everybody = asks_everybody(context);
-    }
+    let facts = Facts::gather(context.system, node);
     let mut findings = checks::all(&facts);
     if let Some(name) = &context.options.netns {
         let prefix = entering(name);
@@ -135,12 +129,6 @@ fn examine(context: &mut Context<'_>) -> Vec<Finding> {
         }
     }
     findings
-}
-
-fn asks_everybody(context: &mut Context<'_>) -> bool {
-    let params: Vec<Param> = context.list().unwrap_or_default();
-    let mut asks = params.iter().filter(|param| param.name == "ask");
-    asks.any(|param| param.choice(param.value) == Some("everybody"))
 }
 
 /// What has a command run in a network namespace that was given by the option -n.
