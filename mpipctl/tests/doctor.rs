@@ -593,7 +593,7 @@ fn firewalls_that_look_for_the_way_back() {
         (rule(strict, "==", "true"), false),
         (rule(strict, "==", "false").replace("drop", "accept"), false),
     ] {
-        let json = ruleset("inet", "prerouting", -300, "accept", &[&rule]);
+        let json = ruleset("inet", "prerouting", 10, "accept", &[&rule]);
         let json = json.replace(r#""expr""#, r#""handle":7,"expr""#);
         let (text, status) = doctor(&host(kernel(), network()).ruleset(&json));
         let line = "FAIL firewall chain inet t c drops what came on another interface than the route \
@@ -603,6 +603,24 @@ fn firewalls_that_look_for_the_way_back() {
         let of_firewalld = json.replace(r#""t""#, r#""firewalld""#);
         let (text, _) = doctor(&host(kernel(), network()).ruleset(&of_firewalld));
         assert_eq!(text.contains("firewall-cmd --reload"), found, "{text}");
+    }
+    // Only what comes after MPIP sees the session's sender.
+    let rule = rule(strict, "==", "false");
+    for (hook, priority, found) in [
+        ("ingress", 0, false),
+        ("prerouting", -300, false),
+        ("prerouting", -290, false),
+        ("prerouting", -251, false),
+        ("prerouting", -250, true),
+        ("prerouting", -150, true),
+        ("prerouting", 0, true),
+        ("input", -300, true),
+    ] {
+        let json = ruleset("inet", hook, priority, "accept", &[&rule]);
+        let (text, status) = doctor(&host(kernel(), network()).ruleset(&json));
+        let is_told = text.contains("FAIL firewall chain inet t c drops what came on another");
+        assert_eq!(is_told, found, "{hook} {priority}: {text}");
+        assert_eq!(status, if found { 4 } else { 0 });
     }
 }
 
@@ -652,8 +670,12 @@ fn firewalls_that_close_the_port() {
         ),
         ("ingress", 0, "accept", vec![all_udp.to_string()], true),
         ("prerouting", -450, "accept", vec![drop("29170")], true),
+        ("prerouting", -300, "accept", vec![drop("29170")], true),
+        ("prerouting", -290, "drop", vec![accept("29170")], false),
         // These see what the sockets know, not what is wrapped.
-        ("prerouting", -300, "drop", vec![], false),
+        ("prerouting", -250, "drop", vec![], false),
+        ("prerouting", -150, "drop", vec![], false),
+        ("prerouting", 0, "drop", vec![drop("29170")], false),
         ("input", 0, "drop", vec![drop("29170")], false),
     ] {
         let rules: Vec<&str> = rules.iter().map(String::as_str).collect();

@@ -192,6 +192,18 @@ def firewall(t):
         t.equal(results(doctor(t, b)["firewall"]), ["ok"], "open by the remedy")
         b.run("nft", "delete table netdev t")
 
+    # The raw table comes before MPIP as well.
+    b.run(
+        "nft",
+        "add table inet w; add chain inet w c { type filter hook prerouting priority raw; }; "
+        f"add rule inet w c udp dport {port} drop",
+    )
+    found = doctor(t, b, status=4)["firewall"]
+    t.equal(results(found), ["fail"], "the raw table")
+    remedy(t, found, "fail")
+    t.equal(results(doctor(t, b)["firewall"]), ["ok"], "open by the remedy")
+    b.run("nft", "delete table inet w")
+
     for rule in ("ct state invalid drop", "ct state vmap { established : accept, invalid : drop }"):
         b.run(
             "nft",
@@ -204,14 +216,17 @@ def firewall(t):
         t.equal(results(doctor(t, b)["firewall"]), ["ok"], "liberal by the remedy")
         b.sysctl("net/netfilter/nf_conntrack_tcp_be_liberal", 0)
         b.run("nft", "delete table ip u")
-    # A strict reverse-path filter made of rules sees the session's sender on the wrong interface.
-    b.run(
-        "nft",
-        "add table inet r; add chain inet r c { type filter hook prerouting priority raw; }; "
-        "add rule inet r c fib saddr . iif oif missing counter drop",
-    )
-    found = doctor(t, b, status=4)["firewall"]
-    t.equal(results(found), ["fail"], "a filter for the way back")
+    # A strict reverse-path filter made of rules: in the raw table it sees what was on the wire, later
+    # the session's sender on the wrong interface.
+    for priority, status, result in (("raw", 0, "ok"), ("raw + 10", 0, "ok"), ("0", 4, "fail")):
+        b.run(
+            "nft",
+            "add table inet r; delete table inet r; add table inet r; "
+            f"add chain inet r c {{ type filter hook prerouting priority {priority}; }}; "
+            "add rule inet r c fib saddr . iif oif missing counter drop",
+        )
+        found = doctor(t, b, status=status)["firewall"]
+        t.equal(results(found), [result], f"a filter for the way back at priority {priority}")
     remedy(t, found, "fail")
     t.equal(results(doctor(t, b)["firewall"]), ["ok"], "no filter by the remedy")
     xfer.Traffic(pairs, 1000, 1000, seed=7).wait()

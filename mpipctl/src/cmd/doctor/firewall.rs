@@ -2,11 +2,11 @@
 
 //! Rules of nftables that are in the way.
 //!
-//! MPIP takes its packets before connection tracking and filters see them and gives them what the
-//! sockets know, so that chains of the usual priorities need no rule for it. Only what comes
-//! earlier meets wrapped packets: chains at ingress, and at prerouting before defragmentation. The
-//! interface remains the one on which a packet came, though, so that a rule which looks for the way
-//! back to the session's sender there finds none.
+//! MPIP takes its packets after the raw table, before connection tracking and filters see them, and
+//! gives them what the sockets know, so that later chains need no rule for it. Only what comes
+//! earlier meets wrapped packets: chains at ingress, and those of the raw table at prerouting. The
+//! interface remains the one on which a packet came, though, so that a later rule which looks for
+//! the way back to the session's sender there finds none. An earlier one sees what was on the wire.
 
 use serde_json::Value;
 
@@ -16,7 +16,7 @@ use super::Outcome;
 
 const CHECK: &str = "firewall";
 /// The priority of the module's own hook at prerouting.
-const OWN_PRIORITY: i64 = -399;
+const OWN_PRIORITY: i64 = -250;
 
 /// A chain, and the objects of the rules in it.
 struct Chain<'a> {
@@ -46,8 +46,10 @@ pub(super) fn check(facts: &Facts) -> Vec<Finding> {
             .network
             .as_ref()
             .is_ok_and(|n| n.candidates().len() > 1);
-        let rules = chain.rules.iter().filter(|rule| is_way_back(rule));
-        findings.extend(rules.map(|rule| way_back(chain, rule, several)));
+        if !is_early(chain) {
+            let rules = chain.rules.iter().filter(|rule| is_way_back(rule));
+            findings.extend(rules.map(|rule| way_back(chain, rule, several)));
+        }
         if !facts.liberal {
             findings.extend(chain.rules.iter().filter_map(|rule| strict(chain, rule)));
         }
@@ -171,15 +173,20 @@ fn way_back(chain: &Chain<'_>, rule: &Value, several: bool) -> Finding {
     Finding::new(outcome, CHECK, text).fix(fix)
 }
 
+/// True for a chain that is asked before MPIP. Which of two with the same priority comes first
+/// depends on which was there first: such a chain counts as a later one.
+fn is_early(chain: &Chain<'_>) -> bool {
+    match chain.hook {
+        Some("ingress") => true,
+        Some("prerouting") => chain.priority < OWN_PRIORITY,
+        _ => false,
+    }
+}
+
 /// A chain that is asked before MPIP and lets nothing through to the port of wrapped packets.
 fn closed(chain: &Chain<'_>, port: Option<u16>) -> Option<Finding> {
     let port = port?;
-    let early = match chain.hook? {
-        "ingress" => true,
-        "prerouting" => chain.priority < OWN_PRIORITY,
-        _ => false,
-    };
-    if !early {
+    if !is_early(chain) {
         return None;
     }
     // The first rule that decides about the port, else the policy.
