@@ -138,6 +138,11 @@ def wireguard(t):
     sent = {dev: now[dev][2] - before[dev][2] for dev in ("wlan0", "usb0")}
     t.reaches(min(sent.values()), 0.2 * max(sent.values()), f"bytes on both links: {sent}")
     sessions = t.module.sessions(home.host["laptop"])
-    t.equal({s["remote"]["addr"] for s in sessions}, {"203.0.113.10"}, "sessions of the tunnel only")
-    t.check(not home.paths(dev="wg0"), "the tunnel is no path")
-    t.check("tunnel" not in written[-1], "doctor has nothing to say of the tunnel")
+    inside = [s for s in sessions if s["remote"]["addr"] == "10.9.0.1"]
+    outer = [s for s in sessions if s["remote"]["port"] == 51820]
+    t.equal(len(inside) + len(outer), len(sessions), "sessions inside, and that of the tunnel")
+    t.equal([len(s["lane"]) for s in inside], [1] * len(inside), "lanes of what is inside")
+    t.check(outer and all(len(s["lane"]) > 1 for s in outer), f"lanes of the tunnel: {outer}")
+    ends = {lane["local"]["addr"] for s in outer for lane in s["lane"]}
+    t.check("10.9.0.2" not in ends, f"the tunnel is no path of its own packets: {ends}")
+    t.check("wlan0, usb0 can carry paths" in written[-1], "doctor does not count the tunnel")
