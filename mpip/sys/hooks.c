@@ -31,8 +31,8 @@
 
 /*
  * Outside conntrack (-200) and NAT (+-100), after defragmentation (-400), and
- * after the raw table (-300): reverse-path filters there, such as firewalld's,
- * have to see the source that belongs to the interface.
+ * after the raw table (-300): reverse-path filters there have to see the source
+ * that belongs to the interface.
  */
 #define MPIP_PRI_PRE_ROUTING	(-250)
 #define MPIP_PRI_POST_ROUTING	(200)

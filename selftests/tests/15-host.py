@@ -202,7 +202,7 @@ def tunnel(t):
     t.check(all(lane["local"]["addr"] in a.addr for lane in outer["lane"]), f"lanes of the tunnel: {outer['lane']}")
 
 
-@case("a reverse-path filter of the raw table, such as firewalld's: both paths are used, IPv6")
+@case("a reverse-path filter of the raw table: both paths are used, IPv6")
 def way_back(t):
     a, b = t.two_hosts(2)
     for host in (a, b):
