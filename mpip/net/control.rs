@@ -258,7 +258,8 @@ impl Instance {
                     if session.initiator && session.peer.node < self.identity.node {
                         return;
                     }
-                    // At once, or the next packet opens another session before theirs is sent again.
+                    // At once, or the next packet opens another session before theirs is sent
+                    // again.
                     session.set_over();
                     if let Some(wire) = Wire::new(raw.bytes()) {
                         self.submit(Job::Open {

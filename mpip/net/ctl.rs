@@ -254,7 +254,7 @@ pub fn sessions(namespace: &Namespace, dump: &mut Dump<'_>) -> Result {
         m.u64(MPIP_A_SESSION_IDLE_MS, u64::from(session.idle_ms()))?;
         let (next, held, bytes) = session.rx.lock().status();
         let next = if session.tuple.proto == packet::TCP {
-            // While there is one path only, nobody follows the stream but the acknowledgements.
+            // While there is one path only, nobody follows the stream but the acknowledgments.
             match next {
                 Some(next) if session.is_multi() => next,
                 _ => session.acked(),

@@ -316,7 +316,8 @@ impl Instance {
     }
 
     /// The session's socket resets the connection: tells the peer on an added lane, too. What keeps
-    /// track of connections on the original way, or has forgotten them, may not let the RST through.
+    /// track of connections on the original way, or has forgotten them, may not let the RST
+    /// through.
     pub fn send_close(&self, session: &Session, seq: u32) {
         let way = {
             let inner = session.inner.lock();

@@ -97,8 +97,8 @@ impl Instance {
         }
     }
 
-    /// Whether a connection that seemed to finish is still there: one end may go on sending for long
-    /// after the other's FIN, and a FIN or RST may be somebody's guess.
+    /// Whether a connection that seemed to finish is still there: one end may go on sending for
+    /// long after the other's FIN, and a FIN or RST may be somebody's guess.
     fn goes_on(&self, session: &Session) -> bool {
         session.is_closing()
             && session.tuple.proto == packet::TCP

@@ -114,16 +114,17 @@ impl Instance {
                 && tuple.remote.addr == *remote
                 && (ifindex == local.ifindex || ifindex == 0)
         };
-        // A NAT or a firewall that follows TCP's windows drops what it finds out of them once part of
-        // the session takes other ways; of a lane that it did not see begin it does not know them.
+        // A NAT or a firewall that follows TCP's windows drops what it finds out of them once part
+        // of the session takes other ways; of a lane that it did not see begin it does not know
+        // them.
         let shares = session.tuple.proto == packet::TCP && inner.s.best_added().is_some();
         let lanes = inner.s.lanes.iter().enumerate();
         lanes
             .filter_map(|(i, l)| Some((i, l.as_ref()?)))
             .any(|(i, l)| {
-                // Boxes that keep track of connections stop a session's own tuple as soon as part of it
-                // takes other ways, and carriers that do not look right to them: such a path needs a
-                // lane of its own. Not when nothing works at all.
+                // Boxes that keep track of connections stop a session's own tuple as soon as part
+                // of it takes other ways, and carriers that do not look right to them: such a path
+                // needs a lane of its own. Not when nothing works at all.
                 let alone = l.path.standing() == Standing::Suspect
                     && inner.s.best_standing() >= Standing::Doubtful;
                 let followed = shares && (l.path.is_translated() || inner.doubted);

@@ -313,9 +313,9 @@ impl Instance {
         self.clear();
     }
 
-    /// Has the hook that puts segments in order come and go with the added lanes: what it costs, all
-    /// packets of the host pay. While it is late, segments go on in the order in which they came.
-    /// Process context.
+    /// Has the hook that puts segments in order come and go with the added lanes: what it costs,
+    /// all packets of the host pay. While it is late, segments go on in the order in which they
+    /// came. Process context.
     pub fn fit_hooks(&self) {
         /// How long the hook stays without lanes, milliseconds.
         const LINGER_MS: u32 = 10_000;

@@ -200,7 +200,8 @@ impl Session {
     }
 
     /// Delivers `first` and everything else that is due, in order. One at a time delivers; others
-    /// leave their packets to it. If the peer may be asked for what was lost, returns what to ask for.
+    /// leave their packets to it. If the peer may be asked for what was lost, returns what to ask
+    /// for.
     fn deliver(&self, first: Option<Held>, may_ask: bool) -> Ranges {
         let mut missing = Ranges::new();
         let mut first = first;

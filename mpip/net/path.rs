@@ -223,8 +223,8 @@ impl Path {
         self.translated.load(Relaxed)
     }
 
-    /// The peer has told what it sees packets on this path come from: with another address there is a
-    /// NAT on this side.
+    /// The peer has told what it sees packets on this path come from: with another address there is
+    /// a NAT on this side.
     pub fn saw_translation(&self, observed: Option<Endpoint>) {
         let Some(observed) = observed else { return };
         let other = Some(observed.addr).filter(|addr| *addr != self.local);

@@ -350,7 +350,7 @@ fn lane(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, entry: &WireEnt
 }
 
 /// Whether an RST on an added lane can come from somebody who has seen its packets: such a host
-/// takes the sequence number from an acknowledgement of ours.
+/// takes the sequence number from an acknowledgment of ours.
 fn is_plausible_reset(session: &Session, entry: &WireEntry, tcp: &TcpHeader) -> bool {
     if entry.via == Via::Raw {
         return session.acked().wrapping_sub(tcp.seq) <= 1 << 20;

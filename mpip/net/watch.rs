@@ -278,7 +278,7 @@ impl Instance {
                 self.attend(session);
             }
             if session.tuple.proto == packet::TCP && session.idle_ms() < LIVELY_MS {
-                // Acknowledgements were in flight there, too, and are not kept.
+                // Acknowledgments were in flight there, too, and are not kept.
                 socket::acknowledge(self.net, &session.tuple);
             }
             if !session.has_outstanding() {

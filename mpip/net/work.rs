@@ -627,7 +627,8 @@ impl Instance {
             let again = if busy { LENT_MS } else { AGAIN_MS };
             return Some(wait.map_or(again, |us| (us / 1000).saturating_add(1).min(again)));
         }
-        // What was begun is finished: TCP may wait for longer than that for the lane that is asked for.
+        // What was begun is finished: TCP may wait for longer than that for the lane that is asked
+        // for.
         if quiet > QUIET_MS && !pending {
             return None;
         }

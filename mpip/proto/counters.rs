@@ -92,7 +92,8 @@ counters! {
     Resent "resent";
     /// Segments lost on a path that is not congested, sent again when the peer asked for them.
     Repaired "repaired";
-    /// Parts of a stream that the peer asked for and that are not sent again: congestion, or too late.
+    /// Parts of a stream that the peer asked for and that are not sent again: congestion, or too
+    /// late.
     RepairRefused "repair-refused";
     /// Holes that the peer was asked to fill.
     RepairAsked "repair-asked";

@@ -8,10 +8,10 @@
 //! of the bytes that arrive while there is a queue ([`Rate`]).
 //!
 //! A packet goes where it arrives first; paths on which it arrives at the same
-//! time take turns. There is one exception ([`choose`]): as soon as a TCP connection has more in flight than the near paths can carry in
-//! the time that the far one needs, it has to wait for the far one anyway; from
-//! then on the packets had better wait at the receiver than in the queue of the
-//! near one, where there may be no room.
+//! time take turns. There is one exception ([`choose`]): as soon as a TCP connection has more in
+//! flight than the near paths can carry in the time that the far one needs, it has to wait for the
+//! far one anyway; from then on the packets had better wait at the receiver than in the queue of
+//! the near one, where there may be no room.
 
 use crate::proto::seq;
 use crate::proto::session::MAX_LANES;
@@ -138,8 +138,8 @@ impl Rate {
         last.queue = last.queue.min(now.queue);
         let busy = last.queue >= BUSY_US;
         if busy && bytes < LITTLE {
-            // Perhaps it is other people's queue, or none but a clock that is late. Who sends hardly
-            // anything has not tried what he could have.
+            // Perhaps it is other people's queue, or none but a clock that is late. Who sends
+            // hardly anything has not tried what he could have.
             return;
         }
         self.last = Some(now);

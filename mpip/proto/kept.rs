@@ -164,8 +164,8 @@ impl<T, B: BorrowMut<[Option<Segment<T>>]>> Kept<T, B> {
         }
     }
 
-    /// The lane on which the byte at a sequence number was sent last, if that was not the first time,
-    /// as far as is kept.
+    /// The lane on which the byte at a sequence number was sent last, if that was not the first
+    /// time, as far as is kept.
     pub fn lost_again(&mut self, seq: u32) -> Option<u8> {
         let (mut lane, mut copies) = (None, 0u32);
         self.between(seq, seq.wrapping_add(1), |segment| {

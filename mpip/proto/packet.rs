@@ -36,7 +36,7 @@ pub const ACK: u8 = 0x10;
 pub struct TcpHeader {
     /// Sequence number.
     pub seq: u32,
-    /// Acknowledgement number.
+    /// Acknowledgment number.
     pub ack: u32,
     /// Flags.
     pub flags: u8,

@@ -89,7 +89,8 @@ params! {
     CmInterval "cm_interval": 20 in 1..=1000, "ms" "";
     /// Interval between the heartbeats of a session that sends nothing else (section 3.4.4).
     Heartbeat "heartbeat": 1000 in 100..=15000, "ms" "";
-    /// Interval at which NATs and firewalls hear of the lanes of idle sessions behind them; 0 turns it off.
+    /// Interval at which NATs and firewalls hear of the lanes of idle sessions behind them; 0 turns
+    /// it off.
     Keepalive "keepalive": 15 in 0..=240, "s" "";
     /// Time after which an idle TCP session is forgotten.
     SessionTimeoutTcp "session_timeout_tcp": 3600 in 10..=604800, "s" "";
@@ -111,9 +112,11 @@ params! {
     ReorderBytes "reorder_bytes": 4194304 in 0..=67108864, "bytes" "";
     /// Longest time that a packet is held back to restore the order of a TCP session.
     ReorderWaitMax "reorder_wait_max": 500 in 0..=2000, "ms" "";
-    /// Whether what a path lost without being congested is sent again before TCP sees that it is missing.
+    /// Whether what a path lost without being congested is sent again before TCP sees that it is
+    /// missing.
     Repair "repair": 1 in 0..=1, "" "off,on";
-    /// How paths get through NATs and firewalls: found out, as plain packets, in UDP, in made-up TCP.
+    /// How paths get through NATs and firewalls: found out, as plain packets, in UDP, in made-up
+    /// TCP.
     Encap "encap": 0 in 0..=3, "" "auto,none,udp,tcp";
     /// Port of this node, UDP and TCP, for paths that need one.
     Port "port": 29170 in 1..=65535, "" "";

@@ -587,8 +587,8 @@ impl Path {
             return;
         }
         let asked = |at: u32| at != 0 && !seq::before(at, oldest) && seq::before(at, echo);
-        // What a full queue swallowed was too much for the path: that is for who shares out the load,
-        // and says nothing about a path that gets less of it.
+        // What a full queue swallowed was too much for the path: that is for who shares out the
+        // load, and says nothing about a path that gets less of it.
         let full = self.full_queue();
         let lost = |q: &&Question| asked(q.at) && q.wait < full;
         let missing = self.questions.iter().filter(lost).count();

@@ -20,7 +20,7 @@
 //!
 //! Nothing is ever dropped, and nothing that TCP needs for its own recovery is
 //! delayed: segments at or before the expected number pass at once, and so do
-//! pure acknowledgements.
+//! pure acknowledgments.
 //!
 //! After each call of [`Reorder::push`], [`Reorder::acked`],
 //! [`Reorder::flush`] and at each [`Reorder::deadline`] the caller calls
@@ -35,7 +35,7 @@ pub const MAX_LANES: usize = 8;
 
 /// A segment further than this ahead of the expected number is not held, bytes.
 /// No hole between two lanes is that large; what lies further ahead is forged,
-/// or the expected number has fallen behind and the next acknowledgement
+/// or the expected number has fallen behind and the next acknowledgment
 /// corrects it.
 pub const MAX_HOLE: u32 = 1 << 26;
 
@@ -278,7 +278,7 @@ impl<T, B: BorrowMut<[Option<Held<T>>]>> Reorder<T, B> {
         }
         self.lane_progress(now, seg.lane, seg.end);
         if !self.is_early(&seg) {
-            // A pure acknowledgement may come before the data that it follows.
+            // A pure acknowledgment may come before the data that it follows.
             if seq::before_eq(seg.seq, self.next) {
                 self.next = seq::max(self.next, seg.end);
             }

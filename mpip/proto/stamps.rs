@@ -5,8 +5,8 @@
 //! TCP drops a segment whose time stamp is older than that of the last one that came in its
 //! order (PAWS). What fills a hole may have been sent later than what waits behind it, by TCP or
 //! by us: all of that would be dropped. It gets the newer stamp, which TCP would have
-//! echoed anyway: had the segments not waited here, they would have waited in TCP's own queue, where
-//! this check is behind them.
+//! echoed anyway: had the segments not waited here, they would have waited in TCP's own queue,
+//! where this check is behind them.
 
 use crate::proto::seq;
 

@@ -14,7 +14,7 @@
 //! The four bytes of the inner ports hold the session id instead. The inner
 //! checksum means nothing: the outer one covers all of it. The outer TCP header
 //! is that of a connection of its own, with handshake, sequence numbers that
-//! count the bytes on this lane and acknowledgements of what came on it, so
+//! count the bytes on this lane and acknowledgments of what came on it, so
 //! that a box which keeps track of connections finds nothing odd. Nothing is
 //! ever sent again on it.
 
@@ -153,7 +153,7 @@ pub struct Stream {
 pub struct Place {
     /// Sequence number.
     pub seq: u32,
-    /// Acknowledgement number.
+    /// Acknowledgment number.
     pub ack: u32,
     /// Flags.
     pub flags: u8,
@@ -214,7 +214,7 @@ impl Stream {
     /// Whether an RST with this sequence number can be from somebody who sees the connection.
     pub fn is_near(&self, seq: u32) -> bool {
         const NEAR: u32 = 1 << 20;
-        // Who does not know the connection takes the number from our acknowledgement.
+        // Who does not know the connection takes the number from our acknowledgment.
         self.synced && self.rcv.wrapping_sub(seq) <= NEAR || !self.synced && seq == 0
     }
 }

@@ -371,7 +371,9 @@ struct mpip_watch *mpip_shim_watch_new(struct net *net, void *instance)
 	w->dev.notifier_call = dev_changed;
 	w->in4.notifier_call = in4_changed;
 	w->in6.notifier_call = in6_changed;
-	w->dev.priority = w->in4.priority = w->in6.priority = INT_MIN;
+	w->dev.priority = INT_MIN;
+	w->in4.priority = INT_MIN;
+	w->in6.priority = INT_MIN;
 	if (register_netdevice_notifier_net(net, &w->dev)) {
 		kfree(w);
 		return NULL;
@@ -501,17 +503,15 @@ bool mpip_shim_udp_owned(struct net *net, const struct mpip_flow *flow,
 /* Whether @addr is one of this host: what comes for another is forwarded. */
 bool mpip_shim_addr_is_local(struct net *net, u8 family, const u8 *addr)
 {
+	struct in6_addr a6;
+	__be32 a4;
+
 	if (family == 4) {
-		__be32 a;
-
-		memcpy(&a, addr, sizeof(a));
-		return inet_addr_type(net, a) == RTN_LOCAL;
-	} else {
-		struct in6_addr a;
-
-		memcpy(&a, addr, sizeof(a));
-		return ipv6_chk_addr(net, &a, NULL, 0);
+		memcpy(&a4, addr, sizeof(a4));
+		return inet_addr_type(net, a4) == RTN_LOCAL;
 	}
+	memcpy(&a6, addr, sizeof(a6));
+	return ipv6_chk_addr(net, &a6, NULL, 0);
 }
 
 /* The connected socket of an outgoing @flow, with a reference. */
@@ -627,7 +627,7 @@ bool mpip_shim_sock_lend(struct net *net, const struct mpip_flow *flow,
 }
 
 /*
- * Have TCP say again what it has received: its last acknowledgements may be
+ * Have TCP say again what it has received: its last acknowledgments may be
  * lost with a path, and the other end waits for them. Process context.
  */
 void mpip_shim_sock_ack(struct net *net, const struct mpip_flow *flow)

@@ -185,6 +185,7 @@ enum mpip_shim_owner {
 	MPIP_OWNER_OTHER,
 	MPIP_OWNER_STREAM,
 };
+
 int mpip_shim_tcp_lookup(struct net *net, const struct mpip_flow *flow,
 			 int ifindex, struct mpip_stream *stream);
 bool mpip_shim_udp_owned(struct net *net, const struct mpip_flow *flow,

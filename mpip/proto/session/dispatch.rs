@@ -27,12 +27,12 @@ pub enum Class {
     Datagram,
     /// Data of a stream, of which so many bytes are in flight with this packet.
     Stream(u32),
-    /// A segment without data: it needs no capacity, and a late acknowledgement is dropped, so it
+    /// A segment without data: it needs no capacity, and a late acknowledgment is dropped, so it
     /// takes the quickest path.
     Small,
     /// Data that was sent before: the path that it was lost on may be dead without anybody having
-    /// noticed yet, so it takes one of those whose answers are not overdue. Of these it takes none of
-    /// the lanes in the mask if there is another.
+    /// noticed yet, so it takes one of those whose answers are not overdue. Of these it takes none
+    /// of the lanes in the mask if there is another.
     Again(u32),
 }
 
@@ -287,8 +287,8 @@ impl<P: PathInfo, D, H: Hold<Lane<P, D>>> Session<P, D, H> {
     }
 
     /// Whether TCP's window should grow by a part because a path that was added is not filled yet.
-    /// To be asked for each segment with data, which ends at `end`, after [`Session::pick`]; `again`
-    /// says that it was sent before, `una` what is acknowledged.
+    /// To be asked for each segment with data, which ends at `end`, after [`Session::pick`];
+    /// `again` says that it was sent before, `una` what is acknowledged.
     pub fn may_grow(&mut self, now: u32, end: u32, una: u32, again: bool) -> bool {
         match self.probing {
             Probing::Done => return false,
