@@ -38,7 +38,7 @@ apt_access_settings() {
 host_missing() {
 	local need
 	# command and the package that has it
-	for need in mmdebstrap:mmdebstrap flock:util-linux unshare:util-linux xz:xz-utils; do
+	for need in mmdebstrap:mmdebstrap flock:util-linux unshare:util-linux xz:xz-utils patch:patch git:git; do
 		command -v "${need%%:*}" >/dev/null || echo "${need##*:}"
 	done
 	[ -e /usr/share/keyrings/debian-archive-trixie-automatic.gpg ] || echo debian-archive-keyring
