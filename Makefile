@@ -12,7 +12,8 @@ export KDIR MPIP_KERNEL MPIP_CACHE MPIP_MIRROR MPIP_KVM MPIP_VM_MEM MPIP_VM_CPUS
 
 .DEFAULT_GOAL := all
 .PHONY: all module cli docs-cli setup setup-root update-kernel install uninstall clean distclean-cache help \
-        vm uml test host-test vm-test demo bench bench-failover bench-report check check-module uapi uapi-check
+        vm uml test host-test test-intree vm-test demo bench bench-failover bench-report \
+        check check-module uapi uapi-check
 
 all: module docs-cli ## build build/mpip.ko and build/mpipctl (default)
 
@@ -56,6 +57,10 @@ test: ## build and run every test
 
 host-test: setup-root ## test the logic and mpipctl without a kernel
 	@scripts/host-test
+
+test-intree: setup cli ## build MPIP inside a kernel's tree, =y and =m, and test both in User-Mode Linux
+	@scripts/setup --uml
+	@scripts/test-intree $(ARGS)
 
 vm-test: setup all ## test the module in the VM
 	@scripts/vm-test $(ARGS)

@@ -8,8 +8,18 @@ from collections import Counter
 from .net import NetemError, command
 
 
+# A kernel that MPIP is built into was started with mpip.enabled=0.
+BUILTIN = os.environ.get("MPIP_KO") == "builtin"
+
+
 class Mpip:
-    """Loads and unloads mpip.ko and asks mpipctl."""
+    """Loads and unloads mpip.ko and asks mpipctl.
+
+    Where MPIP is built in, loading and unloading is switching it on and off.
+    """
+
+    def __init__(self):
+        self.builtin_used = False
 
     def path(self):
         """Path of mpip.ko, from the environment."""
@@ -20,14 +30,25 @@ class Mpip:
 
     def loaded(self):
         """Whether the module is loaded."""
-        return os.path.exists("/sys/module/mpip")
+        return self.builtin_used if BUILTIN else os.path.exists("/sys/module/mpip")
 
     def load(self, **options):
         """insmod with module parameters."""
+        if BUILTIN:
+            if options.get("enabled", 1):
+                self.enable(None)
+            self.builtin_used = True
+            return
         command("insmod", self.path(), *(f"{k}={v}" for k, v in options.items()))
 
     def unload(self):
         """rmmod, once: a reference that is still held is an error."""
+        if BUILTIN:
+            names = os.listdir("/run/netns") if os.path.isdir("/run/netns") else []
+            for host in (None, *names):
+                self.disable(host)
+            self.builtin_used = False
+            return
         command("rmmod", "mpip")
 
     def ctl(self, host, *words, check=True):
