@@ -32,7 +32,8 @@ use crate::{
 use kernel::sync::Arc;
 
 impl Instance {
-    /// Sends copies of a packet of a TCP session on the lanes in the mask. Any context, no lock held.
+    /// Sends copies of a packet of a TCP session on the lanes in the mask. Any context, no lock
+    /// held.
     pub fn send_copies(&self, session: &Arc<Session>, skb: &mut Skb<'_>, lanes: u32) {
         if lanes == 0 {
             return;

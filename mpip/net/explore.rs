@@ -95,8 +95,8 @@ impl Instance {
     }
 
     /// Whether a session goes through a tunnel of this host. What was put into a VPN must not leave
-    /// it, so such a session keeps to its own path; and a tunnel is no path for others: its own packets
-    /// would be sent through it again.
+    /// it, so such a session keeps to its own path; and a tunnel is no path for others: its own
+    /// packets would be sent through it again.
     pub fn is_inside(&self, session: &Session) -> bool {
         let own = session.inner.lock().s.lane(0).map(|l| l.path.clone());
         let Some(own) = own else { return false };

@@ -527,7 +527,8 @@ impl Instance {
             self.count(Counter::NoMemory);
             return None;
         };
-        // Before a packet finds it. Rules that change meanwhile are seen by the first one that does.
+        // Before a packet finds it. Rules that change meanwhile are seen by the first one that
+        // does.
         self.judge(&session);
         let ids = Ids(peer.node, id);
         match self.sessions.insert(ids, session.clone()) {

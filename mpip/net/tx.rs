@@ -214,7 +214,7 @@ fn known(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, entry: &WireEn
                 lane_fits(instance, skb, packet, lane)
             }
         });
-    // Acknowledgements need none: the next one says the same.
+    // Acknowledgments need none: the next one says the same.
     let copies = match data {
         Some(_) => inner.s.copies(1 << chosen, &dispatch.treatment),
         None => 0,

@@ -131,8 +131,8 @@ impl<P: PathInfo, D, H: Hold<Lane<P, D>>> Session<P, D, H> {
         })
     }
 
-    /// Of the active lanes in the mask `among` those whose paths can be relied on best, and how far;
-    /// the original one if all are down.
+    /// Of the active lanes in the mask `among` those whose paths can be relied on best, and how
+    /// far; the original one if all are down.
     pub(super) fn reliable(&self, among: u32) -> (Standing, u32) {
         let (mut best, mut lanes) = (Standing::Down, 1u32);
         let among = among & self.active.get();
@@ -265,7 +265,8 @@ impl<P: PathInfo, D, H: Hold<Lane<P, D>>> Session<P, D, H> {
     }
 
     /// A lane that is used, or would be if it were quicker, on which a question is due although
-    /// nothing is sent there: what is known of its path must not grow old while others are better. To be asked for each packet.
+    /// nothing is sent there: what is known of its path must not grow old while others are better.
+    /// To be asked for each packet.
     pub fn forgotten(&mut self, now: u32, interval: u32) -> Option<usize> {
         if self.watched.get().is_power_of_two() || seq::age(now, self.looked_at) < interval {
             return None;

@@ -120,8 +120,8 @@ impl<P: PathInfo, D, H: Hold<Lane<P, D>>> Session<P, D, H> {
         }
     }
 
-    /// The lanes that get a copy of a packet which takes one of those in the mask `first`: all others
-    /// that answer, be they as reliable or not.
+    /// The lanes that get a copy of a packet which takes one of those in the mask `first`: all
+    /// others that answer, be they as reliable or not.
     pub fn copies(&self, first: u32, treatment: &Treatment) -> u32 {
         if treatment.mode != Mode::Protected {
             return 0;
@@ -136,8 +136,8 @@ impl<P: PathInfo, D, H: Hold<Lane<P, D>>> Session<P, D, H> {
         answers & !u32::from(replaced)
     }
 
-    /// Why a lane is not among those that [`Session::lanes_for`] or [`Session::copies`] give; `None` if
-    /// it is, or is not active.
+    /// Why a lane is not among those that [`Session::lanes_for`] or [`Session::copies`] give;
+    /// `None` if it is, or is not active.
     pub fn why_unused(&mut self, now: u32, index: usize, treatment: &Treatment) -> Option<Unused> {
         let lane = self.lane(index)?;
         let bit = 1u32.checked_shl(index as u32)?;
@@ -212,8 +212,8 @@ impl<P: PathInfo, D, H: Hold<Lane<P, D>>> Session<P, D, H> {
             .map_or(lanes, |(_, i)| 1 << i)
     }
 
-    /// One-way delay towards the peer on each lane's path, microseconds, where it is known: half the
-    /// least round trip of the nearest path, and how much later something arrives than it would
+    /// One-way delay towards the peer on each lane's path, microseconds, where it is known: half
+    /// the least round trip of the nearest path, and how much later something arrives than it would
     /// there. The offset of the clocks cancels out.
     fn delays(&self) -> [Option<u32>; MAX_LANES] {
         let mut delays = [None; MAX_LANES];
