@@ -76,14 +76,11 @@ def bounded(t):
     b.tc(["qdisc replace dev b2 root netem loss 100%"])
     t.flows(traffic, 2 << 20, 30, "2 MiB each way over what is left")
     t.flows(traffic, 4 << 20, 15, "4 MiB more at once")
-    for host in (a, b):
-        state = [
-            lane["state"]
-            for s in t.module.sessions(host, protocol=6)
-            for lane in s["lane"]
-            if not lane["original"]
-        ]
-        t.check("active" not in state, f"the dead lane is not active: {state}")
+    for host, dev in ((a, "a2"), (b, "b2")):
+        dead = {path["id"] for path in t.module.paths(host) if path["dev"] == dev}
+        lanes = [lane for s in t.module.sessions(host, protocol=6) for lane in s["lane"]]
+        state = [lane["state"] for lane in lanes if lane["path"] in dead]
+        t.check(state and "active" not in state, f"lanes on the dead path are not active: {state}")
     for host, dev in ((a, "a2"), (b, "b2")):
         host.tc([f"qdisc replace dev {dev} root netem rate 40mbit delay 2ms limit 1000"])
     t.soon(

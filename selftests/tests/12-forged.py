@@ -28,6 +28,13 @@ from lib.packet import (
 from tools import udpcount, xfer
 
 
+def lasting(session):
+    """The lanes that are there from the beginning: the original one's path gets another one for it once
+    something was lost, for whatever reason."""
+    (own,) = [lane["path"] for lane in session["lane"] if lane["original"]]
+    return [lane for lane in session["lane"] if lane["original"] or lane["path"] != own]
+
+
 class Scene:
     """Two hosts, a spread TCP session, and what is known of its tuples."""
 
@@ -42,7 +49,7 @@ class Scene:
         self.session = t.spread(self.a, self.b, self.pairs)[self.port]
         self.inject = [Injector(self.b, self.b.dev[i], self.a.mac(self.a.dev[i])) for i in (0, 1)]
         self.original = (self.y[0], 7000, self.x[0], self.port)
-        (self.lane,) = [lane for lane in self.session["lane"] if not lane["original"]]
+        (self.lane,) = [lane for lane in lasting(self.session) if not lane["original"]]
         local, remote = self.lane["local"], self.lane["remote"]
         self.added = (remote["addr"], remote["port"], local["addr"], local["port"])
         self.node = int(t.module.show(self.b, "status")["id"], 16)
@@ -55,7 +62,7 @@ class Scene:
             [
                 (
                     s["id"],
-                    [(x["path"], x["local"]["addr"], x["remote"]["addr"], x["state"]) for x in s["lane"]],
+                    [(x["path"], x["local"]["addr"], x["remote"]["addr"], x["state"]) for x in lasting(s)],
                 )
                 for s in self.t.module.sessions(h)
             ]
