@@ -10,20 +10,21 @@ use crate::{
         tx::{
             is_whole,
             lane_fits,
-            parse, //
+            parse,
+            rewrite, //
         }, //
     },
     proto::{
         counters::Counter,
-        packet,
-        session::PathInfo,
-        session::MAX_LANES, //
+        session::{
+            PathInfo,
+            MAX_LANES, //
+        }, //
     },
     sys::{
         clock,
         route::Dst,
         skb::{
-            Csum,
             KeptSkb,
             Skb, //
         }, //
@@ -74,14 +75,8 @@ impl Instance {
         let Some(route) = Dst::lookup(self.net, ifindex, &tuple) else {
             return self.count(Counter::TxNoRoute);
         };
-        if whole {
-            let partial = skb.csum() == Csum::Partial;
-            let Some(head) = skb.writable(packet.payload) else {
-                return self.count(Counter::NoMemory);
-            };
-            packet::rewrite(head, &packet, &tuple.local, &tuple.remote, partial);
-            packet::set_dont_fragment(head, family);
-            skb.clear_hash();
+        if whole && !rewrite(&mut skb, &packet, &tuple) {
+            return self.count(Counter::NoMemory);
         }
         path.count_tx(segments, len);
         self.count(Counter::TxCopy);

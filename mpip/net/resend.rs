@@ -18,7 +18,8 @@ use crate::{
         tx::{
             is_whole,
             lane_fits,
-            parse, //
+            parse,
+            rewrite, //
         },
     },
     proto::{
@@ -306,14 +307,9 @@ impl Instance {
         let Some(route) = Dst::lookup(self.net, ifindex, &tuple) else {
             return Err(segment);
         };
-        if whole {
-            let Some(head) = skb.writable(packet.payload) else {
-                self.count(Counter::NoMemory);
-                return Err(segment);
-            };
-            packet::rewrite(head, &packet, &tuple.local, &tuple.remote, partial);
-            packet::set_dont_fragment(head, family);
-            skb.clear_hash();
+        if whole && !rewrite(&mut skb, &packet, &tuple) {
+            self.count(Counter::NoMemory);
+            return Err(segment);
         }
         path.count_tx(skb.segments(), skb.len());
         let copy = if lost == 0 { skb.keep() } else { None };

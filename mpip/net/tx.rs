@@ -355,6 +355,16 @@ fn link_lost(instance: &Instance, path: &Path) {
 
 /// Puts the lane's addresses and route on a packet.
 fn redirect(skb: &mut Skb<'_>, packet: &Packet, tuple: &Tuple, route: &Dst) -> bool {
+    let rewritten = rewrite(skb, packet, tuple);
+    if rewritten {
+        skb.set_dst(route);
+    }
+    rewritten
+}
+
+/// Gives a packet the addresses and ports of a lane; false if there is no memory for a header of its
+/// own.
+pub fn rewrite(skb: &mut Skb<'_>, packet: &Packet, tuple: &Tuple) -> bool {
     let partial = skb.csum() == Csum::Partial;
     let Some(head) = skb.writable(packet.payload) else {
         return false;
@@ -363,7 +373,6 @@ fn redirect(skb: &mut Skb<'_>, packet: &Packet, tuple: &Tuple, route: &Dst) -> b
     // A fragment could not be told to belong to a session.
     packet::set_dont_fragment(head, packet.family);
     skb.clear_hash();
-    skb.set_dst(route);
     true
 }
 
