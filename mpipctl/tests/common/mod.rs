@@ -492,3 +492,75 @@ pub fn error(line: &str, kernel: Kernel) -> String {
     let error = try_run(line, kernel).result.unwrap_err();
     format!("{} {error}\n", error.exit_status())
 }
+
+/// An instance that is on.
+pub fn node() -> Kernel {
+    let node = [
+        string(NODE_VERSION, "0.1.0"),
+        u8(NODE_ENABLED, 1),
+        u64(NODE_ID, 0x0123_4567_89ab_cdef),
+        u32(NODE_PEERS, 1),
+        u32(NODE_SESSIONS, 3),
+        u32(NODE_PATHS, 4),
+        u32(NODE_ACTIVE_PATHS, 3),
+        u16(NODE_UDP_PORT, 45678),
+    ];
+    Kernel::new().answer(CMD_GET, vec![reply(0, &node), ack()])
+}
+
+pub fn path_attrs(id: u8, peer: u64, ifindex: u32, srtt: u32) -> Vec<Vec<u8>> {
+    vec![
+        u8(PATH_ID, id),
+        u64(PATH_PEER, peer),
+        u32(PATH_IFINDEX, ifindex),
+        attr(PATH_LOCAL, &[10, id, 0, 2]),
+        attr(PATH_REMOTE, &[192, 0, 2, 9]),
+        u32(PATH_STATE, 1),
+        u32(PATH_WEIGHT, 620),
+        s32(PATH_DELAY_US, -41_000),
+        s32(PATH_MIN_DELAY_US, -41_900),
+        u32(PATH_QUEUE_US, 900),
+        u32(PATH_MAX_QUEUE_US, 35_000),
+        u32(PATH_SRTT_US, srtt),
+        u32(PATH_MTU, 1500),
+        u64(PATH_TX_PACKETS, 70_000),
+        u64(PATH_TX_BYTES, 81_234_567),
+        u64(PATH_RX_PACKETS, 900),
+        u64(PATH_RX_BYTES, 64_000),
+        u64(PATH_PEER_RX_PACKETS, 69_997),
+        u64(PATH_PEER_RX_BYTES, 81_230_000),
+        u64(PATH_LOST, 3),
+        s32(PATH_RX_DELAY_US, 53_000),
+    ]
+}
+
+/// The peer of the events.
+pub const EVENT_NODE: u64 = 0xfedc_ba98_7654_3210;
+
+pub fn path_event(kind: u32, path: u8, more: &[Vec<u8>]) -> Vec<u8> {
+    let attrs = [
+        u64(EVENT_PEER, EVENT_NODE),
+        u8(EVENT_PATH, path),
+        u32(EVENT_IFINDEX, 1 + u32::from(path)),
+        attr(EVENT_LOCAL, &[10, 0, path, 1]),
+        attr(EVENT_REMOTE, &[10, 0, path, 2]),
+    ];
+    event(kind, &[&attrs, more].concat())
+}
+
+/// A history that ends when the module is unloaded: nothing else ends the command by itself.
+pub fn events() -> Kernel {
+    Kernel::new()
+        .notice(event(0, &[u64(EVENT_PEER, EVENT_NODE)]))
+        .notice([path_event(2, 1, &[]), path_event(2, 9, &[])].concat())
+        .notice(family_gone(FAMILY + 1))
+        .notice(path_event(3, 1, &[u32(EVENT_REASON, 4)]))
+        .notice(event(6, &[u32(EVENT_ADDRESSES, 3)]))
+        .notice(event(77, &[string(99, "from the future")]))
+        .notice(event(
+            1,
+            &[u64(EVENT_PEER, EVENT_NODE), u32(EVENT_REASON, 0)],
+        ))
+        .notice(family_gone(FAMILY))
+        .notice(path_event(2, 1, &[]))
+}

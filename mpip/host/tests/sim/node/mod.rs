@@ -7,6 +7,7 @@
 
 mod control;
 mod order;
+mod path;
 mod resend;
 mod rx;
 mod tx;
@@ -25,20 +26,15 @@ use mpip_host::proto::counters;
 use mpip_host::proto::counters::Counter;
 use mpip_host::proto::crypto::HelloIds;
 use mpip_host::proto::crypto::Keys;
-use mpip_host::proto::earliest::Backlog;
 use mpip_host::proto::hello::Identity;
 use mpip_host::proto::kept::Kept;
-use mpip_host::proto::loss::Sent;
 use mpip_host::proto::params;
 use mpip_host::proto::params::Param;
-use mpip_host::proto::path;
-use mpip_host::proto::path::Standing;
 use mpip_host::proto::policy::Treatment;
 use mpip_host::proto::replay::Window;
 use mpip_host::proto::seq;
 use mpip_host::proto::session;
 use mpip_host::proto::session::Dispatch;
-use mpip_host::proto::session::PathInfo;
 use mpip_host::proto::session::Scheduler;
 use mpip_host::proto::wire::cm::Entry;
 use rand_chacha::rand_core::RngCore;
@@ -47,10 +43,10 @@ use std::cell::Cell;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::collections::HashMap;
-use std::ops::Deref;
 use std::rc::Rc;
 
 pub use order::Rx;
+pub use path::Path;
 
 use crate::common::Host as Algo;
 
@@ -58,160 +54,6 @@ use crate::common::Host as Algo;
 pub const UDP_PORT: u16 = 29170;
 /// A session without packets for so long is left alone, milliseconds.
 const QUIET_MS: u32 = 30_000;
-
-/// What [`Path`] shares.
-pub struct PathCell {
-    /// This node's id of it.
-    pub id: u8,
-    /// The local address.
-    pub local: Addr,
-    /// The remote address.
-    pub remote: Addr,
-    /// What is known of it.
-    pub state: RefCell<path::Path>,
-    totals: Cell<path::Totals>,
-    backlog: Cell<Backlog>,
-    /// Bytes sent by choice.
-    pub sent: Cell<Sent>,
-    asked_at: Cell<u32>,
-    strict: Cell<bool>,
-    watched: Cell<bool>,
-}
-
-/// A path.
-#[derive(Clone)]
-pub struct Path(Rc<PathCell>);
-
-impl Deref for Path {
-    type Target = PathCell;
-
-    fn deref(&self) -> &PathCell {
-        &self.0
-    }
-}
-
-impl PathCell {
-    /// Packets and bytes.
-    pub fn totals(&self, now: u32) -> path::Totals {
-        path::Totals {
-            wait_us: self.backlog.get().wait(now),
-            ..self.totals.get()
-        }
-    }
-
-    fn correct(&self, now: u32, error: i32) {
-        if error != 0 {
-            self.backlog.set(self.backlog.get().correct(now, error));
-        }
-    }
-
-    fn count_tx(&self) {
-        let mut totals = self.totals.get();
-        totals.tx_packets += 1;
-        self.totals.set(totals);
-    }
-
-    fn count_rx(&self, bytes: usize) {
-        let mut totals = self.totals.get();
-        totals.rx_packets += 1;
-        totals.rx_bytes += bytes as u64;
-        self.totals.set(totals);
-    }
-
-    fn maybe_due(&self, now: u32, interval: u32) -> bool {
-        seq::age(now, self.asked_at.get()) >= interval
-    }
-
-    fn rx_delay(&self) -> Option<(i32, u32)> {
-        let state = self.state.borrow();
-        state.rx.last()?;
-        Some((state.rx.smoothed(), state.rx.deviation()))
-    }
-}
-
-impl PathInfo for Path {
-    fn standing(&self) -> Standing {
-        self.state.borrow().standing()
-    }
-
-    fn silent_us(&self, now: u32) -> u32 {
-        self.state.borrow().silence(now)
-    }
-
-    fn is_strict(&self) -> bool {
-        self.strict.get()
-    }
-
-    fn ifindex(&self) -> u32 {
-        0
-    }
-
-    fn is_same(&self, other: &Path) -> bool {
-        Rc::ptr_eq(&self.0, &other.0)
-    }
-
-    fn queue_us(&self) -> u32 {
-        self.state.borrow().queue()
-    }
-
-    fn delay_us(&self) -> Option<i32> {
-        let state = self.state.borrow();
-        state.tx.last().map(|_| state.tx.smoothed())
-    }
-
-    fn base_us(&self) -> Option<i32> {
-        let state = self.state.borrow();
-        state.tx.last().map(|_| state.tx.min())
-    }
-
-    fn base_rtt_us(&self) -> u32 {
-        self.state.borrow().base_rtt()
-    }
-
-    fn rate(&self) -> u32 {
-        self.state.borrow().rate()
-    }
-
-    fn is_forgotten(&self, now: u32, interval: u32) -> bool {
-        self.maybe_due(now, self.state.borrow().idle_interval(interval))
-    }
-
-    fn noise_us(&self) -> u32 {
-        self.state.borrow().tx.deviation()
-    }
-
-    fn full_us(&self) -> u32 {
-        self.state.borrow().full_queue()
-    }
-
-    fn loss(&self) -> u32 {
-        self.state.borrow().loss()
-    }
-
-    fn wait_us(&self, now: u32) -> u32 {
-        self.backlog.get().wait(now)
-    }
-
-    fn queued(&self, now: u32, len: u32) {
-        let full = self.wait_us(now) >= self.state.borrow().full_queue();
-        let mut sent = self.sent.get();
-        sent.all += u64::from(len);
-        sent.full += if full { u64::from(len) } else { 0 };
-        self.sent.set(sent);
-        let rate = self.rate();
-        if rate != 0 {
-            self.backlog.set(self.backlog.get().add(now, len, rate));
-        }
-    }
-
-    fn weight(&self) -> u16 {
-        self.state.borrow().weight
-    }
-
-    fn learn(&self, weight: u16) {
-        self.state.borrow_mut().weight = weight;
-    }
-}
 
 /// Where in the stream carriers of a session go.
 #[derive(Copy, Clone, Debug, Default)]
@@ -382,18 +224,7 @@ impl Peer {
         if paths.len() >= limit {
             return None;
         }
-        let path = Path(Rc::new(PathCell {
-            id: paths.len() as u8,
-            local,
-            remote,
-            state: RefCell::new(path::Path::new()),
-            totals: Cell::default(),
-            backlog: Cell::default(),
-            sent: Cell::default(),
-            asked_at: Cell::new(now.wrapping_sub(1 << 30)),
-            strict: Cell::new(false),
-            watched: Cell::new(false),
-        }));
+        let path = Path::new(paths.len() as u8, local, remote, now);
         paths.push(path.clone());
         Some(path)
     }

@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Paths of a simulated node.
+
+use mpip_host::proto::addr::Addr;
+use mpip_host::proto::earliest::Backlog;
+use mpip_host::proto::loss::Sent;
+use mpip_host::proto::path;
+use mpip_host::proto::path::Standing;
+use mpip_host::proto::seq;
+use mpip_host::proto::session::PathInfo;
+use std::cell::Cell;
+use std::cell::RefCell;
+use std::ops::Deref;
+use std::rc::Rc;
+
+/// What [`Path`] shares.
+pub struct PathCell {
+    /// This node's id of it.
+    pub id: u8,
+    /// The local address.
+    pub local: Addr,
+    /// The remote address.
+    pub remote: Addr,
+    /// What is known of it.
+    pub state: RefCell<path::Path>,
+    pub(super) totals: Cell<path::Totals>,
+    pub(super) backlog: Cell<Backlog>,
+    /// Bytes sent by choice.
+    pub sent: Cell<Sent>,
+    pub(super) asked_at: Cell<u32>,
+    pub(super) strict: Cell<bool>,
+    pub(super) watched: Cell<bool>,
+}
+
+/// A path.
+#[derive(Clone)]
+pub struct Path(Rc<PathCell>);
+
+impl Path {
+    pub(super) fn new(id: u8, local: Addr, remote: Addr, now: u32) -> Path {
+        Path(Rc::new(PathCell {
+            id,
+            local,
+            remote,
+            state: RefCell::new(path::Path::new()),
+            totals: Cell::default(),
+            backlog: Cell::default(),
+            sent: Cell::default(),
+            asked_at: Cell::new(now.wrapping_sub(1 << 30)),
+            strict: Cell::new(false),
+            watched: Cell::new(false),
+        }))
+    }
+}
+
+impl Deref for Path {
+    type Target = PathCell;
+
+    fn deref(&self) -> &PathCell {
+        &self.0
+    }
+}
+
+impl PathCell {
+    /// Packets and bytes.
+    pub fn totals(&self, now: u32) -> path::Totals {
+        path::Totals {
+            wait_us: self.backlog.get().wait(now),
+            ..self.totals.get()
+        }
+    }
+
+    pub(super) fn correct(&self, now: u32, error: i32) {
+        if error != 0 {
+            self.backlog.set(self.backlog.get().correct(now, error));
+        }
+    }
+
+    pub(super) fn count_tx(&self) {
+        let mut totals = self.totals.get();
+        totals.tx_packets += 1;
+        self.totals.set(totals);
+    }
+
+    pub(super) fn count_rx(&self, bytes: usize) {
+        let mut totals = self.totals.get();
+        totals.rx_packets += 1;
+        totals.rx_bytes += bytes as u64;
+        self.totals.set(totals);
+    }
+
+    pub(super) fn maybe_due(&self, now: u32, interval: u32) -> bool {
+        seq::age(now, self.asked_at.get()) >= interval
+    }
+
+    pub(super) fn rx_delay(&self) -> Option<(i32, u32)> {
+        let state = self.state.borrow();
+        state.rx.last()?;
+        Some((state.rx.smoothed(), state.rx.deviation()))
+    }
+}
+
+impl PathInfo for Path {
+    fn standing(&self) -> Standing {
+        self.state.borrow().standing()
+    }
+
+    fn silent_us(&self, now: u32) -> u32 {
+        self.state.borrow().silence(now)
+    }
+
+    fn is_strict(&self) -> bool {
+        self.strict.get()
+    }
+
+    fn ifindex(&self) -> u32 {
+        0
+    }
+
+    fn is_same(&self, other: &Path) -> bool {
+        Rc::ptr_eq(&self.0, &other.0)
+    }
+
+    fn queue_us(&self) -> u32 {
+        self.state.borrow().queue()
+    }
+
+    fn delay_us(&self) -> Option<i32> {
+        let state = self.state.borrow();
+        state.tx.last().map(|_| state.tx.smoothed())
+    }
+
+    fn base_us(&self) -> Option<i32> {
+        let state = self.state.borrow();
+        state.tx.last().map(|_| state.tx.min())
+    }
+
+    fn base_rtt_us(&self) -> u32 {
+        self.state.borrow().base_rtt()
+    }
+
+    fn rate(&self) -> u32 {
+        self.state.borrow().rate()
+    }
+
+    fn is_forgotten(&self, now: u32, interval: u32) -> bool {
+        self.maybe_due(now, self.state.borrow().idle_interval(interval))
+    }
+
+    fn noise_us(&self) -> u32 {
+        self.state.borrow().tx.deviation()
+    }
+
+    fn full_us(&self) -> u32 {
+        self.state.borrow().full_queue()
+    }
+
+    fn loss(&self) -> u32 {
+        self.state.borrow().loss()
+    }
+
+    fn wait_us(&self, now: u32) -> u32 {
+        self.backlog.get().wait(now)
+    }
+
+    fn queued(&self, now: u32, len: u32) {
+        let full = self.wait_us(now) >= self.state.borrow().full_queue();
+        let mut sent = self.sent.get();
+        sent.all += u64::from(len);
+        sent.full += if full { u64::from(len) } else { 0 };
+        self.sent.set(sent);
+        let rate = self.rate();
+        if rate != 0 {
+            self.backlog.set(self.backlog.get().add(now, len, rate));
+        }
+    }
+
+    fn weight(&self) -> u16 {
+        self.state.borrow().weight
+    }
+
+    fn learn(&self, weight: u16) {
+        self.state.borrow_mut().weight = weight;
+    }
+}
