@@ -164,6 +164,8 @@ pub struct AvailEntry {
     pub state: BhLock<avail::Entry>,
     /// Datagrams sent while nothing is known.
     pub sent: Atomic<u32>,
+    /// Datagrams in a row behind which a question had no room.
+    pub full: Atomic<u32>,
     quiet_from: Atomic<u32>,
     quiet: Atomic<bool>,
 }
@@ -174,6 +176,7 @@ impl AvailEntry {
         pin_init!(AvailEntry {
             state <- new_bh_lock!(avail::Entry::new(now_ms), "mpip_avail"),
             sent: Atomic::new(0),
+            full: Atomic::new(0),
             quiet_from: Atomic::new(0),
             quiet: Atomic::new(false),
         })

@@ -79,6 +79,8 @@ const TCP_PATIENCE_MS: u32 = 2_000;
 /// Datagrams that a destination with a higher port gets before it is asked: whoever sends from
 /// the lower port is likely to answer somebody's short question.
 const UDP_PATIENCE: u32 = 3;
+/// Datagrams in a row without room behind them after which a question goes alone.
+const UDP_ROOM: u32 = 8;
 
 /// Reads the headers of a hook's packet, making them linear.
 pub fn parse(skb: &mut Skb<'_>, family: u8) -> Option<Packet> {
@@ -550,8 +552,16 @@ fn join(
             &mut buf,
         );
         let cm = buf.get(..n).unwrap_or(&[]);
-        if !ride(skb, packet, cm) {
-            // No room behind this datagram: a carrier that a plain host drops goes with it.
+        if ride(skb, packet, cm) {
+            entry.full.store(0, Relaxed);
+        } else {
+            // Not behind this datagram: one of the next may have room. If none has, a carrier goes
+            // with it, which a plain host drops.
+            let full = entry.full.load(Relaxed).saturating_add(1);
+            entry.full.store(full % UDP_ROOM, Relaxed);
+            if full < UDP_ROOM {
+                return;
+            }
             instance.send_raw(&Target::own(tuple, position), cm);
         }
         entry.state.lock().asked(now);

@@ -219,6 +219,24 @@ def udp_before6(t):
     udp(t, 6, False)
 
 
+@case("UDP: no room behind any datagram: few questions of their own, which the plain host drops")
+def udp_no_room(t):
+    a, b = t.two_hosts(LINKS)
+    sa, sb = udpcount.pair(a, b, a.addr[0], b.addr[0])
+    capture = Capture(b, "b1", "udp")
+    t.load(a)
+    limit = threshold(t, a)
+    at_b = udpcount.Receiver(sb, 1)
+    udpcount.Sender(sa, None, 1, 400, 1472, 200).wait()
+    at_b.settle(400, 10)
+    t.check(at_b.exact(400), f"exactly once: {at_b.result(400)}")
+    asked = [p for p in capture.stop() if p.dport == 5002 and not p.payload]
+    t.at_least(len(asked), 1, "questions asked")
+    t.at_most(len(asked), limit, "questions asked")
+    wrong = b.run("nstat", "-asz", "UdpInCsumErrors").stdout.split()
+    t.equal(int(wrong[wrong.index("UdpInCsumErrors") + 1]), len(asked), "datagrams the plain host found wrong")
+
+
 @case("a peer that drops SYNs with the option: the next one goes without, and it is remembered")
 def drops_option(t):
     a, b = t.two_hosts(1)
