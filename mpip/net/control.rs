@@ -157,7 +157,7 @@ impl Instance {
         match cm {
             Cm::Report(report) if report.session == session.id => {
                 let now = clock::now_us();
-                let (received, returned) = {
+                let (received, returned, black_hole) = {
                     let mut state = entry.path.state.lock();
                     let before = state.standing();
                     let received = state.on_report(now, entry.path.id, &report);
@@ -167,8 +167,15 @@ impl Instance {
                     let returned = before == Standing::Suspect
                         && state.standing() > Standing::Suspect
                         && !entry.path.is_down();
-                    (received, returned)
+                    (received, returned, state.take_black_hole())
                 };
+                if black_hole && entry.path.set_black_hole() {
+                    self.count(Counter::PathBlackHole);
+                    // The session's own tuple cannot carry smaller packets than the socket makes:
+                    // the path is to have a lane that can.
+                    session.inner.lock().explored_ms = 0;
+                    self.attend(session);
+                }
                 if returned {
                     entry.path.empty_queue();
                     self.count(Counter::PathReturned);

@@ -128,7 +128,8 @@ impl Instance {
                 let alone = l.path.standing() == Standing::Suspect
                     && inner.s.best_standing() >= Standing::Doubtful;
                 let followed = shares && (l.path.is_translated() || inner.doubted);
-                let blind = i == 0 && (l.path.is_strict() || alone || followed);
+                let narrow = l.path.is_black_hole();
+                let blind = i == 0 && (l.path.is_strict() || alone || followed || narrow);
                 !blind && on(&l.tuple, l.path.ifindex())
             })
     }

@@ -13,6 +13,7 @@ use crate::{
             Addr,
             Endpoint, //
         },
+        blackhole::SMALL,
         earliest::Backlog,
         loss::Sent,
         packet,
@@ -58,6 +59,8 @@ pub struct Path {
     ifindex: Atomic<u32>,
     tx_packets: Atomic<u64>,
     tx_bytes: Atomic<u64>,
+    tx_large_packets: Atomic<u64>,
+    tx_large_bytes: Atomic<u64>,
     rx_packets: Atomic<u64>,
     rx_bytes: Atomic<u64>,
     confirmed: Atomic<bool>,
@@ -102,6 +105,7 @@ pub struct Path {
     asked_at: Atomic<u32>,
     mtu: Atomic<u32>,
     mtu_at: Atomic<u32>,
+    black_hole: Atomic<bool>,
     /// What listeners were told of it.
     pub told: Told,
     /// What is known of it.
@@ -119,6 +123,8 @@ impl Path {
             ifindex: Atomic::new(ifindex),
             tx_packets: Atomic::new(0),
             tx_bytes: Atomic::new(0),
+            tx_large_packets: Atomic::new(0),
+            tx_large_bytes: Atomic::new(0),
             rx_packets: Atomic::new(0),
             rx_bytes: Atomic::new(0),
             confirmed: Atomic::new(false),
@@ -158,6 +164,7 @@ impl Path {
             asked_at: Atomic::new(long_ago),
             mtu: Atomic::new(u32::MAX),
             mtu_at: Atomic::new(0),
+            black_hole: Atomic::new(false),
             told: Told::new(),
             state <- new_bh_lock!(path::Path::new(), "mpip_path"),
         })
@@ -346,6 +353,10 @@ impl Path {
     pub fn count_tx(&self, packets: u32, bytes: usize) {
         self.tx_packets.add(u64::from(packets), Relaxed);
         self.tx_bytes.add(bytes as u64, Relaxed);
+        if bytes > SMALL * packets as usize {
+            self.tx_large_packets.add(u64::from(packets), Relaxed);
+            self.tx_large_bytes.add(bytes as u64, Relaxed);
+        }
     }
 
     /// Counts received packets.
@@ -392,6 +403,9 @@ impl Path {
     pub fn totals(&self, now: u32) -> path::Totals {
         path::Totals {
             tx_packets: self.tx_packets.load(Relaxed),
+            tx_bytes: self.tx_bytes.load(Relaxed),
+            tx_large_packets: self.tx_large_packets.load(Relaxed),
+            tx_large_bytes: self.tx_large_bytes.load(Relaxed),
             rx_packets: self.rx_packets.load(Relaxed),
             rx_bytes: self.rx_bytes.load(Relaxed),
             wait_us: self.backlog().wait(now),
@@ -463,15 +477,31 @@ impl Path {
         Some(self.answer_in.load(Relaxed)).filter(|us| *us != 0)
     }
 
-    /// The path MTU that an ICMP error told, bytes.
+    /// The path MTU that an ICMP error told or the loss of all that was larger, bytes.
     pub fn mtu(&self) -> u32 {
         let mtu = self.mtu.load(Relaxed);
         if mtu != u32::MAX && clock::now_ms().wrapping_sub(self.mtu_at.load(Relaxed)) >= MTU_LIFE_MS
         {
             self.mtu.store(u32::MAX, Relaxed);
+            self.black_hole.store(false, Relaxed);
             return u32::MAX;
         }
         mtu
+    }
+
+    /// Whether it loses what is larger than its MTU and nobody tells the sockets.
+    pub fn is_black_hole(&self) -> bool {
+        self.black_hole.load(Relaxed) && self.mtu() != u32::MAX
+    }
+
+    /// It has lost all large packets. False if nothing follows from that any more.
+    pub fn set_black_hole(&self) -> bool {
+        let next = if self.mtu() > SMALL as u32 { SMALL } else { 0 };
+        let lower = self.lower_mtu(next as u32);
+        if lower {
+            self.black_hole.store(true, Relaxed);
+        }
+        lower
     }
 
     /// Takes in a smaller path MTU; false if it is not smaller.

@@ -337,13 +337,13 @@ fn can_cut(skb: &Skb<'_>, packet: &Packet) -> bool {
         && !options.is_none_or(option::is_signed)
 }
 
-/// Whether the session's own way is there.
+/// Whether the session's own way is there and does not swallow packets of this size.
 fn original_fits(instance: &Instance, skb: &Skb<'_>, lane: &mut Lane<Arc<Path>, Dst>) -> bool {
     let ready = skb.is_ready();
     if !ready {
         link_lost(instance, &lane.path);
     }
-    ready
+    ready && (!lane.path.is_black_hole() || skb.fits(lane.path.mtu()))
 }
 
 /// An interface was found without carrier before the kernel has told of it: that may take it a

@@ -68,6 +68,8 @@ counters! {
     LaneRefusedIcmp "lane-refused-icmp";
     /// Path MTUs lowered because of an ICMP error.
     PathMtuLowered "path-mtu-lowered";
+    /// Path MTUs lowered because all that was larger got lost.
+    PathBlackHole "path-black-hole";
     /// Packets held back to restore the order.
     ReorderHeld "reorder-held";
     /// Holes given up after the longest wait.

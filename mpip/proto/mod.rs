@@ -15,6 +15,7 @@
 
 pub mod addr;
 pub mod avail;
+pub mod blackhole;
 pub mod counters;
 pub mod crypto;
 pub mod delay;

@@ -12,6 +12,8 @@
 //! by the echo, the round-trip time. Silence makes a path doubtful, then suspect.
 
 use crate::proto::addr::Addr;
+use crate::proto::blackhole;
+use crate::proto::blackhole::BlackHole;
 use crate::proto::delay::Delay;
 use crate::proto::delay::Rtt;
 use crate::proto::earliest::Arrival;
@@ -67,6 +69,12 @@ const IDLE_INTERVALS: u32 = 10;
 pub struct Totals {
     /// Packets sent.
     pub tx_packets: u64,
+    /// Bytes sent.
+    pub tx_bytes: u64,
+    /// Packets among them that were larger than [`blackhole::SMALL`].
+    pub tx_large_packets: u64,
+    /// Bytes of those.
+    pub tx_large_bytes: u64,
     /// Packets received.
     pub rx_packets: u64,
     /// Bytes received.
@@ -75,15 +83,44 @@ pub struct Totals {
     pub wait_us: u32,
 }
 
+impl Totals {
+    /// What was sent, by size.
+    fn sent(&self) -> blackhole::Sent {
+        blackhole::Sent {
+            large: self.tx_large_packets as u32,
+            small: self.tx_packets.wrapping_sub(self.tx_large_packets) as u32,
+            small_bytes: self.tx_bytes.wrapping_sub(self.tx_large_bytes) as u32,
+        }
+    }
+}
+
 /// A question that was asked.
 #[derive(Copy, Clone, Debug, Default)]
 struct Question {
     /// Its time stamp; 0, which no question has, if there was none.
     at: u32,
-    /// Packets sent by then.
-    packets: u32,
+    /// What had been sent by then.
+    sent: blackhole::Sent,
     /// How long it was expected to wait in the queue, microseconds.
     wait: u32,
+}
+
+impl Question {
+    /// None was asked.
+    const NONE: Question = Question {
+        at: 0,
+        sent: blackhole::Sent {
+            large: 0,
+            small: 0,
+            small_bytes: 0,
+        },
+        wait: 0,
+    };
+
+    /// Packets sent by then.
+    fn packets(&self) -> u32 {
+        self.sent.large.wrapping_add(self.sent.small)
+    }
 }
 
 /// What a received CM asks of its receiver.
@@ -165,6 +202,8 @@ pub struct Path {
     samples: u32,
     // How much longer the queue has turned out to be than it was thought to be, microseconds.
     error: i32,
+    sizes: BlackHole,
+    is_black_hole: bool,
 }
 
 impl Path {
@@ -196,11 +235,7 @@ impl Path {
             last_tx: 0,
             measured: false,
             asked_before: false,
-            questions: [Question {
-                at: 0,
-                packets: 0,
-                wait: 0,
-            }; QUESTIONS],
+            questions: [Question::NONE; QUESTIONS],
             next_question: 0,
             uncounted: None,
             reported: None,
@@ -209,6 +244,8 @@ impl Path {
             rx_queue: Queue::new(),
             samples: 0,
             error: 0,
+            sizes: BlackHole::new(),
+            is_black_hole: false,
         }
     }
 
@@ -265,6 +302,12 @@ impl Path {
     /// How much longer the queue is than it was thought to be, microseconds, since the last call.
     pub fn take_error(&mut self) -> i32 {
         core::mem::take(&mut self.error)
+    }
+
+    /// Whether it has turned out, since the last call, to lose all packets larger than
+    /// [`blackhole::SMALL`] or than its MTU was last thought to be.
+    pub fn take_black_hole(&mut self) -> bool {
+        core::mem::take(&mut self.is_black_hole)
     }
 
     /// When the answer to the oldest open question should be here.
@@ -377,7 +420,7 @@ impl Path {
             if let Some(slot) = self.questions.get_mut(self.next_question) {
                 *slot = Question {
                     at: timestamp,
-                    packets: totals.tx_packets as u32,
+                    sent: totals.sent(),
                     wait: totals.wait_us,
                 };
             }
@@ -497,9 +540,11 @@ impl Path {
         // What was sent before the question that this answers has arrived before it, or is lost.
         let asked = self.questions.iter().find(|q| echo != 0 && q.at == echo);
         if let Some(asked) = asked {
-            let missing = asked.packets.wrapping_sub(packets);
+            let missing = asked.packets().wrapping_sub(packets);
             let base = *self.uncounted.get_or_insert(missing);
             self.lost = u64::from((missing.wrapping_sub(base) as i32).max(0) as u32);
+            let arrived = blackhole::Arrived { packets, bytes };
+            self.is_black_hole |= self.sizes.sample(asked.sent, arrived);
         }
     }
 
@@ -639,6 +684,7 @@ impl Path {
         }
         self.standing = Standing::Suspect;
         self.suspect_since = now;
+        self.sizes.reset();
         let [least, most] = REST_US;
         let soon = self
             .returned

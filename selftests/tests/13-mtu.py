@@ -5,6 +5,7 @@ import socket
 import struct
 
 from lib import Link, case
+from lib.mpip import active
 from lib.packet import SYN, Capture
 from tools import udpcount, xfer
 
@@ -150,3 +151,59 @@ def udp_df(t):
         receiver.settle(first, 5)
         t.check(receiver.exact(first), f"{receiver.result(first)}")
     t.reaches(a.counters()["a2"][2], 50_000, "bytes on the narrow link")
+
+
+def swallows(t, way, protocol):
+    """A box in the middle of one link carries nothing larger than 1300 bytes and tells nobody."""
+    a, b, _ = t.switched([Link(rate="20mbit", delay="2ms")] * 2)
+    switch = t.hosts[-1]
+    t.load(a, b)
+    if protocol == 6:
+        pairs = xfer.connect(a, b, b.addr[0])
+        t.spread(a, b, pairs)
+    else:
+        sa, sb = udpcount.pair(a, b, a.addr[0], b.addr[0])
+        at_b, at_a = udpcount.Receiver(sb, 1), udpcount.Receiver(sa, 2)
+        t.soon(
+            lambda: (sa.send(b"x"), sb.send(b"y"))
+            and all(len(active(s)) > 1 for s in t.module.show(a, "session") + t.module.show(b, "session")),
+            20,
+            "a session with two lanes",
+        )
+    switch.run(
+        "nft",
+        "add table bridge t; add chain bridge t c { type filter hook forward priority 0; }; "
+        f"add rule bridge t c oifname sb{way} ip length > 1300 counter drop",
+    )
+    found = lambda: t.module.stats(a).get("path_black_hole", 0)  # noqa: E731
+    if protocol == 6:
+        took = xfer.exchange(pairs, 4 << 20, 0, timeout=40)
+        t.note(f"{took:.2f} s")
+        t.at_least(found(), 1, "black holes found")
+        before = a.counters()
+        took = xfer.exchange(pairs, 4 << 20, 0, seed=5, timeout=40)
+        shares = t.shares(a, before)
+        t.note(f"{took:.2f} s, shares {shares}")
+        t.reaches(min(shares), 0.2, "share of the lesser path")
+    else:
+        sent = 0
+        while not found() and sent < 20000:
+            sent += udpcount.send(sa, None, 1, 100, 1400, 1000, sent)
+        t.at_least(found(), 1, "black holes found")
+        before = at_b.count
+        udpcount.send(sa, None, 1, 1000, 1400, 1000, sent)
+        t.wait(lambda: at_b.count >= before + 1000, 5, "all datagrams from then on")
+        at_b.settle(0, 0)
+        at_a.settle(0, 0)
+    t.note(f"MTUs {[(p['local'], p['remote'], p.get('mtu')) for p in t.module.paths(a)]}")
+
+
+for cell in ((2, 6), (1, 6), (2, 17)):
+
+    @case(
+        f"{'TCP' if cell[1] == 6 else 'UDP'}: the {('own', 'added')[cell[0] - 1]} path swallows "
+        "large packets, nobody tells",
+        timeout=120,
+    )
+    def swallows_case(t, cell=cell):
+        swallows(t, *cell)

@@ -4,6 +4,7 @@
 
 mod addr;
 mod avail;
+mod blackhole;
 mod cm;
 mod common;
 mod crypto;

@@ -23,6 +23,9 @@ struct Pair {
 
 const SENT: Totals = Totals {
     tx_packets: 0,
+    tx_bytes: 0,
+    tx_large_packets: 0,
+    tx_large_bytes: 0,
     rx_packets: 0,
     rx_bytes: 0,
     wait_us: 0,

@@ -3,6 +3,7 @@
 //! Paths of a simulated node.
 
 use mpip_host::proto::addr::Addr;
+use mpip_host::proto::blackhole::SMALL;
 use mpip_host::proto::earliest::Backlog;
 use mpip_host::proto::loss::Sent;
 use mpip_host::proto::path;
@@ -77,9 +78,14 @@ impl PathCell {
         }
     }
 
-    pub(super) fn count_tx(&self) {
+    pub(super) fn count_tx(&self, bytes: usize) {
         let mut totals = self.totals.get();
         totals.tx_packets += 1;
+        totals.tx_bytes += bytes as u64;
+        if bytes > SMALL {
+            totals.tx_large_packets += 1;
+            totals.tx_large_bytes += bytes as u64;
+        }
         self.totals.set(totals);
     }
 

@@ -148,7 +148,7 @@ impl Node {
                 packet::replace_tcp_long(head, &packet, packet.l4 + 20 + at, value, false);
             }
         }
-        path.count_tx();
+        path.count_tx(wire.len());
         segment.lane = chosen as u8;
         cx.sent.push(segment.packet.clone());
         if lost == 0 {

@@ -144,7 +144,7 @@ impl Node {
         }
         if reset || !session.is_multi() || self.stopping {
             self.count(Counter::TxOriginal);
-            entry.path.count_tx();
+            entry.path.count_tx(wire.len());
             self.question(cx, session, &entry.path, &session.tuple, true);
             cx.sent.push(wire);
             return;
@@ -159,7 +159,7 @@ impl Node {
             if inner.s.state != State::Open {
                 drop(inner);
                 self.count(Counter::TxOriginal);
-                entry.path.count_tx();
+                entry.path.count_tx(wire.len());
                 cx.sent.push(wire);
                 return;
             }
@@ -190,7 +190,7 @@ impl Node {
         if let Some((index, path, tuple)) = forgotten {
             self.ask(cx, session, &path, &tuple, index == 0);
         }
-        path.count_tx();
+        path.count_tx(wire.len());
         if chosen == 0 {
             self.keep(cx, session, &wire, 0, packet, data);
             self.count(Counter::TxOriginal);

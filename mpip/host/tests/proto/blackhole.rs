@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Paths that lose what is large.
+
+use mpip_host::proto::blackhole::Arrived;
+use mpip_host::proto::blackhole::BlackHole;
+use mpip_host::proto::blackhole::Sent;
+use proptest::prelude::*;
+
+/// Both ends of a path on which so much was sent and has arrived.
+#[derive(Default)]
+struct Way {
+    sent: Sent,
+    arrived: Arrived,
+    seen: BlackHole,
+}
+
+impl Way {
+    fn large(&mut self, n: u32, arrive: u32) {
+        self.sent.large = self.sent.large.wrapping_add(n);
+        self.arrive(arrive, 1500);
+    }
+
+    fn small(&mut self, n: u32, arrive: u32) {
+        self.sent.small = self.sent.small.wrapping_add(n);
+        self.sent.small_bytes = self.sent.small_bytes.wrapping_add(n * 52);
+        self.arrive(arrive, 52);
+    }
+
+    fn arrive(&mut self, n: u32, size: u32) {
+        self.arrived.packets = self.arrived.packets.wrapping_add(n);
+        self.arrived.bytes = self.arrived.bytes.wrapping_add(n * size);
+    }
+
+    fn ask(&mut self) -> bool {
+        self.seen.sample(self.sent, self.arrived)
+    }
+}
+
+#[test]
+fn nothing_large_arrives() {
+    for small in [0, 3] {
+        let mut way = Way::default();
+        assert!(!way.ask());
+        let mut rounds = 0;
+        let found = (0..10).any(|_| {
+            rounds += 1;
+            way.large(6, 0);
+            way.small(small, small);
+            way.ask()
+        });
+        assert!(found, "with {small} small packets");
+        assert_eq!(rounds, 3, "sixteen packets and three questions");
+        assert!(!way.ask(), "said once");
+    }
+}
+
+#[test]
+fn numbers_wrap_around() {
+    let mut way = Way::default();
+    way.sent.large = u32::MAX - 9;
+    way.sent.small = u32::MAX - 1;
+    way.sent.small_bytes = u32::MAX - 70;
+    way.arrived.bytes = u32::MAX - 20;
+    assert!(!way.ask());
+    let found = (0..4).any(|_| {
+        way.large(6, 0);
+        way.small(2, 2);
+        way.ask()
+    });
+    assert!(found);
+}
+
+#[test]
+fn one_large_packet_in_a_row_is_enough() {
+    let mut way = Way::default();
+    way.ask();
+    for _ in 0..50 {
+        way.large(5, 0);
+        assert!(!way.ask());
+        way.large(5, 1);
+        assert!(!way.ask());
+    }
+}
+
+#[test]
+fn an_outage_is_none() {
+    let mut way = Way::default();
+    way.ask();
+    // All of it was lost, with every question of the time.
+    way.large(500, 0);
+    way.small(100, 0);
+    assert!(!way.ask());
+    // The path is only probed.
+    for _ in 0..20 {
+        assert!(!way.ask());
+    }
+    way.large(1, 1);
+    assert!(!way.ask());
+}
+
+#[test]
+fn what_loses_small_packets_as_well_is_none() {
+    let mut way = Way::default();
+    way.ask();
+    for _ in 0..20 {
+        way.large(10, 0);
+        way.small(10, 1);
+        assert!(!way.ask());
+    }
+}
+
+#[test]
+fn an_overtaken_question_says_nothing() {
+    let mut way = Way::default();
+    way.ask();
+    way.large(40, 40);
+    let (before, after) = (Sent::default(), way.arrived);
+    assert!(!way.ask());
+    for _ in 0..5 {
+        assert!(!way.seen.sample(before, after));
+    }
+}
+
+proptest! {
+    /// Random loss of the same rate for all sizes is not taken for a black hole.
+    #[test]
+    fn random_loss_is_none(
+        rate in 0u32..50,
+        rounds in prop::collection::vec((0u32..12, 0u32..12, any::<u64>()), 1..60),
+    ) {
+        let mut way = Way::default();
+        way.ask();
+        for (large, small, dice) in rounds {
+            let passes = |n: u32, seed: u64| {
+                (0..n).filter(|i| (seed >> (i * 2)) as u32 % 100 >= rate).count() as u32
+            };
+            way.large(large, passes(large, dice));
+            way.small(small, passes(small, dice.rotate_left(17)));
+            prop_assert!(!way.ask() || rate > 30);
+        }
+    }
+}

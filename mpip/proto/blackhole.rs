@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Notices a path that carries small packets and loses large ones without an
+//! ICMP error (a black hole, RFC 2923).
+//!
+//! The peer's answers say how many bytes have arrived by the time of the
+//! question. As long as all of them can be small packets, of which the sender
+//! knows how many bytes it has sent, there is no sign that a large one got
+//! through. Large ones that were sent before several such questions, and none
+//! of which arrived, met a black hole (the passive side of RFC 8899, section 4.3).
+
+/// The largest packet that is small, bytes: the least MTU of IPv6.
+pub const SMALL: usize = 1280;
+/// So many large packets must have been lost in a row.
+const LARGE: u32 = 16;
+/// Before so many questions that got through. An outage takes the questions as well, so that what
+/// it swallows lies between two that are answered.
+const ROUNDS: u32 = 3;
+
+/// What was sent on a path, modulo 2^32.
+#[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sent {
+    /// Packets larger than [`SMALL`].
+    pub large: u32,
+    /// Other packets.
+    pub small: u32,
+    /// Bytes of those.
+    pub small_bytes: u32,
+}
+
+/// What the peer has received on a path, modulo 2^32.
+#[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
+pub struct Arrived {
+    /// Packets.
+    pub packets: u32,
+    /// Bytes.
+    pub bytes: u32,
+}
+
+/// Looks for a black hole.
+#[derive(Debug, Default)]
+pub struct BlackHole {
+    // The last time there was a sign that large packets get through, or none was sent.
+    since: Option<(Sent, Arrived)>,
+    large: u32,
+    rounds: u32,
+}
+
+impl BlackHole {
+    /// Nothing was sent yet.
+    pub const fn new() -> BlackHole {
+        BlackHole {
+            since: None,
+            large: 0,
+            rounds: 0,
+        }
+    }
+
+    /// The path has failed: what was lost says nothing about sizes.
+    pub fn reset(&mut self) {
+        *self = BlackHole::new();
+    }
+
+    /// By the time of a question, `sent` had been sent and `arrived` arrived. True if the path
+    /// has turned out to be a black hole for large packets; it then is to be told anew.
+    pub fn sample(&mut self, sent: Sent, arrived: Arrived) -> bool {
+        let (before, had) = *self.since.get_or_insert((sent, arrived));
+        let large = sent.large.wrapping_sub(before.large);
+        let small = sent.small.wrapping_sub(before.small);
+        let small_bytes = sent.small_bytes.wrapping_sub(before.small_bytes);
+        let packets = arrived.packets.wrapping_sub(had.packets);
+        let bytes = arrived.bytes.wrapping_sub(had.bytes);
+        if large > 1 << 31 || small > 1 << 31 {
+            // The question was overtaken by the last one.
+            return false;
+        }
+        if large == 0 || bytes > small_bytes {
+            self.since = Some((sent, arrived));
+            (self.large, self.rounds) = (0, 0);
+            return false;
+        }
+        if large > self.large {
+            self.large = large;
+            self.rounds = self.rounds.saturating_add(1);
+        }
+        let most = packets >= small / 2;
+        let found = large >= LARGE && self.rounds >= ROUNDS && most;
+        if found {
+            self.reset();
+        }
+        found
+    }
+}
