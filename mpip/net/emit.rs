@@ -71,6 +71,10 @@ pub struct Target<'a> {
     pub position: TcpPosition,
     /// The session, for a tuple that is not its own.
     pub session: Option<&'a Session>,
+    /// Whether a peer has just asked there, which takes out messages: if one like this was sent
+    /// there lately and it asks again, a UDP carrier needs no wrong checksum, which not all boxes
+    /// let pass.
+    pub asks: bool,
 }
 
 impl<'a> Target<'a> {
@@ -82,7 +86,13 @@ impl<'a> Target<'a> {
             original: true,
             position,
             session: None,
+            asks: false,
         }
+    }
+
+    /// The same, for the answer to a peer that has asked there.
+    pub fn to_peer(self) -> Target<'a> {
+        Target { asks: true, ..self }
     }
 
     /// The tuple of a session's lane on `path`; `original` says that it is the session's own.
@@ -93,6 +103,7 @@ impl<'a> Target<'a> {
             original,
             position: session.position(),
             session: Some(session),
+            asks: false,
         }
     }
 }
@@ -132,9 +143,7 @@ impl Instance {
         let Some(out) = buf.get_mut(..len) else {
             return;
         };
-        if matches!(shape, Shape::Surplus) {
-            self.wait_for_ride(tuple, cm);
-        }
+        let again = matches!(shape, Shape::Surplus) && self.wait_for_ride(tuple, cm);
         match &shape {
             Shape::Segment => {
                 let p = &target.position;
@@ -144,7 +153,8 @@ impl Instance {
             Shape::Surplus => {
                 let mut behind = [0u8; MAX_LEN + 8];
                 let n = surplus::build(8, cm, &mut behind);
-                packet::udp_carrier(out, tuple, behind.get(..n).unwrap_or(&[]), true);
+                let behind = behind.get(..n).unwrap_or(&[]);
+                packet::udp_carrier(out, tuple, behind, !(target.asks && again));
             }
             Shape::Datagram => packet::udp_message(out, tuple, cm),
             Shape::Stream(place) => packet::tcp_message(out, tuple, place, cm),

@@ -64,16 +64,17 @@ pub fn slots() -> Result<KVec<Option<Rider>>> {
 
 impl Instance {
     /// A message is sent in a carrier on a UDP session's own tuple: if it is an answer or not the
-    /// first of its kind, it waits for a datagram as well. Any context.
-    pub fn wait_for_ride(&self, tuple: &Tuple, cm: &[u8]) {
+    /// first of its kind, it waits for a datagram as well. True if it is not the first of its kind.
+    /// Any context.
+    pub fn wait_for_ride(&self, tuple: &Tuple, cm: &[u8]) -> bool {
         let Some(kind) = Raw::new(cm).map(|raw| raw.kind()) else {
-            return;
+            return false;
         };
         if !matches!(
             kind,
             Kind::HelloReply | Kind::Confirm | Kind::Open | Kind::OpenAck | Kind::Goodbye
         ) {
-            return;
+            return false;
         }
         // Who is asked seldom may not be asked again while there is a datagram to ride on.
         let answer = matches!(kind, Kind::HelloReply | Kind::Confirm | Kind::OpenAck);
@@ -88,7 +89,7 @@ impl Instance {
         };
         let mut slots = self.riders.lock();
         let Some(slot) = slots.get_mut(at) else {
-            return;
+            return false;
         };
         let again = slot.as_ref().is_some_and(|last| {
             let lately = now.wrapping_sub(last.at_ms) < REPEAT_MS;
@@ -100,6 +101,7 @@ impl Instance {
             self.set_riding(true);
         }
         *slot = Some(rider);
+        again
     }
 
     /// Puts a waiting message behind a datagram of the same tuple. Output hook.

@@ -177,8 +177,14 @@ impl Instance {
                     hello.header.node,
                     hello.nonce_a,
                 );
+                let own = Target::own(tuple, position);
+                let known = self.peers.get(rcu, &Ids(hello.header.node, 0));
+                let target = match known.filter(|peer| !peer.has_left()) {
+                    Some(_) => own.to_peer(),
+                    None => own,
+                };
                 self.send_public(
-                    &Target::own(tuple, position),
+                    &target,
                     &Cm::HelloReply(HelloReply {
                         header: Header {
                             node: self.identity.node,
@@ -446,11 +452,9 @@ impl Instance {
         let header = self.header(&session.peer, session.id);
         let path = session.inner.lock().s.lane(0).map_or(0, |l| l.path.id);
         self.with_open_block(&session.peer, &session.tuple, path, |block| {
-            self.send_cm(
-                &Target::own(&session.tuple, position),
-                &session.peer,
-                &Cm::OpenAck(Open { header, block }),
-            );
+            let target = Target::own(&session.tuple, position).to_peer();
+            let answer = Cm::OpenAck(Open { header, block });
+            self.send_cm(&target, &session.peer, &answer);
         });
     }
 }

@@ -480,16 +480,7 @@ impl Instance {
         if let Some(session) = existing {
             if session.id == m.header.session && Arc::ptr_eq(&session.peer, &peer) {
                 // A repetition; the answer to OPEN is repeated by sending it again.
-                let header = self.header(&peer, session.id);
-                let path = session.inner.lock().s.lane(0).map_or(0, |l| l.path.id);
-                self.with_open_block(&peer, tuple, path, |block| {
-                    self.send_cm(
-                        &Target::own(tuple, position),
-                        &peer,
-                        &Cm::OpenAck(Open { header, block }),
-                    );
-                });
-                return;
+                return self.send_open_ack(&session, position);
             }
             // A tuple whose session's peer is alive is not taken over by another node.
             let now = clock::now_us64() / 1000;

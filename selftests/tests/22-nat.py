@@ -303,6 +303,60 @@ declare(
 )
 
 
+@case("datagrams go one way only, to a peer known from a TCP session, through NATs, IPv4", timeout=100)
+def one_way(t):
+    n = build(t, [[RESTRICTED], [RESTRICTED]])
+    t.load(n.a, n.b)
+    xfer.transfer(n.a, n.b, n.target(4), 100_000, 100_000)
+    for host in (n.a, n.b):
+        t.module.set(host, scheduler="weighted")
+    near, far = nat.udp_pair(n.a, n.b, n.target(4))
+    receiver = udpcount.Receiver(far, 9)
+    sent = 0
+
+    def send(count):
+        nonlocal sent
+        sent += udpcount.send(near, None, 9, count, 1000, 800, sent)
+
+    t.soon(lambda: send(20) or lanes(t, n, 17) >= 2, PATIENCE, "a session over both NATs")
+    count = Count(n)
+    send(DATAGRAMS)
+    receiver.settle(sent, 5)
+    t.check(receiver.exact(sent), f"exactly once: {receiver.result(sent)}")
+    t.equal(receiver.senders, {far.getpeername()[:2]}, "who the datagrams come from")
+    check_shares(t, count, 2, "UDP")
+
+
+def on_the_wire(t, family, encap, offload):
+    """All lanes travel as `encap` says, to the port that is set, with bursts cut or whole."""
+    port = 4443
+    protocol = "udp" if encap == "udp" else "tcp"
+    n = build(t, [[RESTRICTED], [RESTRICTED]])
+    for host in (n.a, n.b):
+        for dev in host.dev if not offload else ():
+            host.run("ethtool", "-K", dev, "tso", "off", "gso", "off", "gro", "off")
+    t.load(n.a, n.b)
+    for host in (n.a, n.b):
+        t.module.set(host, encap=encap, port=port)
+    capture = Capture(n.b, n.b.dev[0], f"{protocol} port {port}")
+    tcp(t, n, family)
+    seen = capture.stop()
+    data = sum(len(p.payload) for p in seen if p.dport == port)
+    t.at_least(data, MIB // 2, f"bytes to port {port} in {protocol}")
+    ways = {path["way"] for path in t.module.paths(n.a) if path["state"] == "active"}
+    t.equal(ways, {encap}, "how the paths are used")
+
+
+for cell in ((4, "udp", True), (6, "udp", False), (4, "tcp", False), (6, "tcp", True)):
+
+    @case(
+        f"encap={cell[1]}, another port, offloads {'on' if cell[2] else 'off'}, IPv{cell[0]}: as it says on the wire",
+        timeout=100,
+    )
+    def on_the_wire_case(t, cell=cell):
+        on_the_wire(t, *cell)
+
+
 def drain(sockets, quiet=0.3):
     """Read what is not for anybody, also what is still on its way, until nothing has come for so many seconds."""
     while ready := select.select(sockets, [], [], quiet)[0]:
