@@ -434,7 +434,9 @@ pub fn local_in(instance: &Instance, skb: &mut Skb<'_>, family: u8) -> Verdict {
         return Verdict::Accept;
     }
     let rcu = rcu::read_lock();
-    let Some(entry) = instance.wire.get(&rcu, &packet.rx_tuple()) else {
+    // To the wire a session has the addresses in front of this host's own NAT.
+    let tuple = skb.tuple_before_nat().unwrap_or(packet.rx_tuple());
+    let Some(entry) = instance.wire.get(&rcu, &tuple) else {
         return Verdict::Accept;
     };
     let session: &Arc<Session> = &entry.session;

@@ -22,6 +22,7 @@
 #include <net/ip6_route.h>
 #include <net/ipv6.h>
 #include <net/l3mdev.h>
+#include <net/netfilter/nf_conntrack.h>
 #include <net/netfilter/nf_queue.h>
 #include <net/route.h>
 #include <net/tcp.h>
@@ -452,6 +453,35 @@ bool mpip_shim_rx_eligible(const struct sk_buff *skb,
 	return skb->pkt_type == PACKET_HOST && !skb_dst(skb) && !skb->sk &&
 	       in && !(in->flags & IFF_LOOPBACK) && !netif_is_l3_master(in) &&
 	       !netif_is_l3_slave(in) && skb_frags_readable(skb);
+}
+
+/*
+ * The addresses and ports with which a packet came that this host's NAT has
+ * changed; false if it has not.
+ */
+bool mpip_shim_rx_before_nat(const struct sk_buff *skb, struct mpip_flow *flow)
+{
+#if IS_ENABLED(CONFIG_NF_CONNTRACK)
+	const struct nf_conntrack_tuple *came;
+	enum ip_conntrack_info ctinfo;
+	const struct nf_conn *ct = nf_ct_get(skb, &ctinfo);
+
+	if (!ct || !(READ_ONCE(ct->status) & IPS_NAT_MASK))
+		return false;
+	came = nf_ct_tuple(ct, CTINFO2DIR(ctinfo));
+	flow->proto = came->dst.protonum;
+	flow->sport = ntohs(came->src.u.all);
+	flow->dport = ntohs(came->dst.u.all);
+	memcpy(flow->src, &came->src.u3, sizeof(flow->src));
+	memcpy(flow->dst, &came->dst.u3, sizeof(flow->dst));
+	if (nf_ct_l3num(ct) == NFPROTO_IPV4)
+		flow->family = 4;
+	else
+		flow->family = 6;
+	return true;
+#else
+	return false;
+#endif
 }
 
 /*

@@ -8,6 +8,7 @@ use super::{
 };
 use crate::proto::addr::{
     Addr,
+    Endpoint,
     Tuple, //
 };
 use core::ptr::NonNull;
@@ -42,6 +43,25 @@ pub(super) fn flow_of(tuple: &Tuple) -> bindings::mpip_flow {
         }
     }
     flow
+}
+
+/// The reverse of [`flow_of`].
+pub(super) fn tuple_of(flow: &bindings::mpip_flow) -> Tuple {
+    let addr = |padded: &[u8; 16]| match flow.family {
+        4 => Addr::V4([padded[0], padded[1], padded[2], padded[3]]),
+        _ => Addr::V6(*padded),
+    };
+    Tuple {
+        proto: flow.proto,
+        local: Endpoint {
+            addr: addr(&flow.src),
+            port: flow.sport,
+        },
+        remote: Endpoint {
+            addr: addr(&flow.dst),
+            port: flow.dport,
+        },
+    }
 }
 
 impl Dst {

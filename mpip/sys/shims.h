@@ -142,6 +142,7 @@ bool mpip_shim_tx_eligible(const struct sk_buff *skb,
 			   const struct nf_hook_state *state);
 bool mpip_shim_rx_eligible(const struct sk_buff *skb,
 			   const struct nf_hook_state *state);
+bool mpip_shim_rx_before_nat(const struct sk_buff *skb, struct mpip_flow *flow);
 bool mpip_shim_tx_user(const struct sk_buff *skb, u32 *uid);
 bool mpip_shim_tx_una(const struct sk_buff *skb, u32 *una);
 void mpip_shim_tx_grow(const struct sk_buff *skb);

@@ -5,8 +5,12 @@
 use super::{
     bindings,
     net::Net,
-    route::Dst, //
+    route::{
+        tuple_of,
+        Dst, //
+    }, //
 };
+use crate::proto::addr::Tuple;
 use core::{
     marker::PhantomData,
     mem::ManuallyDrop,
@@ -252,6 +256,21 @@ impl Skb<'_> {
     pub fn ifindex_in(&self) -> u32 {
         // SAFETY: The state is valid for the hook's run.
         unsafe { bindings::mpip_shim_state_in(self.state) as u32 }
+    }
+
+    /// The tuple with which it came, if this host's own NAT has changed it. At LOCAL_IN.
+    pub fn tuple_before_nat(&self) -> Option<Tuple> {
+        let mut flow = bindings::mpip_flow {
+            family: 0,
+            proto: 0,
+            sport: 0,
+            dport: 0,
+            src: [0; 16],
+            dst: [0; 16],
+        };
+        // SAFETY: Valid by the invariant; `flow` is written to.
+        let changed = unsafe { bindings::mpip_shim_rx_before_nat(self.raw(), &mut flow) };
+        changed.then(|| tuple_of(&flow).reversed())
     }
 
     /// Verifies the transport checksum on the header as it stands.

@@ -126,6 +126,71 @@ def firewall(t):
     xfer.Traffic(pairs, 1000, 1000, seed=3).wait()
 
 
+NAT = {
+    "a service's address that A maps to B's": (
+        "hook output priority -100",
+        "ip daddr 10.9.9.9 tcp dport 80 dnat to 10.0.1.2:7000",
+        ("10.9.9.9", 80),
+    ),
+    "another address of A for what leaves": (
+        "hook postrouting priority 100",
+        "oifname a1 snat to 10.0.1.9",
+        ("10.0.1.2", 7000),
+    ),
+    "a port that B redirects": (
+        "hook prerouting priority -100",
+        "tcp dport 80 redirect to :7000",
+        ("10.0.1.2", 80),
+    ),
+}
+
+
+def own_nat(t, what):
+    """A host translates the addresses of its own connections: nothing is found invalid, order is kept."""
+    hook, rule, target = NAT[what]
+    # Unequal delays: without the buffer the order would be lost all the time. No queue overflows.
+    links = [Link(rate="50mbit", delay=delay, limit=3000) for delay in ("1ms", "4ms")]
+    a, b = t.two_hosts(links)
+    a.ip(["addr add 10.0.1.9/24 dev a1", "route add 10.9.9.9 via 10.0.1.2"])
+    for host in (a, b):
+        host.run(
+            "nft",
+            "add table inet t; add chain inet t c { type filter hook input priority 0; }; "
+            "add rule inet t c ct state invalid counter drop",
+        )
+    (b if "redirect" in rule else a).run(
+        "nft", f"add table ip n; add chain ip n c {{ type nat {hook}; }}; add rule ip n c {rule}"
+    )
+    t.load(a, b)
+    known = xfer.connect(a, b, b.addr[0])
+    t.spread(a, b, known)
+    with b.socket() as listener:
+        listener.bind((b.addr[0], 7000))
+        listener.listen(1)
+        near = a.socket()
+        near.settimeout(10)
+        near.connect(target)
+        pairs = [(near, listener.accept()[0])]
+    xfer.exchange(pairs, 300_000, 300_000)
+    before, early = b.counters(), a.snmp("TCPOFOQueue")
+    xfer.exchange(pairs, 0, 10 << 20, seed=9, timeout=40)
+    shares, early = t.shares(b, before), a.snmp("TCPOFOQueue") - early
+    t.note(f"shares {shares}, {early} segments out of order")
+    if "redirect" not in rule:
+        t.reaches(min(shares), 0.1, "share of the lesser path")
+    t.within(early, 100, "segments that A's TCP got too early")
+    for host in (a, b):
+        rules = host.run("nft", "list", "table", "inet", "t").stdout
+        t.check("invalid counter packets 0" in rules, f"nothing invalid: {rules}")
+
+
+for name in NAT:
+
+    @case(f"a host's NAT of its own: {name}", timeout=90)
+    def own_nat_case(t, name=name):
+        own_nat(t, name)
+
+
 @case("TCP MD5 signatures hold on both paths")
 def md5(t):
     a, b = t.two_hosts(2)
