@@ -23,7 +23,7 @@ module: $(KERNEL_SETUP) ## build build/mpip.ko (KDIR=DIR: against another prepar
 cli: setup-root ## build build/mpipctl
 	@scripts/build-cli
 
-docs-cli: cli ## write mpipctl's manual page and completions to build/docs-cli
+docs-cli: cli ## write the manual pages and completions to build/docs-cli
 	@scripts/docs-cli
 
 setup: ## fetch and prepare compiler, kernel and VM once (MPIP_KERNEL=7.3: that kernel)
@@ -93,6 +93,8 @@ uapi-check: setup ## fail if mpip/uapi is out of date
 INSTALLED := \
 	755:build/mpipctl:sbin/mpipctl \
 	644:build/docs-cli/mpipctl.8:share/man/man8/mpipctl.8 \
+	644:build/docs-cli/mpip.5:share/man/man5/mpip.5 \
+	644:packaging/mpip.toml:share/doc/mpip/mpip.toml \
 	644:build/docs-cli/mpipctl.bash:share/bash-completion/completions/mpipctl \
 	644:build/docs-cli/_mpipctl:share/zsh/site-functions/_mpipctl \
 	644:build/docs-cli/mpipctl.fish:share/fish/vendor_completions.d/mpipctl.fish \

@@ -6,6 +6,7 @@ use clap::Args;
 use clap::Parser;
 use clap::Subcommand;
 use clap::ValueEnum;
+use clap::ValueHint;
 
 /// Control and inspect MPIP, multipath transmission at the IP layer.
 #[derive(Clone, Debug, Parser)]
@@ -146,6 +147,8 @@ pub enum Object {
         #[command(subcommand)]
         verb: Option<AskVerb>,
     },
+    /// Configuration files: what holds after each start of the machine
+    Config(Config),
     /// Check what MPIP needs of this host, and say how to mend what is wrong
     Doctor(Doctor),
     /// Write what a shell needs to complete command lines
@@ -154,9 +157,13 @@ pub enum Object {
         #[arg(value_enum, hide_possible_values = true)]
         shell: Shell,
     },
-    /// Write the manual page mpipctl(8)
+    /// Write a manual page: mpipctl(8) or mpip(5)
     #[command(hide = true)]
-    Man,
+    Man {
+        /// The section: 8 or 5
+        #[arg(default_value_t = 8, value_parser = clap::value_parser!(u8).range(5..=8))]
+        section: u8,
+    },
 }
 
 /// How to show counters.
@@ -170,6 +177,40 @@ pub struct Stats {
     /// What to do with it; nothing means show.
     #[command(subcommand)]
     pub verb: Option<ShowVerb>,
+}
+
+/// Which configuration, and what to do with it.
+#[derive(Args, Clone, Debug)]
+#[command(subcommand_value_name = "VERB", subcommand_help_heading = "Verbs")]
+pub struct Config {
+    /// Use FILE and its drop-ins in place of those below /etc/mpip; - is standard input
+    #[arg(short, long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub file: Option<String>,
+
+    /// Leave out interfaces that are not there, with a warning; and have apply only enable MPIP if
+    /// there is no file at all
+    #[arg(long, global = true)]
+    pub lenient: bool,
+
+    /// What to do with it; nothing means show.
+    #[command(subcommand)]
+    pub verb: Option<ConfigVerb>,
+}
+
+/// Verbs of the configuration.
+#[derive(Clone, Copy, Debug, Subcommand)]
+pub enum ConfigVerb {
+    /// Write what the kernel has now as a configuration file
+    #[command(aliases = ["list", "ls"])]
+    Show,
+    /// Look for mistakes in the files; needs neither the module nor special rights
+    Check,
+    /// Write the commands with which apply would change what the kernel has; status 1 if any
+    Diff,
+    /// Make what the kernel has as the files want it, and change only what differs
+    Apply,
+    /// Make the file as what the kernel has; remarks in it are kept
+    Save,
 }
 
 /// What to do beyond looking.
@@ -325,6 +366,8 @@ mod tests {
             ("mpipctl ask delete 10.0.0.0/8", "Ask"),
             ("mpipctl en", "Enable"),
             ("mpipctl mon -t path", "Monitor"),
+            ("mpipctl conf ch -f x.toml", "Config"),
+            ("mpipctl conf -f x.toml ap --lenient", "Config"),
             ("mpipctl ru li", "Rule"),
             ("mpipctl rule d 3", "Rule"),
             ("mpipctl rule a port 22 mode single", "Rule"),

@@ -12,7 +12,10 @@ use crate::nl;
 /// Exit statuses and what they mean.
 pub const STATUSES: [(u8, &str); 5] = [
     (0, "Success."),
-    (1, "Wrong usage, or a bad value."),
+    (
+        1,
+        "Wrong usage, or a bad value; or config diff has found a difference.",
+    ),
     (2, "The kernel refused, or gave no sensible answer."),
     (3, "The module is not loaded, or not any more."),
     (4, "doctor found something that keeps MPIP from working."),
@@ -39,6 +42,10 @@ pub enum Error {
         /// Why.
         error: Box<Error>,
     },
+    /// Mistakes in configuration files, each with its place.
+    Mistakes(Vec<String>),
+    /// The kernel has something else than the configuration, as was said.
+    Differs,
     /// So many checks of doctor failed.
     Unwell(usize),
     /// The output cannot be written.
@@ -58,8 +65,13 @@ impl Error {
             Self::Netlink(_) => 2,
             Self::Line { error, .. } => error.exit_status(),
             Self::Unwell(_) => 4,
-            Self::Output(_) => 1,
+            Self::Output(_) | Self::Mistakes(_) | Self::Differs => 1,
         }
+    }
+
+    /// True if the exit status says it all.
+    pub fn is_silent(&self) -> bool {
+        matches!(self, Self::Differs)
     }
 
     /// True if whoever reads the output has seen enough: nothing to complain about.
@@ -91,6 +103,8 @@ impl fmt::Display for Error {
             }
             Self::Netlink(error) => error.fmt(f),
             Self::Line { place, error } => write!(f, "{place}: {error}"),
+            Self::Mistakes(all) => f.write_str(&all.join("\n")),
+            Self::Differs => f.write_str("the configuration differs"),
             Self::Unwell(1) => f.write_str("1 check failed"),
             Self::Unwell(count) => write!(f, "{count} checks failed"),
             Self::Output(error) => write!(f, "cannot write the output: {error}"),

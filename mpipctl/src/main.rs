@@ -25,7 +25,9 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if error.is_broken_pipe() => ExitCode::SUCCESS,
         Err(error) => {
-            complain(&format!("Error: {error}\n"));
+            if !error.is_silent() {
+                complain(&format!("Error: {error}\n"));
+            }
             ExitCode::from(error.exit_status())
         }
     }

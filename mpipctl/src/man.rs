@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The manual page, made from the grammar of the command line.
+//! The manual pages: mpipctl(8), made from the grammar of the command line, and mpip(5).
+
+mod file;
 
 use std::io;
 use std::io::Write;
@@ -51,6 +53,14 @@ const EXAMPLES: &[(&str, &str)] = &[
         "Write all numbers there are in the text format of Prometheus.",
     ),
     (
+        "mpipctl config save",
+        "Keep what was set for the next start of the machine.",
+    ),
+    (
+        "mpipctl config diff -f new.toml",
+        "Say what would change with that file.",
+    ),
+    (
         "mpipctl doctor",
         "Look for what keeps MPIP from using all paths, and say how to mend it.",
     ),
@@ -60,8 +70,15 @@ const EXAMPLES: &[(&str, &str)] = &[
     ),
 ];
 
-/// Writes mpipctl(8).
-pub fn write(out: &mut dyn Write) -> io::Result<()> {
+/// Writes the page of a section: mpip(5), else mpipctl(8).
+pub fn write(out: &mut dyn Write, section: u8) -> io::Result<()> {
+    match section {
+        5 => file::write(out),
+        _ => write_tool(out),
+    }
+}
+
+fn write_tool(out: &mut dyn Write) -> io::Result<()> {
     let mut command = Cli::command();
     command.build();
     let man = Man::new(command.clone()).section("8").manual("MPIP");
@@ -96,9 +113,10 @@ pub fn write(out: &mut dyn Write) -> io::Result<()> {
     let mut page = Roff::new();
     page.control("SH", ["OBJECTS"]);
     for object in visible(&command) {
-        describe(&mut page, object, vec![bold(object.get_name())]);
+        describe(&mut page, object, vec![bold(object.get_name())], &command);
     }
     environment(&mut page);
+    files(&mut page);
     exit_status(&mut page);
     examples(&mut page);
     see_also(&mut page);
@@ -128,11 +146,12 @@ fn visible(command: &Command) -> impl Iterator<Item = &Command> {
 }
 
 /// One paragraph for a command with its own arguments, then those for its verbs.
-fn describe(page: &mut Roff, command: &Command, mut words: Vec<Inline>) {
-    let own = own_arguments(command);
+fn describe(page: &mut Roff, command: &Command, mut words: Vec<Inline>, above: &Command) {
+    let own = own_arguments(command, above);
     let prefix = words.clone();
     // What is done without a verb is not told twice.
-    let is_plain = |verb: &Command| verb.get_name() == "show" && own_arguments(verb).is_empty();
+    let is_plain =
+        |verb: &Command| verb.get_name() == "show" && own_arguments(verb, command).is_empty();
     if visible(command).any(is_plain) {
         words.extend(show());
     }
@@ -156,7 +175,7 @@ fn describe(page: &mut Roff, command: &Command, mut words: Vec<Inline>) {
         } else {
             words.extend([roman(" "), bold(verb.get_name())]);
         }
-        describe(page, verb, words);
+        describe(page, verb, words, command);
     }
 }
 
@@ -165,10 +184,12 @@ fn show() -> [Inline; 3] {
     [roman(" ["), bold("show"), roman("]")]
 }
 
-/// Arguments that are not those of every command.
-fn own_arguments(command: &Command) -> Vec<&Arg> {
+/// Arguments that are not those of the command above it.
+fn own_arguments<'a>(command: &'a Command, above: &Command) -> Vec<&'a Arg> {
+    let is_above = |arg: &Arg| above.get_arguments().any(|a| a.get_id() == arg.get_id());
     let all = command.get_arguments();
-    all.filter(|a| !a.is_global_set() && !a.is_hide_set() && a.get_id() != "help")
+    all.filter(|a| !a.is_hide_set() && a.get_id() != "help")
+        .filter(|a| !(a.is_global_set() && is_above(a)))
         .collect()
 }
 
@@ -225,6 +246,21 @@ fn environment(page: &mut Roff) {
     )]);
 }
 
+fn files(page: &mut Roff) {
+    page.control("SH", ["FILES"]);
+    page.control("TP", []);
+    page.text([
+        italic("/etc/mpip/mpip.toml"),
+        roman(", "),
+        italic("/etc/mpip/mpip.d/*.toml"),
+    ]);
+    page.text([
+        roman("The configuration, see "),
+        bold("mpip"),
+        roman("(5)."),
+    ]);
+}
+
 fn exit_status(page: &mut Roff) {
     page.control("SH", ["EXIT STATUS"]);
     for (status, meaning) in STATUSES {
@@ -246,6 +282,8 @@ fn examples(page: &mut Roff) {
 fn see_also(page: &mut Roff) {
     page.control("SH", ["SEE ALSO"]);
     page.text([
+        bold("mpip"),
+        roman("(5), "),
         bold("ip"),
         roman("(8), "),
         bold("ip-netns"),
@@ -273,7 +311,7 @@ mod tests {
     #[test]
     fn nothing_is_left_out() {
         let mut page = Vec::new();
-        write(&mut page).unwrap();
+        write(&mut page, 8).unwrap();
         let page = String::from_utf8(page).unwrap();
         let headings = page.lines().filter_map(|line| line.strip_prefix(".SH "));
         let headings: Vec<&str> = headings.map(|h| h.trim_matches('"')).collect();
@@ -286,6 +324,7 @@ mod tests {
                 "OPTIONS",
                 "OBJECTS",
                 "ENVIRONMENT",
+                "FILES",
                 "EXIT STATUS",
                 "EXAMPLES",
                 "SEE ALSO"
@@ -297,6 +336,7 @@ mod tests {
             assert!(objects.contains(&name), "{name}");
         }
         assert!(!objects.contains("\\fBman\\fR"));
+        assert!(objects.contains("\\fBstats\\fR [\\fBshow\\fR] [\\fB\\-\\-prometheus\\fR]"));
         assert!(objects.contains("\\fBparam\\fR \\fBset\\fR \\fINAME\\fR \\fIVALUE\\fR"));
     }
 }

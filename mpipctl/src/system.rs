@@ -9,6 +9,7 @@ use std::io;
 use std::io::IsTerminal;
 use std::io::Write;
 use std::os::fd::AsFd;
+use std::os::unix::fs::fchown;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::path::PathBuf;
@@ -59,6 +60,9 @@ pub trait System {
 
     /// Replaces the text of a file.
     fn write(&self, path: &str, text: &str) -> io::Result<()>;
+
+    /// Makes a file have this text at once, or leaves it as it is; it keeps its mode and owner.
+    fn replace(&self, path: &str, text: &str) -> io::Result<()>;
 
     /// The names in a folder, none if it is not there.
     fn names(&self, folder: &str) -> Vec<String>;
@@ -153,6 +157,26 @@ impl System for Real {
         fs::write(path, text)
     }
 
+    fn replace(&self, path: &str, text: &str) -> io::Result<()> {
+        // What a symbolic link leads to is replaced, not the link.
+        let path = fs::canonicalize(path).unwrap_or_else(|_| PathBuf::from(path));
+        let folder = match path.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            _ => Path::new("."),
+        };
+        fs::create_dir_all(folder)?;
+        let new = path.with_extension(format!("new.{}", process::id()));
+        let done = write_synced(&new, &path, text).and_then(|()| fs::rename(&new, &path));
+        match done {
+            // The name lasts once the folder has reached the disk.
+            Ok(()) => File::open(folder)?.sync_all(),
+            Err(error) => {
+                let _ = fs::remove_file(&new);
+                Err(error)
+            }
+        }
+    }
+
     fn names(&self, folder: &str) -> Vec<String> {
         let entries = fs::read_dir(folder).into_iter().flatten().flatten();
         let mut names: Vec<String> = entries
@@ -202,6 +226,19 @@ impl System for Real {
     }
 }
 
+/// Writes a new file that has mode and owner of `old`, if there is one, and waits for the disk.
+fn write_synced(new: &Path, old: &Path, text: &str) -> io::Result<()> {
+    let mut file = File::create_new(new)?;
+    if let Ok(kept) = fs::metadata(old) {
+        if (kept.uid(), kept.gid()) != (file.metadata()?.uid(), file.metadata()?.gid()) {
+            fchown(&file, Some(kept.uid()), Some(kept.gid()))?;
+        }
+        file.set_permissions(kept.permissions())?;
+    }
+    file.write_all(text.as_bytes())?;
+    file.sync_all()
+}
+
 /// Waits until the process is to end. Standard output is not polled for anything but its end.
 fn wait_for_end(signals: &SignalFd) {
     let output = io::stdout();
@@ -233,6 +270,9 @@ fn namespace_name(device: u64, inode: u64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::symlink;
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     #[test]
@@ -245,6 +285,35 @@ mod tests {
         ] {
             assert_eq!(namespace_path(name), Path::new(path));
         }
+    }
+
+    #[test]
+    fn files_are_replaced_as_a_whole() {
+        let folder = env::temp_dir().join(format!("mpipctl-replace-{}", process::id()));
+        let file = folder.join("below/it.toml");
+        let path = file.to_str().unwrap();
+        let system = Real::default();
+        system.replace(path, "one").unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o640)).unwrap();
+        let link = folder.join("link.toml");
+        symlink(&file, &link).unwrap();
+        let before = fs::metadata(&file).unwrap().ino();
+        system.replace(link.to_str().unwrap(), "two").unwrap();
+        let after = fs::metadata(&file).unwrap();
+        assert_eq!(fs::read_to_string(&file).unwrap(), "two");
+        assert_eq!(after.mode() & 0o7777, 0o640);
+        assert_ne!(after.ino(), before, "another file has taken the name");
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        assert_eq!(
+            system.names(folder.join("below").to_str().unwrap()),
+            ["it.toml"]
+        );
+        // A folder cannot be replaced: nothing is left beside it.
+        assert!(system.replace(folder.to_str().unwrap(), "three").is_err());
+        let name = folder.file_name().unwrap().to_str().unwrap();
+        let beside = system.names(env::temp_dir().to_str().unwrap());
+        assert_eq!(beside.iter().filter(|n| n.starts_with(name)).count(), 1);
+        fs::remove_dir_all(&folder).unwrap();
     }
 
     #[test]

@@ -40,6 +40,7 @@ Objects:
   avail       Destinations and whether they speak MPIP
   monitor     Show what happens to peers, paths and addresses, as it happens
   ask         Prefixes that are asked when the parameter `ask` is `listed`
+  config      Configuration files: what holds after each start of the machine
   doctor      Check what MPIP needs of this host, and say how to mend what is wrong
   completion  Write what a shell needs to complete command lines
   help        Print this message or the help of the given subcommand(s)

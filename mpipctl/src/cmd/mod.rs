@@ -6,6 +6,7 @@ mod ask;
 mod avail;
 pub mod batch;
 mod completion;
+mod config;
 mod doctor;
 mod enable;
 mod monitor;
@@ -32,6 +33,12 @@ use crate::out::json;
 use crate::out::text::Table;
 use crate::system::System;
 use crate::Error;
+
+pub(crate) use config::known as known_params;
+#[cfg(test)]
+pub(crate) use config::mistakes_in as config_mistakes;
+#[cfg(test)]
+pub(crate) use rule::NAMES as RULE_NAMES;
 
 /// What commands work with. It outlives a command, so that several can share a connection.
 pub struct Context<'a> {
@@ -113,9 +120,10 @@ pub fn run(object: Option<Object>, context: &mut Context<'_>) -> Result<(), Erro
         Object::Avail(_) => avail::show(context),
         Object::Monitor(what) => monitor::run(context, &what),
         Object::Ask { verb } => ask::run(context, verb),
+        Object::Config(how) => config::run(context, &how),
         Object::Doctor(how) => doctor::run(context, how),
         Object::Completion { shell } => completion::write(context, shell),
-        Object::Man => Ok(man::write(context.out)?),
+        Object::Man { section } => Ok(man::write(context.out, section)?),
         Object::Rule { verb } => rule::run(context, verb),
     }
 }

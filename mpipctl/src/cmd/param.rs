@@ -36,7 +36,8 @@ fn set(context: &mut Context<'_>, name: &str, text: &str) -> Result<(), Error> {
     Ok(context.client()?.set_param(name, value)?)
 }
 
-fn find<'a>(params: &'a [Param], name: &str) -> Result<&'a Param, Error> {
+/// The parameter with this name.
+pub(super) fn find<'a>(params: &'a [Param], name: &str) -> Result<&'a Param, Error> {
     params.iter().find(|p| p.name == name).ok_or_else(|| {
         let names: Vec<&str> = params.iter().map(|p| p.name.as_str()).collect();
         let names = names.join(", ");

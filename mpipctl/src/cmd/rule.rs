@@ -21,7 +21,7 @@ use crate::system::System;
 use crate::Error;
 
 /// The names of values, in the order in which they are shown.
-const NAMES: &[&str] = &[
+pub(crate) const NAMES: &[&str] = &[
     "dst", "src", "port", "sport", "proto", "size", "dscp", "uid", "priority", "mode", "delay",
     "loss", "rate", "dev", "number",
 ];
@@ -123,7 +123,14 @@ fn interfaces(rule: &Rule, system: &dyn System) -> Vec<String> {
 }
 
 /// The rule as `add` takes it.
-fn words(rule: &Rule, system: &dyn System) -> String {
+pub(super) fn words(rule: &Rule, system: &dyn System) -> String {
+    let pairs = pairs(rule, system).into_iter();
+    let pairs = pairs.map(|(name, value)| format!("{name} {value}"));
+    pairs.collect::<Vec<_>>().join(" ")
+}
+
+/// The names and values of a rule, but for its number.
+pub(super) fn pairs(rule: &Rule, system: &dyn System) -> Vec<(&'static str, String)> {
     let span = |min: Option<u16>, max: Option<u16>| {
         let (min, max) = (min.unwrap_or(0), max.unwrap_or(u16::MAX));
         match (min, max) {
@@ -168,8 +175,9 @@ fn words(rule: &Rule, system: &dyn System) -> String {
         ("dev", Some(devices.clone()).filter(|d| !d.is_empty())),
     ];
     let pairs = pairs.into_iter();
-    let pairs = pairs.filter_map(|(name, value)| Some(format!("{name} {}", value?)));
-    pairs.collect::<Vec<_>>().join(" ")
+    pairs
+        .filter_map(|(name, value)| Some((name, value?)))
+        .collect()
 }
 
 fn short(prefix: &Prefix) -> String {
@@ -233,7 +241,13 @@ fn parse(words: &[String], system: &dyn System) -> Result<Rule, String> {
     Ok(rule)
 }
 
-fn set(rule: &mut Rule, name: &str, value: &str, system: &dyn System) -> Result<(), String> {
+/// Reads one value.
+pub(super) fn set(
+    rule: &mut Rule,
+    name: &str,
+    value: &str,
+    system: &dyn System,
+) -> Result<(), String> {
     // As the paper's table has it; for what is done there is no such thing.
     if matches!(value, "*" | "any") && NAMES.iter().take(8).any(|n| *n == name) {
         return Ok(());

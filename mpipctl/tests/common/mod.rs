@@ -419,6 +419,15 @@ impl System for Fake {
         }
     }
 
+    fn replace(&self, path: &str, text: &str) -> io::Result<()> {
+        if !self.may_write {
+            return Err(io::Error::from_raw_os_error(13));
+        }
+        let mut files = self.files.borrow_mut();
+        files.insert(path.to_string(), text.to_string());
+        Ok(())
+    }
+
     fn names(&self, folder: &str) -> Vec<String> {
         let files = self.files.borrow();
         let names = files.keys().filter_map(|path| {

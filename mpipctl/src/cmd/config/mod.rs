@@ -1,0 +1,289 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! `config`: the configuration files, and what the kernel has.
+//!
+//! [`files`] finds and reads the files, [`read`] understands one, [`plan`] says what leads from
+//! what the kernel has to what they want, [`mod@write`] makes a file of what the kernel has.
+
+mod builtin;
+mod files;
+mod plan;
+mod read;
+mod write;
+
+use std::fmt;
+
+use serde::Serialize;
+
+use self::files::Files;
+use self::plan::Step;
+use super::Context;
+use crate::cli;
+use crate::cli::ConfigVerb;
+use crate::nl::Param;
+use crate::nl::Prefix;
+use crate::nl::Record;
+use crate::nl::Rule;
+use crate::Error;
+
+pub(crate) use self::builtin::known;
+
+/// Where something stands.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+struct Place {
+    file: String,
+    line: usize,
+    column: usize,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}:{}", self.file, self.line, self.column)
+    }
+}
+
+/// Something, and where it stands.
+#[derive(Clone, Debug)]
+struct Placed<T> {
+    value: T,
+    place: Place,
+}
+
+/// What is wrong, and where.
+#[derive(Clone, Debug, Serialize)]
+struct Mistake {
+    #[serde(flatten)]
+    place: Place,
+    text: String,
+}
+
+impl fmt::Display for Mistake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.place, self.text)
+    }
+}
+
+/// What files say.
+#[derive(Clone, Debug, Default)]
+struct Config {
+    enabled: Option<Placed<bool>>,
+    params: Vec<(String, Placed<u64>)>,
+    prefixes: Vec<Placed<Prefix>>,
+    rules: Vec<Placed<Rule>>,
+}
+
+impl Config {
+    /// A parameter's value.
+    fn param(&self, name: &str) -> Option<&Placed<u64>> {
+        let mut params = self.params.iter();
+        params.find(|(n, _)| n == name).map(|(_, value)| value)
+    }
+}
+
+/// What the kernel has, or is to have.
+#[derive(Clone, Debug)]
+struct State {
+    enabled: bool,
+    params: Vec<Param>,
+    prefixes: Vec<Prefix>,
+    rules: Vec<Rule>,
+}
+
+impl State {
+    fn read(context: &mut Context<'_>) -> Result<Self, Error> {
+        Ok(Self {
+            enabled: context.client()?.status()?.enabled,
+            params: whole(context)?,
+            prefixes: whole(context)?,
+            rules: whole(context)?,
+        })
+    }
+
+    /// The same as a configuration that leaves nothing to chance.
+    fn config(&self) -> Config {
+        fn placed<T>(value: T) -> Placed<T> {
+            let place = Place::default();
+            Placed { value, place }
+        }
+        let params = self.params.iter();
+        Config {
+            enabled: Some(placed(self.enabled)),
+            params: params
+                .map(|param| (param.name.clone(), placed(param.value)))
+                .collect(),
+            prefixes: self.prefixes.iter().cloned().map(placed).collect(),
+            rules: self.rules.iter().cloned().map(placed).collect(),
+        }
+    }
+}
+
+/// A list that did not change while it was read: what is planned by its numbers has to fit.
+fn whole<T: Record>(context: &mut Context<'_>) -> Result<Vec<T>, Error> {
+    let listing = context.client()?.list()?;
+    if listing.interrupted {
+        let text = "what the kernel has kept changing while it was read; try again";
+        return Err(Error::Usage(text.to_string()));
+    }
+    Ok(listing.items)
+}
+
+pub(super) fn run(context: &mut Context<'_>, how: &cli::Config) -> Result<(), Error> {
+    let file = how.file.as_deref();
+    match how.verb.unwrap_or(ConfigVerb::Show) {
+        ConfigVerb::Show if file.is_some() => Err(Error::Usage(
+            "-f: show tells what the kernel has; try: mpipctl config diff -f FILE".to_string(),
+        )),
+        ConfigVerb::Show => show(context),
+        ConfigVerb::Check => check(context, file, how.lenient),
+        ConfigVerb::Diff => diff(context, file, how.lenient),
+        ConfigVerb::Apply => apply(context, file, how.lenient),
+        ConfigVerb::Save => save(context, file),
+    }
+}
+
+fn show(context: &mut Context<'_>) -> Result<(), Error> {
+    let state = State::read(context)?;
+    let (document, warnings) = write::fresh(&state, context.system);
+    context.warnings.extend(warnings);
+    if context.options.is_json() {
+        return context.write_json(&write::Json(&document));
+    }
+    Ok(write!(context.out, "{}{document}", write::HEADER)?)
+}
+
+/// Mistakes are the answer here: with -j they are told as JSON, too.
+fn check(context: &mut Context<'_>, file: Option<&str>, lenient: bool) -> Result<(), Error> {
+    let files = Files::find(context, file)?.needed(file)?;
+    let checked = files.read(context, &known(), lenient)?;
+    if context.options.is_json() {
+        let mistakes = checked.as_ref().err().cloned().unwrap_or_default();
+        context.write_json(&mistakes)?;
+    }
+    let config = checked.map_err(mistakes)?;
+    if !context.options.is_json() {
+        writeln!(
+            context.out,
+            "{}: no mistake; {}, {}, {}",
+            files.names(),
+            several(config.params.len(), "parameter"),
+            several(config.prefixes.len(), "prefix"),
+            several(config.rules.len(), "rule"),
+        )?;
+    }
+    Ok(())
+}
+
+fn several(count: usize, what: &str) -> String {
+    let plural = if what.ends_with('x') { "es" } else { "s" };
+    let plural = if count == 1 { "" } else { plural };
+    format!("{count} {what}{plural}")
+}
+
+fn mistakes(all: Vec<Mistake>) -> Error {
+    Error::Mistakes(all.iter().map(ToString::to_string).collect())
+}
+
+/// What the kernel has, and the steps from there to what the files say.
+fn prepare(
+    context: &mut Context<'_>,
+    files: &Files,
+    lenient: bool,
+) -> Result<(State, Vec<Step>), Error> {
+    let state = match State::read(context) {
+        Ok(state) => state,
+        // Mistakes are told where there is no module, too.
+        Err(error) => {
+            let checked = files.read(context, &known(), lenient)?;
+            return Err(checked.map_or_else(mistakes, |_| error));
+        }
+    };
+    let checked = files.read(context, &state.params, lenient)?;
+    let config = checked.map_err(mistakes)?;
+    let steps = plan::plan(&state, &config, context.system);
+    Ok((state, steps))
+}
+
+fn diff(context: &mut Context<'_>, file: Option<&str>, lenient: bool) -> Result<(), Error> {
+    let files = Files::find(context, file)?.needed(file)?;
+    let (_, steps) = prepare(context, &files, lenient)?;
+    tell(context, &steps)?;
+    match steps.len() {
+        0 => Ok(()),
+        _ => Err(Error::Differs),
+    }
+}
+
+/// Writes steps as commands, which a batch would take.
+fn tell(context: &mut Context<'_>, steps: &[Step]) -> Result<(), Error> {
+    if context.options.is_json() {
+        let rows: Vec<plan::Row> = steps.iter().map(|step| step.row(context.system)).collect();
+        return context.write_json(&rows);
+    }
+    for step in steps {
+        writeln!(context.out, "{}", step.line(context.system))?;
+    }
+    Ok(())
+}
+
+fn apply(context: &mut Context<'_>, file: Option<&str>, lenient: bool) -> Result<(), Error> {
+    let files = Files::find(context, file)?;
+    if lenient && file.is_none() && files.is_empty() {
+        return Ok(context.client()?.set_enabled(true)?);
+    }
+    let files = files.needed(file)?;
+    let (before, steps) = prepare(context, &files, lenient)?;
+    for step in &steps {
+        if let Err(error) = step.run(context.client()?) {
+            return Err(undo(context, &before, step, error.into()));
+        }
+    }
+    if context.options.is_json() || context.options.details {
+        tell(context, &steps)?;
+    }
+    Ok(())
+}
+
+/// Goes back to what there was before the step that failed; the error says so if that fails, too.
+fn undo(context: &mut Context<'_>, before: &State, failed: &Step, error: Error) -> Error {
+    let undone = State::read(context).and_then(|now| {
+        for step in plan::plan(&now, &before.config(), context.system) {
+            step.run(context.client()?)?;
+        }
+        Ok(())
+    });
+    if let Err(why) = undone {
+        let text = format!("what was changed before the error could not be undone: {why}");
+        context.warnings.push(text);
+    }
+    match failed.place() {
+        Some(place) => Error::Line {
+            place: place.to_string(),
+            error: Box::new(error),
+        },
+        None => error,
+    }
+}
+
+/// Drop-ins are left alone: the file gets what they do not say.
+fn save(context: &mut Context<'_>, file: Option<&str>) -> Result<(), Error> {
+    let files = Files::for_saving(context, file)?;
+    let state = State::read(context)?;
+    let (main, others) = files
+        .read_apart(context, &state.params)?
+        .map_err(mistakes)?;
+    let rest = plan::without(&state, &others, context.system).map_err(mistakes)?;
+    let (text, warnings) =
+        write::updated(files.text(), &main, &rest, context.system).map_err(Error::Usage)?;
+    context.warnings.extend(warnings);
+    files.save(context, &text)
+}
+
+/// The mistakes in a text, for those who write examples.
+#[cfg(test)]
+pub(crate) fn mistakes_in(text: &str) -> Vec<String> {
+    let (params, system) = (known(), crate::system::Real::default());
+    let mut reader = read::Reader::new(&params, &system, true);
+    reader.file("text", text);
+    let mistakes = reader.finish().0.err().unwrap_or_default();
+    mistakes.iter().map(ToString::to_string).collect()
+}

@@ -1,0 +1,412 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What a file says. Every mistake in it is found, with its place and with what is there.
+
+use std::ops::Range;
+
+use toml_edit::Document;
+use toml_edit::Item;
+use toml_edit::Key;
+use toml_edit::TableLike;
+use toml_edit::Value;
+
+use super::Config;
+use super::Mistake;
+use super::Place;
+use super::Placed;
+use crate::cmd::param;
+use crate::cmd::rule;
+use crate::cmd::value;
+use crate::nl::Param;
+use crate::nl::Rule;
+use crate::nl::RuleMode;
+use crate::nl::RulePriority;
+use crate::system::System;
+
+/// The keys of a file and of its table `ask`.
+const KEYS: &[&str] = &["enabled", "param", "ask", "rule"];
+const ASK_KEYS: &[&str] = &["prefixes"];
+/// What the module has room for.
+const MAX_PREFIXES: usize = 64;
+pub(super) const MAX_RULES: usize = 10_000;
+
+type Span = Option<Range<usize>>;
+
+/// Reads files one after the other: what a later one says of a parameter counts, rules and prefixes
+/// are added.
+pub(super) struct Reader<'a> {
+    params: &'a [Param],
+    system: &'a dyn System,
+    /// Interfaces that are not there are left out.
+    lenient: bool,
+    file: String,
+    text: String,
+    config: Config,
+    mistakes: Vec<Mistake>,
+    warnings: Vec<String>,
+}
+
+impl<'a> Reader<'a> {
+    pub(super) fn new(params: &'a [Param], system: &'a dyn System, lenient: bool) -> Self {
+        Self {
+            params,
+            system,
+            lenient,
+            file: String::new(),
+            text: String::new(),
+            config: Config::default(),
+            mistakes: Vec::new(),
+            warnings: Vec::new(),
+        }
+    }
+
+    /// What all files said, or their mistakes; and remarks.
+    pub(super) fn finish(self) -> (Result<Config, Vec<Mistake>>, Vec<String>) {
+        let config = match self.mistakes.is_empty() {
+            true => Ok(self.config),
+            false => Err(self.mistakes),
+        };
+        (config, self.warnings)
+    }
+
+    pub(super) fn file(&mut self, name: &str, text: &str) {
+        self.file = name.to_string();
+        self.text = text.to_string();
+        let document = match Document::parse(text) {
+            Ok(document) => document,
+            Err(error) => return self.no_toml(&error),
+        };
+        for (key, item) in document.iter() {
+            let span = span_of(document.key(key), item);
+            match key {
+                "enabled" => self.enabled(item),
+                "param" => self.params(item),
+                "ask" => self.ask(item),
+                "rule" => self.rules(item),
+                _ => self.unknown(span, key, KEYS),
+            }
+        }
+    }
+
+    fn no_toml(&mut self, error: &toml_edit::TomlError) {
+        let start = error.span().map_or(0, |span| span.start);
+        let place = self.place(Some(start..start));
+        let line = self.text.lines().nth(place.line.saturating_sub(1));
+        let line = line.unwrap_or_default().trim();
+        let why = error.message().replace('\n', "; ");
+        self.wrong(Some(start..start), format!("{why}: \"{line}\""));
+    }
+
+    /// Lines and columns are counted from 1 on, columns in characters.
+    fn place(&self, span: Span) -> Place {
+        let start = span.map_or(0, |span| span.start);
+        let before = self.text.get(..start).unwrap_or(&self.text);
+        let line = before.rsplit('\n').next().unwrap_or_default();
+        Place {
+            file: self.file.clone(),
+            line: before.matches('\n').count() + 1,
+            column: line.chars().count() + 1,
+        }
+    }
+
+    fn placed<T>(&self, value: T, span: Span) -> Placed<T> {
+        let place = self.place(span);
+        Placed { value, place }
+    }
+
+    fn wrong(&mut self, span: Span, text: String) {
+        let place = self.place(span);
+        self.mistakes.push(Mistake { place, text });
+    }
+
+    fn unknown(&mut self, span: Span, key: &str, keys: &[&str]) {
+        let keys = keys.join(", ");
+        self.wrong(span, format!("unknown key \"{key}\"; there are: {keys}"));
+    }
+
+    /// The text of something, on one line.
+    fn raw(&self, span: Span) -> String {
+        let raw = span
+            .and_then(|span| self.text.get(span))
+            .unwrap_or_default();
+        raw.split_whitespace().collect::<Vec<_>>().join(" ")
+    }
+
+    fn mistyped(&mut self, name: &str, wanted: &str, span: Span) {
+        let raw = self.raw(span.clone());
+        self.wrong(span, format!("{name}: not {wanted}: {raw}"));
+    }
+
+    /// The table that an item is to be.
+    fn table<'t>(&mut self, name: &str, item: &'t Item) -> Option<&'t dyn TableLike> {
+        let table = item.as_table_like();
+        if table.is_none() {
+            let what = format!("a table, which begins with [{name}]");
+            self.mistyped(name, &what, item.span());
+        }
+        table
+    }
+
+    fn enabled(&mut self, item: &Item) {
+        match item.as_bool() {
+            Some(value) => self.config.enabled = Some(self.placed(value, item.span())),
+            None => self.mistyped("enabled", "true or false", item.span()),
+        }
+    }
+
+    fn params(&mut self, item: &Item) {
+        let Some(table) = self.table("param", item) else {
+            return;
+        };
+        for (name, item) in table.iter() {
+            let params = self.params;
+            let param = match param::find(params, name) {
+                Ok(param) => param,
+                Err(error) => {
+                    self.wrong(span_of(table.key(name), item), error.to_string());
+                    continue;
+                }
+            };
+            let is_switch = param.choices.0 == ["off", "on"];
+            let text = match item.as_bool() {
+                Some(true) if is_switch => Some("on".to_string()),
+                Some(false) if is_switch => Some("off".to_string()),
+                _ => item.as_value().and_then(scalar),
+            };
+            let Some(text) = text else {
+                self.mistyped(name, "a number or a string", item.span());
+                continue;
+            };
+            match value::parse(param, &text) {
+                Ok(value) => {
+                    let value = self.placed(value, item.span());
+                    self.config.params.retain(|(n, _)| n != name);
+                    self.config.params.push((name.to_string(), value));
+                }
+                Err(why) => self.wrong(item.span(), why),
+            }
+        }
+    }
+
+    fn ask(&mut self, item: &Item) {
+        let Some(table) = self.table("ask", item) else {
+            return;
+        };
+        for (key, item) in table.iter() {
+            if key != "prefixes" {
+                self.unknown(span_of(table.key(key), item), key, ASK_KEYS);
+                continue;
+            }
+            let Some(list) = item.as_array() else {
+                self.mistyped(key, "a list such as [\"192.0.2.0/24\"]", item.span());
+                continue;
+            };
+            for element in list {
+                let span = element.span();
+                let Some(text) = element.as_str() else {
+                    self.mistyped(key, "an address or prefix in quotes", span);
+                    continue;
+                };
+                match text.parse() {
+                    Ok(prefix) => self.prefix(prefix, span),
+                    Err(why) => self.wrong(span, format!("{key}: {why}")),
+                }
+            }
+        }
+    }
+
+    /// One that is there several times counts once, as the kernel wants it.
+    fn prefix(&mut self, prefix: crate::nl::Prefix, span: Span) {
+        let mut others = self.config.prefixes.iter();
+        if others.any(|other| other.value == prefix) {
+            return;
+        }
+        if self.config.prefixes.len() >= MAX_PREFIXES {
+            let text = format!("prefixes: more than {MAX_PREFIXES}: \"{prefix}\"");
+            return self.wrong(span, text);
+        }
+        let prefix = self.placed(prefix, span);
+        self.config.prefixes.push(prefix);
+    }
+
+    fn rules(&mut self, item: &Item) {
+        let wanted = "tables, each of which begins with [[rule]]";
+        if let Some(tables) = item.as_array_of_tables() {
+            for table in tables {
+                self.rule(table, table.span());
+            }
+        } else if let Some(list) = item.as_array() {
+            for element in list {
+                match element.as_inline_table() {
+                    Some(table) => self.rule(table, element.span()),
+                    None => self.mistyped("rule", wanted, element.span()),
+                }
+            }
+        } else {
+            self.mistyped("rule", wanted, item.span());
+        }
+    }
+
+    fn rule(&mut self, table: &dyn TableLike, span: Span) {
+        let count = self.mistakes.len();
+        let mut rule = Rule::default();
+        for (name, item) in table.iter() {
+            // The order is that of the file.
+            if name == "number" || !rule::NAMES.contains(&name) {
+                let mut names = rule::NAMES.to_vec();
+                names.retain(|name| *name != "number");
+                self.unknown(span_of(table.key(name), item), name, &names);
+                continue;
+            }
+            let Some(text) = self.rule_value(name, item) else {
+                continue;
+            };
+            // Nothing is left if no interface is there.
+            if text.is_empty() && name == "dev" {
+                continue;
+            }
+            if let Err(why) = rule::set(&mut rule, name, &text, self.system) {
+                self.wrong(item.span(), format!("{name}: {why}"));
+            }
+        }
+        if self.mistakes.len() > count {
+            return;
+        }
+        if !["priority", "mode", "dev"]
+            .iter()
+            .any(|act| table.contains_key(act))
+        {
+            let text = "rule: says nothing of what to do; give priority, mode or dev";
+            let rule = self.raw(span.clone());
+            return self.wrong(span, format!("{text}: {rule}"));
+        }
+        if let Some((name, why)) = flaw(&rule) {
+            let at = table.get(name).and_then(Item::span).or(span);
+            let raw = self.raw(at.clone());
+            return self.wrong(at, format!("{name}: {why}: {raw}"));
+        }
+        if self.config.rules.len() >= MAX_RULES {
+            return self.wrong(span, format!("rule: more than {MAX_RULES}"));
+        }
+        let rule = self.placed(rule, span);
+        self.config.rules.push(rule);
+    }
+
+    /// The text of a value as `rule add` takes it.
+    fn rule_value(&mut self, name: &str, item: &Item) -> Option<String> {
+        if name == "dev" {
+            return self.devices(item);
+        }
+        let text = item.as_value().and_then(scalar);
+        if text.is_none() {
+            self.mistyped(name, "a number or a string", item.span());
+        }
+        text
+    }
+
+    /// A name, several with commas between, or a list.
+    fn devices(&mut self, item: &Item) -> Option<String> {
+        let names: Vec<(String, Span)> = if let Some(text) = item.as_str() {
+            let names = text.split(',');
+            names.map(|name| (name.to_string(), item.span())).collect()
+        } else if let Some(list) = item.as_array() {
+            let names = list.iter();
+            let names: Option<Vec<_>> = names
+                .map(|element| Some((element.as_str()?.to_string(), element.span())))
+                .collect();
+            names.unwrap_or_default()
+        } else {
+            Vec::new()
+        };
+        if names.is_empty() {
+            self.mistyped(
+                "dev",
+                "a list of names such as [\"eth0\", \"wwan0\"]",
+                item.span(),
+            );
+            return None;
+        }
+        let mut there = Vec::new();
+        for (name, span) in names {
+            if self.system.interface_index(&name).is_some() {
+                there.push(name);
+                continue;
+            }
+            let text = format!("dev: no such interface: \"{name}\"");
+            if self.lenient {
+                let place = self.place(span);
+                self.warnings
+                    .push(format!("{place}: {text}; it is left out"));
+            } else {
+                self.wrong(span, text);
+            }
+        }
+        Some(there.join(","))
+    }
+}
+
+/// Where a key stands, or what it is for.
+fn span_of(key: Option<&Key>, item: &Item) -> Span {
+    key.and_then(Key::span).or_else(|| item.span())
+}
+
+/// A number or a string as it would be typed.
+fn scalar(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.value().clone()),
+        Value::Integer(number) => Some(number.value().to_string()),
+        _ => None,
+    }
+}
+
+/// What the kernel would refuse: the key, and why.
+fn flaw(rule: &Rule) -> Option<(&'static str, &'static str)> {
+    let rule = super::plan::plain(rule);
+    let mode = rule.mode.unwrap_or(RuleMode::All);
+    let is_limited =
+        rule.max_delay_us.is_some() || rule.max_loss.is_some() || rule.min_rate.is_some();
+    let limit = [
+        ("delay", rule.max_delay_us.is_some()),
+        ("loss", rule.max_loss.is_some()),
+        ("rate", rule.min_rate.is_some()),
+    ];
+    let limit = limit.iter().find(|(_, is_given)| *is_given);
+    let chooses = matches!(mode, RuleMode::All | RuleMode::Selected);
+    let families = rule.dst.zip(rule.src);
+    let flaws = [
+        (
+            families.is_some_and(|(dst, src)| dst.is_ipv4() != src.is_ipv4()),
+            ("src", "one address is IPv4, the other one IPv6"),
+        ),
+        (
+            mode == RuleMode::Protected && rule.protocol.is_none_or(|protocol| protocol.0 != 6),
+            ("mode", "protected is for TCP only: give proto = \"tcp\""),
+        ),
+        (
+            rule.priority == Some(RulePriority::Latency) && !chooses,
+            (
+                "priority",
+                "latency leaves the mode no say: only all and selected go with it",
+            ),
+        ),
+        (
+            is_limited && mode != RuleMode::Selected,
+            (
+                limit.map_or("mode", |(name, _)| name),
+                "only mode selected has limits of delay, loss and rate",
+            ),
+        ),
+        (
+            !is_limited && mode == RuleMode::Selected,
+            ("mode", "selected needs a limit of delay, loss or rate"),
+        ),
+        (
+            mode == RuleMode::Never && rule.interfaces.is_some(),
+            (
+                "dev",
+                "mode never keeps to the interface that routing chooses",
+            ),
+        ),
+    ];
+    flaws.into_iter().find(|(is, _)| *is).map(|(_, flaw)| flaw)
+}
