@@ -35,6 +35,8 @@ pub struct Network {
     pub defaults: Vec<DefaultRoute>,
     /// Rules that lead to a table.
     pub rules: Vec<Rule>,
+    /// Default routes and rules that throw packets away.
+    pub barriers: Vec<Barrier>,
 }
 
 /// An interface.
@@ -56,6 +58,8 @@ pub struct Link {
     pub master: Option<u32>,
     /// The kind of a virtual interface, such as bridge.
     pub kind: Option<String>,
+    /// What it does with packets, by the kernel's names, if that was told.
+    pub features: Option<Vec<String>>,
 }
 
 /// An address of an interface.
@@ -85,17 +89,83 @@ pub struct DefaultRoute {
 }
 
 /// A rule that leads to a table.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rule {
     /// For IPv6.
     pub v6: bool,
     /// The table.
     pub table: u32,
+    /// Its place: the least comes first.
+    pub priority: u32,
+    /// It is for packets without this mark.
+    pub without_mark: Option<u32>,
     /// The prefix that senders must have.
     pub source: Option<(IpAddr, u8)>,
 }
 
+/// What throws away all packets that get there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Barrier {
+    /// For IPv6.
+    pub v6: bool,
+    /// The table in which it is the default route; none for a rule.
+    pub table: Option<u32>,
+    /// The place of the rule.
+    pub priority: u32,
+    /// What `ip route` calls it.
+    pub kind: &'static str,
+}
+
 impl Network {
+    /// Tunnels of this host that are up.
+    pub fn tunnels(&self) -> Vec<&Link> {
+        let links = self.links.iter();
+        links.filter(|link| link.up && is_tunnel(link)).collect()
+    }
+
+    /// The place of the rule that leads to the main table with all its routes: the last one, since
+    /// an earlier one may be for a part of them.
+    fn main_place(&self, v6: bool) -> Option<u32> {
+        let is_main = |rule: &&Rule| (rule.v6, rule.table) == (v6, MAIN);
+        let rules = self.rules.iter().filter(is_main);
+        rules.map(|rule| rule.priority).max()
+    }
+
+    /// Rules for any sender that come before the main table.
+    fn early_rules(&self, v6: bool) -> impl Iterator<Item = &Rule> {
+        let main = self.main_place(v6);
+        self.rules.iter().filter(move |rule| {
+            let is_early = main.is_some_and(|main| rule.priority < main);
+            rule.v6 == v6 && rule.source.is_none() && rule.table != MAIN && is_early
+        })
+    }
+
+    /// What throws packets away before the main table is looked at.
+    pub fn barrier(&self, v6: bool) -> Option<&Barrier> {
+        self.barriers.iter().find(|barrier| {
+            barrier.v6 == v6
+                && match barrier.table {
+                    Some(table) => self.early_rules(v6).any(|rule| rule.table == table),
+                    None => self
+                        .main_place(v6)
+                        .is_some_and(|main| barrier.priority < main),
+                }
+        })
+    }
+
+    /// A rule that leads what has no mark into a tunnel, and the tunnel.
+    pub fn swallowed(&self, v6: bool) -> Option<(&Rule, &Link)> {
+        let mut rules = self.early_rules(v6);
+        rules.find_map(|rule| {
+            rule.without_mark?;
+            let is_there = |route: &&DefaultRoute| (route.v6, route.table) == (v6, rule.table);
+            let mut links = self.defaults.iter().filter(is_there).flat_map(|r| &r.links);
+            let tunnel =
+                links.find_map(|index| self.link(*index).filter(|link| is_tunnel(link)))?;
+            Some((rule, tunnel))
+        })
+    }
+
     /// Interfaces that carry packets and have an address for paths, with these addresses.
     /// Tunnels of this host are no paths.
     pub fn candidates(&self) -> Vec<(&Link, Vec<&Address>)> {
@@ -103,10 +173,6 @@ impl Network {
         let vrfs: HashSet<u32> = self.links.iter().filter(is_vrf).map(|l| l.index).collect();
         let is_elsewhere = |link: &Link| {
             vrfs.contains(&link.index) || link.master.is_some_and(|master| vrfs.contains(&master))
-        };
-        let is_tunnel = |link: &Link| {
-            let kind = link.kind.as_deref();
-            kind.is_some_and(|kind| TUNNELS.contains(&kind))
         };
         let links = self.links.iter();
         links
@@ -142,6 +208,11 @@ impl Network {
         let mut sources = self.rules.iter().filter_map(|rule| rule.source);
         sources.any(|(prefix, len)| len > 0 && same_prefix(prefix, addr, len))
     }
+}
+
+fn is_tunnel(link: &Link) -> bool {
+    let kind = link.kind.as_deref();
+    kind.is_some_and(|kind| TUNNELS.contains(&kind))
 }
 
 /// True if the first `len` bits of both addresses are the same.

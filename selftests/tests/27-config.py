@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Configuration files: applied to running sessions, saved, wrong, and where they are."""
+"""Configuration files applied to running sessions, and what doctor knows of paths, ports and tunnels."""
 
 import json
 import os
 import shutil
+import socket
 import stat
 import tempfile
 
-from lib import case
+from lib import case, nat
 from lib.net import Host, command
 from tools import flow, xfer
 
@@ -162,3 +163,94 @@ def places(t):
     done = config(t, None, "check", "--lenient")
     t.check(done.stdout.startswith(MAIN) and "no mistake" in done.stdout, done.stdout)
 
+
+# --- doctor ---------------------------------------------------------------------------
+
+
+def doctor(t, host, check):
+    """What doctor has to say of something."""
+    done = t.module.ctl(host, "-j", "doctor", check=False)
+    return [finding for finding in json.loads(done.stdout) if finding["check"] == check]
+
+
+def mends(t, host, check, what):
+    """There is one warning; its remedy, as it stands, mends it."""
+    found = doctor(t, host, check)
+    t.equal([f["result"] for f in found], ["warn"], f"{what}: {found}")
+    t.note(f"{found[0]['text']}: {found[0]['fix']}")
+    command("sh", "-c", found[0]["fix"])
+    t.equal([f["result"] for f in doctor(t, host, check)], ["ok"], f"{what}: after its remedy")
+    return found[0]
+
+
+@case("doctor knows what peers see of an address behind a NAT")
+def translated(t):
+    made = nat.natted([[nat.RESTRICTED], [nat.RESTRICTED]])
+    t.hosts += made.hosts
+    a, b = made.a, made.b
+    t.load(a, b)
+    pairs = xfer.connect(a, b, made.target(4), 7000)
+    t.spread(a, b, pairs)
+    t.soon(lambda: len(doctor(t, a, "nat")) == 2, 10, "both addresses are known to be translated")
+    seen = {f["dev"]: f["text"] for f in doctor(t, a, "nat")}
+    t.note(seen)
+    observed = {path["local"]: path["observed"] for path in t.module.paths(a)}
+    for dev, addr in zip(a.dev, a.addr):
+        t.check(f"{addr} is seen as {observed[addr]}; " in seen[dev], seen[dev])
+    text = doctor(t, b, "nat")[0]["text"]
+    t.check(text.startswith("none: ") and b.addr[0] in text, text)
+    t.module.set(a, keepalive=0)
+    found = [f for f in doctor(t, a, "nat") if f["result"] == "warn"]
+    t.equal(len(found), 2, "keepalive is off")
+    command("sh", "-c", found[0]["fix"])
+    t.equal([f["result"] for f in doctor(t, a, "nat")], ["ok", "ok"], "after the remedy")
+    xfer.exchange(pairs, 1000, 1000, 5)
+
+
+@case("doctor knows offloads, a port that is taken, tunnels that take everything, and kill switches")
+def surroundings(t):
+    a, b = t.two_hosts(2)
+    with a.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
+        taken.bind(("", 29170))
+        t.load(a, b)
+        (found,) = doctor(t, a, "port")
+        t.check(found["result"] == "warn" and "29170 is taken" in found["text"], found)
+    t.module.disable(a)
+    t.module.enable(a)
+    t.equal(doctor(t, a, "port"), [], "the port is free again")
+
+    for setting, value in (("rx-udp-gro-forwarding", "on"), ("gso", "off")):
+        a.run("ethtool", "-K", "a2", setting, value)
+        t.equal(mends(t, a, "offload", setting)["dev"], "a2", setting)
+
+    t.equal(doctor(t, a, "vpn"), [], "there is no tunnel")
+    a.ip(["link add wg0 type wireguard", "addr add 10.9.0.1/24 dev wg0", "link set wg0 up"])
+    t.equal([f["result"] for f in doctor(t, a, "vpn")], ["ok"], "a tunnel")
+    # As wg-quick does it for AllowedIPs = 0.0.0.0/0.
+    a.ip(
+        [
+            "route add default dev wg0 table 51820",
+            "rule add not fwmark 0xca6c table 51820",
+            "rule add table main suppress_prefixlength 0",
+        ]
+    )
+    found = doctor(t, a, "vpn")
+    t.equal([(f["result"], f["dev"]) for f in found], [("warn", "wg0")], "it takes everything")
+    t.check("0xca6c" in found[0]["text"], found)
+    a.ip(["route add blackhole default metric 9 table 51820", "route del default dev wg0 table 51820"])
+    mends(t, a, "vpn", "a route that leads nowhere")
+    a.ip(["rule del not fwmark 0xca6c table 51820", "rule add priority 99 prohibit"])
+    mends(t, a, "vpn", "a rule that leads nowhere")
+
+    pairs = xfer.connect(a, b, b.addr[0], 7000)
+    t.spread(a, b, pairs)
+    rule = "oifname { lo, wg0 } accept"
+    a.run(
+        "nft",
+        "add table inet k; add chain inet k c { type filter hook output priority 0; policy drop; }; "
+        f"add rule inet k c {rule}",
+    )
+    found = mends(t, a, "vpn", rule)
+    t.check("kill switch" in found["text"], found)
+    a.run("nft", "delete table inet k")
+    xfer.exchange(pairs, 1000, 1000, 5)

@@ -17,10 +17,12 @@ use netlink_packet_core::NLM_F_REQUEST;
 use nix::libc;
 
 use super::Address;
+use super::Barrier;
 use super::DefaultRoute;
 use super::Link;
 use super::Network;
 use super::Rule;
+use crate::nl;
 use crate::nl::Socket;
 use crate::nl::Transport;
 
@@ -46,6 +48,8 @@ const RTA_OIF: u16 = 4;
 const RTA_MULTIPATH: u16 = 9;
 const RTA_TABLE: u16 = 15;
 const FRA_SRC: u16 = 2;
+const FRA_PRIORITY: u16 = 6;
+const FRA_FWMARK: u16 = 10;
 const FRA_TABLE: u16 = 15;
 
 const IFF_LOWER_UP: u32 = 1 << 16;
@@ -55,6 +59,10 @@ const IFA_F_DEPRECATED: u32 = 0x20;
 const IFA_F_TENTATIVE: u32 = 0x40;
 const RT_SCOPE_LINK: u8 = 253;
 const FR_ACT_TO_TBL: u8 = 1;
+const FR_ACT_BLACKHOLE: u8 = 6;
+const FR_ACT_UNREACHABLE: u8 = 7;
+const FR_ACT_PROHIBIT: u8 = 8;
+const FIB_RULE_INVERT: u32 = 0x02;
 
 impl Network {
     /// Asks the kernel about the present network namespace.
@@ -75,10 +83,21 @@ impl Network {
                 .collect(),
             ..Self::default()
         };
+        // A kernel may not tell.
+        let mut features = nl::features().unwrap_or_default();
+        for link in &mut network.links {
+            link.features = features.remove(&link.index);
+        }
         for family in [libc::AF_INET, libc::AF_INET6] {
             // A kernel may have no IPv6, or no rules.
             let routes = dump(libc::RTM_GETROUTE, family, ROUTE).unwrap_or_default();
             let rules = dump(libc::RTM_GETRULE, family, RULE).unwrap_or_default();
+            let is_barrier = |bytes: &Vec<u8>| route_barrier(bytes);
+            network
+                .barriers
+                .extend(routes.iter().filter_map(is_barrier));
+            let is_barrier = |bytes: &Vec<u8>| rule_barrier(bytes);
+            network.barriers.extend(rules.iter().filter_map(is_barrier));
             let routes = routes.iter().filter_map(|bytes| default(bytes));
             network.defaults.extend(routes);
             network
@@ -238,6 +257,59 @@ fn default(bytes: &[u8]) -> Option<DefaultRoute> {
     Some(route)
 }
 
+/// A route to everywhere that leads nowhere.
+fn route_barrier(bytes: &[u8]) -> Option<Barrier> {
+    let [family, 0, _, _, table, _, _, kind, ..] = *bytes else {
+        return None;
+    };
+    let kind = match kind {
+        libc::RTN_BLACKHOLE => "blackhole",
+        libc::RTN_UNREACHABLE => "unreachable",
+        libc::RTN_PROHIBIT => "prohibit",
+        _ => return None,
+    };
+    let mut table = u32::from(table);
+    for (kind, value) in attributes(bytes.get(ROUTE..)?) {
+        if kind == RTA_TABLE {
+            table = u32_of(value)?;
+        }
+    }
+    Some(Barrier {
+        v6: i32::from(family) == libc::AF_INET6,
+        table: Some(table),
+        priority: 0,
+        kind,
+    })
+}
+
+/// A rule for all packets, or for all without a mark, that throws them away.
+fn rule_barrier(bytes: &[u8]) -> Option<Barrier> {
+    let [family, 0, 0, 0, _, _, _, action, ..] = *bytes else {
+        return None;
+    };
+    let kind = match action {
+        FR_ACT_BLACKHOLE => "blackhole",
+        FR_ACT_UNREACHABLE => "unreachable",
+        FR_ACT_PROHIBIT => "prohibit",
+        _ => return None,
+    };
+    let inverted = u32_of(bytes.get(8..)?)? & FIB_RULE_INVERT != 0;
+    let mut barrier = Barrier {
+        v6: i32::from(family) == libc::AF_INET6,
+        table: None,
+        priority: 0,
+        kind,
+    };
+    for (kind, value) in attributes(bytes.get(RULE..)?) {
+        match kind {
+            FRA_PRIORITY => barrier.priority = u32_of(value)?,
+            FRA_FWMARK if !inverted => return None,
+            _ => {}
+        }
+    }
+    Some(barrier)
+}
+
 /// The interfaces in a list of `struct rtnexthop`.
 fn hops(mut bytes: &[u8]) -> Vec<u32> {
     let mut links = Vec::new();
@@ -256,13 +328,16 @@ fn rule(bytes: &[u8]) -> Option<Rule> {
     let [family, _, source_len, _, table, _, _, FR_ACT_TO_TBL, ..] = *bytes else {
         return None;
     };
+    let inverted = u32_of(bytes.get(8..)?)? & FIB_RULE_INVERT != 0;
     let mut rule = Rule {
         v6: i32::from(family) == libc::AF_INET6,
         table: table.into(),
-        source: None,
+        ..Rule::default()
     };
     for (kind, value) in attributes(bytes.get(RULE..)?) {
         match kind {
+            FRA_PRIORITY => rule.priority = u32_of(value)?,
+            FRA_FWMARK if inverted => rule.without_mark = Some(u32_of(value)?),
             FRA_SRC => rule.source = addr(value).map(|addr| (addr, source_len)),
             FRA_TABLE => rule.table = u32_of(value)?,
             _ => {}
@@ -311,6 +386,7 @@ mod tests {
             loopback: false,
             master: Some(9),
             kind: Some("bridge".to_string()),
+            features: None,
         };
         assert_eq!(link(&message(&header, &attributes)), Some(expected));
         header[8..12].copy_from_slice(&0u32.to_ne_bytes());
@@ -361,6 +437,38 @@ mod tests {
         let mut blackhole = header;
         blackhole[7] = 6;
         assert_eq!(rule(&blackhole), None);
+        // As wg-quick makes it: not from all fwmark 0xca6c lookup 51820.
+        let header = [libc::AF_INET as u8, 0, 0, 0, 0, 0, 0, 1, 2, 0, 0, 0];
+        let attributes = [
+            number(FRA_PRIORITY, 32764),
+            number(FRA_FWMARK, 0xca6c),
+            number(FRA_TABLE, 51820),
+        ];
+        let found = rule(&message(&header, &attributes)).unwrap();
+        assert_eq!((found.priority, found.without_mark), (32764, Some(0xca6c)));
+    }
+
+    #[test]
+    fn barriers() {
+        let header = [libc::AF_INET as u8, 0, 0, 0, 0, 0, 0, 7, 0, 0, 0, 0];
+        let found = route_barrier(&message(&header, &[number(RTA_TABLE, 51820)])).unwrap();
+        assert_eq!((found.v6, found.table), (false, Some(51820)));
+        let mut unicast = header;
+        unicast[7] = 1;
+        assert_eq!(route_barrier(&unicast), None);
+
+        let mut header = [libc::AF_INET6 as u8, 0, 0, 0, 0, 0, 0, 8, 0, 0, 0, 0];
+        let place = number(FRA_PRIORITY, 500);
+        let found = rule_barrier(&message(&header, &[place.clone()])).unwrap();
+        assert_eq!((found.v6, found.table, found.priority), (true, None, 500));
+        // For what has a mark, it is in nobody's way; for what has none, in everybody's.
+        let marked = message(&header, &[place, number(FRA_FWMARK, 7)]);
+        assert_eq!(rule_barrier(&marked), None);
+        header[8] = 2;
+        let unmarked = message(&header, &[number(FRA_FWMARK, 7)]);
+        assert!(rule_barrier(&unmarked).is_some());
+        header[2] = 32;
+        assert_eq!(rule_barrier(&header), None);
     }
 
     /// Every system has an interface that leads to itself.

@@ -114,7 +114,7 @@ impl Family {
 }
 
 /// How an exchange went that was not refused.
-struct Outcome {
+pub(super) struct Outcome {
     interrupted: bool,
 }
 
@@ -126,8 +126,16 @@ impl Client {
 
     /// Looks the family up over `transport`.
     pub fn new(transport: impl Transport + 'static) -> Result<Self, Error> {
+        Self::of_family(transport, uapi::FAMILY_NAME)
+    }
+
+    /// A client of any family.
+    pub(super) fn of_family(
+        transport: impl Transport + 'static,
+        name: &str,
+    ) -> Result<Self, Error> {
         let mut client = Self::unresolved(transport);
-        client.family = client.resolve(uapi::FAMILY_NAME)?.number;
+        client.family = client.resolve(name)?.number;
         Ok(client)
     }
 
@@ -296,7 +304,7 @@ impl Client {
     /// Sends `request` and hands each reply to `each` until the kernel ends the exchange. After a
     /// reply that makes no sense the rest is still read, so that the next exchange is not
     /// disturbed.
-    fn exchange(
+    pub(super) fn exchange(
         &mut self,
         request: &Request,
         version: u8,

@@ -5,6 +5,9 @@
 use super::facts::Facts;
 use super::firewall;
 use super::links;
+use super::offload;
+use super::paths;
+use super::vpn;
 use super::Finding;
 use super::Outcome;
 use crate::nl;
@@ -23,7 +26,12 @@ pub(super) fn all(facts: &Facts) -> Vec<Finding> {
     findings.extend(signature(facts));
     findings.extend(enabled(facts));
     match &facts.network {
-        Ok(network) => findings.extend(links::check(facts, network)),
+        Ok(network) => {
+            findings.extend(links::check(facts, network));
+            findings.extend(offload::check(network));
+            findings.extend(paths::check(facts, network));
+            findings.extend(vpn::check(facts, network));
+        }
         Err(error) => {
             let text = format!("interfaces cannot be listed: {error}");
             findings.push(Finding::new(Fail, "interfaces", text));

@@ -9,6 +9,8 @@ use serde_json::Value;
 
 use crate::network::Network;
 use crate::nl::Node;
+use crate::nl::Param;
+use crate::nl::Path;
 use crate::system::System;
 use crate::Error;
 
@@ -30,6 +32,9 @@ pub(super) struct Facts {
     pub installed: Vec<String>,
     /// The instance, or why it was not told.
     pub node: Result<Node, Error>,
+    /// Its parameters and paths, none if they were not told.
+    pub params: Vec<Param>,
+    pub paths: Vec<Path>,
     pub network: io::Result<Network>,
     /// `rp_filter` by interface, `all` among them.
     pub rp_filter: HashMap<String, u8>,
@@ -44,7 +49,12 @@ pub(super) struct Facts {
 }
 
 impl Facts {
-    pub(super) fn gather(system: &dyn System, node: Result<Node, Error>) -> Self {
+    pub(super) fn gather(
+        system: &dyn System,
+        node: Result<Node, Error>,
+        params: Vec<Param>,
+        paths: Vec<Path>,
+    ) -> Self {
         let read = |path: &str| system.read(path).ok().map(|text| text.trim().to_string());
         let number = |path: &str| read(path)?.parse::<u8>().ok();
         let network = system.network();
@@ -68,6 +78,8 @@ impl Facts {
             signed_only: enforced || is_locked,
             installed,
             node,
+            params,
+            paths,
             rp_filter: rp_filter.collect(),
             arp_ignore: number(&format!("{CONF}/all/arp_ignore")).is_some_and(|value| value > 0),
             liberal: number(LIBERAL).is_some_and(|value| value > 0),

@@ -19,14 +19,14 @@ const CHECK: &str = "firewall";
 const OWN_PRIORITY: i64 = -250;
 
 /// A chain, and the objects of the rules in it.
-struct Chain<'a> {
+pub(super) struct Chain<'a> {
     family: &'a str,
     table: &'a str,
     name: &'a str,
-    hook: Option<&'a str>,
+    pub(super) hook: Option<&'a str>,
     priority: i64,
-    drops: bool,
-    rules: Vec<&'a Value>,
+    pub(super) drops: bool,
+    pub(super) rules: Vec<&'a Value>,
 }
 
 pub(super) fn check(facts: &Facts) -> Vec<Finding> {
@@ -65,7 +65,7 @@ pub(super) fn check(facts: &Facts) -> Vec<Finding> {
     findings
 }
 
-fn chains(ruleset: &Value) -> Vec<Chain<'_>> {
+pub(super) fn chains(ruleset: &Value) -> Vec<Chain<'_>> {
     let objects = ruleset["nftables"]
         .as_array()
         .map_or(&[][..], Vec::as_slice);
@@ -210,16 +210,16 @@ fn closed(chain: &Chain<'_>, port: Option<u16>) -> Option<Finding> {
     )))
 }
 
-fn place(chain: &Chain<'_>) -> String {
+pub(super) fn place(chain: &Chain<'_>) -> String {
     format!("chain {} {} {}", chain.family, chain.table, chain.name)
 }
 
-fn expressions(rule: &Value) -> &[Value] {
+pub(super) fn expressions(rule: &Value) -> &[Value] {
     rule["expr"].as_array().map_or(&[], Vec::as_slice)
 }
 
 /// True for accept, false for drop and reject, nothing for all else.
-fn verdict(rule: &Value) -> Option<bool> {
+pub(super) fn verdict(rule: &Value) -> Option<bool> {
     expressions(rule).iter().find_map(|part| {
         let has = |name| part.get(name).is_some();
         match (has("accept"), has("drop") || has("reject")) {
@@ -254,7 +254,7 @@ fn concerns(rule: &Value, port: u16) -> bool {
 }
 
 /// True if a value is this word, or a set with it.
-fn mentions(value: &Value, word: &str) -> bool {
+pub(super) fn mentions(value: &Value, word: &str) -> bool {
     match value {
         Value::String(text) => text == word,
         Value::Array(values) => values.iter().any(|value| mentions(value, word)),

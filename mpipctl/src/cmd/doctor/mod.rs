@@ -8,6 +8,9 @@ mod checks;
 mod facts;
 mod firewall;
 mod links;
+mod offload;
+mod paths;
+mod vpn;
 
 use std::fmt;
 
@@ -16,6 +19,8 @@ use serde::Serialize;
 use self::facts::Facts;
 use super::Context;
 use crate::cli;
+use crate::nl::Client;
+use crate::nl::Record;
 use crate::out::text::Table;
 use crate::Error;
 
@@ -115,7 +120,13 @@ pub(super) fn run(context: &mut Context<'_>, how: cli::Doctor) -> Result<(), Err
 fn examine(context: &mut Context<'_>) -> Vec<Finding> {
     // Whether there is a module is what is asked here: no reason to end.
     let node = context.client().and_then(|client| Ok(client.status()?));
-    let facts = Facts::gather(context.system, node);
+    let is_on = node.as_ref().is_ok_and(|node| node.enabled);
+    let (mut params, mut paths) = (Vec::new(), Vec::new());
+    if let Some(client) = context.client.as_mut().filter(|_| is_on) {
+        // Without rights there are no paths.
+        (params, paths) = (items(client), items(client));
+    }
+    let facts = Facts::gather(context.system, node, params, paths);
     let mut findings = checks::all(&facts);
     if let Some(name) = &context.options.netns {
         let prefix = entering(name);
@@ -129,6 +140,13 @@ fn examine(context: &mut Context<'_>) -> Vec<Finding> {
         }
     }
     findings
+}
+
+/// What the kernel lists, as far as it does.
+fn items<T: Record>(client: &mut Client) -> Vec<T> {
+    client
+        .list()
+        .map_or_else(|_| Vec::new(), |listing| listing.items)
 }
 
 /// What has a command run in a network namespace that was given by the option -n.

@@ -2,125 +2,22 @@
 
 //! Every finding of doctor, on systems that are made up.
 
+#[path = "../common/mod.rs"]
 mod common;
+mod host;
+mod paths;
 
-use clap::Parser;
-use common::*;
-use mpipctl::cli::Cli;
-use mpipctl::cmd;
-use mpipctl::cmd::Context;
+use common::refusal;
+use common::Fake;
+use common::Kernel;
+use host::*;
 use mpipctl::network::Address;
 use mpipctl::network::DefaultRoute;
-use mpipctl::network::Link;
 use mpipctl::network::Network;
 use mpipctl::network::Rule;
 use mpipctl::nl::uapi::*;
-use mpipctl::Error;
 use snapbox::assert_data_eq;
 use snapbox::str;
-
-const CONF: &str = "/proc/sys/net/ipv4/conf";
-const CLOCK: &str = "/sys/devices/system/clocksource/clocksource0";
-const RELEASE: &str = "7.3.4+deb13-amd64";
-const NO_RULES: &str = r#"{"nftables": [{"metainfo": {"json_schema_version": 1}}]}"#;
-
-fn run(line: &str, system: &Fake) -> (String, Result<(), Error>) {
-    let cli = Cli::try_parse_from(line.split_whitespace()).unwrap();
-    let mut out = Vec::new();
-    let mut context = Context::new(cli.options, system, &mut out);
-    let result = cmd::run(cli.object, &mut context);
-    (String::from_utf8(out).unwrap(), result)
-}
-
-/// What is said on a system, and the exit status.
-fn doctor(system: &Fake) -> (String, u8) {
-    let (text, result) = run("mpipctl doctor -o", system);
-    let status = result.map_or_else(|error| error.exit_status(), |()| 0);
-    (text, status)
-}
-
-#[track_caller]
-fn says(system: &Fake, line: &str, status: u8) {
-    let (text, ended) = doctor(system);
-    assert!(text.lines().any(|l| l == line), "no line: {line}\n{text}");
-    assert_eq!(ended, status, "{text}");
-}
-
-fn answer(enabled: u8, version: &str) -> Answer {
-    let node = [
-        string(NODE_VERSION, version),
-        u8(NODE_ENABLED, enabled),
-        u16(NODE_UDP_PORT, 29170),
-    ];
-    vec![reply(0, &node), ack()]
-}
-
-/// A kernel that is asked before and after mending.
-fn kernel() -> Kernel {
-    let version = env!("CARGO_PKG_VERSION");
-    Kernel::new()
-        .answer(CMD_GET, answer(1, version))
-        .answer(CMD_GET, answer(1, version))
-}
-
-fn link(index: u32, name: &str) -> Link {
-    Link {
-        index,
-        name: name.to_string(),
-        mtu: 1500,
-        up: true,
-        running: true,
-        ..Link::default()
-    }
-}
-
-fn address(index: u32, addr: &str, len: u8) -> Address {
-    Address {
-        index,
-        addr: addr.parse().unwrap(),
-        len,
-        usable: true,
-        duplicate: false,
-    }
-}
-
-fn default(index: u32, table: u32) -> DefaultRoute {
-    DefaultRoute {
-        v6: false,
-        links: vec![index],
-        table,
-    }
-}
-
-/// Two interfaces, each with an address and a default route.
-fn network() -> Network {
-    let mut lo = link(1, "lo");
-    lo.loopback = true;
-    Network {
-        links: vec![lo, link(2, "eth0"), link(3, "wwan0")],
-        addresses: vec![
-            address(1, "127.0.0.1", 8),
-            address(2, "192.0.2.2", 24),
-            address(3, "198.51.100.2", 24),
-        ],
-        defaults: vec![default(2, 254), default(3, 254)],
-        rules: Vec::new(),
-    }
-}
-
-/// A host on which nothing is wrong, but for what the caller adds.
-fn host(kernel: Kernel, network: Network) -> Fake {
-    Fake::changing(vec![kernel])
-        .network(network)
-        .ruleset(NO_RULES)
-        .file("/proc/sys/kernel/osrelease", &format!("{RELEASE}\n"))
-        .file(&format!("{CONF}/all/rp_filter"), "0\n")
-        .file(&format!("{CONF}/eth0/rp_filter"), "2\n")
-        .file(&format!("{CONF}/wwan0/rp_filter"), "0\n")
-        .file(&format!("{CLOCK}/current_clocksource"), "tsc\n")
-        .file(&format!("{CLOCK}/available_clocksource"), "tsc hpet\n")
-        .file("/sys/module/mpip/taint", "OE\n")
-}
 
 #[test]
 fn all_is_well() {
@@ -268,7 +165,7 @@ fn module_and_instance() {
     let refused = Kernel::new().answer(CMD_GET, vec![refusal(1, &[])]);
     let (text, status) = doctor(&host(refused, network()));
     assert!(text.contains("\nFAIL enabled ") && status == 4, "{text}");
-    let newer = Kernel::new().answer(CMD_GET, answer(1, "9.0.0"));
+    let newer = with_paths(Kernel::new(), 1, "9.0.0", &[], &[]);
     let line = format!(
         "WARN module version 9.0.0, but mpipctl is {}: one may not know what the other does \\ \
          fix: make && make install",
@@ -360,9 +257,9 @@ fn reverse_path_filters() {
     // With a table of its own, what arrives on an interface is expected there.
     let mut own = network();
     own.rules.push(Rule {
-        v6: false,
         table: 100,
         source: Some(("198.51.100.2".parse().unwrap(), 32)),
+        ..Rule::default()
     });
     let own = host(kernel(), own).file(&format!("{CONF}/wwan0/rp_filter"), "1\n");
     assert!(!failed(&own, "wwan0"));
@@ -392,9 +289,8 @@ fn routes() {
     lacking.defaults.push(default(3, 100));
     says(&host(kernel(), lacking.clone()), line, 4);
     lacking.rules.push(Rule {
-        v6: false,
         table: 100,
-        source: None,
+        ..Rule::default()
     });
     says(
         &host(kernel(), lacking),
@@ -517,18 +413,6 @@ fn clocks() {
         "WARN clock hpet {slow} \\ fix: look for what the kernel said of it: dmesg | grep -i clocksource"
     );
     says(&with("hpet\n", "hpet acpi_pm\n"), &line, 0);
-}
-
-/// A chain of a rule set, and a rule in it.
-fn ruleset(family: &str, hook: &str, priority: i32, policy: &str, expressions: &[&str]) -> String {
-    let place = format!(r#""family":"{family}","table":"t""#);
-    let mut text = format!(
-        r#"{{"nftables":[{{"chain":{{{place},"name":"c","hook":"{hook}","prio":{priority},"policy":"{policy}"}}}}"#
-    );
-    for expression in expressions {
-        text += &format!(r#",{{"rule":{{{place},"chain":"c","expr":[{expression}]}}}}"#);
-    }
-    text + "]}"
 }
 
 fn port(value: &str) -> String {

@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What the paths that there are tell of NATs, and of the port of wrapped packets.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use super::facts::Facts;
+use super::Finding;
+use super::Outcome;
+use crate::network::Network;
+use crate::nl::EventReason;
+use crate::nl::Param;
+use crate::nl::Path;
+use crate::nl::PathState;
+use crate::nl::PathWay;
+
+const NAT: &str = "nat";
+const PORT: &str = "port";
+
+pub(super) fn check(facts: &Facts, network: &Network) -> Vec<Finding> {
+    let mut findings = nats(facts, network);
+    findings.extend(port(facts));
+    findings
+}
+
+/// The paths tell what the peers see of each local address.
+fn nats(facts: &Facts, network: &Network) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let mut direct = Vec::new();
+    for (link, addresses) in network.candidates() {
+        for own in addresses {
+            let of_own = |path: &&Path| path.local == Some(own.addr);
+            let paths: Vec<&Path> = facts.paths.iter().filter(of_own).collect();
+            let seen: BTreeSet<IpAddr> = paths.iter().filter_map(|path| path.observed).collect();
+            match (paths.is_empty(), seen.len()) {
+                (true, _) => {}
+                (false, 0) => direct.push(own.addr.to_string()),
+                (false, _) => {
+                    let found = behind(facts, own.addr, &paths, &seen);
+                    findings.extend(found.into_iter().map(|finding| finding.dev(&link.name)));
+                }
+            }
+        }
+    }
+    if !direct.is_empty() {
+        let text = format!("none: peers see {} as they are", direct.join(", "));
+        findings.insert(0, Finding::new(Outcome::Ok, NAT, text));
+    }
+    findings
+}
+
+/// What there is to say of an address that others see as another one.
+fn behind(facts: &Facts, own: IpAddr, paths: &[&Path], seen: &BTreeSet<IpAddr>) -> Vec<Finding> {
+    let names: Vec<String> = seen.iter().map(ToString::to_string).collect();
+    let names = names.join(", ");
+    let mut ways: Vec<String> = Vec::new();
+    for way in paths.iter().filter_map(|path| path.way) {
+        let way = match way {
+            PathWay::Raw => "as plain packets".to_string(),
+            way => format!("inside {way}"),
+        };
+        if !ways.contains(&way) {
+            ways.push(way);
+        }
+    }
+    let kind = kind(own, seen);
+    let through = match ways.is_empty() {
+        true => "nothing has got through yet".to_string(),
+        false => format!("what gets through goes {}", ways.join(" and ")),
+    };
+    let text = format!("{kind}: {own} is seen as {names}; {through}");
+    let mut findings = vec![Finding::new(Outcome::Ok, NAT, text)];
+    let param = |name: &str| facts.params.iter().find(|param| param.name == name);
+    let choice = |param: &Param| param.choice(param.value).unwrap_or_default().to_string();
+    let is_silent = |path: &&&Path| {
+        path.state != Some(PathState::Active) && path.reason == Some(EventReason::Silent)
+    };
+    let encap = param("encap").map(choice).filter(|encap| encap != "auto");
+    if let (Some(encap), Some(_)) = (encap, paths.iter().find(is_silent)) {
+        let text =
+            format!("a path has fallen silent, and encap {encap} lets no other way be tried");
+        let fix = "mpipctl param set encap auto";
+        findings.push(Finding::new(Outcome::Fail, NAT, text).fix(fix));
+    }
+    if let Some(param) = param("keepalive").filter(|param| param.value == 0) {
+        let text =
+            "a NAT forgets what is idle, and nothing keeps its memory fresh: keepalive is off";
+        let fix = format!(
+            "mpipctl param set keepalive {}",
+            param.default.unwrap_or(15)
+        );
+        findings.push(Finding::new(Outcome::Warn, NAT, text).fix(fix));
+    }
+    findings
+}
+
+/// What the addresses tell; what a NAT does with ports is not known.
+fn kind(own: IpAddr, seen: &BTreeSet<IpAddr>) -> &'static str {
+    if seen.len() > 1 {
+        return "NAT with several addresses";
+    }
+    match own {
+        IpAddr::V4(own) if own.octets()[0] == 100 && own.octets()[1] & 0xc0 == 64 => {
+            "NAT of a carrier"
+        }
+        _ if seen.iter().all(|addr| is_private(*addr)) => "NAT inside a private network",
+        _ => "NAT",
+    }
+}
+
+fn is_private(addr: IpAddr) -> bool {
+    match addr {
+        IpAddr::V4(addr) => addr.is_private(),
+        IpAddr::V6(addr) => addr.is_unique_local(),
+    }
+}
+
+/// Another port than the one that firewalls are told of.
+fn port(facts: &Facts) -> Option<Finding> {
+    let used = facts.node.as_ref().ok()?.udp_port?;
+    let wanted = facts.params.iter().find(|param| param.name == PORT)?.value;
+    if u64::from(used) == wanted {
+        return None;
+    }
+    let text = match used {
+        0 => format!("UDP port {wanted} is taken, and no other was free: no path can be wrapped"),
+        used => format!(
+            "UDP port {wanted} is taken by another program, and {used} used in its place: a \
+             firewall that is open for {wanted} closes it"
+        ),
+    };
+    Some(Finding::new(Outcome::Warn, PORT, text).fix("mpipctl param set port PORT"))
+}
