@@ -121,6 +121,10 @@ def scale(args):
                     result["nanoseconds"] = nanoseconds(burst, packets, 5)
                     if crowd.mpip and crowd.flows > 1:
                         start = time.monotonic()
+                        listed = stage.module.ctl(stage.a, "-o", "session").stdout.count("\n")
+                        result["dump_seconds"] = time.monotonic() - start
+                        result["dumped"] = listed
+                        start = time.monotonic()
                         stage.module.unload()
                         result["unload_seconds"] = time.monotonic() - start
                     result["left"] = slab() - before
