@@ -140,6 +140,8 @@ pub enum Object {
     Avail(Shown),
     /// Show what happens to peers, paths and addresses, as it happens
     Monitor(Monitor),
+    /// Show paths and sessions as they are now, on the whole screen
+    Top(Top),
     /// Prefixes that are asked when the parameter `ask` is `listed`
     #[command(subcommand_value_name = "VERB", subcommand_help_heading = "Verbs")]
     Ask {
@@ -243,6 +245,59 @@ pub struct Monitor {
     /// Only these: an event such as path-down, or what events are about: peer, path, address
     #[arg(value_name = "EVENT")]
     pub events: Vec<String>,
+}
+
+/// What to show of the present, and how often.
+#[derive(Args, Clone, Debug)]
+pub struct Top {
+    /// Look every TIME, in seconds unless it has a unit (500ms, 2s)
+    #[arg(
+        short,
+        long,
+        value_name = "TIME",
+        default_value = "1s",
+        allow_hyphen_values = true
+    )]
+    #[arg(hide_default_value = true)]
+    pub interval: String,
+
+    /// Write N intervals as text, or as JSON with -j, instead of filling the screen
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub count: Option<u32>,
+
+    /// Order sessions by proto, local, remote, state, paths, tx, rx, held or idle
+    #[arg(long, value_name = "COLUMN", default_value_t, value_enum)]
+    #[arg(hide_possible_values = true, hide_default_value = true)]
+    pub sort: Column,
+
+    /// Show only sessions that have all these words in their protocol, addresses, state or id
+    #[arg(value_name = "WORD")]
+    pub filter: Vec<String>,
+}
+
+/// A column that sessions can be ordered by.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "lower")]
+pub enum Column {
+    /// Protocol.
+    Proto,
+    /// This end.
+    Local,
+    /// The other end.
+    Remote,
+    /// State.
+    State,
+    /// Paths in use.
+    Paths,
+    /// What is sent.
+    #[default]
+    Tx,
+    /// What is received.
+    Rx,
+    /// Packets that wait for others.
+    Held,
+    /// Time since the last packet.
+    Idle,
 }
 
 /// An object that can only be shown.
@@ -368,6 +423,7 @@ mod tests {
             ("mpipctl mon -t path", "Monitor"),
             ("mpipctl conf ch -f x.toml", "Config"),
             ("mpipctl conf -f x.toml ap --lenient", "Config"),
+            ("mpipctl to -i 2 tcp", "Top"),
             ("mpipctl ru li", "Rule"),
             ("mpipctl rule d 3", "Rule"),
             ("mpipctl rule a port 22 mode single", "Rule"),

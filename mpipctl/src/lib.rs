@@ -5,7 +5,7 @@
 //! [`nl`] speaks the generic netlink family `mpip` with typed requests and dumps and can be used
 //! by other programs. The other modules are the command-line tool `mpipctl` itself: [`cli`] is its
 //! grammar, [`man`] the manual page made from that, [`cmd`] has one file per object, [`out`] writes
-//! text and JSON, [`network`] looks at interfaces and routes, [`system`] is all that reaches outside
+//! text and JSON, [`screen`] is the terminal as a whole, [`network`] looks at interfaces and routes, [`system`] is all that reaches outside
 //! the process.
 //!
 //! ```no_run
@@ -30,6 +30,7 @@ pub mod man;
 pub mod network;
 pub mod nl;
 pub mod out;
+pub mod screen;
 pub mod system;
 
 pub use error::Error;

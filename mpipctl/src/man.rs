@@ -45,6 +45,14 @@ const EXAMPLES: &[(&str, &str)] = &[
         "Write a line of JSON whenever something happens to a path.",
     ),
     (
+        "mpipctl top",
+        "Watch paths and sessions: rates, delays, weights and losses as moving graphs; h shows the keys.",
+    ),
+    (
+        "mpipctl -j top -i 10",
+        "Write a line of JSON with what happened in each 10 seconds.",
+    ),
+    (
         "mpipctl -b /etc/mpip.batch",
         "Run the commands in a file, after all its lines were understood.",
     ),

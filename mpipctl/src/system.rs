@@ -16,6 +16,7 @@ use std::path::PathBuf;
 use std::process;
 use std::process::Command;
 use std::thread;
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::net::if_::if_indextoname;
@@ -29,10 +30,14 @@ use nix::sched::CloneFlags;
 use nix::sys::signal::SigSet;
 use nix::sys::signal::Signal;
 use nix::sys::signalfd::SignalFd;
+use nix::time::clock_gettime;
+use nix::time::ClockId;
 
 use crate::network::Network;
 use crate::nl;
 use crate::nl::Client;
+use crate::screen::Screen;
+use crate::screen::Terminal;
 use crate::Error;
 
 const NETNS_DIR: &str = "/var/run/netns";
@@ -78,6 +83,15 @@ pub trait System {
 
     /// Remarks something at once, on standard error.
     fn warn(&self, text: &str);
+
+    /// The terminal as a whole.
+    fn screen(&self) -> Result<Box<dyn Screen>, Error>;
+
+    /// The time on a clock that only goes forward.
+    fn clock(&self) -> Duration;
+
+    /// Lets this time pass.
+    fn sleep(&self, time: Duration);
 
     /// From now on the process ends with status 0 when it is interrupted or terminated, and when
     /// nobody reads its output any more, be it waiting or not. All that was written must have
@@ -209,6 +223,19 @@ impl System for Real {
     fn warn(&self, text: &str) {
         // If standard error is closed there is nobody to tell.
         let _ = writeln!(io::stderr(), "Warning: {text}");
+    }
+
+    fn screen(&self) -> Result<Box<dyn Screen>, Error> {
+        Ok(Box::new(Terminal::take()?))
+    }
+
+    fn clock(&self) -> Duration {
+        let now = clock_gettime(ClockId::CLOCK_MONOTONIC);
+        now.map_or(Duration::ZERO, Duration::from)
+    }
+
+    fn sleep(&self, time: Duration) {
+        thread::sleep(time);
     }
 
     fn end_when_told(&self) {

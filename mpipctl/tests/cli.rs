@@ -39,6 +39,7 @@ Objects:
   rule        Rules: which packets take which paths
   avail       Destinations and whether they speak MPIP
   monitor     Show what happens to peers, paths and addresses, as it happens
+  top         Show paths and sessions as they are now, on the whole screen
   ask         Prefixes that are asked when the parameter `ask` is `listed`
   config      Configuration files: what holds after each start of the machine
   doctor      Check what MPIP needs of this host, and say how to mend what is wrong

@@ -17,6 +17,7 @@ mod rule;
 mod session;
 mod stats;
 mod status;
+mod top;
 mod value;
 
 use std::io::Write;
@@ -119,6 +120,7 @@ pub fn run(object: Option<Object>, context: &mut Context<'_>) -> Result<(), Erro
         Object::Param { verb } => param::run(context, verb),
         Object::Avail(_) => avail::show(context),
         Object::Monitor(what) => monitor::run(context, &what),
+        Object::Top(how) => top::run(context, &how),
         Object::Ask { verb } => ask::run(context, verb),
         Object::Config(how) => config::run(context, &how),
         Object::Doctor(how) => doctor::run(context, how),

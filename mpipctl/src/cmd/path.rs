@@ -36,7 +36,7 @@ pub(super) fn show(context: &mut Context<'_>) -> Result<(), Error> {
     context.write_table(&table(&rows, &context.options))
 }
 
-fn interface(path: &Path, system: &dyn System) -> Option<String> {
+pub(super) fn interface(path: &Path, system: &dyn System) -> Option<String> {
     system.interface(path.ifindex.filter(|index| *index != 0)?)
 }
 

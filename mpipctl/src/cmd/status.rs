@@ -31,7 +31,7 @@ pub(super) fn show(context: &mut Context<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-fn line(node: &Node, netns: &str, details: bool, color: bool) -> String {
+pub(super) fn line(node: &Node, netns: &str, details: bool, color: bool) -> String {
     let version = or_none(node.version.as_ref());
     let state = if node.enabled { "enabled" } else { "disabled" };
     let state = color::paint(if color { color::of_state(state) } else { "" }, state);

@@ -9,13 +9,34 @@ const YELLOW: &str = "\x1b[33m";
 const RED: &str = "\x1b[31m";
 const RESET: &str = "\x1b[0m";
 
-/// The colour of a word that tells a state; none for words that say neither good nor bad.
-pub fn of_state(word: &str) -> &'static str {
+/// How well something is that is in a state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Health {
+    /// As it should be.
+    Good,
+    /// It may become good, or bad.
+    Doubtful,
+    /// It is of no use.
+    Bad,
+}
+
+/// What a word that tells a state says; none for words that say neither good nor bad.
+pub fn health(word: &str) -> Option<Health> {
     match word {
-        "active" | "open" | "enabled" | "available" | "OK" | "FIXED" => GREEN,
-        "pending" | "suspect" | "opening" | "disabled" | "WARN" => YELLOW,
-        "gone" | "FAIL" => RED,
-        _ => "",
+        "active" | "open" | "enabled" | "available" | "OK" | "FIXED" => Some(Health::Good),
+        "pending" | "suspect" | "opening" | "disabled" | "WARN" => Some(Health::Doubtful),
+        "gone" | "FAIL" => Some(Health::Bad),
+        _ => None,
+    }
+}
+
+/// The colour of such a word.
+pub fn of_state(word: &str) -> &'static str {
+    match health(word) {
+        Some(Health::Good) => GREEN,
+        Some(Health::Doubtful) => YELLOW,
+        Some(Health::Bad) => RED,
+        None => "",
     }
 }
 

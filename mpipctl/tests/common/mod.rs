@@ -4,11 +4,13 @@
 
 #![allow(dead_code, reason = "each test program uses its part")]
 
+use std::cell::Cell;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::collections::VecDeque;
 use std::io;
 use std::rc::Rc;
+use std::time::Duration;
 
 use clap::Parser;
 use mpipctl::cli::Cli;
@@ -19,7 +21,12 @@ use mpipctl::nl::uapi::*;
 use mpipctl::nl::Client;
 use mpipctl::nl::Error;
 use mpipctl::nl::Transport;
+use mpipctl::screen::Screen;
+use mpipctl::screen::Wake;
 use mpipctl::system::System;
+use ratatui::backend::TestBackend;
+use ratatui::Frame;
+use ratatui::Terminal;
 
 pub const FAMILY: u16 = 0x23;
 pub const CTRL: u16 = 0x10;
@@ -327,6 +334,45 @@ pub struct Fake {
     network: Network,
     ruleset: Option<String>,
     warnings: RefCell<Vec<String>>,
+    clock: Rc<Cell<Duration>>,
+    wakes: RefCell<Option<VecDeque<Wake>>>,
+    pictures: Rc<RefCell<Vec<String>>>,
+}
+
+/// A screen in memory of 80 columns and 24 lines, on which happens what was said.
+struct FakeScreen {
+    terminal: Terminal<TestBackend>,
+    clock: Rc<Cell<Duration>>,
+    wakes: VecDeque<Wake>,
+    pictures: Rc<RefCell<Vec<String>>>,
+}
+
+impl Screen for FakeScreen {
+    fn draw(&mut self, paint: &mut dyn FnMut(&mut Frame<'_>)) -> io::Result<()> {
+        self.terminal.draw(|frame| paint(frame))?;
+        let buffer = self.terminal.backend().buffer();
+        let lines = buffer.content.chunks(buffer.area.width.into());
+        let lines = lines.map(|cells| {
+            let line: String = cells.iter().map(|cell| cell.symbol()).collect();
+            line.trim_end().to_string() + "\n"
+        });
+        self.pictures.borrow_mut().push(lines.collect());
+        Ok(())
+    }
+
+    fn wait(&mut self, time: Option<Duration>) -> io::Result<Wake> {
+        let wake = self.wakes.pop_front().expect("told to end in time");
+        if wake == Wake::Time {
+            let time = time.expect("not without a time");
+            self.clock.set(self.clock.get() + time);
+        }
+        Ok(wake)
+    }
+
+    fn suspend(&mut self) -> io::Result<()> {
+        self.pictures.borrow_mut().push("suspended\n".to_string());
+        Ok(())
+    }
 }
 
 impl Fake {
@@ -343,7 +389,21 @@ impl Fake {
             network: Network::default(),
             ruleset: None,
             warnings: RefCell::default(),
+            clock: Rc::default(),
+            wakes: RefCell::default(),
+            pictures: Rc::default(),
         }
+    }
+
+    /// The system with a terminal, on which this happens.
+    pub fn terminal(self, wakes: impl IntoIterator<Item = Wake>) -> Self {
+        *self.wakes.borrow_mut() = Some(wakes.into_iter().collect());
+        self
+    }
+
+    /// What is drawn on the terminal, each time anew.
+    pub fn pictures(&self) -> Rc<RefCell<Vec<String>>> {
+        Rc::clone(&self.pictures)
     }
 
     /// The system with one more file.
@@ -456,6 +516,24 @@ impl System for Fake {
 
     fn warn(&self, text: &str) {
         self.warnings.borrow_mut().push(text.to_string());
+    }
+
+    fn screen(&self) -> Result<Box<dyn Screen>, mpipctl::Error> {
+        let wakes = self.wakes.borrow_mut().take();
+        Ok(Box::new(FakeScreen {
+            terminal: Terminal::new(TestBackend::new(80, 24))?,
+            clock: Rc::clone(&self.clock),
+            wakes: wakes.ok_or(mpipctl::Error::Usage("no terminal".to_string()))?,
+            pictures: Rc::clone(&self.pictures),
+        }))
+    }
+
+    fn clock(&self) -> Duration {
+        self.clock.get()
+    }
+
+    fn sleep(&self, time: Duration) {
+        self.clock.set(self.clock.get() + time);
     }
 
     fn end_when_told(&self) {}
