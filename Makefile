@@ -11,8 +11,8 @@ KERNEL_SETUP := $(if $(KDIR),,setup)
 export KDIR MPIP_KERNEL MPIP_CACHE MPIP_MIRROR MPIP_KVM MPIP_VM_MEM MPIP_VM_CPUS MPIP_VM_TIMEOUT
 
 .DEFAULT_GOAL := all
-.PHONY: all module cli docs-cli setup setup-root update-kernel install uninstall clean distclean-cache help \
-        vm uml test host-test test-intree vm-test demo bench bench-failover bench-report \
+.PHONY: all module cli docs-cli setup setup-root update-kernel install uninstall \
+        clean distclean-cache help vm uml test host-test test-intree vm-test demo bench bench-failover bench-report \
         check check-module uapi uapi-check
 
 all: module docs-cli ## build build/mpip.ko and build/mpipctl (default)
@@ -98,11 +98,12 @@ INSTALLED := \
 	644:build/docs-cli/mpipctl.bash:share/bash-completion/completions/mpipctl \
 	644:build/docs-cli/_mpipctl:share/zsh/site-functions/_mpipctl \
 	644:build/docs-cli/mpipctl.fish:share/fish/vendor_completions.d/mpipctl.fish \
+	644:wireshark/mpip.lua:share/mpip/wireshark/mpip.lua \
 	644:packaging/modules-load.conf:lib/modules-load.d/mpip.conf \
 	644:packaging/sysctl.conf:lib/sysctl.d/60-mpip.conf \
 	644:build/mpip.service:lib/systemd/system/mpip.service
 
-install: ## install module, mpipctl, its page and completions, files for systemd (DESTDIR, PREFIX); build first
+install: ## install module, mpipctl, its page and completions, dissector, files for systemd (DESTDIR, PREFIX); build first
 	@test -e build/mpip.ko -a -e build/mpipctl -a -e build/docs-cli/mpipctl.fish || \
 		{ echo "error: run 'make' first" >&2; exit 1; }
 	install -D -m 644 build/mpip.ko '$(DESTDIR)/lib/modules/$(file <build/kver)/updates/mpip.ko'

@@ -206,6 +206,15 @@ def read_pcap(path):
             yield packet
 
 
+def write_pcap(path, packets):
+    """A pcap file of (time, Ethernet frame)."""
+    with open(path, "wb") as file:
+        file.write(struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 1 << 18, 1))
+        for when, frame in packets:
+            seconds, rest = divmod(when, 1)
+            file.write(struct.pack("<IIII", int(seconds), int(rest * 1e6), len(frame), len(frame)) + frame)
+
+
 # --- putting packets together ------------------------------------------------
 
 
