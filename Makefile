@@ -11,7 +11,7 @@ KERNEL_SETUP := $(if $(KDIR),,setup)
 export KDIR MPIP_KERNEL MPIP_CACHE MPIP_MIRROR MPIP_KVM MPIP_VM_MEM MPIP_VM_CPUS MPIP_VM_TIMEOUT
 
 .DEFAULT_GOAL := all
-.PHONY: all module cli docs-cli setup setup-root update-kernel install uninstall \
+.PHONY: all module cli static docs-cli setup setup-root update-kernel install uninstall \
         clean distclean-cache help vm uml test host-test test-intree vm-test demo bench bench-failover bench-report \
         check check-module uapi uapi-check
 
@@ -22,6 +22,10 @@ module: $(KERNEL_SETUP) ## build build/mpip.ko (KDIR=DIR: against another prepar
 
 cli: setup-root ## build build/mpipctl
 	@scripts/build-cli
+
+static: cli ## build build/static/mpipctl-{x86_64,aarch64}, which need no library
+	@scripts/setup --cross
+	@scripts/build-static
 
 docs-cli: cli ## write the manual pages and completions to build/docs-cli
 	@scripts/docs-cli
