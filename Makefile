@@ -11,7 +11,7 @@ KERNEL_SETUP := $(if $(KDIR),,setup)
 export KDIR MPIP_KERNEL MPIP_CACHE MPIP_MIRROR MPIP_KVM MPIP_VM_MEM MPIP_VM_CPUS MPIP_VM_TIMEOUT
 
 .DEFAULT_GOAL := all
-.PHONY: all module cli static docs-cli setup setup-root update-kernel install uninstall \
+.PHONY: all module cli static docs-cli docs-screens setup setup-root update-kernel install uninstall \
         clean distclean-cache help vm uml test host-test test-intree vm-test demo bench bench-failover bench-report \
         check check-module uapi uapi-check
 
@@ -68,6 +68,9 @@ test-intree: setup cli ## build MPIP inside a kernel's tree, =y and =m, and test
 
 vm-test: setup all ## test the module in the VM
 	@scripts/vm-test $(ARGS)
+
+docs-screens: setup all ## make the pictures of `mpipctl top` and `doctor` in docs/ anew, in the VM
+	@scripts/vm selftests/docs-screens '$(CURDIR)/docs'
 
 demo: setup all ## run the demonstration in the VM; results in build/demo
 	@scripts/demo $(ARGS)
