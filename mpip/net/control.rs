@@ -68,6 +68,8 @@ pub enum Message {
     None,
     /// It was an authentic one, new or repeated: the packet is not the user's.
     Ours,
+    /// As above, and the datagram that it is behind has come before.
+    Copy,
     /// As above, and the peer's socket has reset the connection, with this sequence number.
     Reset(u32),
 }
@@ -125,6 +127,19 @@ impl Instance {
             session.set_closing();
         }
         Message::Reset(close.seq)
+    }
+
+    /// An authentic DATA of the session came.
+    pub fn data_came(&self, entry: &WireEntry, data: &cm::Data) {
+        let now = clock::now_us();
+        let mut state = entry.path.state.lock();
+        if state.on_data(now, entry.path.id, data) == Received::Replayed {
+            // A copy made by the network: the CM is stale.
+            self.count(Counter::CmReplayed);
+        } else {
+            entry.path.publish(&state);
+            entry.session.peer.heard();
+        }
     }
 
     /// What may be a message on a tuple of a session.
@@ -204,17 +219,16 @@ impl Instance {
                 Message::Ours
             }
             Cm::Data(data) if data.session == session.id => {
-                let mut state = entry.path.state.lock();
-                let now = clock::now_us();
-                if state.on_data(now, entry.path.id, &data) == Received::Replayed {
-                    self.count(Counter::CmReplayed);
-                } else {
-                    entry.path.publish(&state);
-                    peer.heard();
-                }
+                self.data_came(entry, &data);
                 Message::Ours
             }
-            Cm::Report(_) | Cm::Data(_) => {
+            Cm::Number(number) if number.session == session.id => {
+                match self.number_came(entry, &number.place) {
+                    true => Message::Copy,
+                    false => Message::Ours,
+                }
+            }
+            Cm::Report(_) | Cm::Data(_) | Cm::Number(_) => {
                 self.count(Counter::CmMalformed);
                 Message::Ours
             }
@@ -300,7 +314,9 @@ impl Instance {
                 let opened = {
                     let mut inner = session.inner.lock();
                     let was = inner.s.state;
-                    inner.confirm = None;
+                    if let Some(rare) = &mut inner.rare {
+                        rare.confirm = None;
+                    }
                     inner.s.opened();
                     was != inner.s.state
                 };
@@ -574,6 +590,6 @@ fn header_of(cm: &Cm<'_>) -> Option<Header> {
         Cm::Missing(m) => Some(m.header),
         Cm::Close(m) => Some(m.header),
         Cm::Goodbye(h) | Cm::GoodbyeAck(h) => Some(*h),
-        Cm::Data(_) | Cm::Report(_) => None,
+        Cm::Data(_) | Cm::Number(_) | Cm::Report(_) => None,
     }
 }

@@ -1,15 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! The same data on several lanes, for rules with mode protected. The receiver's
-//! TCP takes what comes first and drops the rest.
+//! TCP takes what comes first and drops the rest; datagrams have a number, by
+//! which MPIP does the same.
 
 use crate::{
     net::{
         instance::Instance,
+        numbered::NUMBER_ROOM,
         session::Session,
         tx::{
             is_whole,
-            lane_fits,
+            lane_has_room,
             parse,
             rewrite, //
         }, //
@@ -19,7 +21,8 @@ use crate::{
         session::{
             PathInfo,
             MAX_LANES, //
-        }, //
+        },
+        wire::cm::Place, //
     },
     sys::{
         clock,
@@ -33,21 +36,33 @@ use crate::{
 use kernel::sync::Arc;
 
 impl Instance {
-    /// Sends copies of a packet of a TCP session on the lanes in the mask. Any context, no lock
-    /// held.
-    pub fn send_copies(&self, session: &Arc<Session>, skb: &mut Skb<'_>, lanes: u32) {
+    /// Sends copies of a packet on the lanes in the mask; datagrams have a place, of a burst the
+    /// first one's. Any context, no lock held.
+    pub fn send_copies(
+        &self,
+        session: &Arc<Session>,
+        skb: &mut Skb<'_>,
+        lanes: u32,
+        place: Option<Place>,
+    ) {
         if lanes == 0 {
             return;
         }
         for index in (0..MAX_LANES).filter(|i| lanes & (1 << i) != 0) {
             match skb.keep() {
-                Some(copy) => self.send_copy(session, copy, index),
+                Some(copy) => self.send_copy(session, copy, index, place),
                 None => return self.count(Counter::NoMemory),
             }
         }
     }
 
-    fn send_copy(&self, session: &Arc<Session>, mut copy: KeptSkb, index: usize) {
+    fn send_copy(
+        &self,
+        session: &Arc<Session>,
+        mut copy: KeptSkb,
+        index: usize,
+        place: Option<Place>,
+    ) {
         let family = session.tuple.local.addr.family();
         let mut skb = copy.as_skb();
         // Its headers may be those of another lane by now.
@@ -60,7 +75,8 @@ impl Instance {
             let Some(lane) = inner.s.lane_mut(index) else {
                 return;
             };
-            if index != 0 && !lane_fits(self, &skb, &packet, lane) {
+            let more = place.map_or(0, |_| NUMBER_ROOM);
+            if index != 0 && !lane_has_room(self, &skb, &packet, lane, more) {
                 return;
             }
             let now = clock::now_us();
@@ -81,6 +97,10 @@ impl Instance {
         path.count_tx(segments, len);
         self.count(Counter::TxCopy);
         let own = copy.into_own();
+        if let Some(place) = place {
+            let route = Some(&route).filter(|_| whole);
+            return self.send_numbered(session, index, &path, own, place, route);
+        }
         if whole {
             own.send(self.net, &route, family);
         } else {

@@ -166,10 +166,6 @@ fn explain(flaw: Flaw) -> (u32, &'static CStr) {
             MPIP_A_RULE_UID_MIN,
             c_str!("the first user is above the last"),
         ),
-        Flaw::Protected => (
-            MPIP_A_RULE_MODE,
-            c_str!("mode protected is for TCP only: not yet for UDP"),
-        ),
         Flaw::NoChoice => (
             MPIP_A_RULE_PRIORITY,
             c_str!("priority latency leaves the mode no say: only all and selected go with it"),

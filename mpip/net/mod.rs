@@ -11,6 +11,7 @@
 //! | `wrapped` | packets inside UDP or made-up TCP, segments cut to fit |
 //! | `order` | LOCAL_IN: hold and release TCP segments |
 //! | `copies` | the same data on several lanes |
+//! | `numbered` | numbers of datagrams: know copies |
 //! | `resend` | keep what is in flight, send it again when its path fails |
 //! | `watch` | open questions: notice silence |
 //! | `moves` | addresses and interfaces come and go |
@@ -40,6 +41,7 @@ pub mod instance;
 pub mod leave;
 pub mod moves;
 pub mod ns;
+pub mod numbered;
 pub mod order;
 pub mod path;
 pub mod peer;

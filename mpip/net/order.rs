@@ -11,6 +11,10 @@ use crate::{
     },
     proto::{
         counters::Counter,
+        datagrams::{
+            Seen,
+            Sight, //
+        },
         packet::{
             self,
             Packet, //
@@ -100,6 +104,14 @@ impl BorrowMut<[Slot]> for Storage {
     }
 }
 
+/// What is known of what has come.
+enum Known {
+    /// Of a connection.
+    Stream(Stamps),
+    /// Of datagrams with numbers.
+    Datagrams(KBox<Seen>),
+}
+
 /// The input side of a session.
 pub struct Rx {
     // First: the timer's callback uses the rest.
@@ -111,7 +123,7 @@ pub struct Rx {
     /// Somebody is delivering: others queue behind, so that the order holds across CPUs.
     delivering: bool,
     waited_at: u32,
-    stamps: Stamps,
+    known: Known,
     started: bool,
     dead: bool,
 }
@@ -125,7 +137,7 @@ impl Default for Rx {
             ready: KVec::new(),
             delivering: false,
             waited_at: 0,
-            stamps: Stamps::new(0),
+            known: Known::Stream(Stamps::new(0)),
             started: false,
             dead: false,
         }
@@ -138,6 +150,18 @@ impl Rx {
         match &self.buffer {
             Some(buffer) => (Some(buffer.next()), buffer.len() as u32, buffer.bytes()),
             None => (None, 0, 0),
+        }
+    }
+
+    /// A datagram with this number has come; `None` without memory.
+    pub fn see(&mut self, number: u32) -> Option<Sight> {
+        if let Known::Stream(_) = self.known {
+            let seen = KBox::new(Seen::new(), GFP_ATOMIC | __GFP_NOWARN);
+            self.known = Known::Datagrams(seen.ok()?);
+        }
+        match &mut self.known {
+            Known::Datagrams(seen) => Some(seen.see(number)),
+            Known::Stream(_) => None,
         }
     }
 
@@ -241,14 +265,12 @@ impl Session {
             if first.is_none() && batch.is_empty() {
                 break;
             }
-            let acked = self.acked();
-            for held in Iterator::chain(first.iter_mut(), batch.iter_mut()) {
-                stamp(
-                    &mut state.stamps,
-                    acked,
-                    &mut held.as_skb(),
-                    self.tuple.local.addr.family(),
-                );
+            if let Known::Stream(stamps) = &mut state.known {
+                let acked = self.acked();
+                for held in Iterator::chain(first.iter_mut(), batch.iter_mut()) {
+                    let family = self.tuple.local.addr.family();
+                    stamp(stamps, acked, &mut held.as_skb(), family);
+                }
             }
             drop(rx);
             if let Some(held) = first.take() {
@@ -470,7 +492,7 @@ pub fn local_in(instance: &Instance, skb: &mut Skb<'_>, family: u8) -> Verdict {
         state.waited_at = now;
     }
     if !started {
-        state.stamps = Stamps::new(session.acked());
+        state.known = Known::Stream(Stamps::new(session.acked()));
     }
     let Some(buffer) = state.buffer(session.acked()) else {
         instance.count(Counter::NoMemory);

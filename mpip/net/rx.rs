@@ -34,7 +34,6 @@ use crate::{
             Packet,
             TcpHeader, //
         },
-        path::Received,
         seq,
         wire::{
             cm::{
@@ -53,7 +52,6 @@ use crate::{
         }, //
     },
     sys::{
-        clock,
         crypto::Algo,
         gate::Way,
         skb::{
@@ -212,13 +210,17 @@ fn original(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, entry: &Wir
     }
     if packet.payload_end != packet.end {
         if let Some(found) = find(skb, packet) {
-            if message(instance, skb, packet, entry, &found, false) != Message::None {
+            let message = message(instance, skb, packet, entry, &found, false);
+            if message != Message::None {
                 if found.alone {
                     return Verdict::Drop;
                 }
-                // The socket sees the datagram alone; it would ignore the rest anyway.
                 instance.saw(session);
                 entry.count_rx(1, skb.len());
+                if message == Message::Copy {
+                    return Verdict::Drop;
+                }
+                // The socket sees the datagram alone; it would ignore the rest anyway.
                 return Verdict::Accept;
             }
         }
@@ -309,6 +311,11 @@ fn lane(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, entry: &WireEnt
         match self::trailer(instance, skb, packet, entry, &found) {
             Trailer::None => {}
             Trailer::Consumed => return Verdict::Drop,
+            Trailer::Copy => {
+                instance.saw(session);
+                entry.count_rx(1, skb.len());
+                return Verdict::Drop;
+            }
             Trailer::Reset(seq) => return reset(instance, skb, packet, entry, seq),
             Trailer::Strip(len) => end -= len,
         }
@@ -396,7 +403,7 @@ fn wrapped(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, entry: &Wire
     if let Some(found) = find_message(skb, packet) {
         match message(instance, skb, packet, entry, &found, false) {
             Message::None => {}
-            Message::Ours => return Verdict::Drop,
+            Message::Ours | Message::Copy => return Verdict::Drop,
             Message::Reset(seq) => return reset(instance, skb, packet, entry, seq),
         }
     }
@@ -444,15 +451,26 @@ fn wrapped(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, entry: &Wire
         instance.count(Counter::RxUnexpected);
         return Verdict::Drop;
     }
+    // What is behind a datagram the socket ignores.
+    if inner.payload_end != inner.end {
+        if let Some(found) = find(skb, &inner) {
+            if trailer(instance, skb, &inner, entry, &found) == Trailer::Copy {
+                return Verdict::Drop;
+            }
+        }
+    }
     arrived(instance, entry, &inner, inner.end);
     Verdict::Accept
 }
 
+#[derive(PartialEq, Eq)]
 enum Trailer {
     /// Every byte is the user's.
     None,
     /// The packet was for us alone.
     Consumed,
+    /// The datagram has come before.
+    Copy,
     /// So many bytes at the end are ours.
     Strip(usize),
     /// The packet was for us alone, and the peer's socket has reset the connection.
@@ -482,7 +500,7 @@ fn trailer(
         }
         return match message(instance, skb, packet, entry, found, checked) {
             Message::None => Trailer::None,
-            Message::Ours => Trailer::Consumed,
+            Message::Ours | Message::Copy => Trailer::Consumed,
             Message::Reset(seq) => Trailer::Reset(seq),
         };
     }
@@ -491,34 +509,31 @@ fn trailer(
         instance.count(Counter::CmBadTag);
         return Trailer::None;
     }
-    let Some(Cm::Data(data)) = raw.parse() else {
-        return Trailer::None;
+    let tcp = packet.proto == packet::TCP;
+    let data = match raw.parse() {
+        Some(Cm::Data(data)) if data.session == session.id => data,
+        Some(Cm::Number(number)) if number.session == session.id && !tcp => {
+            instance.count(Counter::CmRx);
+            return match instance.number_came(entry, &number.place) {
+                true => Trailer::Copy,
+                false => Trailer::Strip(0),
+            };
+        }
+        _ => {
+            instance.count(Counter::CmMalformed);
+            return Trailer::None;
+        }
     };
-    if data.session != session.id {
-        instance.count(Counter::CmMalformed);
-        return Trailer::None;
-    }
     let user = packet.payload_len().saturating_sub(found.bytes().len());
-    if packet.proto == packet::TCP && (usize::from(data.length) != user || skb.is_gso()) {
+    if tcp && (usize::from(data.length) != user || skb.is_gso()) {
         // Segments were merged across a hole: another CM lies in the middle of the data.
         instance.count(Counter::RxMergedHole);
         return Trailer::Consumed;
     }
     instance.count(Counter::CmRx);
-    let now = clock::now_us();
-    let mut state = entry.path.state.lock();
-    if state.on_data(now, entry.path.id, &data) == Received::Replayed {
-        // A copy made by the network: the data is TCP's to judge, the CM is stale.
-        instance.count(Counter::CmReplayed);
-    } else {
-        entry.path.publish(&state);
-        peer.heard();
-    }
-    Trailer::Strip(if packet.proto == packet::TCP {
-        found.bytes().len()
-    } else {
-        0
-    })
+    // If the network has made a copy, the data is TCP's to judge.
+    instance.data_came(entry, &data);
+    Trailer::Strip(if tcp { found.bytes().len() } else { 0 })
 }
 
 /// A packet on a tuple that stands for nothing here.

@@ -21,6 +21,7 @@ use crate::{
         addr::Tuple,
         counters::Counter,
         crypto::HelloIds,
+        datagrams::Numbers,
         kept::Kept,
         params::Param,
         policy::Flow,
@@ -103,8 +104,8 @@ const _: () = assert!(size_of::<Session>() <= 512 - 16);
 pub struct Inner {
     /// The protocol's state machine.
     pub s: session::Session<Arc<Path>, Dst, LaneBox>,
-    /// CONFIRM takes the place of OPEN while the peer may not have the keys.
-    pub confirm: Option<KBox<HelloIds>>,
+    /// What few sessions have.
+    pub rare: Option<KBox<Rare>>,
     /// Source port of added lanes, reserved on this node; 0 while none is.
     pub port: u16,
     /// Lanes were looked for at this time, milliseconds.
@@ -122,6 +123,25 @@ pub struct Inner {
     pub kept: Kept<KeptSkb, resend::Storage>,
     /// It is over: nobody may add to it.
     pub dead: bool,
+}
+
+/// What few sessions have, and so is not part of all.
+#[derive(Default)]
+pub struct Rare {
+    /// CONFIRM takes the place of OPEN while the peer may not have the keys.
+    pub confirm: Option<HelloIds>,
+    /// Numbers of datagrams, if a rule has wanted them.
+    pub numbers: Numbers,
+}
+
+impl Inner {
+    /// What few sessions have, made if need be; `None` without memory.
+    pub fn rare(&mut self) -> Option<&mut Rare> {
+        if self.rare.is_none() {
+            self.rare = KBox::new(Rare::default(), GFP_ATOMIC).ok();
+        }
+        self.rare.as_deref_mut()
+    }
 }
 
 /// A session (a row of Table 4 of the paper).
@@ -211,8 +231,11 @@ impl Session {
         if s.lane(0).is_none() {
             return Err(ENOMEM);
         }
-        let confirm = match confirm {
-            Some(ids) => Some(KBox::new(ids, GFP_ATOMIC)?),
+        let rare = match confirm {
+            Some(_) => {
+                let numbers = Numbers::new();
+                Some(KBox::new(Rare { confirm, numbers }, GFP_ATOMIC)?)
+            }
             None => None,
         };
         Arc::pin_init(
@@ -241,7 +264,7 @@ impl Session {
                 inner <- new_bh_lock!(
                     Inner {
                         s,
-                        confirm,
+                        rare,
                         port: 0,
                         explored_ms: 0,
                         doubted: false,

@@ -191,6 +191,8 @@ fn known(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, entry: &WireEn
     let mut dispatch = instance.dispatch();
     let mut inner = session.inner.lock();
     (dispatch.treatment, dispatch.passing) = inner.treat(skb, packet, segments);
+    // What its number takes, if it gets one.
+    let more = instance.number_room(&dispatch, skb, packet);
     let class = match data {
         Some((_, true)) => {
             inner.repeated = timestamp_of(skb.head(), packet).or(inner.repeated);
@@ -213,13 +215,17 @@ fn known(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, entry: &WireEn
             if index == 0 {
                 original_fits(instance, skb, lane)
             } else {
-                lane_fits(instance, skb, packet, lane)
+                lane_has_room(instance, skb, packet, lane, more)
             }
         });
     // Acknowledgments need none: the next one says the same.
-    let copies = match data {
-        Some(_) => inner.s.copies(1 << chosen, &dispatch.treatment),
-        None => 0,
+    let mut copies = match data {
+        None if more == 0 => 0,
+        _ => inner.s.copies(1 << chosen, &dispatch.treatment),
+    };
+    let place = match more {
+        0 => None,
+        _ => inner.number(chosen, segments, &mut copies),
     };
     if let Some((end, again)) = data {
         if let Some((part, whole)) = inner.s.take_shrink() {
@@ -248,7 +254,7 @@ fn known(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, entry: &WireEn
             session.keep(&mut inner, skb, 0, start..end, now);
         }
         drop(inner);
-        instance.send_copies(session, skb, copies);
+        instance.send_copies(session, skb, copies, place);
         if !skb.is_ready() {
             // No way at all. In a queue of the dead device it would keep TCP from sending it again.
             instance.count(Counter::TxNoRoute);
@@ -259,6 +265,9 @@ fn known(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, entry: &WireEn
         question(instance, session, &path, &tuple, true);
         if let Some((index, path, tuple)) = forgotten {
             instance.ask(session, &path, &tuple, index == 0);
+        }
+        if let Some(place) = place {
+            return instance.numbered(session, 0, &path, skb, place, true);
         }
         if every {
             crate::net::every::on_original(instance, skb, packet, session, &path);
@@ -275,7 +284,7 @@ fn known(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, entry: &WireEn
         session.keep(&mut inner, skb, chosen, start..end, now);
     }
     drop(inner);
-    instance.send_copies(session, skb, copies);
+    instance.send_copies(session, skb, copies, place);
     if !sent {
         // No memory for a header of its own: the original way needs none.
         instance.count(Counter::NoMemory);
@@ -285,6 +294,9 @@ fn known(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, entry: &WireEn
     question(instance, session, &path, &tuple, false);
     if let Some((index, path, tuple)) = forgotten {
         instance.ask(session, &path, &tuple, index == 0);
+    }
+    if let Some(place) = place {
+        return instance.numbered(session, chosen, &path, skb, place, whole);
     }
     if !whole {
         instance.send_wrapped(session, chosen, skb.take(), packet);
@@ -312,6 +324,17 @@ pub fn lane_fits(
     packet: &Packet,
     lane: &mut Lane<Arc<Path>, Dst>,
 ) -> bool {
+    lane_has_room(instance, skb, packet, lane, 0)
+}
+
+/// As [`lane_fits`], with so many bytes more.
+pub fn lane_has_room(
+    instance: &Instance,
+    skb: &Skb<'_>,
+    packet: &Packet,
+    lane: &mut Lane<Arc<Path>, Dst>,
+    more: usize,
+) -> bool {
     if !lane.route.as_ref().is_some_and(Dst::is_valid) {
         lane.route = Dst::lookup(instance.net, lane.path.ifindex(), &lane.tuple);
     }
@@ -322,7 +345,7 @@ pub fn lane_fits(
         }
         Some(route) => {
             let mtu = route.mtu().min(lane.path.mtu()) as usize;
-            let room = mtu.saturating_sub(lane.ways.current().overhead());
+            let room = mtu.saturating_sub(lane.ways.current().overhead() + more);
             skb.fits(room as u32) || packet.proto == packet::TCP && can_cut(skb, packet)
         }
         None => false,
@@ -572,11 +595,16 @@ fn join(
 /// Puts a CM into the surplus area of a datagram, if there is room. The datagram stays as it is
 /// to every receiver.
 pub fn ride(skb: &mut Skb<'_>, packet: &Packet, cm: &[u8]) -> bool {
+    let mtu = skb.dst_mtu();
+    put_behind(skb, packet, cm, mtu)
+}
+
+/// As [`ride`], for a packet that may have no route of its own.
+pub fn put_behind(skb: &mut Skb<'_>, packet: &Packet, cm: &[u8], mtu: u32) -> bool {
     if packet.payload_len() == 0 {
         // An empty datagram with something behind it would be a carrier.
         return false;
     }
-    let mtu = skb.dst_mtu();
     let udp_len = packet.payload_end - packet.l4;
     let more = surplus::layout(udp_len, cm.len());
     // Another message may have been put behind it since the headers were read: the sums would not

@@ -670,7 +670,7 @@ impl Instance {
         let (confirm, path) = {
             let inner = session.inner.lock();
             (
-                inner.confirm.as_deref().copied(),
+                inner.rare.as_ref().and_then(|rare| rare.confirm),
                 inner.s.lane(0).map_or(0, |lane| lane.path.id),
             )
         };

@@ -90,6 +90,10 @@ counters! {
     NoMemory "no-memory";
     /// Copies of packets sent on further paths because a rule wants it.
     TxCopy "tx-copy";
+    /// Copies of datagrams that came when another one had come before: not delivered.
+    RxCopy "rx-copy";
+    /// Datagrams that a rule wants numbered and that are too long for that.
+    NumberNoRoom "number-no-room";
     /// Segments in flight on a path that failed, sent again on another.
     Resent "resent";
     /// Segments lost on a path that is not congested, sent again when the peer asked for them.

@@ -18,6 +18,7 @@ pub mod avail;
 pub mod blackhole;
 pub mod counters;
 pub mod crypto;
+pub mod datagrams;
 pub mod delay;
 pub mod earliest;
 pub mod hello;

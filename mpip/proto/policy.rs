@@ -165,7 +165,7 @@ pub enum Mode {
     Selected,
     /// One, the quickest, until it fails or another is clearly quicker.
     Single,
-    /// Copies of a stream's data on all.
+    /// Copies of a stream's data, or of datagrams, on all.
     Protected,
     /// The original one, and no session is opened.
     Never,
@@ -252,8 +252,6 @@ pub enum Flaw {
     Sizes,
     /// The first user is above the last.
     Users,
-    /// Copies of datagrams: their receiver could not tell them yet.
-    Protected,
     /// The priority is latency, and the mode leaves no choice.
     NoChoice,
     /// Limits, but another mode than selected.
@@ -298,10 +296,6 @@ impl Rule {
             (
                 m.uids.is_some_and(|(first, last)| first > last),
                 Flaw::Users,
-            ),
-            (
-                t.mode == Mode::Protected && m.proto != packet::TCP,
-                Flaw::Protected,
             ),
             (t.priority == Priority::Latency && !choice, Flaw::NoChoice),
             (limited && t.mode != Mode::Selected, Flaw::LimitsUnused),

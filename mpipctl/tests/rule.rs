@@ -190,15 +190,15 @@ fn refusals() {
         vec![refusal(
             22,
             &[
-                string(1, "mode protected is for TCP only: not yet for UDP"),
+                string(1, "mode selected needs a limit of delay, loss or rate"),
                 u32(2, 20),
             ],
         )],
     );
     assert_data_eq!(
-        error("mpipctl rule add mode protected", kernel),
+        error("mpipctl rule add mode selected", kernel),
         str![[r#"
-2 the kernel refused: rule.mode: mode protected is for TCP only: not yet for UDP: Invalid argument
+2 the kernel refused: rule.mode: mode selected needs a limit of delay, loss or rate: Invalid argument
 
 "#]]
     );

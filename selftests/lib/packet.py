@@ -319,7 +319,9 @@ def parse_cm(data):
         "tag": data[-12:-4],
         "raw": data[-length:],
     }
-    if kind & 15 < 2:
+    if kind & 15 == 0 and len(body) == 12:
+        cm["session"], cm["number"], cm["marks"] = struct.unpack("!III", body)
+    elif kind & 15 < 2:
         if len(body) < 20:
             return None
         cm["session"], cm["path"], cm["feedback"], cm["size"], cm["timestamp"], cm["delay"], cm["number"] = (

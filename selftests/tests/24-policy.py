@@ -15,6 +15,7 @@ from tools import flow, udpcount, xfer
 
 NEAR, FAR = Link(rate="20mbit", delay="5ms"), Link(rate="20mbit", delay="40ms")
 NOISE = 2.5
+UDP_SEGMENT = 103
 MOVE = 0.300  # seconds in which a session has to move when its path falls silent
 
 
@@ -248,6 +249,74 @@ def protected(t):
     t.note(f"{stream.stop() >> 10} KiB, exact")
 
 
+@case("mode protected: of datagrams the first copy counts: hardly any is lost, none comes twice, a failure makes no gap", timeout=90)
+def protected_datagrams(t):
+    a, b, wires = t.switched([NEAR, Link(rate="20mbit", delay="10ms")])
+    t.load(a, b)
+    rule(t, a, "port 5002 mode protected")
+    stream = udp(t, a, b, 1500, 500)
+    before = t.module.stats(b)
+    for wire in wires:
+        wire.dress(0.05)
+    first = time.monotonic()
+    time.sleep(6)
+    last = time.monotonic()
+    for wire in wires:
+        wire.heal()
+    time.sleep(0.5)
+    copies = t.module.stats(b)["rx_copy"] - before["rx_copy"]
+    calm = stream.gap(time.monotonic() - 0.5, time.monotonic())[0]
+    gone = wires[0].silence()
+    time.sleep(1)
+    back = wires[0].heal()
+    gap, _ = stream.gap(gone, back)
+    time.sleep(0.3)
+    stream.stop()  # none came twice
+    sent = sum(first <= when < last for when in stream.went.times())
+    missing = stream.missing()
+    lost = sum(first <= when < last for _, when in missing)
+    t.note(f"{sent} datagrams, {lost} lost, {copies} copies not delivered; longest gap {gap * 1e3:.0f} ms, undisturbed {calm * 1e3:.0f} ms")
+    t.at_least(copies, sent / 2, "copies that were not delivered")
+    t.check(lost <= 0.02 * sent, f"{lost} of {sent} lost, of which a twentieth was lost on each path")
+    t.within(round(lost / sent, 5), 0.004, "part that was lost")
+    t.lost_only(missing, [(0, last + 0.2, last + 0.2)])
+    t.within(round(gap, 3), round(0.1 + calm, 3), "longest gap, s")
+
+
+@case("mode protected: numbers in made-up TCP and for bursts; what leaves no room goes once")
+def protected_bursts(t):
+    a, b = t.two_hosts(2)
+    t.load(a, b)
+    for host in (a, b):
+        t.module.set(host, encap="tcp")
+    rule(t, a, "proto udp mode protected")
+    sockets = udpcount.pair(a, b, a.addr[0], b.addr[0])
+    receiver = udpcount.Receiver(sockets[1], 1)
+    sender = udpcount.Sender(sockets[0], None, 1, None, 500, 200)
+    t.defer(sender.finish)
+    both_ends(t, a, b, 5002, 17)
+    t.soon(lambda: t.module.stats(b)["rx_copy"] > 20, 10, "copies")
+    sent = sender.finish()
+    before, size = [t.module.stats(host) for host in (a, b)], 400
+    sockets[0].setsockopt(socket.IPPROTO_UDP, UDP_SEGMENT, size)
+    for burst in range(20):
+        pieces = [udpcount.payload(1, sent + n, size) for n in range(10)]
+        # The last one is shorter.
+        pieces.append(udpcount.payload(1, sent + 10, 100 + burst))
+        sockets[0].send(b"".join(pieces))
+        sent += len(pieces)
+    sockets[0].setsockopt(socket.IPPROTO_UDP, UDP_SEGMENT, 0)
+    t.wait(lambda: t.module.stats(b)["rx_copy"] - before[1]["rx_copy"] == 220, 10, "all copies of the bursts")
+    for _ in range(10):
+        sockets[0].send(udpcount.payload(1, sent, 1472))
+        sent += 1
+    receiver.settle(sent, 10)
+    after = t.module.stats(a)
+    t.check(receiver.exact(sent), f"datagrams: {receiver.result(sent)}")
+    t.equal(after["number_no_room"] - before[0]["number_no_room"], 10, "datagrams without room for a number")
+    t.equal(after["tx_copy"] - before[0]["tx_copy"], 20, "copies of bursts sent")
+
+
 def unlike_plain(packets, source):
     """What of a host's packets no plain host sends."""
     own = [p for p in packets if p.src == source]
@@ -321,7 +390,6 @@ def refused(t):
         ("dst 203.0.113.999 mode single", 1, 'dst: not an IP address or prefix: "203.0.113.999"'),
         ("port 9-7 mode single", 1, 'port: the first is above the last: "9-7"'),
         ("dev nosuch0", 1, 'dev: no such interface: "nosuch0"'),
-        ("port 80 mode protected", 2, "rule.mode: mode protected is for TCP only: not yet for UDP"),
         ("port 80 mode selected", 2, "rule.mode: mode selected needs a limit of delay, loss or rate"),
         ("port 80 mode all delay 9ms", 2, "rule.mode: only mode selected has limits of delay, loss and rate"),
         ("mode single priority latency", 2, "rule.priority: priority latency leaves the mode no say"),

@@ -24,6 +24,7 @@ pub use super::raw::trailer_len;
 pub use super::raw::Kind;
 pub use super::raw::Raw;
 pub use super::MAX_LEN;
+pub use super::NUMBER_LEN;
 
 /// Length of a DATA CM, bytes.
 pub const DATA_LEN: usize = 32;
@@ -55,6 +56,37 @@ pub struct Data {
     /// Number against replays, per path.
     pub number: u32,
 }
+
+/// A datagram's number: the short form of DATA.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub struct Number {
+    /// Session id.
+    pub session: u32,
+    /// The datagram's place among those of the session.
+    pub place: Place,
+}
+
+/// A datagram's place among those of its session that have a number.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub struct Place {
+    /// Its number, the same for all copies; never 0.
+    pub number: u32,
+    /// It is to be delivered behind those with lower numbers.
+    pub ordered: bool,
+    /// Copies may come on other lanes.
+    pub copied: bool,
+    /// How much lower the number of the datagram is that was the last to leave on this lane, in
+    /// order and without copies; 0 if there was none, it was [`MAX_DISTANCE`] ago or more, or this
+    /// one has copies.
+    pub distance: u32,
+}
+
+/// See [`Place::distance`].
+pub const MAX_DISTANCE: u32 = 1 << 30;
+
+/// Marks of a number, above the distance.
+const ORDERED: u32 = 1 << 31;
+const COPIED: u32 = 1 << 30;
 
 /// What is reported, or asked for, about a path.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
@@ -263,6 +295,8 @@ impl Ranges {
 pub enum Cm<'a> {
     /// [`Kind::Data`].
     Data(Data),
+    /// [`Kind::Data`] in its short form.
+    Number(Number),
     /// [`Kind::Report`].
     Report(Report),
     /// [`Kind::Hello`].
@@ -299,7 +333,7 @@ impl Cm<'_> {
     /// The type.
     pub fn kind(&self) -> Kind {
         match self {
-            Cm::Data(_) => Kind::Data,
+            Cm::Data(_) | Cm::Number(_) => Kind::Data,
             Cm::Report(_) => Kind::Report,
             Cm::Hello(_) => Kind::Hello,
             Cm::HelloReply(_) => Kind::HelloReply,
@@ -324,6 +358,7 @@ impl<'a> Raw<'a> {
     pub fn parse(&self) -> Option<Cm<'a>> {
         let mut r = Reader(self.body());
         let cm = match self.kind() {
+            Kind::Data if r.0.len() < DATA_LEN - OVERHEAD => Cm::Number(Number::read(&mut r)?),
             Kind::Data => Cm::Data(Data::read(&mut r)?),
             Kind::Report => Cm::Report(Report::read(&mut r)?),
             Kind::Hello => {
@@ -389,6 +424,7 @@ pub fn emit(
     let mut w = Writer::new(out);
     match cm {
         Cm::Data(data) => data.write(&mut w),
+        Cm::Number(number) => number.write(&mut w),
         Cm::Report(report) => report.write(&mut w),
         Cm::Hello(hello) => {
             hello.header.write(&mut w);
@@ -462,6 +498,30 @@ impl Data {
         w.u32(self.timestamp);
         w.u32(self.delay as u32);
         w.u32(self.number);
+    }
+}
+
+impl Number {
+    fn read(r: &mut Reader<'_>) -> Option<Number> {
+        let session = r.u32()?;
+        let number = Some(r.u32()?).filter(|number| *number != 0)?;
+        let marks = r.u32()?;
+        let place = Place {
+            number,
+            ordered: marks & ORDERED != 0,
+            copied: marks & COPIED != 0,
+            distance: marks % MAX_DISTANCE,
+        };
+        Some(Number { session, place })
+    }
+
+    fn write(&self, w: &mut Writer<'_>) {
+        let place = &self.place;
+        let mark = |is: bool, mark: u32| if is { mark } else { 0 };
+        let marks = mark(place.ordered, ORDERED) | mark(place.copied, COPIED);
+        w.u32(self.session);
+        w.u32(place.number);
+        w.u32(marks | (place.distance % MAX_DISTANCE));
     }
 }
 

@@ -29,6 +29,9 @@ pub const VERSION: u8 = 1;
 /// Length of tag and footer, bytes.
 pub const OVERHEAD: usize = 8 + 4;
 
+/// Length of a datagram's number, the shortest CM, bytes.
+pub const NUMBER_LEN: usize = 4 + 4 + 4 + OVERHEAD;
+
 /// Length of the longest CM, bytes: a CONFIRM with 16 IPv6 addresses.
 pub const MAX_LEN: usize = 64 + 4 + MAX_ADDRS * 20 + OVERHEAD;
 

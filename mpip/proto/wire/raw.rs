@@ -5,6 +5,7 @@
 use super::bytes::Reader;
 use super::MAGIC;
 use super::MAX_ADDRS;
+use super::NUMBER_LEN;
 use super::OVERHEAD;
 use super::VERSION;
 use crate::proto::crypto;
@@ -109,7 +110,8 @@ impl Kind {
         let (body, list) = self.body();
         match len.checked_sub(body.saturating_add(OVERHEAD)) {
             Some(rest) => rest == 0 || (list && rest % 4 == 0 && rest <= MAX_ADDRS * 20),
-            None => false,
+            // A datagram's number.
+            None => self == Kind::Data && len == NUMBER_LEN,
         }
     }
 }

@@ -241,16 +241,6 @@ dev = [\"eth0\", \"eth7\"]
 fn rules_that_make_no_sense() {
     for (rule, place, message) in [
         (
-            "mode = 'protected'",
-            "2:8",
-            "mode: protected is for TCP only: give proto = \"tcp\": 'protected'",
-        ),
-        (
-            "mode = 'protected'\nproto = 'udp'",
-            "2:8",
-            "mode: protected is for TCP only",
-        ),
-        (
             "mode = 'single'\npriority = 'latency'",
             "3:12",
             "priority: latency leaves the mode no say",

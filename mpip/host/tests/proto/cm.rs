@@ -15,6 +15,7 @@ use proptest::prelude::*;
 const NODE: u64 = 0x1122_3344_5566_7788;
 
 const DATA_BYTES: &str = "a1b2c3d40102057801020304fffffffb000000076bdf3e32b6ce48764d501008";
+const NUMBER_BYTES: &str = "a1b2c3d4000123458000000362d3d6f218836f454d501006";
 const HELLO_BYTES: &str = "11223344556677880000000000000000010203040506070800000000000000000000\
     00000000000000000000000000000000000000000000000000000000000009c29293178e21524d501213";
 const OPEN_BYTES: &str = "1122334455667788a1b2c3d4000000031000000204000000c0000201060000002001\
@@ -70,6 +71,34 @@ fn data_literal() {
     assert!(!raw.verify(&Host, &key(), NODE, 17));
     assert!(!raw.verify(&Host, &key(), NODE + 1, 6));
     assert!(!raw.verify(&Host, &PUBLIC_KEY, NODE, 6));
+}
+
+#[test]
+fn number_literal() {
+    let place = Place {
+        number: 0x0001_2345,
+        ordered: true,
+        copied: false,
+        distance: 3,
+    };
+    let number = Number {
+        session: 0xa1b2_c3d4,
+        place,
+    };
+    literal(NUMBER_BYTES, &key(), 17, &Cm::Number(number));
+    let mut bytes = hex(NUMBER_BYTES);
+    assert_eq!(bytes.len(), NUMBER_LEN);
+    assert_eq!(Raw::new(&bytes).unwrap().session(), Some(0xa1b2_c3d4));
+    bytes[8..12].fill(0x7f);
+    let place = match Raw::new(&bytes).unwrap().parse() {
+        Some(Cm::Number(number)) => number.place,
+        other => panic!("{other:?}"),
+    };
+    assert!(place.copied && !place.ordered);
+    assert_eq!(place.distance, 0x3f7f_7f7f);
+    // 0 is no number.
+    bytes[4..8].fill(0);
+    assert!(Raw::new(&bytes).unwrap().parse().is_none());
 }
 
 #[test]
@@ -367,7 +396,7 @@ fn recognition() {
     for (kind, len) in (0..16).flat_map(|k| (0..=255).map(move |l| (k, l))) {
         let whole = usize::from(len) * 4;
         let known = match kind {
-            0 => whole == 32,
+            0 => whole == 24 || whole == 32,
             1 => whole == 52,
             2 | 3 => whole == 76,
             4 => (80..=400).contains(&whole),
@@ -453,6 +482,15 @@ impl Fields {
             observed: self.observed,
         };
         match self.kind {
+            0 if b[1] & 8 == 8 => Cm::Number(Number {
+                session: w[0],
+                place: Place {
+                    number: w[1].max(1),
+                    ordered: b[0] & 1 == 1,
+                    copied: b[1] & 1 == 1,
+                    distance: w[2] % MAX_DISTANCE,
+                },
+            }),
             0 => Cm::Data(Data {
                 session: w[0],
                 path: b[0],

@@ -8,6 +8,7 @@ mod blackhole;
 mod cm;
 mod common;
 mod crypto;
+mod datagrams;
 mod delay;
 mod earliest;
 mod hello;

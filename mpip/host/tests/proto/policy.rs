@@ -356,14 +356,6 @@ fn what_makes_no_sense() {
         (
             m,
             Treatment {
-                mode: Mode::Protected,
-                ..t
-            },
-            Flaw::Protected,
-        ),
-        (
-            m,
-            Treatment {
                 mode: Mode::Single,
                 priority: Priority::Latency,
                 ..t
@@ -414,8 +406,7 @@ fn what_makes_no_sense() {
         let rule = Rule { treatment, ..ALL };
         assert_eq!(rule.flaw(), None, "{rule:?}");
     }
-    // TCP knows a copy when it sees one.
-    for (proto, flaw) in [(TCP, None), (UDP, Some(Flaw::Protected))] {
+    for proto in [0, TCP, UDP] {
         let rule = Rule {
             matches: Match { proto, ..m },
             treatment: Treatment {
@@ -423,7 +414,7 @@ fn what_makes_no_sense() {
                 ..t
             },
         };
-        assert_eq!(rule.flaw(), flaw);
+        assert_eq!(rule.flaw(), None);
     }
 }
 

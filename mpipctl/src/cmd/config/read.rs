@@ -379,10 +379,6 @@ fn flaw(rule: &Rule) -> Option<(&'static str, &'static str)> {
             ("src", "one address is IPv4, the other one IPv6"),
         ),
         (
-            mode == RuleMode::Protected && rule.protocol.is_none_or(|protocol| protocol.0 != 6),
-            ("mode", "protected is for TCP only: give proto = \"tcp\""),
-        ),
-        (
             rule.priority == Some(RulePriority::Latency) && !chooses,
             (
                 "priority",

@@ -127,7 +127,7 @@ impl Node {
                     _ => self.heard(cx, peer),
                 }
             }
-            Cm::Report(_) | Cm::Data(_) => self.count(Counter::CmMalformed),
+            Cm::Report(_) | Cm::Data(_) | Cm::Number(_) => self.count(Counter::CmMalformed),
             cm => {
                 let Some(header) = header_of(&cm) else {
                     return true;
@@ -586,6 +586,6 @@ fn header_of(cm: &Cm<'_>) -> Option<Header> {
         Cm::Missing(m) => Some(m.header),
         Cm::Close(m) => Some(m.header),
         Cm::Goodbye(h) | Cm::GoodbyeAck(h) => Some(*h),
-        Cm::Data(_) | Cm::Report(_) => None,
+        Cm::Data(_) | Cm::Number(_) | Cm::Report(_) => None,
     }
 }

@@ -143,8 +143,8 @@ enum mpip_rule_priority {
  *   the quickest.
  * @MPIP_RULE_MODE_SINGLE: The quickest one, until it fails or another is
  *   clearly quicker.
- * @MPIP_RULE_MODE_PROTECTED: Copies of data on all that answer. For rules with
- *   protocol TCP only, not yet for UDP.
+ * @MPIP_RULE_MODE_PROTECTED: Copies of data on all that answer; the first that
+ *   arrives counts.
  * @MPIP_RULE_MODE_NEVER: The original one. For such flows no session is opened
  *   and no question asked.
  */
