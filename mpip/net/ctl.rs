@@ -260,7 +260,7 @@ pub fn sessions(namespace: &Namespace, dump: &mut Dump<'_>) -> Result {
                 _ => session.acked(),
             }
         } else {
-            0
+            next.unwrap_or(0)
         };
         m.u32(MPIP_A_SESSION_NEXT_SEQ, next)?;
         m.u32(MPIP_A_SESSION_HELD, held)?;

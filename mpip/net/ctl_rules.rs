@@ -123,6 +123,7 @@ fn rule_of(request: &mut Request<'_>) -> Result<Rule> {
             rate: request.u32(MPIP_A_RULE_MIN_RATE).unwrap_or(none.rate),
         },
         interfaces: interfaces_of(request)?,
+        ordered: request.u8(MPIP_A_RULE_ORDERED) == Some(1),
     };
     let rule = Rule { matches, treatment };
     match rule.flaw() {
@@ -181,6 +182,14 @@ fn explain(flaw: Flaw) -> (u32, &'static CStr) {
         Flaw::InterfacesUnused => (
             MPIP_A_RULE_INTERFACES,
             c_str!("mode never keeps to the interface that routing chooses"),
+        ),
+        Flaw::OrderedStream => (
+            MPIP_A_RULE_ORDERED,
+            c_str!("TCP is put in order anyway: ordered is for UDP"),
+        ),
+        Flaw::OrderedNever => (
+            MPIP_A_RULE_ORDERED,
+            c_str!("with mode never datagrams stay as they are and have no numbers"),
         ),
     }
 }
@@ -301,6 +310,9 @@ fn put_rule(m: &mut Message<'_>, number: u32, rule: &Rule, hits: u64) -> Result 
         }
         let bytes = bytes.get(..count.saturating_mul(4)).unwrap_or(&[]);
         m.bytes(MPIP_A_RULE_INTERFACES, bytes)?;
+    }
+    if treatment.ordered {
+        m.u8(MPIP_A_RULE_ORDERED, 1)?;
     }
     m.u64(MPIP_A_RULE_HITS, hits)
 }

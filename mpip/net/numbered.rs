@@ -8,6 +8,7 @@ use crate::{
         instance::Instance,
         path::Path,
         rows::WireEntry,
+        rx::find,
         session::{
             Inner,
             Session, //
@@ -20,22 +21,33 @@ use crate::{
     },
     proto::{
         counters::Counter,
-        datagrams::Sight,
+        datagrams::{
+            self,
+            Sight, //
+        },
         packet::{
             self,
             Packet, //
         },
+        params::Param,
+        path::Standing,
         policy::{
             Mode,
-            Traits, //
+            Traits,
+            Treatment, //
         },
-        session::Dispatch,
+        session::{
+            Dispatch,
+            PathInfo, //
+        },
         wire::{
             cm::{
                 self,
                 Cm,
+                Kind,
                 Number,
-                Place, //
+                Place,
+                Raw, //
             },
             surplus,
             MAX_LEN, //
@@ -55,19 +67,62 @@ use kernel::sync::Arc;
 /// What a number takes behind a datagram at most, bytes.
 pub const NUMBER_ROOM: usize = surplus::layout(1, cm::NUMBER_LEN);
 
+impl Session {
+    /// The number that a datagram waits for its turn with, and the one behind it, as the message
+    /// behind it says; `None` if there is none, or no order is wanted. LOCAL_IN.
+    pub fn order_of(&self, skb: &Skb<'_>, packet: &Packet) -> Option<(u32, u32)> {
+        let found = find(skb, packet)?;
+        let raw = Raw::new(found.bytes()).filter(|raw| raw.kind() == Kind::Data)?;
+        let peer = &self.peer;
+        // It was looked at in PRE_ROUTING, which cannot leave a note.
+        if !raw.verify(&Algo, &peer.keys.rx, peer.node, packet.proto) {
+            return None;
+        }
+        match raw.parse()? {
+            Cm::Number(n) if n.session == self.id && n.place.ordered => {
+                Some((n.place.number, datagrams::after(n.place.number)))
+            }
+            _ => None,
+        }
+    }
+}
+
 impl Inner {
+    /// A datagram leaves without a number, because there is one lane only.
+    pub fn pass_unnumbered(&mut self) {
+        if let Some(rare) = &mut self.rare {
+            rare.numbers.pass();
+        }
+    }
+
+    /// Whether a datagram that gets a number keeps to the original lane: what has just left there
+    /// without one would be overtaken.
+    fn stays(&mut self, now: u32) -> bool {
+        let original = self.s.lane(0);
+        let works = original.is_some_and(|lane| lane.path.standing() >= Standing::Doubtful);
+        let may = works && !self.s.is_replaced();
+        may && self.rare().is_some_and(|rare| rare.numbers.stays(now))
+    }
+
     /// The place of a datagram, or of the first one of a burst, that leaves on a lane and, as
     /// copies, on those in the mask. `None` if it needs none, or there is no memory and so are no
     /// copies.
-    pub fn number(&mut self, lane: usize, count: u32, copies: &mut u32) -> Option<Place> {
-        if *copies == 0 {
+    pub fn number(
+        &mut self,
+        treatment: &Treatment,
+        lane: usize,
+        count: u32,
+        copies: &mut u32,
+    ) -> Option<Place> {
+        let ordered = treatment.ordered;
+        if *copies == 0 && !ordered {
             return None;
         }
         let Some(rare) = self.rare() else {
             *copies = 0;
             return None;
         };
-        Some(rare.numbers.take(lane, count, false, *copies != 0))
+        Some(rare.numbers.take(lane, count, ordered, *copies != 0))
     }
 }
 
@@ -77,7 +132,8 @@ impl Instance {
     pub fn number_came(&self, entry: &WireEntry, place: &Place) -> bool {
         let session = &entry.session;
         session.peer.heard();
-        let sight = session.rx.lock().see(place.number);
+        let packets = self.param(Param::ReorderPackets) as usize;
+        let sight = session.datagram_came(entry.lane, place, packets);
         let copy = match sight {
             Some(Sight::New) => false,
             Some(Sight::Again) => true,
@@ -94,20 +150,42 @@ impl Instance {
     }
 
     /// The bytes that are needed behind a packet of a session for the number that its rule wants;
-    /// 0 if it wants none, or there is no room.
-    pub fn number_room(&self, dispatch: &Dispatch, skb: &Skb<'_>, packet: &Packet) -> usize {
-        if dispatch.treatment.mode != Mode::Protected || packet.proto != packet::UDP {
+    /// 0 if it wants none, or there is no room. Says in `dispatch` which lanes it keeps to for the
+    /// sake of order.
+    pub fn number_room(
+        &self,
+        now: u32,
+        inner: &mut Inner,
+        dispatch: &mut Dispatch,
+        skb: &Skb<'_>,
+        packet: &Packet,
+    ) -> usize {
+        let treatment = &mut dispatch.treatment;
+        let copied = treatment.mode == Mode::Protected;
+        if packet.proto != packet::UDP || !copied && !treatment.ordered {
             return 0;
         }
         let size = Traits::read(skb.head(), packet, skb.len(), skb.segment_size()).size;
         // A message rides behind it already, or it has something of its own there. An empty one
         // would be a carrier.
         let free = skb.len() == packet.payload_end && packet.payload_len() != 0;
-        if !free || usize::from(size) + NUMBER_ROOM > skb.dst_mtu() as usize {
+        let room = free && usize::from(size) + NUMBER_ROOM <= skb.dst_mtu() as usize;
+        if !room {
             self.count(Counter::NumberNoRoom);
-            return 0;
         }
-        NUMBER_ROOM
+        if treatment.ordered && !room {
+            // On one lane they keep the order among themselves.
+            treatment.mode = Mode::Single;
+            dispatch.passing = true;
+        } else if treatment.ordered && !copied && inner.stays(now) {
+            treatment.mode = Mode::Never;
+            dispatch.passing = true;
+        }
+        if room {
+            NUMBER_ROOM
+        } else {
+            0
+        }
     }
 
     /// Gives a packet of the output hook, which has the addresses of its lane if it is `whole`, its

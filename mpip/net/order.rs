@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! LOCAL_IN: TCP segments wait here for those that they overtook.
+//! LOCAL_IN: TCP segments, and datagrams that are to keep their order, wait here for those that they
+//! overtook.
 
 use crate::{
     net::{
@@ -12,6 +13,7 @@ use crate::{
     proto::{
         counters::Counter,
         datagrams::{
+            self,
             Seen,
             Sight, //
         },
@@ -32,7 +34,10 @@ use crate::{
         session::LaneState,
         stamps::Stamps,
         wire::{
-            cm::Ranges,
+            cm::{
+                Place,
+                Ranges, //
+            },
             option, //
         }, //
     },
@@ -153,14 +158,14 @@ impl Rx {
         }
     }
 
-    /// A datagram with this number has come; `None` without memory.
-    pub fn see(&mut self, number: u32) -> Option<Sight> {
+    /// Which datagrams have come, nothing at first; `None` without memory.
+    fn seen(&mut self) -> Option<&mut Seen> {
         if let Known::Stream(_) = self.known {
             let seen = KBox::new(Seen::new(), GFP_ATOMIC | __GFP_NOWARN);
             self.known = Known::Datagrams(seen.ok()?);
         }
         match &mut self.known {
-            Known::Datagrams(seen) => Some(seen.see(number)),
+            Known::Datagrams(seen) => Some(seen),
             Known::Stream(_) => None,
         }
     }
@@ -181,6 +186,36 @@ impl Session {
         if let Some(buffer) = rx.buffer(self.acked()) {
             buffer.lane_progress(clock::now_us(), lane, end);
         }
+    }
+
+    /// A datagram with a number came on a lane (PRE_ROUTING): what was known of it, `None` without
+    /// memory. `packets` are held at most if they are to be in order, none if it is 0.
+    pub fn datagram_came(&self, lane: u8, place: &Place, packets: usize) -> Option<Sight> {
+        let mut rx = self.rx.lock();
+        let seen = rx.seen()?;
+        let next = datagrams::after(seen.top());
+        let sight = seen.see(place.number);
+        let previous = place.previous().filter(|_| sight == Sight::New);
+        let lost = previous.filter(|number| seen.look(*number) == Sight::New);
+        if !place.ordered || packets == 0 || rx.dead {
+            return Some(sight);
+        }
+        let now = clock::now_us();
+        if let Some(buffer) = rx.buffer(next) {
+            buffer.lane_progress(now, lane, datagrams::after(place.number));
+            if let Some(lost) = lost {
+                if !buffer.has_storage() {
+                    attach(buffer, packets);
+                }
+                buffer.lost(now, lost, datagrams::after(lost));
+            }
+        }
+        Some(sight)
+    }
+
+    /// Whether it is a connection's.
+    fn is_stream(&self) -> bool {
+        self.tuple.proto == packet::TCP
     }
 
     /// Frees what the input side holds; held packets are delivered. Process context.
@@ -246,7 +281,9 @@ impl Session {
             if let Some(buffer) = &mut state.buffer {
                 let now = clock::now_us();
                 let before = buffer.bytes();
-                buffer.acked(self.acked());
+                if self.is_stream() {
+                    buffer.acked(self.acked());
+                }
                 while may_ask && !missing.is_full() {
                     let Some((from, to)) = buffer.next_missing(now) else {
                         break;
@@ -414,6 +451,14 @@ impl Session {
     }
 }
 
+/// Gives a buffer its storage; without memory it has none.
+fn attach(buffer: &mut Reorder<Held, Storage>, packets: usize) {
+    let storage = Storage::new(packets.saturating_add(1)).or_else(|| Storage::new(128));
+    if let Some(storage) = storage {
+        drop(buffer.attach(storage));
+    }
+}
+
 /// Sees to it that TCP does not take a segment that waited for a stray of the past.
 fn stamp(stamps: &mut Stamps, acked: u32, skb: &mut Skb<'_>, family: u8) {
     let len = skb.len();
@@ -447,12 +492,13 @@ pub fn local_in(instance: &Instance, skb: &mut Skb<'_>, family: u8) -> Verdict {
     let Ok(packet) = Packet::parse(skb.head(), len, family) else {
         return Verdict::Accept;
     };
-    let Some(tcp) = packet.tcp else {
-        return Verdict::Accept;
+    // Only what has a place in the stream, or behind it something that may tell of one.
+    let rst = packet.tcp.is_some_and(|tcp| tcp.flags & packet::RST != 0);
+    let placed = match packet.tcp {
+        Some(tcp) => (packet.seq_len() != 0 || rst) && tcp.flags & packet::SYN == 0,
+        None => packet.proto == packet::UDP && packet.payload_end != packet.end,
     };
-    let rst = tcp.flags & packet::RST != 0;
-    if packet.seq_len() == 0 && !rst || tcp.flags & packet::SYN != 0 {
-        // Nothing that has a place in the stream.
+    if !placed {
         return Verdict::Accept;
     }
     let rcu = rcu::read_lock();
@@ -462,9 +508,18 @@ pub fn local_in(instance: &Instance, skb: &mut Skb<'_>, family: u8) -> Verdict {
         return Verdict::Accept;
     };
     let session: &Arc<Session> = &entry.session;
-    if entry.lane != 0 || !session.is_multi() {
+    if entry.lane != 0 {
         return Verdict::Accept;
     }
+    let place = match packet.tcp {
+        Some(tcp) => session
+            .is_multi()
+            .then(|| (tcp.seq, tcp.seq.wrapping_add(packet.seq_len()))),
+        None => session.order_of(skb, &packet),
+    };
+    let Some((start, end)) = place else {
+        return Verdict::Accept;
+    };
     let packets = instance.param(Param::ReorderPackets) as usize;
     if packets == 0 {
         return Verdict::Accept;
@@ -472,8 +527,8 @@ pub fn local_in(instance: &Instance, skb: &mut Skb<'_>, family: u8) -> Verdict {
     let now = clock::now_us();
     let max_wait = (instance.param(Param::ReorderWaitMax) as u32).saturating_mul(1000);
     let segment = Segment {
-        seq: tcp.seq,
-        end: tcp.seq.wrapping_add(packet.seq_len()),
+        seq: start,
+        end,
         // The lane was reported at PRE_ROUTING.
         lane: u8::MAX,
         bytes: 0,
@@ -485,20 +540,21 @@ pub fn local_in(instance: &Instance, skb: &mut Skb<'_>, family: u8) -> Verdict {
         return Verdict::Accept;
     }
     let state = &mut *rx;
+    let stream = session.is_stream();
     let fresh = !state.started || seq::age(now, state.waited_at) >= WAIT_LIFE_US;
     let started = state.started;
     if fresh {
         state.started = true;
         state.waited_at = now;
     }
-    if !started {
+    if !started && stream {
         state.known = Known::Stream(Stamps::new(session.acked()));
     }
-    let Some(buffer) = state.buffer(session.acked()) else {
+    let Some(buffer) = state.buffer(if stream { session.acked() } else { start }) else {
         instance.count(Counter::NoMemory);
         return Verdict::Accept;
     };
-    if !started && buffer.is_empty() {
+    if !started && stream && buffer.is_empty() {
         // The stream has gone on while nobody looked.
         *buffer = Reorder::new(session.acked());
     }
@@ -508,7 +564,7 @@ pub fn local_in(instance: &Instance, skb: &mut Skb<'_>, family: u8) -> Verdict {
         let every = instance.param(Param::Cm) == 1;
         let repair_us = match instance.param(Param::Repair) {
             0 => 0,
-            _ if every => 0,
+            _ if every || !stream => 0,
             _ => session.repair_us(max_wait),
         };
         let limits = Limits {
@@ -522,11 +578,15 @@ pub fn local_in(instance: &Instance, skb: &mut Skb<'_>, family: u8) -> Verdict {
         let lanes = session.inner.lock().s.active_mask();
         buffer.expect_lanes(now, lanes as u8);
     }
-    buffer.acked(session.acked());
+    if stream {
+        buffer.acked(session.acked());
+    } else if seq::before(start, buffer.next()) {
+        instance.count(Counter::ReorderLate);
+    }
     if buffer.wants_storage(&segment) {
-        match Storage::new(packets + 1).or_else(|| Storage::new(128)) {
-            Some(storage) => drop(buffer.attach(storage)),
-            None => instance.count(Counter::NoMemory),
+        attach(buffer, packets);
+        if !buffer.has_storage() {
+            instance.count(Counter::NoMemory);
         }
     }
     let held_bytes = session.shared.held.load(Relaxed);
@@ -552,7 +612,7 @@ pub fn local_in(instance: &Instance, skb: &mut Skb<'_>, family: u8) -> Verdict {
     };
     session.account(before, buffer.bytes());
     drop(rx);
-    let missing = session.deliver(first, true);
+    let missing = session.deliver(first, stream);
     if !missing.is_empty() {
         instance.send_missing(session, false, missing);
         instance.doubt_original(session);

@@ -113,7 +113,7 @@ fn find_trailer(skb: &Skb<'_>, packet: &Packet) -> Option<Found> {
 }
 
 /// As [`find_trailer`], and in the surplus area of a UDP datagram.
-fn find(skb: &Skb<'_>, packet: &Packet) -> Option<Found> {
+pub fn find(skb: &Skb<'_>, packet: &Packet) -> Option<Found> {
     if packet.proto == packet::TCP {
         return find_trailer(skb, packet);
     }
@@ -302,7 +302,7 @@ fn lane(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, entry: &WireEnt
     if entry.via != Via::Raw {
         return wrapped(instance, skb, packet, entry);
     }
-    let mut end = packet.end;
+    let (mut end, mut keep) = (packet.end, false);
     let found = match packet.proto {
         packet::UDP => find_message(skb, packet).or_else(|| find(skb, packet)),
         _ => find(skb, packet),
@@ -318,9 +318,10 @@ fn lane(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, entry: &WireEnt
             }
             Trailer::Reset(seq) => return reset(instance, skb, packet, entry, seq),
             Trailer::Strip(len) => end -= len,
+            Trailer::Keep => keep = true,
         }
     }
-    if packet.proto == packet::UDP {
+    if packet.proto == packet::UDP && !keep {
         end = packet.payload_end;
     }
     instance.saw(session);
@@ -473,6 +474,8 @@ enum Trailer {
     Copy,
     /// So many bytes at the end are ours.
     Strip(usize),
+    /// What is behind the datagram is looked at again when it is put in order.
+    Keep,
     /// The packet was for us alone, and the peer's socket has reset the connection.
     Reset(u32),
 }
@@ -516,6 +519,7 @@ fn trailer(
             instance.count(Counter::CmRx);
             return match instance.number_came(entry, &number.place) {
                 true => Trailer::Copy,
+                false if number.place.ordered => Trailer::Keep,
                 false => Trailer::Strip(0),
             };
         }

@@ -176,7 +176,9 @@ fn known(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, entry: &WireEn
     // A reset on an added tuple would mean that the lane is refused.
     if reset || never || !session.is_multi() || instance.is_stopping() {
         if instance.has_rules() {
-            session.inner.lock().treat(skb, packet, segments);
+            let mut inner = session.inner.lock();
+            inner.treat(skb, packet, segments);
+            inner.pass_unnumbered();
         }
         instance.count(Counter::TxOriginal);
         session.count_tx(&entry.path, segments, len);
@@ -192,7 +194,7 @@ fn known(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, entry: &WireEn
     let mut inner = session.inner.lock();
     (dispatch.treatment, dispatch.passing) = inner.treat(skb, packet, segments);
     // What its number takes, if it gets one.
-    let more = instance.number_room(&dispatch, skb, packet);
+    let more = instance.number_room(now, &mut inner, &mut dispatch, skb, packet);
     let class = match data {
         Some((_, true)) => {
             inner.repeated = timestamp_of(skb.head(), packet).or(inner.repeated);
@@ -225,7 +227,7 @@ fn known(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, entry: &WireEn
     };
     let place = match more {
         0 => None,
-        _ => inner.number(chosen, segments, &mut copies),
+        _ => inner.number(&dispatch.treatment, chosen, segments, &mut copies),
     };
     if let Some((end, again)) = data {
         if let Some((part, whole)) = inner.s.take_shrink() {

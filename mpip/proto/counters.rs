@@ -78,6 +78,8 @@ counters! {
     ReorderLost "reorder-lost";
     /// Holes given up because too much was held back.
     ReorderOverflow "reorder-overflow";
+    /// Datagrams that came when the hole that they fill had been given up.
+    ReorderLate "reorder-late";
     /// Packets on added paths with a wrong checksum.
     RxBadChecksum "rx-bad-checksum";
     /// Packets merged across a hole by receive offload.

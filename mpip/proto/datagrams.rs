@@ -21,7 +21,23 @@ pub struct Numbers {
     last: u32,
     // The last one in order that left on this lane alone, 0 for none.
     alone: [u32; MAX_LANES],
+    since: u32,
+    state: Overlap,
 }
+
+/// Whether datagrams without a number may still be under way.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+enum Overlap {
+    /// One may just have been sent.
+    Before,
+    /// Only numbered ones have been sent for less than [`OVERLAP_US`].
+    During,
+    /// No.
+    Over,
+}
+
+/// For so long datagrams without a number may still be under way, microseconds.
+const OVERLAP_US: u32 = 200_000;
 
 impl Numbers {
     /// Nothing was sent yet.
@@ -29,12 +45,30 @@ impl Numbers {
         Numbers {
             last: 0,
             alone: [0; MAX_LANES],
+            since: 0,
+            state: Overlap::Before,
         }
     }
 
-    /// Whether nothing was sent yet.
-    pub fn is_fresh(&self) -> bool {
-        self.last == 0
+    /// A datagram leaves without a number on the original lane, because there is no other.
+    pub fn pass(&mut self) {
+        self.state = Overlap::Before;
+    }
+
+    /// One is about to leave with a number, in order: whether it should take the original lane as
+    /// well, because it might overtake some that have none.
+    pub fn stays(&mut self, now: u32) -> bool {
+        match self.state {
+            Overlap::Before => {
+                self.since = now;
+                self.state = Overlap::During;
+            }
+            Overlap::During if seq::age(now, self.since) >= OVERLAP_US => {
+                self.state = Overlap::Over;
+            }
+            _ => {}
+        }
+        self.state == Overlap::During
     }
 
     /// The place of the first of `count` datagrams that are about to leave on a lane, `copied` on

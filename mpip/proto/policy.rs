@@ -221,6 +221,8 @@ pub struct Treatment {
     pub limits: Limits,
     /// Lanes on paths by these are used, while one of them works.
     pub interfaces: Interfaces,
+    /// The receiver puts datagrams in order.
+    pub ordered: bool,
 }
 
 impl Treatment {
@@ -230,6 +232,7 @@ impl Treatment {
         mode: Mode::All,
         limits: Limits::NONE,
         interfaces: Interfaces::ANY,
+        ordered: false,
     };
 }
 
@@ -260,6 +263,10 @@ pub enum Flaw {
     LimitsMissing,
     /// Mode never with a set of interfaces.
     InterfacesUnused,
+    /// Order for TCP, which has it anyway.
+    OrderedStream,
+    /// Mode never and order: nothing is added to what takes its own way.
+    OrderedNever,
 }
 
 /// A rule.
@@ -304,6 +311,8 @@ impl Rule {
                 t.mode == Mode::Never && !t.interfaces.is_any(),
                 Flaw::InterfacesUnused,
             ),
+            (t.ordered && m.proto == packet::TCP, Flaw::OrderedStream),
+            (t.ordered && t.mode == Mode::Never, Flaw::OrderedNever),
         ];
         flaws.into_iter().find(|(is, _)| *is).map(|(_, flaw)| flaw)
     }

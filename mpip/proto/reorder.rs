@@ -18,6 +18,9 @@
 //! The paper gives up only when 100 packets are held, and then releases all of
 //! them; here what lies behind a later hole stays.
 //!
+//! Datagrams with numbers are put in order as segments of one byte each. Their sender tells what was
+//! lost on a lane ([`Reorder::lost`]); that is not waited for.
+//!
 //! Nothing is ever dropped, and nothing that TCP needs for its own recovery is
 //! delayed: segments at or before the expected number pass at once, and so do
 //! pure acknowledgments.
@@ -45,8 +48,8 @@ const IDLE_US: u32 = 1_000_000;
 /// How often something that is missing is asked for.
 const ASKS: u8 = 2;
 
-/// What is missing is asked for after this time, microseconds: two processors may have swapped two
-/// packets.
+/// What is missing is asked for, or given up, after this time, microseconds: two processors may have
+/// swapped two packets.
 const SETTLE_US: u32 = 1_000;
 
 /// Numbers further apart than this do not belong to the same window (RFC 7323).
@@ -85,7 +88,7 @@ pub struct Limits {
     pub repair_us: u32,
 }
 
-/// A held packet in the storage.
+/// A held packet in the storage, or what stands for one that was lost.
 #[derive(Debug)]
 pub struct Held<T> {
     seq: u32,
@@ -95,7 +98,7 @@ pub struct Held<T> {
     oldest: u32,
     /// What is known of the hole before it, if there is one.
     hole: Hole,
-    packet: T,
+    packet: Option<T>,
 }
 
 /// What is known of a hole.
@@ -284,19 +287,42 @@ impl<T, B: BorrowMut<[Option<Held<T>>]>> Reorder<T, B> {
             }
             return Push::Pass(packet);
         }
-        match self.insert(now, &seg, packet) {
-            None => Push::Held,
-            Some(packet) => {
-                self.given_up.overflow = self.given_up.overflow.wrapping_add(1);
-                self.next = seg.end;
-                Push::Refused(packet)
-            }
+        if !self.has_room() {
+            self.given_up.overflow = self.given_up.overflow.wrapping_add(1);
+            self.next = seg.end;
+            return Push::Refused(packet);
+        }
+        self.insert(now, &seg, Some(packet));
+        Push::Held
+    }
+
+    /// What lies between two numbers was lost, as is known since `now`: nothing waits for it. Needs
+    /// storage.
+    pub fn lost(&mut self, now: u32, seq: u32, end: u32) {
+        let seg = Segment {
+            seq,
+            end,
+            lane: u8::MAX,
+            bytes: 0,
+            rst: false,
+        };
+        if !self.is_wild(&seg) && !seq::before(seq, self.next) && self.has_room() {
+            self.insert(now, &seg, None);
         }
     }
 
     /// The next packet to deliver: it is in order, or the hole before it is
     /// given up.
     pub fn pop(&mut self, now: u32) -> Option<T> {
+        loop {
+            if let Some(packet) = self.pop_one(now)? {
+                return Some(packet);
+            }
+        }
+    }
+
+    /// As [`pop`](Self::pop), or `Some(None)` for one that was lost.
+    fn pop_one(&mut self, now: u32) -> Option<Option<T>> {
         let front = self.front()?;
         let (seq, oldest) = (front.seq, front.oldest);
         if seq::after(seq, self.next) {
@@ -319,6 +345,11 @@ impl<T, B: BorrowMut<[Option<Held<T>>]>> Reorder<T, B> {
                 return None;
             };
             *reason = reason.wrapping_add(1);
+        } else if front.packet.is_none() && seq == self.next {
+            if seq::age(now, oldest) < SETTLE_US && !self.is_full() {
+                return None;
+            }
+            self.given_up.lost = self.given_up.lost.wrapping_add(1);
         }
         let held = self.remove_front()?;
         self.next = seq::max(self.next, held.end);
@@ -330,6 +361,7 @@ impl<T, B: BorrowMut<[Option<Held<T>>]>> Reorder<T, B> {
     pub fn deadline(&self, now: u32) -> Option<u32> {
         let front = self.front()?;
         Some(match front.hole {
+            _ if !seq::after(front.seq, self.next) => front.oldest.wrapping_add(SETTLE_US),
             Hole::Asked(at, times) => at.wrapping_add(self.patience(times)),
             _ if seq::age(now, front.oldest) < self.limits.spread_us => {
                 front.oldest.wrapping_add(self.limits.spread_us)
@@ -503,15 +535,18 @@ impl<T, B: BorrowMut<[Option<Held<T>>]>> Reorder<T, B> {
         self.at(0)
     }
 
-    /// Inserts a packet in its place; gives it back if there is no free slot.
-    fn insert(&mut self, now: u32, seg: &Segment, packet: T) -> Option<T> {
+    /// Whether there is a free slot.
+    fn has_room(&self) -> bool {
+        let slots = self.storage.as_ref().map_or(0, |s| s.borrow().len());
+        self.len < slots
+    }
+
+    /// Inserts a packet in its place; there must be a free slot.
+    fn insert(&mut self, now: u32, seg: &Segment, packet: Option<T>) {
         let Some(storage) = &mut self.storage else {
-            return Some(packet);
+            return;
         };
         let slots = storage.borrow_mut();
-        if self.len >= slots.len() {
-            return Some(packet);
-        }
         // Most packets belong at the back.
         let mut place = Self::slot(self.head, self.len, slots.len());
         let mut oldest = now;
@@ -532,7 +567,7 @@ impl<T, B: BorrowMut<[Option<Held<T>>]>> Reorder<T, B> {
             place = before;
         }
         let Some(slot) = slots.get_mut(place) else {
-            return Some(packet);
+            return;
         };
         *slot = Some(Held {
             seq: seg.seq,
@@ -544,7 +579,6 @@ impl<T, B: BorrowMut<[Option<Held<T>>]>> Reorder<T, B> {
         });
         self.len = self.len.saturating_add(1);
         self.bytes = self.bytes.saturating_add(seg.bytes);
-        None
     }
 
     fn remove_front(&mut self) -> Option<Held<T>> {

@@ -521,6 +521,7 @@ pub mod uapi {
         MPIP_A_RULE_MIN_RATE,
         MPIP_A_RULE_MODE,
         MPIP_A_RULE_NUMBER,
+        MPIP_A_RULE_ORDERED,
         MPIP_A_RULE_PRIORITY,
         MPIP_A_RULE_PROTOCOL,
         MPIP_A_RULE_SIZE_MAX,

@@ -327,7 +327,9 @@ static unsigned int hook_in4(void *priv, struct sk_buff *skb,
 {
 	struct mpip_gate *gate = priv;
 
-	if (!atomic_read(&gate->lanes) || ip_hdr(skb)->protocol != IPPROTO_TCP)
+	if (!atomic_read(&gate->lanes) ||
+	    (ip_hdr(skb)->protocol != IPPROTO_TCP &&
+	     ip_hdr(skb)->protocol != IPPROTO_UDP))
 		return NF_ACCEPT;
 	return mpip_rs_local_in(gate->instance, skb, state, 4);
 }
@@ -578,6 +580,9 @@ bool mpip_shim_hold(struct sk_buff *skb, const struct nf_hook_state *state,
 	if (!skb_dst_force(skb) || skb_orphan_frags_rx(skb, GFP_ATOMIC))
 		return false;
 	nf_reset_ct(skb);
+	/* UDP's early demux takes no reference: such a socket is there under RCU only. */
+	if (skb->sk && !sk_is_refcounted(skb->sk))
+		skb_orphan(skb);
 	held->skb = skb;
 	held->okfn = (void *)state->okfn;
 	held->ifindex = skb->dev->ifindex;

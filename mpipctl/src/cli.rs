@@ -370,7 +370,7 @@ pub enum RuleVerb {
     ///
     /// What becomes of them: priority throughput or latency; mode all, selected, single, protected or never;
     /// for selected the limits delay TIME, loss PERCENT% and rate RATE such as 2mbit; dev
-    /// INTERFACE[,INTERFACE…]. `number N` gives it that place: rules from there on move up.
+    /// INTERFACE[,INTERFACE…]; ordered on, to have datagrams arrive in order. `number N` gives it that place: rules from there on move up.
     #[command(override_usage = "mpipctl rule add [OPTIONS] [NAME VALUE]…")]
     Add {
         /// Names and values by turns

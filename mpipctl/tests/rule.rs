@@ -67,6 +67,41 @@ fn add() {
     );
 }
 
+#[test]
+fn order() {
+    assert_eq!(
+        sent("proto udp ordered on"),
+        [u8(RULE_PROTOCOL, 17), u8(RULE_ORDERED, 1)].concat()
+    );
+    assert_eq!(
+        sent("ordered off mode all"),
+        [u8(RULE_ORDERED, 0), u32(RULE_MODE, 0)].concat()
+    );
+    let rule = |number, mode| {
+        let plain = u32(RULE_PRIORITY, 0);
+        let mode = u32(RULE_MODE, mode);
+        vec![u32(RULE_NUMBER, number), plain, mode, u8(RULE_ORDERED, 1)]
+    };
+    let kernel = Kernel::new().answer(CMD_RULE_GET, dump(&[rule(1, 0), rule(2, 3)]));
+    assert_data_eq!(
+        run("mpipctl rule", kernel),
+        str![[r#"
+NUMBER RULE
+1      ordered on
+2      mode protected ordered on
+
+"#]]
+    );
+    let kernel = Kernel::new().answer(CMD_RULE_GET, dump(&[rule(1, 0)]));
+    assert_data_eq!(
+        run("mpipctl -j rule", kernel),
+        str![[r#"
+[{"number":1,"priority":"throughput","mode":"all","ordered":true}]
+
+"#]]
+    );
+}
+
 /// Table 6 of the paper, as it stands.
 #[test]
 fn the_table_of_the_paper() {
@@ -159,16 +194,17 @@ fn bad_values_are_quoted() {
             "number 0 mode all",
             "number: not the number of a rule, from 1 on: \"0\"",
         ),
+        ("ordered yes", "ordered: not one of off, on: \"yes\""),
         ("mode", "mode: the value is missing"),
         ("mode all mode all", "mode: given twice"),
         (
             "port 22",
-            "rule: says nothing of what to do; give priority, mode or dev",
+            "rule: says nothing of what to do; give priority, mode, dev or ordered",
         ),
         (
             "colour red",
             "rule: unknown name: \"colour\"; names are dst, src, port, sport, proto, size, dscp, \
-             uid, priority, mode, delay, loss, rate, dev, number",
+             uid, priority, mode, delay, loss, rate, dev, ordered, number",
         ),
     ] {
         let got = error(&format!("mpipctl rule add {words}"), Kernel::new());

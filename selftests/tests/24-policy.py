@@ -317,6 +317,53 @@ def protected_bursts(t):
     t.equal(after["tx_copy"] - before[0]["tx_copy"], 20, "copies of bursts sent")
 
 
+def out_of_order(stream, start, end):
+    """How many datagrams came between two times, and how many of these after one with a higher number."""
+    numbers = [n for when, n in zip(stream.came.times(), stream.came.whats()) if start <= when < end]
+    highest, late = -1, 0
+    for number in numbers:
+        late += number < highest
+        highest = max(highest, number)
+    return len(numbers), late
+
+
+@case("ordered: over 8 and 2 Mbit/s, 10 and 100 ms, datagrams come in order and no fewer; losses hold up nothing", timeout=90)
+def ordered(t):
+    a, b, wires = t.switched([Link(rate="8mbit", delay="10ms"), Link(rate="2mbit", delay="100ms")])
+    t.load(a, b)
+    stream = udp(t, a, b, 820, 1400)  # 94 % of what both links carry
+
+    def span(seconds):
+        time.sleep(0.5)
+        start = time.monotonic()
+        time.sleep(seconds)
+        end = time.monotonic()
+        came, late = out_of_order(stream, start, end)
+        return came / (end - start), late / came
+
+    plain = span(2)
+    rule(t, a, "port 5002 ordered on")
+    before = t.module.stats(b)
+    in_order = span(3)
+    t.note(f"datagrams a second, part out of order: without {plain}, with the rule {in_order}")
+    shares = during(t, a, 5002, 17, 0.5)
+    for wire in wires:
+        wire.dress(0.01)
+    lossy = span(2)
+    after = t.module.stats(b)
+    grown = {name: after[name] - before[name] for name in after if name.startswith("reorder_")}
+    t.note(f"with a loss of 1 % on both: {lossy}; shares {shares}; {grown}")
+    t.at_least(plain[1], 0.02, "part out of order without the rule")
+    t.reaches(min(shares), 0.1, "share of the lesser path")
+    t.at_least(grown["reorder_lost"], 5, "losses that were told of")
+    t.within(in_order[1], 0.001, "part out of order")
+    t.reaches(in_order[0], 0.97 * plain[0], "datagrams a second")
+    t.within(lossy[1], 0.001, "part out of order, with losses")
+    for wire in wires:
+        wire.heal()
+    stream.stop()
+
+
 def unlike_plain(packets, source):
     """What of a host's packets no plain host sends."""
     own = [p for p in packets if p.src == source]
@@ -395,6 +442,8 @@ def refused(t):
         ("mode single priority latency", 2, "rule.priority: priority latency leaves the mode no say"),
         ("mode never dev a1", 2, "rule.interfaces: mode never keeps to the interface that routing chooses"),
         ("dst 10.0.0.0/8 src fd00::/8 mode all", 2, "rule.src: one address is IPv4, the other one IPv6"),
+        ("proto tcp ordered on", 2, "rule.ordered: TCP is put in order anyway: ordered is for UDP"),
+        ("mode never ordered on", 2, "rule.ordered: with mode never datagrams stay as they are and have no numbers"),
         ("number 3 mode single", 2, "rule.number: there is no rule with this number"),
     ):
         done = t.module.ctl(a, "rule", "add", *words.split(), check=False)

@@ -23,7 +23,7 @@ use crate::Error;
 /// The names of values, in the order in which they are shown.
 pub(crate) const NAMES: &[&str] = &[
     "dst", "src", "port", "sport", "proto", "size", "dscp", "uid", "priority", "mode", "delay",
-    "loss", "rate", "dev", "number",
+    "loss", "rate", "dev", "ordered", "number",
 ];
 /// Units of time in microseconds.
 const TIMES: &[(&str, f64)] = &[("us", 1.0), ("ms", 1e3), ("s", 1e6)];
@@ -150,6 +150,7 @@ pub(super) fn pairs(rule: &Rule, system: &dyn System) -> Vec<(&'static str, Stri
     // What goes without saying is said if there is nothing else.
     let plain = rule.priority == Some(RulePriority::Throughput);
     let all = rule.mode == Some(RuleMode::All);
+    let ordered = rule.ordered == Some(true);
     let pairs = [
         ("dst", rule.dst_prefix().map(|prefix| short(&prefix))),
         ("src", rule.src_prefix().map(|prefix| short(&prefix))),
@@ -162,7 +163,7 @@ pub(super) fn pairs(rule: &Rule, system: &dyn System) -> Vec<(&'static str, Stri
         (
             "priority",
             rule.priority
-                .filter(|_| !plain || all && devices.is_empty())
+                .filter(|_| !plain || all && devices.is_empty() && !ordered)
                 .map(|priority| priority.to_string()),
         ),
         ("mode", rule.mode.filter(|_| !all).map(|m| m.to_string())),
@@ -173,6 +174,7 @@ pub(super) fn pairs(rule: &Rule, system: &dyn System) -> Vec<(&'static str, Stri
         ),
         ("rate", rule.min_rate.map(rate)),
         ("dev", Some(devices.clone()).filter(|d| !d.is_empty())),
+        ("ordered", ordered.then(|| "on".to_string())),
     ];
     let pairs = pairs.into_iter();
     pairs
@@ -234,9 +236,11 @@ fn parse(words: &[String], system: &dyn System) -> Result<Rule, String> {
         seen.push(name);
         set(&mut rule, name, value, system).map_err(|why| named(name, why))?;
     }
-    let acts = ["priority", "mode", "dev"];
+    let acts = ["priority", "mode", "dev", "ordered"];
     if !acts.iter().any(|act| seen.contains(act)) {
-        return Err("rule: says nothing of what to do; give priority, mode or dev".to_string());
+        return Err(
+            "rule: says nothing of what to do; give priority, mode, dev or ordered".to_string(),
+        );
     }
     Ok(rule)
 }
@@ -285,6 +289,7 @@ pub(super) fn set(
             let value = value.strip_suffix("/s").unwrap_or(value).to_lowercase();
             rule.min_rate = Some(quantity(&value, RATES, 8.0, "a rate such as 2mbit")?);
         }
+        "ordered" => rule.ordered = Some(choice(value, &["off", "on"])? == 1),
         "dev" => rule.interfaces = Some(Interfaces(devices(value, system)?)),
         _ => rule.number = Some(parse_number(value)?),
     }

@@ -62,6 +62,11 @@ const RULE: &[(&str, &str, &str)] = &[
         "[\"eth0\", \"wwan0\"]",
         "Interfaces whose paths are used while one of them works",
     ),
+    (
+        "ordered",
+        "\"on\"",
+        "With on the receiver delivers datagrams in the order in which they were sent",
+    ),
 ];
 
 /// Files, and what each is for. A test has them all read.
@@ -258,7 +263,7 @@ fn rules(page: &mut Roff) {
             roman(
                 ". The first that fits a packet counts, in the order in which they stand. All \
                  conditions have to be met; what is not there is met by all packets. A rule says \
-                 priority, mode or dev. The interfaces of a rule have to be there when the file \
+                 priority, mode, dev or ordered. The interfaces of a rule have to be there when the file \
                  is applied; with ",
             ),
             bold("mpipctl config apply --lenient"),

@@ -66,6 +66,8 @@ record! {
         interfaces: Option<Interfaces> = RULE_INTERFACES,
         /// Packets that fell under it.
         hits: Option<u64> = RULE_HITS,
+        /// Whether the receiver puts datagrams in order.
+        ordered: Option<bool> = RULE_ORDERED,
     }
 }
 
@@ -91,6 +93,7 @@ impl Rule {
             (uapi::RULE_SRC_LEN, self.src_len),
             (uapi::RULE_PROTOCOL, self.protocol.map(|p| p.0)),
             (uapi::RULE_DSCP, self.dscp),
+            (uapi::RULE_ORDERED, self.ordered.map(u8::from)),
         ] {
             request = value
                 .into_iter()

@@ -276,6 +276,7 @@ attribute_sets! {
         RULE_MIN_RATE = 20 "min-rate",
         RULE_INTERFACES = 21 "interfaces",
         RULE_HITS = 22 "hits",
+        RULE_ORDERED = 23 "ordered",
     }
 }
 

@@ -228,8 +228,8 @@ dev = [\"eth0\", \"eth7\"]
 /etc/mpip/mpip.toml:10:41: prefixes: not an address or prefix in quotes: 7
 /etc/mpip/mpip.toml:11:1: unknown key "more"; there are: prefixes
 /etc/mpip/mpip.toml:13:8: port: not one of the numbers 0 to 65535 or a range of them: "70000"
-/etc/mpip/mpip.toml:15:1: rule: says nothing of what to do; give priority, mode or dev: [[rule]]
-/etc/mpip/mpip.toml:19:1: unknown key "number"; there are: dst, src, port, sport, proto, size, dscp, uid, priority, mode, delay, loss, rate, dev
+/etc/mpip/mpip.toml:15:1: rule: says nothing of what to do; give priority, mode, dev or ordered: [[rule]]
+/etc/mpip/mpip.toml:19:1: unknown key "number"; there are: dst, src, port, sport, proto, size, dscp, uid, priority, mode, delay, loss, rate, dev, ordered
 /etc/mpip/mpip.toml:22:16: dev: no such interface: "eth7"
 
 "#]]
@@ -240,6 +240,16 @@ dev = [\"eth0\", \"eth7\"]
 #[test]
 fn rules_that_make_no_sense() {
     for (rule, place, message) in [
+        (
+            "ordered = 'on'\nproto = 'tcp'",
+            "2:11",
+            "ordered: TCP is put in order anyway: ordered is for UDP: 'on'",
+        ),
+        (
+            "mode = 'never'\nordered = 'on'",
+            "3:11",
+            "ordered: with mode never datagrams stay as they are",
+        ),
         (
             "mode = 'single'\npriority = 'latency'",
             "3:12",

@@ -12,10 +12,9 @@ use std::collections::HashSet;
 #[test]
 fn numbers_begin_at_one_and_tell_the_last_on_the_lane() {
     let mut numbers = Numbers::new();
-    assert!(numbers.is_fresh());
     let first = numbers.take(0, 1, true, false);
     assert_eq!((first.number, first.previous()), (1, None));
-    assert!(!numbers.is_fresh() && first.ordered && !first.copied);
+    assert!(first.ordered && !first.copied);
     // Another lane's first.
     let other = numbers.take(3, 1, true, false);
     assert_eq!((other.number, other.previous()), (2, None));
@@ -28,6 +27,22 @@ fn numbers_begin_at_one_and_tell_the_last_on_the_lane() {
     assert_eq!(numbers.take(3, 1, true, false).previous(), Some(2));
     // A lane that there is not.
     assert_eq!(numbers.take(99, 1, true, false).previous(), None);
+}
+
+#[test]
+fn those_without_a_number_are_not_overtaken() {
+    let mut numbers = Numbers::new();
+    let start = u32::MAX - 50_000;
+    let at = |us: u32| start.wrapping_add(us);
+    assert!(numbers.stays(at(0)) && numbers.stays(at(199_999)));
+    // Nor does it begin anew when the clock wraps.
+    for us in [200_000, 200_001, 1 << 30, 1 << 31, 0, u32::MAX, 5] {
+        assert!(!numbers.stays(at(us)), "{us}");
+    }
+    numbers.pass();
+    numbers.pass();
+    assert!(numbers.stays(at(7)) && numbers.stays(at(8)));
+    assert!(!numbers.stays(at(200_007)));
 }
 
 #[test]

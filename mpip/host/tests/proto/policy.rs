@@ -380,6 +380,20 @@ fn what_makes_no_sense() {
             },
             Flaw::InterfacesUnused,
         ),
+        (
+            Match { proto: TCP, ..m },
+            Treatment { ordered: true, ..t },
+            Flaw::OrderedStream,
+        ),
+        (
+            m,
+            Treatment {
+                mode: Mode::Never,
+                ordered: true,
+                ..t
+            },
+            Flaw::OrderedNever,
+        ),
     ];
     for (matches, treatment, flaw) in bad {
         let rule = Rule { matches, treatment };
@@ -392,6 +406,7 @@ fn what_makes_no_sense() {
             limits,
             priority: Priority::Latency,
             interfaces: dev,
+            ordered: true,
         },
         Treatment {
             mode: Mode::Single,

@@ -97,6 +97,57 @@ fn a_hole_is_filled() {
 }
 
 #[test]
+fn what_is_told_to_be_lost_is_not_waited_for() {
+    let mut b = two_lanes(100);
+    b.lost(10, 100, 101);
+    assert_eq!(push(&mut b, 10, seg(101, 1, 0)), []);
+    assert_eq!((b.deadline(10), drain(&mut b, 1009)), (Some(1010), vec![]));
+    assert_eq!(drain(&mut b, 1010), [101]);
+    assert_eq!(b.take_given_up(), given_up(0, 1, 0));
+    // Two processors have swapped it with the one that told.
+    b.lost(2000, 102, 103);
+    assert_eq!(push(&mut b, 2000, seg(103, 1, 0)), []);
+    assert_eq!(push(&mut b, 2500, seg(102, 1, 0)), [102, 103]);
+    // Behind a hole of which nothing is known.
+    b.lost(3000, 105, 106);
+    assert_eq!(push(&mut b, 3000, seg(106, 1, 0)), []);
+    assert_eq!(push(&mut b, 3500, seg(104, 1, 1)), [104]);
+    assert_eq!((b.next(), b.len()), (105, 2));
+    assert_eq!(drain(&mut b, 4000), [106]);
+    assert_eq!(b.take_given_up(), given_up(0, 1, 0));
+    // It comes after all; what is told of the past has no effect.
+    assert_eq!(push(&mut b, 4100, seg(105, 1, 1)), [105]);
+    b.lost(4100, 106, 107);
+    assert_eq!((b.next(), b.len(), b.bytes()), (107, 0, 0));
+    // Both at once: the one that is known, and the one that is given up before it.
+    b.lost(5000, 108, 109);
+    assert_eq!(push(&mut b, 5000, seg(109, 1, 0)), []);
+    assert_eq!(drain(&mut b, 6000), [109]);
+}
+
+#[test]
+fn what_is_told_to_be_lost_needs_room() {
+    let mut b = Buffer::new(100);
+    b.lost(0, 100, 101);
+    assert_eq!((b.len(), b.next()), (0, 100));
+    let limits = Limits {
+        packets: 2,
+        ..LIMITS
+    };
+    let mut b = buffer(100, limits);
+    for n in [101, 103, 105, 107] {
+        b.lost(0, n, n + 1);
+    }
+    // No slot is left for the last; the buffer is as full as it may be, and gives up at once.
+    assert_eq!(b.len(), 3);
+    assert_eq!(push(&mut b, 1, seg(102, 1, 0)), [102]);
+    assert_eq!(push(&mut b, 1, seg(100, 1, 0)), [100]);
+    b.flush();
+    assert_eq!(drain(&mut b, 2), []);
+    assert!(b.next() >= 103);
+}
+
+#[test]
 fn two_holes_filled_from_the_back() {
     let mut b = two_lanes(0);
     assert_eq!(push(&mut b, 1, seg(30, 10, 0)), []);

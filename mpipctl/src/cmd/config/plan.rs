@@ -238,6 +238,7 @@ pub(super) fn plain(rule: &Rule) -> Rule {
     rule.max_delay_us = rule.max_delay_us.filter(|delay| *delay != u32::MAX);
     rule.max_loss = rule.max_loss.filter(|loss| *loss != 1000);
     rule.min_rate = rule.min_rate.filter(|rate| *rate != 0);
+    rule.ordered = rule.ordered.filter(|is| *is);
     if let Some(Interfaces(list)) = &mut rule.interfaces {
         list.sort_unstable();
         list.dedup();

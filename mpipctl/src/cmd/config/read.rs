@@ -272,11 +272,11 @@ impl<'a> Reader<'a> {
         if self.mistakes.len() > count {
             return;
         }
-        if !["priority", "mode", "dev"]
+        if !["priority", "mode", "dev", "ordered"]
             .iter()
             .any(|act| table.contains_key(act))
         {
-            let text = "rule: says nothing of what to do; give priority, mode or dev";
+            let text = "rule: says nothing of what to do; give priority, mode, dev or ordered";
             let rule = self.raw(span.clone());
             return self.wrong(span, format!("{text}: {rule}"));
         }
@@ -373,6 +373,7 @@ fn flaw(rule: &Rule) -> Option<(&'static str, &'static str)> {
     let limit = limit.iter().find(|(_, is_given)| *is_given);
     let chooses = matches!(mode, RuleMode::All | RuleMode::Selected);
     let families = rule.dst.zip(rule.src);
+    let ordered = rule.ordered == Some(true);
     let flaws = [
         (
             families.is_some_and(|(dst, src)| dst.is_ipv4() != src.is_ipv4()),
@@ -401,6 +402,17 @@ fn flaw(rule: &Rule) -> Option<(&'static str, &'static str)> {
             (
                 "dev",
                 "mode never keeps to the interface that routing chooses",
+            ),
+        ),
+        (
+            ordered && rule.protocol.is_some_and(|protocol| protocol.0 == 6),
+            ("ordered", "TCP is put in order anyway: ordered is for UDP"),
+        ),
+        (
+            ordered && mode == RuleMode::Never,
+            (
+                "ordered",
+                "with mode never datagrams stay as they are and have no numbers",
             ),
         ),
     ];

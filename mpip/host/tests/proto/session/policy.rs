@@ -348,6 +348,7 @@ fn any_treatment() -> impl Strategy<Value = Treatment> {
                 rate,
             },
             interfaces: Interfaces(dev.map(|n| if n < 200 { 0 } else { u32::from(n % 9) })),
+            ordered: false,
         })
 }
 
