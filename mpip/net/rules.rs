@@ -32,6 +32,7 @@ use crate::{
     },
     sys::{
         bh::BhLock,
+        count::PerCpuCount,
         skb::Skb, //
     },
 };
@@ -74,24 +75,24 @@ impl From<AllocError> for RuleError {
 pub struct Counted {
     /// The rule.
     pub rule: Rule,
-    hits: Atomic<u64>,
+    hits: PerCpuCount,
 }
 
 impl Counted {
     /// No packet yet. Process context.
     pub fn new(rule: Rule) -> Result<Arc<Counted>, AllocError> {
-        let hits = Atomic::new(0);
+        let hits = PerCpuCount::new().ok_or(AllocError)?;
         Arc::new(Counted { rule, hits }, GFP_KERNEL)
     }
 
     /// Counts packets.
     pub fn hit(&self, packets: u32) {
-        self.hits.add(u64::from(packets), Relaxed);
+        self.hits.add(packets.into());
     }
 
     /// Packets that fell under it.
     pub fn hits(&self) -> u64 {
-        self.hits.load(Relaxed)
+        self.hits.sum()
     }
 }
 

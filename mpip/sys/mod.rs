@@ -9,6 +9,7 @@
 pub mod bh;
 mod bindings;
 pub mod clock;
+pub mod count;
 pub mod crypto;
 pub mod entry;
 pub mod gate;

@@ -13,6 +13,7 @@
 #include <linux/ktime.h>
 #include <linux/module.h>
 #include <linux/netfilter.h>
+#include <linux/percpu.h>
 #include <linux/prefetch.h>
 #include <linux/random.h>
 #include <linux/rcupdate.h>
@@ -92,6 +93,38 @@ u32 mpip_shim_cpu(void)
 void mpip_shim_sleep_ms(u32 ms)
 {
 	msleep(ms);
+}
+
+/* A number on each CPU, opaque to Rust: its address means nothing by itself. */
+
+static u64 __percpu *count_of(void *count)
+{
+	return (u64 __percpu *)(__force unsigned long)count;
+}
+
+void *mpip_shim_count_new(void)
+{
+	return (void *)(__force unsigned long)alloc_percpu(u64);
+}
+
+void mpip_shim_count_free(void *count)
+{
+	free_percpu(count_of(count));
+}
+
+void mpip_shim_count_add(void *count, u64 n)
+{
+	this_cpu_add(*count_of(count), n);
+}
+
+u64 mpip_shim_count_sum(void *count)
+{
+	u64 sum = 0;
+	int cpu;
+
+	for_each_possible_cpu(cpu)
+		sum += READ_ONCE(*per_cpu_ptr(count_of(count), cpu));
+	return sum;
 }
 
 /* Crypto */

@@ -86,6 +86,10 @@ void mpip_shim_call_rcu(struct rcu_head *head,
 			void (*func)(struct rcu_head *head));
 u32 mpip_shim_cpu(void);
 void mpip_shim_sleep_ms(u32 ms);
+void *mpip_shim_count_new(void);
+void mpip_shim_count_free(void *count);
+void mpip_shim_count_add(void *count, u64 n);
+u64 mpip_shim_count_sum(void *count);
 
 /* Crypto */
 u32 mpip_shim_hsiphash(const u8 *key, const u8 *data, size_t len);
