@@ -202,6 +202,16 @@ fn refuse(request: &mut Request<'_>, error: RuleError) -> Error {
             MPIP_A_RULE_NUMBER,
             c_str!("there is no rule with this number"),
         ),
+        RuleError::NoDraft => request.refuse(
+            ENOENT,
+            MPIP_A_RULE_DRAFT,
+            c_str!("there is no such draft: another one was begun, or it is in force"),
+        ),
+        RuleError::Changed => request.refuse(
+            EAGAIN,
+            MPIP_A_RULE_DRAFT,
+            c_str!("the rules have changed meanwhile, nothing was done: begin anew"),
+        ),
         RuleError::NoMemory => ENOMEM,
     }
 }
@@ -209,9 +219,10 @@ fn refuse(request: &mut Request<'_>, error: RuleError) -> Error {
 /// Adds a rule.
 pub fn add(namespace: &Namespace, request: &mut Request<'_>) -> Result {
     let rule = rule_of(request)?;
+    let draft = request.u32(MPIP_A_RULE_DRAFT);
     let number = request.u32(MPIP_A_RULE_NUMBER);
     namespace
-        .add_rule(number, rule)
+        .add_rule(draft, number, rule)
         .map_err(|error| refuse(request, error))
 }
 
@@ -221,14 +232,37 @@ pub fn del(namespace: &Namespace, request: &mut Request<'_>) -> Result {
         return Err(request.refuse(EINVAL, 0, c_str!("the attribute number is missing")));
     };
     namespace
-        .remove_rule(number)
+        .remove_rule(request.u32(MPIP_A_RULE_DRAFT), number)
         .map_err(|error| refuse(request, error))
 }
 
 /// Removes all rules.
 pub fn flush(namespace: &Namespace, request: &mut Request<'_>) -> Result {
     namespace
-        .flush_rules()
+        .flush_rules(request.u32(MPIP_A_RULE_DRAFT))
+        .map_err(|error| refuse(request, error))
+}
+
+fn draft_of(request: &mut Request<'_>) -> Result<u32> {
+    match request.u32(MPIP_A_RULE_DRAFT) {
+        Some(token) => Ok(token),
+        None => Err(request.refuse(EINVAL, 0, c_str!("the attribute draft is missing"))),
+    }
+}
+
+/// Begins a draft.
+pub fn draft(namespace: &Namespace, request: &mut Request<'_>) -> Result {
+    let token = draft_of(request)?;
+    namespace
+        .draft_rules(token)
+        .map_err(|error| refuse(request, error))
+}
+
+/// Puts a draft in force.
+pub fn commit(namespace: &Namespace, request: &mut Request<'_>) -> Result {
+    let token = draft_of(request)?;
+    namespace
+        .commit_rules(token)
         .map_err(|error| refuse(request, error))
 }
 

@@ -10,6 +10,7 @@ use crate::{
         },
         rules::{
             Counted,
+            Draft,
             RuleError,
             Table, //
         },
@@ -49,6 +50,8 @@ pub struct Control {
     pub instance: Option<Arc<Instance>>,
     /// Prefixes that are asked.
     pub prefixes: KVec<Prefix>,
+    /// Rules that are being put together.
+    pub draft: Option<Draft>,
 }
 
 /// A namespace.
@@ -72,6 +75,7 @@ impl Namespace {
                 control <- new_mutex!(Control {
                     instance: None,
                     prefixes: KVec::new(),
+                    draft: None,
                 }),
             }),
             GFP_KERNEL,
@@ -129,27 +133,73 @@ impl Namespace {
         Self::push_prefixes(&control)
     }
 
-    /// Adds a rule so that it has this number, from 1 on; at the end without one.
-    pub fn add_rule(&self, number: Option<u32>, rule: Rule) -> Result<(), RuleError> {
-        // One writer at a time.
-        let _control = self.control.lock();
-        let rules = &self.shared.rules;
-        let (table, _) = rules.get();
-        rules.set(table.with(number, Counted::new(rule)?)?)
+    /// Adds a rule, to a draft or those in force, so that it has this number, from 1 on; at the end
+    /// without one.
+    pub fn add_rule(
+        &self,
+        draft: Option<u32>,
+        number: Option<u32>,
+        rule: Rule,
+    ) -> Result<(), RuleError> {
+        let rule = Counted::new(rule)?;
+        self.change_rules(draft, |table| table.with(number, rule))
     }
 
     /// Removes the rule with this number.
-    pub fn remove_rule(&self, number: u32) -> Result<(), RuleError> {
-        let _control = self.control.lock();
-        let rules = &self.shared.rules;
-        let (table, _) = rules.get();
-        rules.set(table.without(number)?)
+    pub fn remove_rule(&self, draft: Option<u32>, number: u32) -> Result<(), RuleError> {
+        self.change_rules(draft, |table| table.without(number))
     }
 
     /// Removes all rules.
-    pub fn flush_rules(&self) -> Result<(), RuleError> {
-        let _control = self.control.lock();
-        self.shared.rules.set(Table::new())
+    pub fn flush_rules(&self, draft: Option<u32>) -> Result<(), RuleError> {
+        self.change_rules(draft, |_| Ok(Table::new()))
+    }
+
+    fn change_rules(
+        &self,
+        draft: Option<u32>,
+        change: impl FnOnce(&Table) -> Result<Table, RuleError>,
+    ) -> Result<(), RuleError> {
+        // One writer at a time.
+        let mut control = self.control.lock();
+        match draft {
+            None => {
+                let rules = &self.shared.rules;
+                let (table, _) = rules.get();
+                rules.set(change(&table)?)
+            }
+            Some(token) => {
+                let draft = control.draft.as_mut().filter(|draft| draft.token == token);
+                let draft = draft.ok_or(RuleError::NoDraft)?;
+                draft.table = change(&draft.table)?;
+                Ok(())
+            }
+        }
+    }
+
+    /// Begins a draft that has the rules in force; an older one is dropped.
+    pub fn draft_rules(&self, token: u32) -> Result<(), RuleError> {
+        let mut control = self.control.lock();
+        let (table, generation) = self.shared.rules.get();
+        let table = table.copy()?;
+        control.draft = Some(Draft {
+            token,
+            generation,
+            table,
+        });
+        Ok(())
+    }
+
+    /// Puts a draft in force.
+    pub fn commit_rules(&self, token: u32) -> Result<(), RuleError> {
+        let mut control = self.control.lock();
+        let draft = control.draft.take_if(|draft| draft.token == token);
+        let draft = draft.ok_or(RuleError::NoDraft)?;
+        let rules = &self.shared.rules;
+        if draft.generation != rules.generation() {
+            return Err(RuleError::Changed);
+        }
+        rules.set(draft.table)
     }
 
     fn push_prefixes(control: &Control) -> Result {

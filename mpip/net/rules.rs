@@ -61,6 +61,10 @@ pub enum RuleError {
     Full,
     /// There is no rule with this number, nor would the new one be the next.
     NoSuch,
+    /// There is no draft with this number.
+    NoDraft,
+    /// The rules in force are not those that the draft was made from.
+    Changed,
     /// No memory.
     NoMemory,
 }
@@ -112,6 +116,15 @@ impl Table {
     /// No rules.
     pub fn new() -> Table {
         Table::default()
+    }
+
+    /// The same rules. Process context.
+    pub fn copy(&self) -> Result<Table, AllocError> {
+        let mut parts = KVec::with_capacity(self.parts.len(), GFP_KERNEL)?;
+        for part in &self.parts {
+            parts.push(part.clone(), GFP_KERNEL)?;
+        }
+        Ok(Table { parts, ..*self })
     }
 
     /// Number of rules.
@@ -321,6 +334,16 @@ impl Rules {
     pub fn are_any(&self) -> bool {
         self.any.load(Relaxed)
     }
+}
+
+/// Rules that are not in force yet.
+pub struct Draft {
+    /// What its maker calls it.
+    pub token: u32,
+    /// The generation that it was made from.
+    pub generation: u32,
+    /// The rules.
+    pub table: Table,
 }
 
 /// What the rules say of a session: those that may decide over a packet, with their numbers.

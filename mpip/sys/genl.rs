@@ -414,6 +414,8 @@ requests! {
     mpip_nl_rule_add_doit => ctl_rules::add;
     mpip_nl_rule_del_doit => ctl_rules::del;
     mpip_nl_rule_flush_doit => ctl_rules::flush;
+    mpip_nl_rule_draft_doit => ctl_rules::draft;
+    mpip_nl_rule_commit_doit => ctl_rules::commit;
 }
 
 dumps! {
@@ -509,6 +511,7 @@ pub mod uapi {
         MPIP_A_PEER_UDP_PORT,
         MPIP_A_PREFIX_ADDR,
         MPIP_A_PREFIX_LEN,
+        MPIP_A_RULE_DRAFT,
         MPIP_A_RULE_DSCP,
         MPIP_A_RULE_DST,
         MPIP_A_RULE_DST_LEN,

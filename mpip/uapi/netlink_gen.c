@@ -35,7 +35,7 @@ static const struct nla_policy mpip_prefix_del_nl_policy[MPIP_A_PREFIX_LEN + 1] 
 };
 
 /* MPIP_CMD_RULE_ADD - do */
-static const struct nla_policy mpip_rule_add_nl_policy[MPIP_A_RULE_ORDERED + 1] = {
+static const struct nla_policy mpip_rule_add_nl_policy[MPIP_A_RULE_DRAFT + 1] = {
 	[MPIP_A_RULE_NUMBER] = NLA_POLICY_MIN(NLA_U32, 1),
 	[MPIP_A_RULE_DST] = NLA_POLICY_MAX_LEN(16),
 	[MPIP_A_RULE_DST_LEN] = NLA_POLICY_MAX(NLA_U8, 128),
@@ -58,11 +58,28 @@ static const struct nla_policy mpip_rule_add_nl_policy[MPIP_A_RULE_ORDERED + 1] 
 	[MPIP_A_RULE_MIN_RATE] = { .type = NLA_U32, },
 	[MPIP_A_RULE_INTERFACES] = NLA_POLICY_MAX_LEN(32),
 	[MPIP_A_RULE_ORDERED] = NLA_POLICY_MAX(NLA_U8, 1),
+	[MPIP_A_RULE_DRAFT] = NLA_POLICY_MIN(NLA_U32, 1),
 };
 
 /* MPIP_CMD_RULE_DEL - do */
-static const struct nla_policy mpip_rule_del_nl_policy[MPIP_A_RULE_NUMBER + 1] = {
+static const struct nla_policy mpip_rule_del_nl_policy[MPIP_A_RULE_DRAFT + 1] = {
 	[MPIP_A_RULE_NUMBER] = NLA_POLICY_MIN(NLA_U32, 1),
+	[MPIP_A_RULE_DRAFT] = NLA_POLICY_MIN(NLA_U32, 1),
+};
+
+/* MPIP_CMD_RULE_FLUSH - do */
+static const struct nla_policy mpip_rule_flush_nl_policy[MPIP_A_RULE_DRAFT + 1] = {
+	[MPIP_A_RULE_DRAFT] = NLA_POLICY_MIN(NLA_U32, 1),
+};
+
+/* MPIP_CMD_RULE_DRAFT - do */
+static const struct nla_policy mpip_rule_draft_nl_policy[MPIP_A_RULE_DRAFT + 1] = {
+	[MPIP_A_RULE_DRAFT] = NLA_POLICY_MIN(NLA_U32, 1),
+};
+
+/* MPIP_CMD_RULE_COMMIT - do */
+static const struct nla_policy mpip_rule_commit_nl_policy[MPIP_A_RULE_DRAFT + 1] = {
+	[MPIP_A_RULE_DRAFT] = NLA_POLICY_MIN(NLA_U32, 1),
 };
 
 /* Ops table for mpip */
@@ -144,20 +161,36 @@ static const struct genl_split_ops mpip_nl_ops[] = {
 		.cmd		= MPIP_CMD_RULE_ADD,
 		.doit		= mpip_nl_rule_add_doit,
 		.policy		= mpip_rule_add_nl_policy,
-		.maxattr	= MPIP_A_RULE_ORDERED,
+		.maxattr	= MPIP_A_RULE_DRAFT,
 		.flags		= GENL_UNS_ADMIN_PERM | GENL_CMD_CAP_DO,
 	},
 	{
 		.cmd		= MPIP_CMD_RULE_DEL,
 		.doit		= mpip_nl_rule_del_doit,
 		.policy		= mpip_rule_del_nl_policy,
-		.maxattr	= MPIP_A_RULE_NUMBER,
+		.maxattr	= MPIP_A_RULE_DRAFT,
 		.flags		= GENL_UNS_ADMIN_PERM | GENL_CMD_CAP_DO,
 	},
 	{
-		.cmd	= MPIP_CMD_RULE_FLUSH,
-		.doit	= mpip_nl_rule_flush_doit,
-		.flags	= GENL_UNS_ADMIN_PERM | GENL_CMD_CAP_DO,
+		.cmd		= MPIP_CMD_RULE_FLUSH,
+		.doit		= mpip_nl_rule_flush_doit,
+		.policy		= mpip_rule_flush_nl_policy,
+		.maxattr	= MPIP_A_RULE_DRAFT,
+		.flags		= GENL_UNS_ADMIN_PERM | GENL_CMD_CAP_DO,
+	},
+	{
+		.cmd		= MPIP_CMD_RULE_DRAFT,
+		.doit		= mpip_nl_rule_draft_doit,
+		.policy		= mpip_rule_draft_nl_policy,
+		.maxattr	= MPIP_A_RULE_DRAFT,
+		.flags		= GENL_UNS_ADMIN_PERM | GENL_CMD_CAP_DO,
+	},
+	{
+		.cmd		= MPIP_CMD_RULE_COMMIT,
+		.doit		= mpip_nl_rule_commit_doit,
+		.policy		= mpip_rule_commit_nl_policy,
+		.maxattr	= MPIP_A_RULE_DRAFT,
+		.flags		= GENL_UNS_ADMIN_PERM | GENL_CMD_CAP_DO,
 	},
 };
 

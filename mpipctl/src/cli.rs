@@ -377,10 +377,13 @@ pub enum RuleVerb {
         #[arg(value_name = "NAME VALUE", allow_hyphen_values = true)]
         words: Vec<String>,
     },
-    /// Add the rules in a file, one per line as for add
+    /// Add the rules in a file, one per line as for add; all of them or, if one is refused, none
     Load {
         /// Name of the file; - is standard input. # begins a comment
         file: String,
+        /// In the place of the rules that there are, without a moment between
+        #[arg(long)]
+        replace: bool,
     },
     /// Remove one
     #[command(aliases = ["del", "remove"])]

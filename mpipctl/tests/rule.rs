@@ -352,24 +352,43 @@ fn load() {
     )
     .unwrap();
     let line = format!("mpipctl rule load {}", file.0);
-    let kernel = Kernel::new()
-        .answer(CMD_RULE_ADD, vec![ack()])
-        .answer(CMD_RULE_ADD, vec![ack()]);
-    let requests = kernel.requests();
-    assert_eq!(run(&line, kernel), "");
-    assert_eq!(requests.borrow().len(), 2);
-    assert_eq!(requests.borrow()[1][4..], u32(RULE_MODE, 2));
+    let kernel = || {
+        Kernel::new()
+            .answer(CMD_RULE_DRAFT, vec![ack()])
+            .answer(CMD_RULE_FLUSH, vec![ack()])
+            .answer(CMD_RULE_COMMIT, vec![ack()])
+            .answer(CMD_RULE_ADD, vec![ack()])
+    };
+    for replace in [false, true] {
+        let kernel = kernel().answer(CMD_RULE_ADD, vec![ack()]);
+        let requests = kernel.requests();
+        let more = if replace { " --replace" } else { "" };
+        assert_eq!(run(&format!("{line}{more}"), kernel), "");
+        let requests = requests.borrow();
+        let (add, flush) = (CMD_RULE_ADD.number, CMD_RULE_FLUSH.number);
+        let mut commands = vec![
+            CMD_RULE_DRAFT.number,
+            flush,
+            add,
+            add,
+            CMD_RULE_COMMIT.number,
+        ];
+        commands.retain(|command| replace || *command != flush);
+        let sent: Vec<_> = requests.iter().map(|request| request[0]).collect();
+        assert_eq!(sent, commands);
+        // All of them name the draft.
+        let draft = &requests[0][4..];
+        assert_eq!(draft[..4], u32(RULE_DRAFT, 0)[..4]);
+        assert!(requests.iter().all(|request| request.ends_with(draft)));
+        let last = &requests[commands.len() - 2][4..];
+        assert_eq!(last[..last.len() - draft.len()], u32(RULE_MODE, 2));
+    }
 
-    let kernel = Kernel::new()
-        .answer(CMD_RULE_ADD, vec![ack()])
-        .answer(CMD_RULE_ADD, vec![refusal(28, &[string(1, "full")])]);
+    let kernel = kernel().answer(CMD_RULE_ADD, vec![refusal(28, &[string(1, "full")])]);
     let ran = try_run(&line, kernel);
     assert_eq!(
         ran.warnings,
-        [format!(
-            "{}:4: refused; 1 rules before it were added",
-            file.0
-        )]
+        [format!("{}:4: refused; the rules are as they were", file.0)]
     );
     assert_eq!(ran.result.unwrap_err().exit_status(), 2);
 

@@ -450,6 +450,21 @@ def refused(t):
         t.equal(done.returncode, status, f"exit status of {words}")
         t.check(why in done.stderr, f"{words}: {done.stderr.strip()!r}")
         t.equal(rules(t, a), before, f"rules after {words}")
+    with tempfile.NamedTemporaryFile("w") as file:
+        file.write("port 23 mode single\nmode single priority latency\n")
+        file.flush()
+        for option in ((), ("--replace",)):
+            done = t.module.ctl(a, "rule", "load", file.name, *option, check=False)
+            t.equal(done.returncode, 2, "exit status of a file with a rule that makes no sense")
+            t.check(f"{file.name}:2: refused; the rules are as they were" in done.stderr, done.stderr)
+            t.equal(rules(t, a), before, "rules after a file with a rule that makes no sense")
+        file.truncate(len("port 23 mode single\n"))
+        t.module.ctl(a, "rule", "load", file.name, "--replace")
+        t.equal([(r["number"], r["dst_port_min"]) for r in rules(t, a)], [(1, 23)], "rules that took the place of others")
+        t.module.ctl(a, "rule", "load", file.name)
+        t.equal([r["number"] for r in rules(t, a)], [1, 2], "rules that were added")
+        t.module.ctl(a, "rule", "flush")
+        rule(t, a, "port 22 priority latency")
     for number in (0, 2):
         done = t.module.ctl(a, "rule", "delete", number, check=False)
         t.check(done.returncode in (1, 2), f"deleting rule {number}: {done.returncode}")

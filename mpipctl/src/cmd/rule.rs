@@ -39,7 +39,7 @@ pub(super) fn run(context: &mut Context<'_>, verb: Option<RuleVerb>) -> Result<(
             let rule = parse(&words, context.system).map_err(Error::Usage)?;
             Ok(context.client()?.add_rule(&rule)?)
         }
-        RuleVerb::Load { file } => load(context, &file),
+        RuleVerb::Load { file, replace } => load(context, &file, replace),
         RuleVerb::Delete { number } => {
             let number = parse_number(&number).map_err(|why| Error::Usage(named("rule", why)))?;
             Ok(context.client()?.del_rule(number)?)
@@ -84,8 +84,8 @@ fn show(context: &mut Context<'_>) -> Result<(), Error> {
     context.write_table(&table)
 }
 
-/// All lines are read before the first rule is sent.
-fn load(context: &mut Context<'_>, file: &str) -> Result<(), Error> {
+/// All lines are read before the first rule is sent, and the kernel takes all of them or none.
+fn load(context: &mut Context<'_>, file: &str, replace: bool) -> Result<(), Error> {
     let text = match file {
         "-" => io::read_to_string(io::stdin()),
         file => fs::read_to_string(file),
@@ -102,15 +102,16 @@ fn load(context: &mut Context<'_>, file: &str) -> Result<(), Error> {
             .map_err(|why| Error::Usage(format!("{file}:{}: {why}", i + 1)))?;
         rules.push((i + 1, rule));
     }
-    for (i, (line, rule)) in rules.iter().enumerate() {
-        let added = context.client()?.add_rule(rule);
-        if added.is_err() {
-            let warning = format!("{file}:{line}: refused; {i} rules before it were added");
-            context.warnings.push(warning);
-        }
-        added?;
+    let mut wrong = None;
+    let sent = rules.iter().map(|(_, rule)| rule);
+    let loaded = context
+        .client()?
+        .load_rules(sent, replace, |i| wrong = Some(i));
+    if let Some((line, _)) = wrong.and_then(|i| rules.get(i)) {
+        let warning = format!("{file}:{line}: refused; the rules are as they were");
+        context.warnings.push(warning);
     }
-    Ok(())
+    Ok(loaded?)
 }
 
 fn interfaces(rule: &Rule, system: &dyn System) -> Vec<String> {

@@ -261,6 +261,30 @@ impl Client {
         self.call(&Request::new(uapi::CMD_RULE_FLUSH), |_| Ok(()))
     }
 
+    /// Adds rules, or puts them in the place of all (`replace`); they are in force all at once, or
+    /// not at all if this fails. `refused` is told which one the kernel does not take.
+    pub fn load_rules<'a>(
+        &mut self,
+        rules: impl Iterator<Item = &'a Rule>,
+        replace: bool,
+        refused: impl FnOnce(usize),
+    ) -> Result<(), Error> {
+        let draft = draft_number();
+        let of_draft = |request: Request| request.u32(uapi::RULE_DRAFT, draft);
+        self.call(&of_draft(Request::new(uapi::CMD_RULE_DRAFT)), |_| Ok(()))?;
+        if replace {
+            self.call(&of_draft(Request::new(uapi::CMD_RULE_FLUSH)), |_| Ok(()))?;
+        }
+        for (i, rule) in rules.enumerate() {
+            let added = self.call(&of_draft(rule.request()), |_| Ok(()));
+            if added.is_err() {
+                refused(i);
+                return added;
+            }
+        }
+        self.call(&of_draft(Request::new(uapi::CMD_RULE_COMMIT)), |_| Ok(()))
+    }
+
     /// Lists all records of a kind. If the table changes meanwhile the dump is begun anew, a few
     /// times: a busy table may never hold still.
     pub fn list<T: Record>(&mut self) -> Result<Listing<T>, Error> {
@@ -400,6 +424,13 @@ fn check_reply<'a>(payload: &'a [u8], request: &Request) -> Result<&'a [u8], Dec
     payload
         .get(GENL_HDRLEN..)
         .ok_or_else(|| DecodeError::new(request.command.name, "reply too short"))
+}
+
+/// A number for a draft that another process is not likely to choose.
+fn draft_number() -> u32 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let nanos = now.map_or(0, |time| time.subsec_nanos());
+    (nanos ^ std::process::id().rotate_left(16)) | 1
 }
 
 #[cfg(test)]

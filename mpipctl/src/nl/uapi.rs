@@ -277,6 +277,7 @@ attribute_sets! {
         RULE_INTERFACES = 21 "interfaces",
         RULE_HITS = 22 "hits",
         RULE_ORDERED = 23 "ordered",
+        RULE_DRAFT = 24 "draft",
     }
 }
 
@@ -298,6 +299,8 @@ commands! {
     CMD_RULE_ADD = 15 "rule-add" RULE,
     CMD_RULE_DEL = 16 "rule-del" RULE,
     CMD_RULE_FLUSH = 17 "rule-flush" RULE,
+    CMD_RULE_DRAFT = 18 "rule-draft" RULE,
+    CMD_RULE_COMMIT = 19 "rule-commit" RULE,
 }
 
 enums! {
