@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0
 """The quickstart and the cookbook, typed to the letter."""
 
+import contextlib
 import os
 import re
 import shutil
+import socket
 import tempfile
 
 from lib import case
@@ -107,6 +109,30 @@ def laptop(t):
     t.reaches(alone, 10, "Mbit/s with the phone alone at the end")
     t.check(home.paths(dev="usb0", state="active"), "the phone's path")
     t.check(not home.paths(dev="wlan0", state="active"), "none of the Wi-Fi")
+
+
+@case("cookbook: a call goes over both links", timeout=120)
+def call(t):
+    home = Home(t)
+    home.follow("A call")
+    hosts = [home.host[name] for name in ("laptop", "server")]
+    near, far = (host.socket(socket.AF_INET, socket.SOCK_DGRAM) for host in hosts)
+    far.bind(("203.0.113.10", 5004))
+    near.connect(("203.0.113.10", 5004))
+
+    def copies():
+        for _ in range(20):
+            near.send(bytes(200))
+            for sock in (far, near):
+                sock.settimeout(0.2)
+                with contextlib.suppress(TimeoutError):
+                    data, sender = sock.recvfrom(1000)
+                    if sock is far:
+                        far.sendto(data, sender)
+        return min(t.module.stats(host)["rx_copy"] for host in hosts) >= 50
+
+    t.soon(copies, 30, "copies that both have not delivered")
+    t.at_least(t.module.show(hosts[0], "rule")[0]["hits"], 50, "packets that fell under the rule")
 
 
 @case("cookbook: a server with two uplinks, of which its clients learn", timeout=120)
