@@ -223,7 +223,7 @@ fn known(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, entry: &WireEn
     // Acknowledgments need none: the next one says the same.
     let mut copies = match data {
         None if more == 0 => 0,
-        _ => inner.s.copies(1 << chosen, &dispatch.treatment),
+        _ => inner.s.copies(now, 1 << chosen, &dispatch.treatment),
     };
     let place = match more {
         0 => None,

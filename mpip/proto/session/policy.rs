@@ -22,6 +22,9 @@ const QUICKER_US: i32 = 100_000;
 /// How long it has to be so before a session moves, microseconds.
 const STEADY_US: u32 = 500_000;
 
+/// A suspect path gets copies until it has been silent for so long, microseconds.
+const SILENT_US: u32 = 2_000_000;
+
 /// What rules remember of a session's lanes, so that a path at the edge of a limit, or two that are
 /// about as quick, do not take turns.
 #[derive(Copy, Clone, Debug)]
@@ -121,8 +124,9 @@ impl<P: PathInfo, D, H: Hold<Lane<P, D>>> Session<P, D, H> {
     }
 
     /// The lanes that get a copy of a packet which takes one of those in the mask `first`: all
-    /// others that answer, be they as reliable or not.
-    pub fn copies(&self, first: u32, treatment: &Treatment) -> u32 {
+    /// others that answer, be they as reliable or not, or have done so a moment ago. Who loses as
+    /// much as these seems silent now and then.
+    pub fn copies(&self, now: u32, first: u32, treatment: &Treatment) -> u32 {
         if treatment.mode != Mode::Protected {
             return 0;
         }
@@ -131,7 +135,12 @@ impl<P: PathInfo, D, H: Hold<Lane<P, D>>> Session<P, D, H> {
         let bound = !treatment.interfaces.is_any() && self.mask(first, by) != 0;
         let replaced = self.is_replaced();
         let answers = self.mask(self.active.get() & !first, |lane| {
-            lane.path.standing() > Standing::Suspect && (!bound || by(lane))
+            let usable = match lane.path.standing() {
+                Standing::Down => false,
+                Standing::Suspect => lane.path.silent_us(now) < SILENT_US,
+                _ => true,
+            };
+            usable && (!bound || by(lane))
         });
         answers & !u32::from(replaced)
     }
@@ -145,7 +154,7 @@ impl<P: PathInfo, D, H: Hold<Lane<P, D>>> Session<P, D, H> {
             !treatment.interfaces.is_any() && !treatment.interfaces.contains(lane.path.ifindex());
         let active = lane.state == LaneState::Active;
         let used = self.lanes_for(now, treatment);
-        if !active || (used | self.copies(used, treatment)) & bit != 0 {
+        if !active || (used | self.copies(now, used, treatment)) & bit != 0 {
             return None;
         }
         Some(match treatment.mode {

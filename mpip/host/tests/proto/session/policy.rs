@@ -249,12 +249,15 @@ fn copies_go_wherever_somebody_answers() {
     let dispatch = treated(protected);
     // The packet itself takes the quickest.
     assert_eq!(taken(&mut s, 0, Class::Stream(1), &dispatch), [1].into());
-    assert_eq!(s.copies(0b0010, &protected), 0b1101);
+    assert_eq!(s.copies(0, 0b0010, &protected), 0b1101);
     paths[0].0.standing.set(Standing::Lossy);
     paths[2].0.standing.set(Standing::Suspect);
+    paths[2].0.silent.set(1_999_999);
     paths[3].0.standing.set(Standing::Doubtful);
+    assert_eq!(s.copies(0, 0b0010, &protected), 0b1101);
+    paths[2].0.silent.set(2_000_000);
     assert_eq!(taken(&mut s, 0, Class::Stream(1), &dispatch), [1].into());
-    assert_eq!(s.copies(0b0010, &protected), 0b1001);
+    assert_eq!(s.copies(0, 0b0010, &protected), 0b1001);
     assert_eq!(s.why_unused(0, 0, &protected), None);
     assert_eq!(s.why_unused(0, 2, &protected), Some(Unused::Unreliable));
     // Of its interfaces as long as one of them works.
@@ -263,14 +266,15 @@ fn copies_go_wherever_somebody_answers() {
         ..protected
     };
     assert_eq!(s.lanes_for(0, &by(5)), 0b0001);
-    assert_eq!(s.copies(0b0001, &by(5)), 0b1000);
+    assert_eq!(s.copies(0, 0b0001, &by(5)), 0b1000);
     assert_eq!(s.why_unused(0, 1, &by(5)), Some(Unused::Interface));
     paths[0].0.standing.set(Standing::Suspect);
+    paths[0].0.silent.set(u32::MAX);
     assert_eq!(s.lanes_for(0, &by(4)), 0b0010);
-    assert_eq!(s.copies(0b0010, &by(4)), 0b1000);
+    assert_eq!(s.copies(0, 0b0010, &by(4)), 0b1000);
     // Others make none.
     for other in [Mode::All, Mode::Single, Mode::Never] {
-        assert_eq!(s.copies(0b0010, &mode(other)), 0);
+        assert_eq!(s.copies(0, 0b0010, &mode(other)), 0);
     }
 }
 
@@ -383,7 +387,7 @@ proptest! {
             prop_assert!(lanes & (1 << lane) != 0, "{lane} of {lanes:b}");
             for i in 0..n {
                 let used = s.lanes_for(now, &treatment);
-                let used = (used | s.copies(used, &treatment)) & (1 << i) != 0;
+                let used = (used | s.copies(0, used, &treatment)) & (1 << i) != 0;
                 prop_assert_eq!(s.why_unused(now, i, &treatment).is_none(), used);
             }
             let best = paths.iter().map(|p| p.standing()).max().unwrap();
