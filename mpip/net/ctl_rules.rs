@@ -28,11 +28,14 @@ use crate::{
         },
         session::Unused, //
     },
-    sys::genl::{
-        uapi::*,
-        Dump,
-        Message,
-        Request, //
+    sys::{
+        cgroup,
+        genl::{
+            uapi::*,
+            Dump,
+            Message,
+            Request, //
+        }, //
     },
 };
 use kernel::{
@@ -73,6 +76,15 @@ fn users_of(request: &Request<'_>) -> Option<(u32, u32)> {
     Some((first.unwrap_or(0), last.unwrap_or(u32::MAX)))
 }
 
+fn group_of(request: &mut Request<'_>) -> Result<Option<u64>> {
+    let group = request.u64(MPIP_A_RULE_CGROUP);
+    if group.is_some() && !cgroup::are_known() {
+        let why = c_str!("this kernel knows no control groups of sockets");
+        return Err(request.refuse(EOPNOTSUPP, MPIP_A_RULE_CGROUP, why));
+    }
+    Ok(group)
+}
+
 fn interfaces_of(request: &mut Request<'_>) -> Result<Interfaces> {
     let mut interfaces = Interfaces::ANY;
     let Some(bytes) = request.bytes(MPIP_A_RULE_INTERFACES) else {
@@ -99,6 +111,7 @@ fn rule_of(request: &mut Request<'_>) -> Result<Rule> {
         src_ports: span_of(request, MPIP_A_RULE_SRC_PORT_MIN, MPIP_A_RULE_SRC_PORT_MAX),
         proto: request.u8(MPIP_A_RULE_PROTOCOL).unwrap_or(0),
         uids: users_of(request),
+        group: group_of(request)?,
         sizes: span_of(request, MPIP_A_RULE_SIZE_MIN, MPIP_A_RULE_SIZE_MAX),
         dscp: request.u8(MPIP_A_RULE_DSCP),
     };
@@ -307,6 +320,9 @@ fn put_rule(m: &mut Message<'_>, number: u32, rule: &Rule, hits: u64) -> Result 
     put_span(m, MPIP_A_RULE_SIZE_MIN, MPIP_A_RULE_SIZE_MAX, matches.sizes)?;
     if let Some(dscp) = matches.dscp {
         m.u8(MPIP_A_RULE_DSCP, dscp)?;
+    }
+    if let Some(id) = matches.group {
+        m.u64(MPIP_A_RULE_CGROUP, id)?;
     }
     if let Some((first, last)) = matches.uids {
         m.u32(MPIP_A_RULE_UID_MIN, first)?;

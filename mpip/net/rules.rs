@@ -23,6 +23,7 @@ use crate::{
         policy::{
             self,
             Flow,
+            Groups,
             Mode,
             Rule,
             Traits,
@@ -109,7 +110,8 @@ pub struct Table {
     parts: KVec<Arc<Part>>,
     len: usize,
     never: bool,
-    users: bool,
+    owners: bool,
+    groups: bool,
 }
 
 impl Table {
@@ -239,7 +241,9 @@ impl Table {
         self.len = self.parts.iter().map(|part| part.len()).sum();
         for counted in self.parts.iter().flat_map(|part| part.iter()) {
             self.never |= counted.rule.treatment.mode == Mode::Never;
-            self.users |= counted.rule.matches.uids.is_some();
+            let matches = &counted.rule.matches;
+            self.groups |= matches.group.is_some();
+            self.owners |= matches.uids.is_some() || matches.group.is_some();
         }
     }
 
@@ -282,7 +286,8 @@ pub struct Rules {
     generation: Atomic<u32>,
     any: Atomic<bool>,
     never: Atomic<bool>,
-    users: Atomic<bool>,
+    owners: Atomic<bool>,
+    groups: Atomic<bool>,
 }
 
 impl Rules {
@@ -293,7 +298,8 @@ impl Rules {
             generation: Atomic::new(0),
             any: Atomic::new(false),
             never: Atomic::new(false),
-            users: Atomic::new(false),
+            owners: Atomic::new(false),
+            groups: Atomic::new(false),
         })
     }
 
@@ -305,13 +311,15 @@ impl Rules {
 
     /// Has another table count from now on. Process context; writers keep each other out.
     pub fn set(&self, table: Table) -> Result<(), RuleError> {
-        let (any, never, users) = (table.len != 0, table.never, table.users);
+        let (any, never) = (table.len != 0, table.never);
+        let (owners, groups) = (table.owners, table.groups);
         let mut table = Arc::new(table, GFP_KERNEL)?;
         let mut current = self.table.lock();
         core::mem::swap(&mut *current, &mut table);
         self.any.store(any, Relaxed);
         self.never.store(never, Relaxed);
-        self.users.store(users, Relaxed);
+        self.owners.store(owners, Relaxed);
+        self.groups.store(groups, Relaxed);
         let next = self.generation().wrapping_add(1);
         self.generation.store(next, Relaxed);
         // The lock goes first: what is freed may be much.
@@ -325,9 +333,14 @@ impl Rules {
         self.generation.load(Relaxed)
     }
 
-    /// Whether one of them asks for users.
-    pub fn ask_users(&self) -> bool {
-        self.users.load(Relaxed)
+    /// Whether one of them asks for users or control groups.
+    pub fn ask_owners(&self) -> bool {
+        self.owners.load(Relaxed)
+    }
+
+    /// Whether one of them asks for control groups.
+    pub fn ask_groups(&self) -> bool {
+        self.groups.load(Relaxed)
     }
 
     /// Whether there are any.
@@ -396,14 +409,21 @@ impl Instance {
         self.shared.rules.are_any()
     }
 
-    /// Whether the rules leave a flow to the way that it takes by itself. Any context.
-    pub fn is_never(&self, tuple: &Tuple, uid: Option<u32>) -> bool {
+    /// Whether the rules leave a flow to the way that it takes by itself. `skb` is what a socket of
+    /// this host sends. Any context.
+    pub fn is_never(&self, tuple: &Tuple, skb: Option<&Skb<'_>>) -> bool {
         let rules = &self.shared.rules;
         if !rules.never.load(Relaxed) {
             return false;
         }
         let (table, _) = rules.get();
-        let flow = Flow { tuple: *tuple, uid };
+        let asked = skb.filter(|_| rules.ask_owners());
+        let group = asked.and_then(Skb::cgroup).map(|group| group.line());
+        let flow = Flow {
+            tuple: *tuple,
+            uid: asked.and_then(Skb::user),
+            groups: group.unwrap_or(Groups::NONE),
+        };
         let never = table.never(&flow);
         if let Some(counted) = never {
             counted.hit(1);

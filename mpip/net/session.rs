@@ -24,7 +24,10 @@ use crate::{
         datagrams::Numbers,
         kept::Kept,
         params::Param,
-        policy::Flow,
+        policy::{
+            Flow,
+            Groups, //
+        },
         seq,
         session::{
             self,
@@ -34,6 +37,7 @@ use crate::{
     },
     sys::{
         bh::BhLock,
+        cgroup::Cgroup,
         clock,
         net::Net,
         route::{
@@ -132,6 +136,8 @@ pub struct Rare {
     pub confirm: Option<HelloIds>,
     /// Numbers of datagrams, if a rule has wanted them.
     pub numbers: Numbers,
+    /// The control group of the socket, if a rule has asked for it.
+    pub cgroup: Option<Cgroup>,
 }
 
 impl Inner {
@@ -158,6 +164,8 @@ pub struct Session {
     waking: Atomic<bool>,
     // Every rule that fits leaves it to the original lane.
     never: Atomic<bool>,
+    // The control group of the socket was looked for.
+    grouped: Atomic<bool>,
     // The generation of the rules that it was looked up in.
     judged: Atomic<u32>,
     // The user that the socket belongs to, or `NO_USER`.
@@ -233,8 +241,11 @@ impl Session {
         }
         let rare = match confirm {
             Some(_) => {
-                let numbers = Numbers::new();
-                Some(KBox::new(Rare { confirm, numbers }, GFP_ATOMIC)?)
+                let rare = Rare {
+                    confirm,
+                    ..Rare::default()
+                };
+                Some(KBox::new(rare, GFP_ATOMIC)?)
             }
             None => None,
         };
@@ -254,6 +265,7 @@ impl Session {
                 attended: Atomic::new(false),
                 waking: Atomic::new(false),
                 never: Atomic::new(false),
+                grouped: Atomic::new(false),
                 judged: Atomic::new(0),
                 uid: Atomic::new(NO_USER),
                 una: Atomic::new(position.una),
@@ -391,27 +403,39 @@ impl Session {
 
     /// What rules may ask of it.
     pub fn flow(&self) -> Flow {
+        let groups = {
+            let inner = self.inner.lock();
+            let rare = inner.rare.as_ref();
+            rare.and_then(|rare| rare.cgroup.as_ref()).map(Cgroup::line)
+        };
         Flow {
             tuple: self.tuple,
             uid: Some(self.uid.load(Relaxed)).filter(|uid| *uid != NO_USER),
+            groups: groups.unwrap_or(Groups::NONE),
         }
     }
 
-    /// Takes in which user the socket belongs to, which may make other rules fit. False if that was
-    /// known.
-    pub fn set_user(&self, uid: u32) -> bool {
-        let news = self.uid.xchg(uid, Relaxed) != uid;
-        if news {
-            // As if the rules had changed.
-            let judged = self.judged.load(Relaxed);
-            self.judged.store(judged.wrapping_sub(1), Relaxed);
+    /// Takes in which user, and if that was asked, which control group the socket belongs to, which
+    /// may make other rules fit. False without memory.
+    pub fn set_owner(&self, uid: u32, cgroup: Option<Option<Cgroup>>) -> bool {
+        if let Some(cgroup) = cgroup {
+            let mut inner = self.inner.lock();
+            let Some(rare) = inner.rare() else {
+                return false;
+            };
+            rare.cgroup = cgroup;
+            self.grouped.store(true, Relaxed);
         }
-        news
+        self.uid.store(uid, Relaxed);
+        // As if the rules had changed.
+        let judged = self.judged.load(Relaxed);
+        self.judged.store(judged.wrapping_sub(1), Relaxed);
+        true
     }
 
-    /// Whether the user is known that the socket belongs to.
-    pub fn has_user(&self) -> bool {
-        self.uid.load(Relaxed) != NO_USER
+    /// Whether it is known whose socket it is; of which control group only if that is asked.
+    pub fn has_owner(&self, group: bool) -> bool {
+        self.uid.load(Relaxed) != NO_USER && (!group || self.grouped.load(Relaxed))
     }
 
     /// Whether the rules leave all of it to the original lane.

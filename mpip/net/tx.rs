@@ -130,9 +130,11 @@ fn known(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, entry: &WireEn
     session.prefetch();
     instance.saw(session);
     let rules = &instance.shared.rules;
-    if rules.ask_users() && !session.has_user() {
+    if rules.ask_owners() && !session.has_owner(rules.ask_groups()) {
         if let Some(uid) = skb.user() {
-            session.set_user(uid);
+            if !session.set_owner(uid, rules.ask_groups().then(|| skb.cgroup())) {
+                instance.count(Counter::NoMemory);
+            }
         }
     }
     if !session.is_judged(rules.generation()) {
@@ -503,7 +505,7 @@ fn join(
         return;
     };
     let now = clock::now_ms();
-    if entry.is_quiet(now) || instance.is_never(tuple, skb.user()) {
+    if entry.is_quiet(now) || instance.is_never(tuple, Some(skb)) {
         instance.gate.pass(skb, packet.family, Way::Out);
         return;
     }
@@ -640,7 +642,7 @@ fn ask_by_syn(
     dest: &Destination,
     rcu: &rcu::Guard,
 ) {
-    if !instance.may_ask(&dest.end.addr) || instance.is_never(tuple, skb.user()) {
+    if !instance.may_ask(&dest.end.addr) || instance.is_never(tuple, Some(skb)) {
         return;
     }
     let Some(entry) = instance.avail_entry(rcu, dest) else {
@@ -717,7 +719,7 @@ fn ask_by_syn(
 
 /// Answers a SYN that asked, in its SYN-ACK.
 fn answer_syn(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, tuple: &Tuple) {
-    if instance.is_never(tuple, skb.user()) {
+    if instance.is_never(tuple, Some(skb)) {
         return;
     }
     let Some(slot) = instance.answer_syn_once(tuple) else {

@@ -64,6 +64,8 @@ pub struct Match {
     pub proto: u8,
     /// User ids of the socket's owner, the first and the last; any if absent.
     pub uids: Option<(u32, u32)>,
+    /// The control group that the socket belongs to, or one above it; any if absent.
+    pub group: Option<u64>,
     /// Lengths of the IP packet, header included, bytes.
     pub sizes: Span,
     /// Differentiated services code point; any if absent.
@@ -79,6 +81,7 @@ impl Match {
         src_ports: Span::ALL,
         proto: 0,
         uids: None,
+        group: None,
         sizes: Span::ALL,
         dscp: None,
     };
@@ -93,6 +96,7 @@ impl Match {
             && self.dst.is_none_or(|p| p.contains(&tuple.remote.addr))
             && self.src.is_none_or(|p| p.contains(&tuple.local.addr))
             && self.uids.is_none_or(owned)
+            && self.group.is_none_or(|id| flow.groups.contains(id))
     }
 
     /// Whether this packet of a session that may fit does.
@@ -114,6 +118,25 @@ pub struct Flow {
     /// The user that the socket belongs to; `None` while nothing was sent that tells, or if it is
     /// nobody's: no rule that asks for users fits.
     pub uid: Option<u32>,
+    /// The control group of the socket, known as the user is, and those above it.
+    pub groups: Groups,
+}
+
+/// Levels of control groups that are looked at, the lowest ones.
+pub const MAX_LEVELS: usize = 24;
+
+/// A control group and those above it, by their ids; 0 stands for none.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub struct Groups(pub [u64; MAX_LEVELS]);
+
+impl Groups {
+    /// Not known, or none.
+    pub const NONE: Groups = Groups([0; MAX_LEVELS]);
+
+    /// Whether it is one of them.
+    pub fn contains(&self, id: u64) -> bool {
+        id != 0 && self.0.contains(&id)
+    }
 }
 
 /// What rules may ask of a packet.

@@ -511,6 +511,7 @@ pub mod uapi {
         MPIP_A_PEER_UDP_PORT,
         MPIP_A_PREFIX_ADDR,
         MPIP_A_PREFIX_LEN,
+        MPIP_A_RULE_CGROUP,
         MPIP_A_RULE_DRAFT,
         MPIP_A_RULE_DSCP,
         MPIP_A_RULE_DST,

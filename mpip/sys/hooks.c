@@ -3,6 +3,7 @@
  * Netfilter hooks: what passes before Rust is called (the gate), what may be
  * touched, and what a hook needs of the stack around it.
  */
+#include <linux/cgroup.h>
 #include <linux/icmp.h>
 #include <linux/icmpv6.h>
 #include <linux/ip.h>
@@ -499,6 +500,47 @@ bool mpip_shim_tx_user(const struct sk_buff *skb, u32 *uid)
 		return false;
 	*uid = from_kuid(sock_net(sk)->user_ns, sk_uid(sk));
 	return *uid != (u32)-1;
+}
+
+/* Whether this kernel knows of sockets' control groups. */
+bool mpip_shim_cgroup_known(void)
+{
+	return IS_ENABLED(CONFIG_SOCK_CGROUP_DATA);
+}
+
+/* The control group of the socket that sends the packet, with a reference. */
+void *mpip_shim_tx_cgroup(const struct sk_buff *skb)
+{
+#ifdef CONFIG_SOCK_CGROUP_DATA
+	struct sock *sk = sk_to_full_sk(skb->sk);
+	struct cgroup *cgrp;
+
+	if (!sk || !sk_fullsock(sk))
+		return NULL;
+	cgrp = sock_cgroup_ptr(&sk->sk_cgrp_data);
+	return cgroup_tryget(cgrp) ? cgrp : NULL;
+#else
+	return NULL;
+#endif
+}
+
+/* Its id and those of the groups above it, as many as there is room for. */
+void mpip_shim_cgroup_line(void *cgroup, u64 *ids, u32 max)
+{
+#ifdef CONFIG_SOCK_CGROUP_DATA
+	struct cgroup *cgrp;
+	u32 n = 0;
+
+	for (cgrp = cgroup; cgrp && n < max; cgrp = cgroup_parent(cgrp))
+		ids[n++] = cgroup_id(cgrp);
+#endif
+}
+
+void mpip_shim_cgroup_put(void *cgroup)
+{
+#ifdef CONFIG_SOCK_CGROUP_DATA
+	cgroup_put(cgroup);
+#endif
 }
 
 /* The oldest unacknowledged sequence number of the packet's own socket. */

@@ -148,6 +148,10 @@ bool mpip_shim_rx_eligible(const struct sk_buff *skb,
 			   const struct nf_hook_state *state);
 bool mpip_shim_rx_before_nat(const struct sk_buff *skb, struct mpip_flow *flow);
 bool mpip_shim_tx_user(const struct sk_buff *skb, u32 *uid);
+bool mpip_shim_cgroup_known(void);
+void *mpip_shim_tx_cgroup(const struct sk_buff *skb);
+void mpip_shim_cgroup_line(void *cgroup, u64 *ids, u32 max);
+void mpip_shim_cgroup_put(void *cgroup);
 bool mpip_shim_tx_una(const struct sk_buff *skb, u32 *una);
 void mpip_shim_tx_grow(const struct sk_buff *skb);
 void mpip_shim_tx_shrink(const struct sk_buff *skb, u32 part, u32 whole);

@@ -4,6 +4,7 @@
 
 use super::{
     bindings,
+    cgroup::Cgroup,
     net::Net,
     route::{
         tuple_of,
@@ -229,6 +230,14 @@ impl Skb<'_> {
         let mut uid = 0;
         // SAFETY: Valid by the invariant; `uid` is valid for writes.
         unsafe { bindings::mpip_shim_tx_user(self.raw(), &mut uid) }.then_some(uid)
+    }
+
+    /// The control group that the socket which sends the packet belongs to, if any does.
+    pub fn cgroup(&self) -> Option<Cgroup> {
+        // SAFETY: Valid by the invariant.
+        let group = NonNull::new(unsafe { bindings::mpip_shim_tx_cgroup(self.raw()) })?;
+        // SAFETY: The reference is handed over.
+        Some(unsafe { Cgroup::from_raw(group) })
     }
 
     /// `snd_una` of the established TCP socket that sends the packet.

@@ -35,7 +35,7 @@ static const struct nla_policy mpip_prefix_del_nl_policy[MPIP_A_PREFIX_LEN + 1] 
 };
 
 /* MPIP_CMD_RULE_ADD - do */
-static const struct nla_policy mpip_rule_add_nl_policy[MPIP_A_RULE_DRAFT + 1] = {
+static const struct nla_policy mpip_rule_add_nl_policy[MPIP_A_RULE_CGROUP + 1] = {
 	[MPIP_A_RULE_NUMBER] = NLA_POLICY_MIN(NLA_U32, 1),
 	[MPIP_A_RULE_DST] = NLA_POLICY_MAX_LEN(16),
 	[MPIP_A_RULE_DST_LEN] = NLA_POLICY_MAX(NLA_U8, 128),
@@ -59,6 +59,7 @@ static const struct nla_policy mpip_rule_add_nl_policy[MPIP_A_RULE_DRAFT + 1] = 
 	[MPIP_A_RULE_INTERFACES] = NLA_POLICY_MAX_LEN(32),
 	[MPIP_A_RULE_ORDERED] = NLA_POLICY_MAX(NLA_U8, 1),
 	[MPIP_A_RULE_DRAFT] = NLA_POLICY_MIN(NLA_U32, 1),
+	[MPIP_A_RULE_CGROUP] = NLA_POLICY_MIN(NLA_U64, 1),
 };
 
 /* MPIP_CMD_RULE_DEL - do */
@@ -161,7 +162,7 @@ static const struct genl_split_ops mpip_nl_ops[] = {
 		.cmd		= MPIP_CMD_RULE_ADD,
 		.doit		= mpip_nl_rule_add_doit,
 		.policy		= mpip_rule_add_nl_policy,
-		.maxattr	= MPIP_A_RULE_DRAFT,
+		.maxattr	= MPIP_A_RULE_CGROUP,
 		.flags		= GENL_UNS_ADMIN_PERM | GENL_CMD_CAP_DO,
 	},
 	{

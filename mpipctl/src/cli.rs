@@ -366,7 +366,8 @@ pub enum RuleVerb {
     ///
     /// Names and values by turns. What packets it is for: dst and src ADDRESS[/LENGTH]; port (of
     /// the destination) and sport FIRST[-LAST]; proto tcp or udp; size FIRST-LAST in bytes with the
-    /// IP header; dscp NUMBER or name; uid FIRST[-LAST], whose socket it is. `*` means any.
+    /// IP header; dscp NUMBER or name; uid FIRST[-LAST], whose socket it is; cgroup PATH, to which
+    /// or below which it belongs. `*` means any.
     ///
     /// What becomes of them: priority throughput or latency; mode all, selected, single, protected or never;
     /// for selected the limits delay TIME, loss PERCENT% and rate RATE such as 2mbit; dev

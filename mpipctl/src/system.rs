@@ -57,6 +57,12 @@ pub trait System {
     /// The index of the interface with this name.
     fn interface_index(&self, name: &str) -> Option<u32>;
 
+    /// The id of the control group of version 2 with this path below the root of all.
+    fn cgroup_id(&self, path: &str) -> Option<u64>;
+
+    /// The path of the control group with this id.
+    fn cgroup_path(&self, id: u64) -> Option<String>;
+
     /// The name of the network namespace that commands act on.
     fn namespace(&self) -> String;
 
@@ -148,6 +154,22 @@ impl System for Real {
 
     fn interface_index(&self, name: &str) -> Option<u32> {
         if_nametoindex(name).ok()
+    }
+
+    fn cgroup_id(&self, path: &str) -> Option<u64> {
+        let root = cgroup_root()?;
+        // As it is typed below the root, or with the folder that this is mounted at.
+        let path = Path::new(path);
+        let below = path.strip_prefix(&root).or_else(|_| path.strip_prefix("/"));
+        let folder = fs::metadata(root.join(below.unwrap_or(path))).ok()?;
+        folder.is_dir().then(|| folder.ino())
+    }
+
+    fn cgroup_path(&self, id: u64) -> Option<String> {
+        let root = cgroup_root()?;
+        let found = folder_with(&root, id)?;
+        let below = found.strip_prefix(&root).ok()?;
+        Some(format!("/{}", below.to_str()?))
     }
 
     fn namespace(&self) -> String {
@@ -293,6 +315,28 @@ fn namespace_name(device: u64, inode: u64) -> String {
             .into(),
         None => inode.to_string(),
     }
+}
+
+/// Where control groups of version 2 are mounted.
+fn cgroup_root() -> Option<PathBuf> {
+    let mounts = fs::read_to_string("/proc/self/mounts").ok()?;
+    let mut mounts = mounts.lines().map(|line| line.split(' '));
+    let at = mounts.find_map(|mut words| {
+        let at = words.nth(1)?;
+        (words.next()? == "cgroup2").then(|| at.to_string())
+    })?;
+    Some(PathBuf::from(at))
+}
+
+/// The folder with this inode number, this one or below it.
+fn folder_with(folder: &Path, id: u64) -> Option<PathBuf> {
+    let own = fs::symlink_metadata(folder).ok()?;
+    if own.ino() == id {
+        return Some(folder.to_path_buf());
+    }
+    let inside = fs::read_dir(folder).ok()?.flatten();
+    let mut folders = inside.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+    folders.find_map(|entry| folder_with(&entry.path(), id))
 }
 
 #[cfg(test)]

@@ -68,6 +68,29 @@ fn add() {
 }
 
 #[test]
+fn groups() {
+    let request = [u32(RULE_MODE, 4), u64(RULE_CGROUP, 4711)].concat();
+    for words in ["/user.slice", "user.slice", "4711"] {
+        assert_eq!(sent(&format!("cgroup {words} mode never")), request);
+    }
+    let rule = |number, id| {
+        let plain = [u32(RULE_PRIORITY, 0), u32(RULE_MODE, 2)].concat();
+        vec![u32(RULE_NUMBER, number), plain, u64(RULE_CGROUP, id)]
+    };
+    let rules = [rule(1, 4711), rule(2, 4712)];
+    let kernel = Kernel::new().answer(CMD_RULE_GET, dump(&rules));
+    assert_data_eq!(
+        run("mpipctl rule", kernel),
+        str![[r#"
+NUMBER RULE
+1      cgroup /user.slice mode single
+2      cgroup 4712 mode single
+
+"#]]
+    );
+}
+
+#[test]
 fn order() {
     assert_eq!(
         sent("proto udp ordered on"),
@@ -194,6 +217,14 @@ fn bad_values_are_quoted() {
             "number 0 mode all",
             "number: not the number of a rule, from 1 on: \"0\"",
         ),
+        (
+            "cgroup nosuch.slice mode all",
+            "cgroup: no such control group of version 2: \"nosuch.slice\"",
+        ),
+        (
+            "cgroup 0 mode all",
+            "cgroup: no such control group of version 2: \"0\"",
+        ),
         ("ordered yes", "ordered: not one of off, on: \"yes\""),
         ("mode", "mode: the value is missing"),
         ("mode all mode all", "mode: given twice"),
@@ -204,7 +235,7 @@ fn bad_values_are_quoted() {
         (
             "colour red",
             "rule: unknown name: \"colour\"; names are dst, src, port, sport, proto, size, dscp, \
-             uid, priority, mode, delay, loss, rate, dev, ordered, number",
+             uid, cgroup, priority, mode, delay, loss, rate, dev, ordered, number",
         ),
     ] {
         let got = error(&format!("mpipctl rule add {words}"), Kernel::new());

@@ -10,6 +10,7 @@ import tempfile
 import time
 
 from lib import Link, active, case
+from lib.process import command
 from lib.packet import TCP, Capture, asks, parse_cm
 from tools import flow, udpcount, xfer
 
@@ -520,6 +521,44 @@ def users(t):
     stream.stop()
     xfer.close(pairs)
     listener.close()
+
+
+@case("control groups: a rule fits the sockets of a group and of those below it")
+def groups(t):
+    a, b = t.two_hosts(2)
+    t.load(a, b)
+    root = tempfile.mkdtemp()
+    command("mount", "-t", "cgroup2", "none", root)
+    t.defer(os.rmdir, root)
+    t.defer(command, "umount", root)
+    inner = os.path.join(root, "mpip-test", "inner")
+    os.makedirs(inner)
+    t.defer(os.removedirs, inner)
+
+    def join(folder):
+        with open(os.path.join(folder, "cgroup.procs"), "w", encoding="ascii") as file:
+            file.write(str(os.getpid()))
+
+    t.defer(join, root)
+    rule(t, a, "cgroup /mpip-test mode never")
+    t.equal(rules(t, a)[0]["cgroup"], os.stat(os.path.dirname(inner)).st_ino, "id of the group")
+    t.check("cgroup /mpip-test mode never" in t.module.ctl(a, "rule").stdout, "the rule as shown")
+    join(inner)
+    pairs = xfer.connect(a, b, b.addr[0], 7000)
+    join(root)
+    xfer.exchange(pairs, 50_000, 50_000)
+    stats = t.module.stats(a)
+    t.equal(stats["query_tx_syn"] + stats["query_tx_hello"], 0, "questions for the group's connection")
+    t.at_least(rules(t, a)[0]["hits"], 1, "hits")
+    others = xfer.connect(a, b, b.addr[0], 7001)
+    t.spread(a, b, others)
+    rule(t, a, "number 1 cgroup /mpip-test/inner mode single")
+    join(inner)
+    stream = udp(t, a, b, 100, 200)
+    join(root)
+    t.equal(session_of(t, a, 5002, 17)["rule"], [1], "rules of the group's session")
+    t.equal(session_of(t, a, 7001, 6)["rule"], [], "rules of another one")
+    stream.stop()
 
 
 @case("10000 rules, and no more; they survive the instance; packets do not feel them", timeout=180)

@@ -22,8 +22,8 @@ use crate::Error;
 
 /// The names of values, in the order in which they are shown.
 pub(crate) const NAMES: &[&str] = &[
-    "dst", "src", "port", "sport", "proto", "size", "dscp", "uid", "priority", "mode", "delay",
-    "loss", "rate", "dev", "ordered", "number",
+    "dst", "src", "port", "sport", "proto", "size", "dscp", "uid", "cgroup", "priority", "mode",
+    "delay", "loss", "rate", "dev", "ordered", "number",
 ];
 /// Units of time in microseconds.
 const TIMES: &[(&str, f64)] = &[("us", 1.0), ("ms", 1e3), ("s", 1e6)];
@@ -161,6 +161,7 @@ pub(super) fn pairs(rule: &Rule, system: &dyn System) -> Vec<(&'static str, Stri
         ("size", span(rule.size_min, rule.size_max)),
         ("dscp", rule.dscp.map(|dscp| dscp.to_string())),
         ("uid", users),
+        ("cgroup", rule.cgroup.map(|id| group(id, system))),
         (
             "priority",
             rule.priority
@@ -181,6 +182,11 @@ pub(super) fn pairs(rule: &Rule, system: &dyn System) -> Vec<(&'static str, Stri
     pairs
         .filter_map(|(name, value)| Some((name, value?)))
         .collect()
+}
+
+/// The control group's path, or its id if it has gone.
+fn group(id: u64, system: &dyn System) -> String {
+    system.cgroup_path(id).unwrap_or_else(|| id.to_string())
 }
 
 fn short(prefix: &Prefix) -> String {
@@ -254,7 +260,7 @@ pub(super) fn set(
     system: &dyn System,
 ) -> Result<(), String> {
     // As the paper's table has it; for what is done there is no such thing.
-    if matches!(value, "*" | "any") && NAMES.iter().take(8).any(|n| *n == name) {
+    if matches!(value, "*" | "any") && NAMES.iter().take(9).any(|n| *n == name) {
         return Ok(());
     }
     match name {
@@ -274,6 +280,15 @@ pub(super) fn set(
         "uid" => {
             let (first, last) = range(value, u32::MAX, "users")?;
             (rule.uid_min, rule.uid_max) = (Some(first), Some(last));
+        }
+        "cgroup" => {
+            let id = match value.parse() {
+                Ok(id) => Some(id),
+                Err(_) => system.cgroup_id(value),
+            };
+            let id = id.filter(|id| *id != 0);
+            let wrong = || format!("no such control group of version 2: \"{value}\"");
+            rule.cgroup = Some(id.ok_or_else(wrong)?);
         }
         "priority" => rule.priority = Some(choice(value, RulePriority::NAMES)?.into()),
         "mode" => rule.mode = Some(choice(value, RuleMode::NAMES)?.into()),

@@ -41,6 +41,11 @@ const RULE: &[(&str, &str, &str)] = &[
         "User that the socket belongs to",
     ),
     (
+        "cgroup",
+        "\"/user.slice\"",
+        "Control group of version 2 that the socket belongs to, or is below of",
+    ),
+    (
         "priority",
         "\"latency\"",
         "With throughput the paths share the packets, with latency each takes the quickest",

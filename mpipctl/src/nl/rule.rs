@@ -66,6 +66,8 @@ record! {
         interfaces: Option<Interfaces> = RULE_INTERFACES,
         /// Packets that fell under it.
         hits: Option<u64> = RULE_HITS,
+        /// Control group that the socket may belong to, or be below of.
+        cgroup: Option<u64> = RULE_CGROUP,
         /// Whether the receiver puts datagrams in order.
         ordered: Option<bool> = RULE_ORDERED,
     }
@@ -124,6 +126,9 @@ impl Rule {
             request = value
                 .into_iter()
                 .fold(request, |r, value| r.u32(attr, value));
+        }
+        if let Some(id) = self.cgroup {
+            request = request.u64(uapi::RULE_CGROUP, id);
         }
         match &self.interfaces {
             Some(interfaces) => request.u32s(uapi::RULE_INTERFACES, &interfaces.0),

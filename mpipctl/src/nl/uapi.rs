@@ -278,6 +278,7 @@ attribute_sets! {
         RULE_HITS = 22 "hits",
         RULE_ORDERED = 23 "ordered",
         RULE_DRAFT = 24 "draft",
+        RULE_CGROUP = 25 "cgroup",
     }
 }
 

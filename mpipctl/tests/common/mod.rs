@@ -452,6 +452,14 @@ impl System for Fake {
         }
     }
 
+    fn cgroup_id(&self, path: &str) -> Option<u64> {
+        (path.trim_start_matches('/') == "user.slice").then_some(4711)
+    }
+
+    fn cgroup_path(&self, id: u64) -> Option<String> {
+        (id == 4711).then(|| "/user.slice".to_string())
+    }
+
     fn interface_index(&self, name: &str) -> Option<u32> {
         match name {
             "eth0" => Some(2),

@@ -229,7 +229,7 @@ dev = [\"eth0\", \"eth7\"]
 /etc/mpip/mpip.toml:11:1: unknown key "more"; there are: prefixes
 /etc/mpip/mpip.toml:13:8: port: not one of the numbers 0 to 65535 or a range of them: "70000"
 /etc/mpip/mpip.toml:15:1: rule: says nothing of what to do; give priority, mode, dev or ordered: [[rule]]
-/etc/mpip/mpip.toml:19:1: unknown key "number"; there are: dst, src, port, sport, proto, size, dscp, uid, priority, mode, delay, loss, rate, dev, ordered
+/etc/mpip/mpip.toml:19:1: unknown key "number"; there are: dst, src, port, sport, proto, size, dscp, uid, cgroup, priority, mode, delay, loss, rate, dev, ordered
 /etc/mpip/mpip.toml:22:16: dev: no such interface: "eth7"
 
 "#]]

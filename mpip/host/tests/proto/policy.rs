@@ -13,6 +13,7 @@ use mpip_host::proto::packet::UDP;
 use mpip_host::proto::policy;
 use mpip_host::proto::policy::Flaw;
 use mpip_host::proto::policy::Flow;
+use mpip_host::proto::policy::Groups;
 use mpip_host::proto::policy::Interfaces;
 use mpip_host::proto::policy::Limits;
 use mpip_host::proto::policy::Match;
@@ -42,7 +43,14 @@ fn flow(proto: u8, local: (Addr, u16), remote: (Addr, u16)) -> Flow {
             remote: end(remote),
         },
         uid: Some(1000),
+        groups: groups(&[77, 7, 1]),
     }
+}
+
+fn groups(ids: &[u64]) -> Groups {
+    let mut groups = Groups::NONE;
+    groups.0[..ids.len()].copy_from_slice(ids);
+    groups
 }
 
 fn ssh() -> Flow {
@@ -141,6 +149,20 @@ fn every_condition_counts() {
     // Who nobody knows is none of anybody's.
     let nobody = Flow { uid: None, ..ssh() };
     assert!(!owned(0, u32::MAX).fits_session(&nobody) && all.fits_session(&nobody));
+    // The group itself and those above; none of what nobody knows.
+    let of = |id| Match {
+        group: Some(id),
+        ..all
+    };
+    for (id, good) in [(77, true), (7, true), (1, true), (78, false), (0, false)] {
+        assert_eq!(of(id).fits_session(&ssh()), good, "{id}");
+    }
+    let unknown = Flow {
+        groups: Groups::NONE,
+        ..ssh()
+    };
+    assert!(!of(1).fits_session(&unknown) && !of(0).fits_session(&unknown));
+    assert!(!of(77).asks_packet());
     let local = v4(10, 0, 0, 0);
     for (m, good) in [
         (
@@ -476,14 +498,17 @@ fn any_match() -> impl Strategy<Value = Match> {
     let dscp = prop::option::of(0u8..2);
     let ports = (spans(), spans());
     let uids = prop::option::of((0u32..3, 0u32..3));
-    (prefixes(), prefixes(), ports, proto, uids, sizes, dscp).prop_map(
-        |(dst, src, (dst_ports, src_ports), proto, uids, sizes, dscp)| Match {
+    let group = prop::option::of(76u64..79);
+    let owner = (uids, group);
+    (prefixes(), prefixes(), ports, proto, owner, sizes, dscp).prop_map(
+        |(dst, src, (dst_ports, src_ports), proto, (uids, group), sizes, dscp)| Match {
             dst,
             src,
             dst_ports,
             src_ports,
             proto,
             uids,
+            group,
             sizes,
             dscp,
         },
