@@ -70,6 +70,10 @@ use kernel::{
 
 /// Added to the longest difference between the paths: jitter and timer slack, microseconds.
 const MARGIN_US: u32 = 15_000;
+/// How long datagrams that count as lost are waited for all the same, microseconds.
+const DATAGRAM_SETTLE_US: u32 = 10_000;
+/// As [`MARGIN_US`], for datagrams.
+const DATAGRAM_MARGIN_US: u32 = 50_000;
 /// Memory that all buffers of a namespace hold at most, bytes.
 const MAX_HELD: i64 = 64 << 20;
 /// An idle session gives back its storage after this time, milliseconds.
@@ -441,9 +445,14 @@ impl Session {
         match (low, high) {
             (Some(low), Some(high)) if !unknown => {
                 let spread = seq::delta(high as u32, low as u32).max(0) as u32;
-                // Twice the difference: queues grow faster than estimates follow. A hole that is
-                // known to be lost does not wait for this.
-                let wait = spread.saturating_mul(2).saturating_add(MARGIN_US);
+                // A multiple of the difference: queues grow faster than estimates follow. A hole
+                // that is known to be lost does not wait for this. Nobody sends datagrams again: for
+                // them it is better to be late than out of order.
+                let (times, margin) = match self.is_stream() {
+                    true => (2, MARGIN_US),
+                    false => (3, DATAGRAM_MARGIN_US),
+                };
+                let wait = spread.saturating_mul(times).saturating_add(margin);
                 (wait.min(max), spread.saturating_add(SLACK_US).min(max))
             }
             _ => (patient, patient),
@@ -573,6 +582,7 @@ pub fn local_in(instance: &Instance, skb: &mut Skb<'_>, family: u8) -> Verdict {
             wait_us,
             spread_us,
             repair_us,
+            settle_us: if stream { 0 } else { DATAGRAM_SETTLE_US },
         };
         buffer.set_limits(limits);
         let lanes = session.inner.lock().s.active_mask();

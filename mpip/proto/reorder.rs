@@ -48,8 +48,8 @@ const IDLE_US: u32 = 1_000_000;
 /// How often something that is missing is asked for.
 const ASKS: u8 = 2;
 
-/// What is missing is asked for, or given up, after this time, microseconds: two processors may have
-/// swapped two packets.
+/// What is missing is asked for after this time, microseconds: two processors may have swapped two
+/// packets.
 const SETTLE_US: u32 = 1_000;
 
 /// Numbers further apart than this do not belong to the same window (RFC 7323).
@@ -86,6 +86,9 @@ pub struct Limits {
     /// How long it may take until something that is asked for has come, microseconds; 0 if nothing
     /// is to be asked for.
     pub repair_us: u32,
+    /// How long what counts as lost is waited for all the same, microseconds: processors may have
+    /// swapped packets.
+    pub settle_us: u32,
 }
 
 /// A held packet in the storage, or what stands for one that was lost.
@@ -178,6 +181,7 @@ impl<T, B: BorrowMut<[Option<Held<T>>]>> Reorder<T, B> {
                 wait_us: 100_000,
                 spread_us: 50_000,
                 repair_us: 0,
+                settle_us: 0,
             },
             lanes: [None; MAX_LANES],
             expected: 0,
@@ -332,7 +336,9 @@ impl<T, B: BorrowMut<[Option<Held<T>>]>> Reorder<T, B> {
                 Hole::Refused => (false, true),
                 Hole::Open => (
                     seq::age(now, oldest) >= self.limits.wait_us,
-                    !self.is_repairing() && self.is_lost(now, self.next, oldest),
+                    !self.is_repairing()
+                        && seq::age(now, oldest) >= self.limits.settle_us
+                        && self.is_lost(now, self.next, oldest),
                 ),
             };
             let reason = if full {
@@ -346,7 +352,7 @@ impl<T, B: BorrowMut<[Option<Held<T>>]>> Reorder<T, B> {
             };
             *reason = reason.wrapping_add(1);
         } else if front.packet.is_none() && seq == self.next {
-            if seq::age(now, oldest) < SETTLE_US && !self.is_full() {
+            if seq::age(now, oldest) < self.limits.settle_us && !self.is_full() {
                 return None;
             }
             self.given_up.lost = self.given_up.lost.wrapping_add(1);
@@ -361,7 +367,9 @@ impl<T, B: BorrowMut<[Option<Held<T>>]>> Reorder<T, B> {
     pub fn deadline(&self, now: u32) -> Option<u32> {
         let front = self.front()?;
         Some(match front.hole {
-            _ if !seq::after(front.seq, self.next) => front.oldest.wrapping_add(SETTLE_US),
+            Hole::Open if seq::age(now, front.oldest) < self.limits.settle_us => {
+                front.oldest.wrapping_add(self.limits.settle_us)
+            }
             Hole::Asked(at, times) => at.wrapping_add(self.patience(times)),
             _ if seq::age(now, front.oldest) < self.limits.spread_us => {
                 front.oldest.wrapping_add(self.limits.spread_us)

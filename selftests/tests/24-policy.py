@@ -365,6 +365,27 @@ def ordered(t):
     stream.stop()
 
 
+@case("mode protected and ordered over IPv6, both directions: each datagram once and in order")
+def both_over_ipv6(t):
+    a, b = t.two_hosts(2)
+    t.load(a, b)
+    for host in (a, b):
+        rule(t, host, "proto udp mode protected ordered on")
+    sockets = udpcount.pair(a, b, a.addr6[0], b.addr6[0])
+    receivers = [udpcount.Receiver(sockets[n], 2 - n) for n in (0, 1)]
+    senders = [udpcount.Sender(sockets[n], None, n + 1, None, (30, 1400), 300) for n in (0, 1)]
+    for sender in senders:
+        t.defer(sender.finish)
+    both_ends(t, a, b, 5002, 17)
+    for host in (a, b):
+        t.soon(lambda h=host: t.module.stats(h)["rx_copy"] > 200, 15, f"copies at {host}")
+    sent = [sender.finish() for sender in senders]
+    for receiver, want in zip(receivers, reversed(sent)):
+        receiver.settle(want, 10)
+        t.check(receiver.exact(want), f"datagrams: {receiver.result(want)}")
+        t.within(receiver.reordered, 0.001 * want, "datagrams out of order")
+
+
 def unlike_plain(packets, source):
     """What of a host's packets no plain host sends."""
     own = [p for p in packets if p.src == source]

@@ -28,6 +28,7 @@ const LIMITS: Limits = Limits {
     wait_us: 1000,
     spread_us: 1000,
     repair_us: 0,
+    settle_us: 0,
 };
 
 fn seg(seq: u32, len: u32, lane: u8) -> Segment {
@@ -99,30 +100,48 @@ fn a_hole_is_filled() {
 #[test]
 fn what_is_told_to_be_lost_is_not_waited_for() {
     let mut b = two_lanes(100);
+    b.set_limits(Limits {
+        wait_us: 100_000,
+        spread_us: 50_000,
+        settle_us: 10_000,
+        ..LIMITS
+    });
     b.lost(10, 100, 101);
     assert_eq!(push(&mut b, 10, seg(101, 1, 0)), []);
-    assert_eq!((b.deadline(10), drain(&mut b, 1009)), (Some(1010), vec![]));
-    assert_eq!(drain(&mut b, 1010), [101]);
+    assert_eq!(b.deadline(10), Some(10_010));
+    assert_eq!(drain(&mut b, 10_009), []);
+    assert_eq!(drain(&mut b, 10_010), [101]);
     assert_eq!(b.take_given_up(), given_up(0, 1, 0));
     // Two processors have swapped it with the one that told.
-    b.lost(2000, 102, 103);
-    assert_eq!(push(&mut b, 2000, seg(103, 1, 0)), []);
-    assert_eq!(push(&mut b, 2500, seg(102, 1, 0)), [102, 103]);
+    b.lost(12_000, 102, 103);
+    assert_eq!(push(&mut b, 12_000, seg(103, 1, 0)), []);
+    assert_eq!(push(&mut b, 12_500, seg(102, 1, 0)), [102, 103]);
     // Behind a hole of which nothing is known.
-    b.lost(3000, 105, 106);
-    assert_eq!(push(&mut b, 3000, seg(106, 1, 0)), []);
-    assert_eq!(push(&mut b, 3500, seg(104, 1, 1)), [104]);
+    b.lost(13_000, 105, 106);
+    assert_eq!(push(&mut b, 13_000, seg(106, 1, 0)), []);
+    assert_eq!(push(&mut b, 13_500, seg(104, 1, 1)), [104]);
     assert_eq!((b.next(), b.len()), (105, 2));
-    assert_eq!(drain(&mut b, 4000), [106]);
+    assert_eq!(drain(&mut b, 22_999), []);
+    assert_eq!(drain(&mut b, 23_000), [106]);
     assert_eq!(b.take_given_up(), given_up(0, 1, 0));
     // It comes after all; what is told of the past has no effect.
-    assert_eq!(push(&mut b, 4100, seg(105, 1, 1)), [105]);
-    b.lost(4100, 106, 107);
+    assert_eq!(push(&mut b, 23_100, seg(105, 1, 1)), [105]);
+    b.lost(23_100, 106, 107);
     assert_eq!((b.next(), b.len(), b.bytes()), (107, 0, 0));
-    // Both at once: the one that is known, and the one that is given up before it.
-    b.lost(5000, 108, 109);
-    assert_eq!(push(&mut b, 5000, seg(109, 1, 0)), []);
-    assert_eq!(drain(&mut b, 6000), [109]);
+    // Both at once: the one that is known, and the one before it that is given up.
+    b.lost(25_000, 108, 109);
+    assert_eq!(push(&mut b, 25_000, seg(109, 1, 0)), []);
+    assert_eq!(drain(&mut b, 120_000), []);
+    assert_eq!(drain(&mut b, 125_000), [109]);
+    assert_eq!(b.take_given_up(), given_up(1, 0, 0));
+    // Nor is what all lanes have gone past believed to be lost at once.
+    assert_eq!(push(&mut b, 130_000, seg(112, 1, 0)), []);
+    assert_eq!(push(&mut b, 130_001, seg(113, 1, 1)), []);
+    assert_eq!(b.deadline(130_001), Some(140_000));
+    assert_eq!(push(&mut b, 139_000, seg(110, 1, 0)), [110]);
+    assert_eq!(drain(&mut b, 139_999), []);
+    assert_eq!(drain(&mut b, 140_000), [112, 113]);
+    assert_eq!(b.take_given_up(), given_up(0, 1, 0));
 }
 
 #[test]

@@ -75,6 +75,7 @@ fn traffic(loss: bool, wait_us: std::ops::Range<u32>) -> impl Strategy<Value = T
                     wait_us,
                     spread_us: wait_us,
                     repair_us: 0,
+                    settle_us: 0,
                 },
             }
         })

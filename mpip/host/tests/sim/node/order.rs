@@ -216,6 +216,7 @@ impl Node {
                 wait_us,
                 spread_us,
                 repair_us,
+                settle_us: 0,
             });
         }
         let lanes = session.inner.borrow().s.active_mask();
