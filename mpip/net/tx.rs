@@ -222,9 +222,11 @@ fn known(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, entry: &WireEn
                 lane_has_room(instance, skb, packet, lane, more)
             }
         });
-    // Acknowledgments need none: the next one says the same.
+    // Acknowledgments need none, because the next one says the same, unless the rule is for them.
+    // Without SACK TCP would count them.
+    let wanted = || dispatch.passing && packet.tcp.is_some() && skb.has_sack();
     let mut copies = match data {
-        None if more == 0 => 0,
+        None if more == 0 && !wanted() => 0,
         _ => inner.s.copies(now, 1 << chosen, &dispatch.treatment),
     };
     let place = match more {

@@ -543,6 +543,15 @@ void mpip_shim_cgroup_put(void *cgroup)
 #endif
 }
 
+/* Whether the packet's own connection acknowledges selectively. */
+bool mpip_shim_tx_sack(const struct sk_buff *skb)
+{
+	const struct sock *sk = skb->sk;
+
+	return sk && sk_fullsock(sk) && sk->sk_protocol == IPPROTO_TCP &&
+	       sk->sk_state != TCP_LISTEN && tcp_is_sack(tcp_sk(sk));
+}
+
 /* The oldest unacknowledged sequence number of the packet's own socket. */
 bool mpip_shim_tx_una(const struct sk_buff *skb, u32 *una)
 {

@@ -247,6 +247,12 @@ impl Skb<'_> {
         unsafe { bindings::mpip_shim_tx_una(self.raw(), &mut una) }.then_some(una)
     }
 
+    /// Whether the TCP connection of the socket that sends the packet acknowledges selectively.
+    pub fn has_sack(&self) -> bool {
+        // SAFETY: Valid by the invariant.
+        unsafe { bindings::mpip_shim_tx_sack(self.raw()) }
+    }
+
     /// Has the TCP socket that sends the packet open its window by a quarter in the next round
     /// trip, as in slow start, if it is not in that anyway.
     pub fn grow_window(&mut self) {

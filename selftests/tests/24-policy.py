@@ -250,6 +250,24 @@ def protected(t):
     t.note(f"{stream.stop() >> 10} KiB, exact")
 
 
+@case("mode protected: a rule for small packets has acknowledgements copied, and TCP takes none for a loss")
+def protected_acks(t):
+    a, b, _ = t.switched([NEAR, Link(rate="20mbit", delay="10ms")])
+    t.load(a, b)
+    rule(t, b, "sport 7000 proto tcp size 0-100 mode protected")
+    stream = tcp(t, a, b, 500_000)
+    copied, repeated = t.module.stats(b)["tx_copy"], a.snmp("RetransSegs")
+    acks = rules(t, b)[0]["hits"]
+    time.sleep(2)
+    copied, repeated = t.module.stats(b)["tx_copy"] - copied, a.snmp("RetransSegs") - repeated
+    acks = rules(t, b)[0]["hits"] - acks
+    t.note(f"{acks} acknowledgements, {copied} copies, {repeated} segments repeated")
+    t.at_least(acks, 20, "acknowledgements")
+    t.at_least(copied, 0.9 * acks, "copies")
+    t.within(repeated, 5, "segments repeated")
+    t.note(f"{stream.stop() >> 10} KiB, exact")
+
+
 @case("mode protected: of datagrams the first copy counts: hardly any is lost, none comes twice, a failure makes no gap", timeout=90)
 def protected_datagrams(t):
     a, b, wires = t.switched([NEAR, Link(rate="20mbit", delay="10ms")])
