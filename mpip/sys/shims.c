@@ -193,7 +193,9 @@ bool mpip_shim_skb_writable(struct sk_buff *skb, u32 len)
 
 bool mpip_shim_skb_copy(const struct sk_buff *skb, u32 off, u8 *to, u32 len)
 {
-	return !skb_copy_bits(skb, off, to, len);
+	/* To the function, what does not fit an int is before the data. */
+	return off <= skb->len && len <= skb->len - off &&
+	       !skb_copy_bits(skb, off, to, len);
 }
 
 bool mpip_shim_skb_trim(struct sk_buff *skb, u32 len)
