@@ -7,6 +7,8 @@ use kernel::{
     sync::atomic::Relaxed, //
 };
 
+#[cfg(CONFIG_MPIP_KUNIT_TEST)]
+mod kunit;
 pub mod net;
 pub mod proto;
 pub mod sys;

@@ -21,4 +21,6 @@ pub mod route;
 pub mod skb;
 pub mod socket;
 pub mod table;
+#[cfg(CONFIG_MPIP_KUNIT_TEST)]
+pub mod testing;
 pub mod timer;

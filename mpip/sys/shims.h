@@ -261,4 +261,8 @@ int mpip_rs_net_init(struct net *net);
 void mpip_rs_net_pre_exit(struct net *net);
 void mpip_rs_net_exit(struct net *net);
 
+#ifdef CONFIG_MPIP_KUNIT_TEST
+#include "testing.h"
+#endif
+
 #endif /* _MPIP_SHIMS_H */

@@ -439,6 +439,20 @@ impl OwnSkb {
         NonNull::new(unsafe { bindings::mpip_shim_skb_alloc(len as u32) }).map(OwnSkb)
     }
 
+    /// # Safety
+    ///
+    /// `ptr` must point to a packet that the caller owns and gives away, or be null.
+    #[cfg(CONFIG_MPIP_KUNIT_TEST)]
+    pub(super) unsafe fn from_raw(ptr: *mut bindings::sk_buff) -> Option<OwnSkb> {
+        NonNull::new(ptr).map(OwnSkb)
+    }
+
+    /// Gives the packet away.
+    #[cfg(CONFIG_MPIP_KUNIT_TEST)]
+    pub(super) fn into_raw(self) -> *mut bindings::sk_buff {
+        ManuallyDrop::new(self).0.as_ptr()
+    }
+
     /// The packet as a hook would see it, to be changed.
     pub fn as_skb(&mut self) -> Skb<'_> {
         Skb {
