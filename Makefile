@@ -12,7 +12,8 @@ export KDIR MPIP_KERNEL MPIP_CACHE MPIP_MIRROR MPIP_KVM MPIP_VM_MEM MPIP_VM_CPUS
 
 .DEFAULT_GOAL := all
 .PHONY: all module cli static docs-cli docs-screens setup setup-root update-kernel install uninstall \
-        clean distclean-cache help vm uml test host-test kunit test-intree vm-test demo bench bench-failover bench-report \
+        clean distclean-cache help vm uml test host-test kunit test-debug test-intree vm-test demo \
+        bench bench-failover bench-report \
         check check-module uapi uapi-check
 
 all: module docs-cli ## build build/mpip.ko and build/mpipctl (default)
@@ -69,6 +70,11 @@ test-intree: setup cli ## build MPIP inside a kernel's tree, =y and =m, and test
 kunit: setup ## run the KUnit suites of the module in User-Mode Linux (ARGS='mpip_sums.*')
 	@scripts/setup --uml
 	@scripts/kunit $(ARGS)
+
+test-debug: setup cli ## test on a kernel with KASAN, lockdep, UBSAN and faults (ARGS: tests)
+	@scripts/setup --debug
+	@scripts/build-module --debug
+	@scripts/test-debug $(ARGS)
 
 vm-test: setup all ## test the module in the VM
 	@scripts/vm-test $(ARGS)

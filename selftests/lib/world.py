@@ -3,6 +3,7 @@
 
 import contextlib
 import json
+import os
 import random
 import subprocess
 import time
@@ -15,6 +16,9 @@ from .net import wait_for
 
 CASES = []
 UNLOAD = 10  # seconds: grace periods of a machine that is emulated, and busy
+# On a kernel that watches itself everything may take so many times as long, and what is measured is
+# told, not judged.
+SLOW = int(os.environ.get("MPIP_SLOW", "1"))
 
 # Fields of Host.counters()
 RX_BYTES, RX_PACKETS, TX_BYTES, TX_PACKETS = range(4)
@@ -79,6 +83,9 @@ class World:
         """Fail the case unless the condition holds."""
         self.checks += 1
         if not condition:
+            if kind is Unsteady and SLOW > 1:
+                self.note(f"not judged: {what}")
+                return
             raise kind(what)
 
     def equal(self, got, want, what):
@@ -115,7 +122,7 @@ class World:
         """Wait until the condition returns something true and return that, or fail the case."""
         self.checks += 1
         try:
-            return wait_for(condition, timeout, what)
+            return wait_for(condition, timeout * SLOW, what)
         except TimeoutError as error:
             raise kind(str(error)) from None
 
@@ -169,7 +176,7 @@ class World:
         took = time.monotonic() - start
         self.slowest = max(self.slowest, took)
         # Not for another try: a bound this wide is missed by references that are given back late.
-        self.check(took < UNLOAD, f"rmmod took {took:.1f} s")
+        self.check(took < UNLOAD * SLOW, f"rmmod took {took:.1f} s")
 
     # --- what the module has done ------------------------------------------
 
