@@ -51,6 +51,10 @@ class Wire:
         """Put it back. Returns the time."""
         rtnl, dev = self.port[side]
         rtnl.up(dev, True)
+        # The box in the middle may take a second to notice that its own port has a carrier, and does
+        # not forward until then; then another one for the bridge. It does at once if somebody asks.
+        for _ in range(2):
+            rtnl.look()
         return time.monotonic()
 
     def dress(self, loss=0.0, way=BOTH):
