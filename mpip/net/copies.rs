@@ -12,6 +12,7 @@ use crate::{
         tx::{
             is_whole,
             lane_has_room,
+            original_carries,
             parse,
             rewrite, //
         }, //
@@ -76,7 +77,11 @@ impl Instance {
                 return;
             };
             let more = place.map_or(0, |_| NUMBER_ROOM);
-            if index != 0 && !lane_has_room(self, &skb, &packet, lane, more) {
+            let fits = match index {
+                0 => original_carries(&skb, lane, more),
+                _ => lane_has_room(self, &skb, &packet, lane, more),
+            };
+            if !fits {
                 return;
             }
             let now = clock::now_us();
@@ -94,7 +99,7 @@ impl Instance {
         if whole && !rewrite(&mut skb, &packet, &tuple) {
             return self.count(Counter::NoMemory);
         }
-        path.count_tx(segments, len);
+        path.count_tx(segments, len, || false);
         self.count(Counter::TxCopy);
         let own = copy.into_own();
         if let Some(place) = place {

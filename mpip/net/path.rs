@@ -59,8 +59,9 @@ pub struct Path {
     ifindex: Atomic<u32>,
     tx_packets: Atomic<u64>,
     tx_bytes: Atomic<u64>,
+    tx_long_packets: Atomic<u64>,
+    tx_long_bytes: Atomic<u64>,
     tx_large_packets: Atomic<u64>,
-    tx_large_bytes: Atomic<u64>,
     rx_packets: Atomic<u64>,
     rx_bytes: Atomic<u64>,
     confirmed: Atomic<bool>,
@@ -103,6 +104,7 @@ pub struct Path {
     rx_deviation: Atomic<u32>,
     rx_crowded: Atomic<bool>,
     asked_at: Atomic<u32>,
+    solicited_at: Atomic<u32>,
     mtu: Atomic<u32>,
     mtu_at: Atomic<u32>,
     black_hole: Atomic<bool>,
@@ -123,8 +125,9 @@ impl Path {
             ifindex: Atomic::new(ifindex),
             tx_packets: Atomic::new(0),
             tx_bytes: Atomic::new(0),
+            tx_long_packets: Atomic::new(0),
+            tx_long_bytes: Atomic::new(0),
             tx_large_packets: Atomic::new(0),
-            tx_large_bytes: Atomic::new(0),
             rx_packets: Atomic::new(0),
             rx_bytes: Atomic::new(0),
             confirmed: Atomic::new(false),
@@ -162,6 +165,7 @@ impl Path {
             rx_deviation: Atomic::new(0),
             rx_crowded: Atomic::new(false),
             asked_at: Atomic::new(long_ago),
+            solicited_at: Atomic::new(long_ago),
             mtu: Atomic::new(u32::MAX),
             mtu_at: Atomic::new(0),
             black_hole: Atomic::new(false),
@@ -349,13 +353,17 @@ impl Path {
         self.ifindex.load(Relaxed)
     }
 
-    /// Counts sent packets.
-    pub fn count_tx(&self, packets: u32, bytes: usize) {
+    /// Counts sent packets. `fits` is asked of those that are not small: whether nobody on the way
+    /// should have to cut them, as far as is known.
+    pub fn count_tx(&self, packets: u32, bytes: usize, fits: impl FnOnce() -> bool) {
         self.tx_packets.add(u64::from(packets), Relaxed);
         self.tx_bytes.add(bytes as u64, Relaxed);
         if bytes > SMALL * packets as usize {
-            self.tx_large_packets.add(u64::from(packets), Relaxed);
-            self.tx_large_bytes.add(bytes as u64, Relaxed);
+            self.tx_long_packets.add(u64::from(packets), Relaxed);
+            self.tx_long_bytes.add(bytes as u64, Relaxed);
+            if fits() {
+                self.tx_large_packets.add(u64::from(packets), Relaxed);
+            }
         }
     }
 
@@ -404,8 +412,9 @@ impl Path {
         path::Totals {
             tx_packets: self.tx_packets.load(Relaxed),
             tx_bytes: self.tx_bytes.load(Relaxed),
+            tx_long_packets: self.tx_long_packets.load(Relaxed),
+            tx_long_bytes: self.tx_long_bytes.load(Relaxed),
             tx_large_packets: self.tx_large_packets.load(Relaxed),
-            tx_large_bytes: self.tx_large_bytes.load(Relaxed),
             rx_packets: self.rx_packets.load(Relaxed),
             rx_bytes: self.rx_bytes.load(Relaxed),
             wait_us: self.backlog().wait(now),
@@ -455,6 +464,16 @@ impl Path {
         seq::age(now, self.asked_at.load(Relaxed)) >= interval
     }
 
+    /// Whether the next hop's link address may be asked for again, `interval` after the last time;
+    /// it is done then.
+    pub fn may_solicit(&self, now: u32, interval: u32) -> bool {
+        let may = seq::age(now, self.solicited_at.load(Relaxed)) >= interval;
+        if may {
+            self.solicited_at.store(now, Relaxed);
+        }
+        may
+    }
+
     /// A question leaves now.
     pub fn asked(&self, now: u32) {
         self.asked_at.store(now, Relaxed);
@@ -494,16 +513,6 @@ impl Path {
         self.black_hole.load(Relaxed) && self.mtu() != u32::MAX
     }
 
-    /// It has lost all large packets. False if nothing follows from that any more.
-    pub fn set_black_hole(&self) -> bool {
-        let next = if self.mtu() > SMALL as u32 { SMALL } else { 0 };
-        let lower = self.lower_mtu(next as u32);
-        if lower {
-            self.black_hole.store(true, Relaxed);
-        }
-        lower
-    }
-
     /// Takes in a smaller path MTU; false if it is not smaller.
     pub fn lower_mtu(&self, mtu: u32) -> bool {
         let floor = if self.local.family() == 4 { 552 } else { 1280 };
@@ -514,6 +523,15 @@ impl Path {
         self.mtu_at.store(clock::now_ms(), Relaxed);
         self.mtu.store(mtu, Relaxed);
         true
+    }
+
+    /// It has lost all large packets. False if that was known.
+    pub fn set_black_hole(&self) -> bool {
+        let lower = self.lower_mtu(SMALL as u32);
+        if lower {
+            self.black_hole.store(true, Relaxed);
+        }
+        lower
     }
 }
 

@@ -18,6 +18,7 @@ use crate::{
         tx::{
             is_whole,
             lane_fits,
+            original_carries,
             parse,
             rewrite, //
         },
@@ -287,11 +288,17 @@ impl Instance {
             (dispatch.treatment, dispatch.passing) = inner.treat(&skb, &packet, 0);
             let len = skb.len() as u32;
             let now = clock::now_us();
-            let lane = inner
-                .s
-                .pick(now, len, Class::Again(lost), &dispatch, |index, lane| {
-                    index == 0 || lane_fits(self, &skb, &packet, lane)
-                });
+            let lane =
+                inner.s.pick(
+                    now,
+                    len,
+                    Class::Again(lost),
+                    &dispatch,
+                    |index, lane| match index {
+                        0 => original_carries(&skb, lane, 0),
+                        _ => lane_fits(self, &skb, &packet, lane),
+                    },
+                );
             match inner.s.lane_mut(lane) {
                 Some(l) => {
                     l.tx_packets = l.tx_packets.wrapping_add(u64::from(skb.segments()));
@@ -311,7 +318,7 @@ impl Instance {
             self.count(Counter::NoMemory);
             return Err(segment);
         }
-        path.count_tx(skb.segments(), skb.len());
+        path.count_tx(skb.segments(), skb.len(), || false);
         let copy = if lost == 0 { skb.keep() } else { None };
         if let Some(copy) = copy {
             session.put_back(Segment {

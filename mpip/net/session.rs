@@ -44,7 +44,10 @@ use crate::{
             self,
             Dst, //
         },
-        skb::KeptSkb,
+        skb::{
+            KeptSkb,
+            Skb, //
+        },
         table::InsertError, //
     },
 };
@@ -315,10 +318,11 @@ impl Session {
 
     /// Counts a packet that was sent on the original lane without a choice, for the session and
     /// the lane's path.
-    pub fn count_tx(&self, path: &Path, packets: u32, bytes: usize) {
+    pub fn count_tx(&self, path: &Path, skb: &Skb<'_>) {
+        let (packets, bytes) = (skb.segments(), skb.len());
         self.tx_packets.add(u64::from(packets), Relaxed);
         self.tx_bytes.add(bytes as u64, Relaxed);
-        path.count_tx(packets, bytes);
+        path.count_tx(packets, bytes, || skb.fits(skb.dst_mtu().min(path.mtu())));
     }
 
     /// Packets and bytes counted by [`Session::count_tx`].
@@ -420,8 +424,9 @@ impl Session {
     /// Takes in which user, and if that was asked, which control group the socket belongs to, which
     /// may make other rules fit. False without memory.
     pub fn set_owner(&self, uid: u32, cgroup: Option<Option<Cgroup>>) -> bool {
+        // Who judges it does so under the lock, too.
+        let mut inner = self.inner.lock();
         if let Some(cgroup) = cgroup {
-            let mut inner = self.inner.lock();
             let Some(rare) = inner.rare() else {
                 return false;
             };
@@ -433,6 +438,11 @@ impl Session {
         let judged = self.judged.load(Relaxed);
         self.judged.store(judged.wrapping_sub(1), Relaxed);
         true
+    }
+
+    /// What is known of its owner, to tell whether more has become known meanwhile.
+    pub fn owner_known(&self) -> (u32, bool) {
+        (self.uid.load(Relaxed), self.grouped.load(Relaxed))
     }
 
     /// Whether it is known whose socket it is; of which control group only if that is asked.

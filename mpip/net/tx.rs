@@ -37,6 +37,7 @@ use crate::{
             ParseError, //
         },
         params::Param,
+        path::Standing,
         session::{
             Class,
             Lane,
@@ -183,7 +184,7 @@ fn known(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, entry: &WireEn
             inner.pass_unnumbered();
         }
         instance.count(Counter::TxOriginal);
-        session.count_tx(&entry.path, segments, len);
+        session.count_tx(&entry.path, skb);
         if !never {
             question(instance, session, &entry.path, &session.tuple, true);
         }
@@ -208,16 +209,17 @@ fn known(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, entry: &WireEn
         None => Class::Datagram,
     };
     if inner.s.state != State::Open {
+        inner.pass_unnumbered();
         drop(inner);
         instance.count(Counter::TxOriginal);
-        session.count_tx(&entry.path, segments, len);
+        session.count_tx(&entry.path, skb);
         return Verdict::Accept;
     }
     let chosen = inner
         .s
         .pick(now, len as u32, class, &dispatch, |index, lane| {
             if index == 0 {
-                original_fits(instance, skb, lane)
+                original_has_room(instance, skb, lane, more)
             } else {
                 lane_has_room(instance, skb, packet, lane, more)
             }
@@ -254,7 +256,13 @@ fn known(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, entry: &WireEn
     lane.note_sent(now);
     let path = lane.path.clone();
     let tuple = lane.tuple;
-    path.count_tx(segments, len);
+    let (mtu, outer) = match &lane.route {
+        Some(route) if chosen != 0 => (route.mtu(), lane.ways.current().overhead()),
+        _ => (skb.dst_mtu(), 0),
+    };
+    path.count_tx(segments, len, || {
+        skb.fits(mtu.min(path.mtu()).saturating_sub(outer as u32))
+    });
     if chosen == 0 {
         if let Some((end, _)) = data {
             session.keep(&mut inner, skb, 0, start..end, now);
@@ -267,6 +275,7 @@ fn known(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, entry: &WireEn
             skb.discard();
             return Verdict::Stolen;
         }
+        link_back(instance, skb, &path);
         instance.count(Counter::TxOriginal);
         question(instance, session, &path, &tuple, true);
         if let Some((index, path, tuple)) = forgotten {
@@ -367,12 +376,23 @@ fn can_cut(skb: &Skb<'_>, packet: &Packet) -> bool {
 }
 
 /// Whether the session's own way is there and does not swallow packets of this size.
-fn original_fits(instance: &Instance, skb: &Skb<'_>, lane: &mut Lane<Arc<Path>, Dst>) -> bool {
+/// `more` bytes are to be put behind it.
+fn original_has_room(
+    instance: &Instance,
+    skb: &Skb<'_>,
+    lane: &Lane<Arc<Path>, Dst>,
+    more: usize,
+) -> bool {
     let ready = skb.is_ready();
     if !ready {
         link_lost(instance, &lane.path);
     }
-    ready && (!lane.path.is_black_hole() || skb.fits(lane.path.mtu()))
+    ready && original_carries(skb, lane, more)
+}
+
+/// Whether the session's own way does not swallow packets of this size with `more` bytes behind.
+pub fn original_carries(skb: &Skb<'_>, lane: &Lane<Arc<Path>, Dst>, more: usize) -> bool {
+    !lane.path.is_black_hole() || skb.fits(lane.path.mtu().saturating_sub(more as u32))
 }
 
 /// An interface was found without carrier before the kernel has told of it: that may take it a
@@ -380,6 +400,23 @@ fn original_fits(instance: &Instance, skb: &Skb<'_>, lane: &mut Lane<Arc<Path>, 
 fn link_lost(instance: &Instance, path: &Path) {
     // A route may be without carrier where the path is not: every packet would have all followed.
     if !path.is_down() && !route::is_alive(instance.net, path.ifindex(), &path.local) {
+        instance.network_changed();
+    }
+}
+
+/// The session's own interface has a carrier although its path does not work: perhaps the kernel has
+/// not told of it yet. The first question for the next hop's link address may have been lost,
+/// because a switch needs a moment, too; the kernel asks again after a second.
+fn link_back(instance: &Instance, skb: &Skb<'_>, path: &Path) {
+    const PACE_US: u32 = 50_000;
+    let now = clock::now_us();
+    if path.standing() > Standing::Suspect || !path.may_solicit(now, PACE_US) {
+        return;
+    }
+    if let Some(route) = skb.dst() {
+        route.solicit(&path.remote);
+    }
+    if path.is_down() && route::is_alive(instance.net, path.ifindex(), &path.local) {
         instance.network_changed();
     }
 }

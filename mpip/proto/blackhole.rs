@@ -8,6 +8,10 @@
 //! knows how many bytes it has sent, there is no sign that a large one got
 //! through. Large ones that were sent before several such questions, and none
 //! of which arrived, met a black hole (the passive side of RFC 8899, section 4.3).
+//!
+//! Loss of small packets can hide large ones that arrive. So the large ones must
+//! be more than all that could hide them: then a third of all packets has to be
+//! lost to look like a black hole.
 
 /// The largest packet that is small, bytes: the least MTU of IPv6.
 pub const SMALL: usize = 1280;
@@ -16,13 +20,18 @@ const LARGE: u32 = 16;
 /// Before so many questions that got through. An outage takes the questions as well, so that what
 /// it swallows lies between two that are answered.
 const ROUNDS: u32 = 3;
+/// Bytes that the peer may count with a packet and the sender does not, such as an outer header or
+/// a message behind a datagram.
+const EXTRA: u32 = 40;
+/// Small packets may hide so many bytes more than the large ones have before the count begins anew.
+const SURPLUS: u32 = 1 << 16;
 
 /// What was sent on a path, modulo 2^32.
 #[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
 pub struct Sent {
-    /// Packets larger than [`SMALL`].
+    /// Packets larger than [`SMALL`] that should get through as they are.
     pub large: u32,
-    /// Other packets.
+    /// Packets not larger than that.
     pub small: u32,
     /// Bytes of those.
     pub small_bytes: u32,
@@ -62,7 +71,7 @@ impl BlackHole {
     }
 
     /// By the time of a question, `sent` had been sent and `arrived` arrived. True if the path
-    /// has turned out to be a black hole for large packets; it then is to be told anew.
+    /// has turned out to be a black hole for large packets.
     pub fn sample(&mut self, sent: Sent, arrived: Arrived) -> bool {
         let (before, had) = *self.since.get_or_insert((sent, arrived));
         let large = sent.large.wrapping_sub(before.large);
@@ -70,11 +79,13 @@ impl BlackHole {
         let small_bytes = sent.small_bytes.wrapping_sub(before.small_bytes);
         let packets = arrived.packets.wrapping_sub(had.packets);
         let bytes = arrived.bytes.wrapping_sub(had.bytes);
-        if large > 1 << 31 || small > 1 << 31 {
+        if [large, small, small_bytes].iter().any(|n| *n > 1 << 31) {
             // The question was overtaken by the last one.
             return false;
         }
-        if large == 0 || bytes > small_bytes {
+        let hidden = small_bytes.saturating_add(packets.saturating_mul(EXTRA));
+        let lost = large.saturating_mul(SMALL as u32);
+        if large == 0 || bytes > hidden || hidden > lost.saturating_add(SURPLUS) {
             self.since = Some((sent, arrived));
             (self.large, self.rounds) = (0, 0);
             return false;
@@ -83,7 +94,7 @@ impl BlackHole {
             self.large = large;
             self.rounds = self.rounds.saturating_add(1);
         }
-        let most = packets >= small / 2;
+        let most = packets >= small / 2 && lost > hidden;
         let found = large >= LARGE && self.rounds >= ROUNDS && most;
         if found {
             self.reset();

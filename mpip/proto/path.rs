@@ -72,9 +72,11 @@ pub struct Totals {
     /// Bytes sent.
     pub tx_bytes: u64,
     /// Packets among them that were larger than [`blackhole::SMALL`].
-    pub tx_large_packets: u64,
+    pub tx_long_packets: u64,
     /// Bytes of those.
-    pub tx_large_bytes: u64,
+    pub tx_long_bytes: u64,
+    /// Packets among those that should get through as they are.
+    pub tx_large_packets: u64,
     /// Packets received.
     pub rx_packets: u64,
     /// Bytes received.
@@ -88,8 +90,8 @@ impl Totals {
     fn sent(&self) -> blackhole::Sent {
         blackhole::Sent {
             large: self.tx_large_packets as u32,
-            small: self.tx_packets.wrapping_sub(self.tx_large_packets) as u32,
-            small_bytes: self.tx_bytes.wrapping_sub(self.tx_large_bytes) as u32,
+            small: self.tx_packets.wrapping_sub(self.tx_long_packets) as u32,
+            small_bytes: self.tx_bytes.wrapping_sub(self.tx_long_bytes) as u32,
         }
     }
 }
@@ -99,7 +101,9 @@ impl Totals {
 struct Question {
     /// Its time stamp; 0, which no question has, if there was none.
     at: u32,
-    /// What had been sent by then.
+    /// Packets sent by then.
+    packets: u32,
+    /// What had been sent by then, by size.
     sent: blackhole::Sent,
     /// How long it was expected to wait in the queue, microseconds.
     wait: u32,
@@ -109,6 +113,7 @@ impl Question {
     /// None was asked.
     const NONE: Question = Question {
         at: 0,
+        packets: 0,
         sent: blackhole::Sent {
             large: 0,
             small: 0,
@@ -116,11 +121,6 @@ impl Question {
         },
         wait: 0,
     };
-
-    /// Packets sent by then.
-    fn packets(&self) -> u32 {
-        self.sent.large.wrapping_add(self.sent.small)
-    }
 }
 
 /// What a received CM asks of its receiver.
@@ -204,6 +204,7 @@ pub struct Path {
     error: i32,
     sizes: BlackHole,
     is_black_hole: bool,
+    found_at: Option<u32>,
 }
 
 impl Path {
@@ -246,6 +247,7 @@ impl Path {
             error: 0,
             sizes: BlackHole::new(),
             is_black_hole: false,
+            found_at: None,
         }
     }
 
@@ -305,7 +307,7 @@ impl Path {
     }
 
     /// Whether it has turned out, since the last call, to lose all packets larger than
-    /// [`blackhole::SMALL`] or than its MTU was last thought to be.
+    /// [`blackhole::SMALL`].
     pub fn take_black_hole(&mut self) -> bool {
         core::mem::take(&mut self.is_black_hole)
     }
@@ -420,6 +422,7 @@ impl Path {
             if let Some(slot) = self.questions.get_mut(self.next_question) {
                 *slot = Question {
                     at: timestamp,
+                    packets: totals.tx_packets as u32,
                     sent: totals.sent(),
                     wait: totals.wait_us,
                 };
@@ -503,7 +506,7 @@ impl Path {
         if report.feedback == own_id {
             self.tx.sample(now, report.delay);
             self.last_tx = report.delay;
-            self.on_counts(report.fb_rx_packets, report.fb_rx_bytes, report.echo);
+            self.on_counts(now, report.fb_rx_packets, report.fb_rx_bytes, report.echo);
             self.on_queue(now, report);
         }
         if report.echo != 0 {
@@ -521,7 +524,7 @@ impl Path {
         }
     }
 
-    fn on_counts(&mut self, packets: u32, bytes: u32, echo: u32) {
+    fn on_counts(&mut self, now: u32, packets: u32, bytes: u32, echo: u32) {
         if let Some((last_packets, last_bytes)) = self.reported {
             let more = packets.wrapping_sub(last_packets);
             // Reports may overtake each other.
@@ -540,11 +543,16 @@ impl Path {
         // What was sent before the question that this answers has arrived before it, or is lost.
         let asked = self.questions.iter().find(|q| echo != 0 && q.at == echo);
         if let Some(asked) = asked {
-            let missing = asked.packets().wrapping_sub(packets);
+            let missing = asked.packets.wrapping_sub(packets);
             let base = *self.uncounted.get_or_insert(missing);
             self.lost = u64::from((missing.wrapping_sub(base) as i32).max(0) as u32);
             let arrived = blackhole::Arrived { packets, bytes };
-            self.is_black_hole |= self.sizes.sample(asked.sent, arrived);
+            // What was asked before it was found tells of the same packets.
+            let anew = self.found_at.is_none_or(|at| seq::after(asked.at, at));
+            if anew && self.sizes.sample(asked.sent, arrived) {
+                self.is_black_hole = true;
+                self.found_at = Some(now);
+            }
         }
     }
 

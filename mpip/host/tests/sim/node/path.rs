@@ -84,7 +84,8 @@ impl PathCell {
         totals.tx_bytes += bytes as u64;
         if bytes > SMALL {
             totals.tx_large_packets += 1;
-            totals.tx_large_bytes += bytes as u64;
+            totals.tx_long_packets += 1;
+            totals.tx_long_bytes += bytes as u64;
         }
         self.totals.set(totals);
     }
