@@ -222,7 +222,9 @@ impl Instance {
                 self.data_came(entry, &data);
                 Message::Ours
             }
-            Cm::Number(number) if number.session == session.id => {
+            Cm::Number(number)
+                if number.session == session.id && session.tuple.proto == packet::UDP =>
+            {
                 match self.number_came(entry, &number.place) {
                     true => Message::Copy,
                     false => Message::Ours,

@@ -244,7 +244,11 @@ impl Instance {
         route: Option<&Dst>,
     ) {
         let family = session.tuple.local.addr.family();
-        self.put_number(session, &mut own.as_skb(), place, mtu);
+        let numbered = self.put_number(session, &mut own.as_skb(), place, mtu);
+        if place.copied && !numbered {
+            // Without it the receiver would deliver it twice.
+            return;
+        }
         match route {
             Some(route) => own.send(self.net, route, family),
             None => {
@@ -256,9 +260,10 @@ impl Instance {
         }
     }
 
-    fn put_number(&self, session: &Session, skb: &mut Skb<'_>, place: &Place, mtu: u32) {
+    /// False if there was no room for it, or no memory.
+    fn put_number(&self, session: &Session, skb: &mut Skb<'_>, place: &Place, mtu: u32) -> bool {
         let Some(packet) = parse(skb, session.tuple.local.addr.family()) else {
-            return;
+            return false;
         };
         let number = Number {
             session: session.id,
@@ -273,10 +278,12 @@ impl Instance {
             &Cm::Number(number),
             &mut buf,
         );
-        if put_behind(skb, &packet, buf.get(..n).unwrap_or(&[]), mtu) {
-            self.count(Counter::CmTx);
+        let put = put_behind(skb, &packet, buf.get(..n).unwrap_or(&[]), mtu);
+        self.count(if put {
+            Counter::CmTx
         } else {
-            self.count(Counter::NoMemory);
-        }
+            Counter::NoMemory
+        });
+        put
     }
 }

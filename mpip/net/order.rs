@@ -212,6 +212,8 @@ impl Session {
                     attach(buffer, packets);
                 }
                 buffer.lost(now, lost, datagrams::after(lost));
+                // This one may not come as far as LOCAL_IN.
+                self.arm(&mut rx);
             }
         }
         Some(sight)

@@ -438,6 +438,7 @@ impl Instance {
         if session.is_judged(generation) {
             return;
         }
+        let known = session.owner_known();
         let Ok(mut verdict) = table.judge(&session.flow()) else {
             self.count(Counter::NoMemory);
             return;
@@ -449,7 +450,8 @@ impl Instance {
             let mut inner = session.inner.lock();
             core::mem::swap(&mut inner.verdict, &mut verdict);
             inner.s.forget_habits();
-            session.set_judged(generation, never);
+            let late = known != session.owner_known();
+            session.set_judged(generation.wrapping_sub(u32::from(late)), never);
         }
         drop(verdict);
     }

@@ -210,6 +210,11 @@ fn original(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, entry: &Wir
     }
     if packet.payload_end != packet.end {
         if let Some(found) = find(skb, packet) {
+            // The number of a datagram that the socket will drop must not cost the copies.
+            if !found.alone && !is_unchecked(skb, packet) && !csum_ok(skb, packet) {
+                instance.count(Counter::RxBadChecksum);
+                return Verdict::Accept;
+            }
             let message = message(instance, skb, packet, entry, &found, false);
             if message != Message::None {
                 if found.alone {
@@ -291,11 +296,7 @@ fn lane(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, entry: &WireEnt
             return Verdict::Drop;
         }
     }
-    // IPv4 knows datagrams without a checksum.
-    let unchecked = packet.proto == packet::UDP
-        && packet.family == 4
-        && skb.head().get(packet.l4 + 6..packet.l4 + 8) == Some(&[0, 0]);
-    if !unchecked && !skb.csum_ok(packet.l4, packet.proto, packet.family) {
+    if !is_unchecked(skb, packet) && !csum_ok(skb, packet) {
         instance.count(Counter::RxBadChecksum);
         return Verdict::Drop;
     }
@@ -355,6 +356,17 @@ fn lane(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, entry: &WireEnt
     skb.clear_hash();
     arrived(instance, entry, packet, end);
     Verdict::Accept
+}
+
+/// Whether it is one of IPv4's datagrams without a checksum.
+fn is_unchecked(skb: &Skb<'_>, packet: &Packet) -> bool {
+    packet.proto == packet::UDP
+        && packet.family == 4
+        && skb.head().get(packet.l4 + 6..packet.l4 + 8) == Some(&[0, 0])
+}
+
+fn csum_ok(skb: &mut Skb<'_>, packet: &Packet) -> bool {
+    skb.csum_ok(packet.l4, packet.proto, packet.family)
 }
 
 /// Whether an RST on an added lane can come from somebody who has seen its packets: such a host

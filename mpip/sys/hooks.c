@@ -628,6 +628,14 @@ int mpip_shim_state_out(const struct nf_hook_state *state)
 bool mpip_shim_hold(struct sk_buff *skb, const struct nf_hook_state *state,
 		    struct mpip_held *held)
 {
+#if IS_ENABLED(CONFIG_NF_CONNTRACK)
+	enum ip_conntrack_info ctinfo;
+	const struct nf_conn *ct = nf_ct_get(skb, &ctinfo);
+
+	/* The first of a flow has its entry confirmed after us. */
+	if (ct && !nf_ct_is_confirmed(ct))
+		return false;
+#endif
 	if (!skb_dst_force(skb) || skb_orphan_frags_rx(skb, GFP_ATOMIC))
 		return false;
 	nf_reset_ct(skb);
