@@ -377,7 +377,8 @@ def ordered(t):
     t.at_least(grown["reorder_lost"], 5, "losses that were told of")
     t.within(in_order[1], 0.001, "part out of order")
     t.reaches(in_order[0], 0.97 * plain[0], "datagrams a second")
-    t.within(lossy[1], 0.001, "part out of order, with losses")
+    # What was believed lost and comes after all is delivered late.
+    t.within(lossy[1], 0.003, "part out of order, with losses")
     for wire in wires:
         wire.heal()
     stream.stop()
