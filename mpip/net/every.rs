@@ -11,11 +11,9 @@ use crate::{
     net::{
         instance::Instance,
         path::Path,
+        rider::ride,
         session::Session,
-        tx::{
-            parse,
-            ride, //
-        },
+        tx::parse,
         Verdict, //
     },
     proto::{

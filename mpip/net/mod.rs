@@ -5,11 +5,12 @@
 //!
 //! | file | what it does |
 //! | --- | --- |
-//! | `tx` | POST_ROUTING: ask a destination, choose a path, rewrite |
+//! | `tx` | POST_ROUTING: choose a path, rewrite |
+//! | `ask` | POST_ROUTING: ask a destination, answer who asks in a SYN |
 //! | `rx` | PRE_ROUTING: recognise, restore, strip, consume |
 //! | `icmp` | errors about added lanes |
 //! | `wrapped` | packets inside UDP or made-up TCP, segments cut to fit |
-//! | `order` | LOCAL_IN: hold and release TCP segments |
+//! | `order` | LOCAL_IN: hold and release TCP segments and datagrams with numbers |
 //! | `copies` | the same data on several lanes |
 //! | `numbered` | numbers of datagrams: know copies |
 //! | `resend` | keep what is in flight, send it again when its path fails |
@@ -27,6 +28,7 @@
 //! | `every` | a CM with every packet, for `cm=every` |
 //! | `ns`, `shared`, `ctl`, `ctl_rules`, `event` | namespaces, what they keep, netlink |
 
+pub mod ask;
 pub mod control;
 pub mod copies;
 pub mod ctl;

@@ -7,16 +7,14 @@ use crate::{
     net::{
         instance::Instance,
         path::Path,
+        rider::put_behind,
         rows::WireEntry,
         rx::find,
         session::{
             Inner,
             Session, //
         },
-        tx::{
-            parse,
-            put_behind, //
-        },
+        tx::parse,
         Verdict, //
     },
     proto::{

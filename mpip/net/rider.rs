@@ -11,18 +11,19 @@
 //! and the latest has it.
 
 use crate::{
-    net::{
-        instance::Instance,
-        tx::ride, //
-    },
+    net::instance::Instance,
     proto::{
         addr::Tuple,
-        packet::Packet,
+        packet::{
+            self,
+            Packet, //
+        },
         wire::{
             cm::{
                 Kind,
                 Raw, //
             },
+            surplus,
             MAX_LEN, //
         }, //
     },
@@ -149,4 +150,41 @@ impl Instance {
         }
         self.set_riding(waiting);
     }
+}
+
+/// Puts a CM into the surplus area of a datagram, if there is room. The datagram stays as it is
+/// to every receiver.
+pub fn ride(skb: &mut Skb<'_>, packet: &Packet, cm: &[u8]) -> bool {
+    let mtu = skb.dst_mtu();
+    put_behind(skb, packet, cm, mtu)
+}
+
+/// As [`ride`], for a packet that may have no route of its own.
+pub fn put_behind(skb: &mut Skb<'_>, packet: &Packet, cm: &[u8], mtu: u32) -> bool {
+    if packet.payload_len() == 0 {
+        // An empty datagram with something behind it would be a carrier.
+        return false;
+    }
+    let udp_len = packet.payload_end - packet.l4;
+    let more = surplus::layout(udp_len, cm.len());
+    // Another message may have been put behind it since the headers were read: the sums would not
+    // fit two.
+    let taken = skb.len() != packet.payload_end;
+    if skb.is_gso() || taken || skb.len() + more > mtu as usize {
+        return false;
+    }
+    // The checksum does not cover the surplus: it has to be complete before that is there.
+    if !skb.complete_csum() {
+        return false;
+    }
+    let mut behind = [0u8; MAX_LEN + 8];
+    let n = surplus::build(udp_len, cm, &mut behind);
+    if !skb.append(behind.get(..n).unwrap_or(&[])) {
+        return false;
+    }
+    let end = skb.len();
+    if let Some(head) = skb.writable(packet.payload) {
+        packet::set_ip_len(head, packet.family, end);
+    }
+    true
 }

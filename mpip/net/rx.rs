@@ -8,6 +8,7 @@
 
 use crate::{
     net::{
+        ask::clamp_mss,
         control::Message,
         icmp,
         instance::Instance,
@@ -20,10 +21,7 @@ use crate::{
             Session,
             TcpPosition, //
         },
-        tx::{
-            clamp_mss,
-            parse, //
-        },
+        tx::parse,
         Verdict, //
     },
     proto::{
