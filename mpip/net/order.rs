@@ -219,6 +219,11 @@ impl Session {
         Some(sight)
     }
 
+    /// Whether datagrams with numbers have come.
+    pub fn has_numbers(&self) -> bool {
+        matches!(self.rx.lock().known, Known::Datagrams(_))
+    }
+
     /// Whether it is a connection's.
     fn is_stream(&self) -> bool {
         self.tuple.proto == packet::TCP

@@ -38,7 +38,8 @@ use crate::{
                 trailer_len,
                 Cm,
                 Kind,
-                Raw, //
+                Raw,
+                NUMBER_LEN, //
             },
             option,
             surplus,
@@ -207,25 +208,30 @@ fn original(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, entry: &Wir
         return Verdict::Accept;
     }
     if packet.payload_end != packet.end {
-        if let Some(found) = find(skb, packet) {
-            // The number of a datagram that the socket will drop must not cost the copies.
-            if !found.alone && !is_unchecked(skb, packet) && !csum_ok(skb, packet) {
-                instance.count(Counter::RxBadChecksum);
-                return Verdict::Accept;
-            }
-            let message = message(instance, skb, packet, entry, &found, false);
-            if message != Message::None {
-                if found.alone {
+        // A carrier is wrong on purpose. The number of a datagram that the socket will drop must not
+        // cost the copies.
+        let right = packet.payload_len() == 0 || is_unchecked(skb, packet) || csum_ok(skb, packet);
+        let found = find(skb, packet).filter(|_| right);
+        let message = found.as_ref().map_or(Message::None, |found| {
+            message(instance, skb, packet, entry, found, false)
+        });
+        match (message, found) {
+            (Message::None, _) => {
+                // The datagram may be right and only its number damaged: its copies would make two.
+                let certain = right && !is_unchecked(skb, packet);
+                if !certain && is_as_if_numbered(packet) && session.has_numbers() {
+                    instance.count(Counter::RxBadChecksum);
                     return Verdict::Drop;
                 }
+            }
+            (_, Some(found)) if found.alone => return Verdict::Drop,
+            (Message::Copy, _) => {
                 instance.saw(session);
                 entry.count_rx(1, skb.len());
-                if message == Message::Copy {
-                    return Verdict::Drop;
-                }
-                // The socket sees the datagram alone; it would ignore the rest anyway.
-                return Verdict::Accept;
+                return Verdict::Drop;
             }
+            // The socket sees the datagram alone; it would ignore the rest anyway.
+            _ => {}
         }
     }
     instance.saw(session);
@@ -361,6 +367,13 @@ fn is_unchecked(skb: &Skb<'_>, packet: &Packet) -> bool {
     packet.proto == packet::UDP
         && packet.family == 4
         && skb.head().get(packet.l4 + 6..packet.l4 + 8) == Some(&[0, 0])
+}
+
+/// Whether there is as much behind a datagram as a number takes.
+fn is_as_if_numbered(packet: &Packet) -> bool {
+    packet.payload_len() != 0
+        && packet.end - packet.payload_end
+            == surplus::layout(packet.payload_end - packet.l4, NUMBER_LEN)
 }
 
 fn csum_ok(skb: &mut Skb<'_>, packet: &Packet) -> bool {

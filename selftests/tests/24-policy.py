@@ -302,6 +302,25 @@ def protected_datagrams(t):
     t.within(round(gap, 3), round(0.1 * NOISE + 2 * calm, 3), "longest gap, s")
 
 
+@case("mode protected: a copy that was damaged on the way does not cost the good one")
+def protected_damage(t):
+    # The damaged ones come first, on the session's own tuple, with their number intact more often than not.
+    a, b = t.two_hosts([Link(delay="1ms", netem="corrupt 10%"), Link(delay="8ms")])
+    t.load(a, b)
+    rule(t, a, "port 5002 mode protected")
+    sockets = udpcount.pair(a, b, a.addr[0], b.addr[0])
+    early = udpcount.Sender(sockets[0], None, 9, None, 100, 200)
+    t.defer(early.finish)
+    both_ends(t, a, b, 5002, 17)
+    early.finish()
+    receiver = udpcount.Receiver(sockets[1], 1)
+    udpcount.send(sockets[0], None, 1, 2000, 700, 1000)
+    receiver.settle(2000, 10)
+    result = receiver.result(2000)
+    t.equal((result["missing"], result["duplicate"]), (0, 0), f"missing and twice: {result}")
+    t.at_least(t.module.stats(b)["rx_bad_checksum"], 20, "damaged datagrams whose number was not taken in")
+
+
 @case("mode protected: numbers in made-up TCP and for bursts; what leaves no room goes once")
 def protected_bursts(t):
     a, b = t.two_hosts(2)
