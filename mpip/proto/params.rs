@@ -106,11 +106,11 @@ params! {
     MaxPaths "max_paths": 64 in 1..=64, "" "";
     /// Most paths that one session uses.
     MaxLanes "max_lanes": 8 in 1..=8, "" "";
-    /// Most packets held back to restore the order of a TCP session; 0 turns it off.
+    /// Most packets held back to restore the order of a session; 0 turns it off.
     ReorderPackets "reorder_packets": 1024 in 0..=1024, "" "";
-    /// Most memory held back to restore the order of a TCP session.
+    /// Most memory held back to restore the order of a session.
     ReorderBytes "reorder_bytes": 4194304 in 0..=67108864, "bytes" "";
-    /// Longest time that a packet is held back to restore the order of a TCP session.
+    /// Longest time that a packet is held back to restore the order of a session.
     ReorderWaitMax "reorder_wait_max": 500 in 0..=2000, "ms" "";
     /// Whether what a path lost without being congested is sent again before TCP sees that it is
     /// missing.
