@@ -243,6 +243,7 @@ mod tests {
                     own.make_complete();
                     let len = own.as_skb().len();
                     ensure!(own.as_skb().trim(len - cut), "not trimmed");
+                    ensure!(own.as_skb().csum() == Csum::Complete, "the sum was dropped");
                     ensure!(own.complete_is_right(), "{} cut off {:?}", cut, make);
                 }
             }

@@ -72,11 +72,6 @@ struct sk_buff *mpip_test_clone(struct sk_buff *skb)
 	return skb_clone(skb, GFP_KERNEL);
 }
 
-struct sk_buff *mpip_test_copy(const struct sk_buff *skb)
-{
-	return skb_copy(skb, GFP_KERNEL);
-}
-
 void mpip_test_look(const struct sk_buff *skb, struct mpip_test_facts *facts)
 {
 	const struct skb_shared_info *info = skb_shinfo(skb);

@@ -49,7 +49,6 @@ enum mpip_test_flaw {
 struct sk_buff *mpip_test_skb(const u8 *bytes, u32 len, u32 linear, u32 page,
 			      u32 headroom);
 struct sk_buff *mpip_test_clone(struct sk_buff *skb);
-struct sk_buff *mpip_test_copy(const struct sk_buff *skb);
 void mpip_test_look(const struct sk_buff *skb, struct mpip_test_facts *facts);
 void mpip_test_partial(struct sk_buff *skb, u32 start, u32 offset);
 void mpip_test_complete(struct sk_buff *skb);

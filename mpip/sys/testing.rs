@@ -68,13 +68,6 @@ impl OwnSkb {
         unsafe { OwnSkb::from_raw(bindings::mpip_test_clone(raw)) }.ok_or(ENOMEM)
     }
 
-    /// A packet with a copy of the data.
-    pub fn copy_of(&mut self) -> Result<OwnSkb> {
-        let raw = self.as_skb().raw();
-        // SAFETY: Valid; the copy is handed over.
-        unsafe { OwnSkb::from_raw(bindings::mpip_test_copy(raw)) }.ok_or(ENOMEM)
-    }
-
     /// Looks at it.
     pub fn facts(&mut self) -> Facts {
         let mut raw = bindings::mpip_test_facts {

@@ -32,13 +32,14 @@ def under_faults(t, kind, percent, least, **params):
     before = refused(t, a, b)
     traffic = xfer.Traffic(pairs)
     t.flows(traffic, MIB, 60, "bytes before")
-    with faults(kind, percent):
+    with faults(kind, percent) as happened:
         t.flows(traffic, 4 * MIB, 120, f"bytes with {kind}")
         if least:
             t.wait(lambda: refused(t, a, b) - before >= least, 60, f"{least} refusals to be counted")
         # What begins now has to get along as well.
         late = xfer.connect(a, b, b.addr[1], count=2)
         xfer.exchange(late, MIB // 4, MIB // 4, timeout=90)
+        t.at_least(happened(), 1, f"faults by {kind}")
     t.note(f"no_memory {refused(t, a, b) - before}")
     t.flows(traffic, MIB, 60, "bytes afterwards")
     took = traffic.finish()

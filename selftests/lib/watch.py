@@ -9,6 +9,7 @@ from .process import NetemError
 
 DEBUGFS = "/sys/kernel/debug"
 FAULTS = ("failslab", "fail_page_alloc", "fail_skb_realloc")
+MANY = 1 << 30
 
 
 def _read(path):
@@ -76,13 +77,15 @@ def faults(kind, percent, **settings):
 
     kind  "failslab", "fail_page_alloc"; or "fail_skb_realloc", which fails nothing: wherever the data
           of a packet may move, anybody's, it does
+
+    Gives a function that says how often it has happened.
     """
     folder = f"{DEBUGFS}/{kind}"
     start, end = module_text()
     wanted = {
         "verbose": 0,
         "interval": 1,
-        "times": -1,
+        "times": MANY,  # the kernel counts down
         "space": 0,
         "task-filter": "N",
         "stacktrace-depth": 24,
@@ -97,6 +100,6 @@ def faults(kind, percent, **settings):
             _write(f"{folder}/{name}", value)
     _write(f"{folder}/probability", percent)
     try:
-        yield
+        yield lambda: MANY - int(_read(f"{folder}/times"))
     finally:
         _write(f"{folder}/probability", 0)

@@ -113,7 +113,7 @@ def mistakes(t):
         ('scheduler = "best"', "3:13", '"best"'),
         ("colour = 1", "3:1", '"colour"'),
         ('[[rule]]\nport = 80\nmode = "single"\ndev = "a9"', "6:7", '"a9"'),
-        ('[[rule]]\nproto = "udp"\nmode = "protected"', "5:8", '"protected"'),
+        ('[[rule]]\nproto = "tcp"\nmode = "single"\nordered = "on"', "6:11", '"on"'),
         ("[ask]\nprefixes = ['10.0.0.1/8']", "4:13", '"10.0.0.1/8"'),
         ("heartbeat = 2s", "3:", '"heartbeat = 2s"'),
     ):

@@ -10,6 +10,7 @@ import subprocess
 from lib import Link, case, wait_for
 from lib.net import Host
 from lib.vt import Terminal
+from lib.world import SLOW
 from tools import xfer
 
 LINK = Link(rate="20mbit", delay="5ms")
@@ -29,7 +30,7 @@ def start(t, host, *options, **kwargs):
 def seen(t, terminal, what, condition, timeout=15):
     """Wait until the screen's lines meet a condition."""
     try:
-        wait_for(lambda: condition(terminal.look()), timeout)
+        wait_for(lambda: condition(terminal.look()), timeout * SLOW)
     except TimeoutError:
         t.check(False, f"{what} in vain on:\n" + "\n".join(terminal.look()))
     t.checks += 1
