@@ -46,6 +46,9 @@ const OWN_NETNS: &str = "/proc/self/ns/net";
 /// 6.18 choose another.
 const INIT_NETNS_INODE: u64 = 0xEFFF_FFF9;
 
+/// How many symbolic links may follow each other, as the kernel has it.
+const MAX_LINKS: usize = 40;
+
 /// What commands need of the system.
 pub trait System {
     /// Opens a connection to the kernel.
@@ -76,7 +79,7 @@ pub trait System {
     fn replace(&self, path: &str, text: &str) -> io::Result<()>;
 
     /// The names in a folder, none if it is not there.
-    fn names(&self, folder: &str) -> Vec<String>;
+    fn names(&self, folder: &str) -> io::Result<Vec<String>>;
 
     /// What a program writes, or why it could not.
     fn output(&self, program: &str, arguments: &[&str]) -> io::Result<String>;
@@ -194,15 +197,16 @@ impl System for Real {
     }
 
     fn replace(&self, path: &str, text: &str) -> io::Result<()> {
-        // What a symbolic link leads to is replaced, not the link.
-        let path = fs::canonicalize(path).unwrap_or_else(|_| PathBuf::from(path));
+        let path = target(path)?;
         let folder = match path.parent() {
             Some(parent) if !parent.as_os_str().is_empty() => parent,
             _ => Path::new("."),
         };
         fs::create_dir_all(folder)?;
         let new = path.with_extension(format!("new.{}", process::id()));
-        let done = write_synced(&new, &path, text).and_then(|()| fs::rename(&new, &path));
+        // If this name is taken, the file is somebody else's.
+        let mut file = File::create_new(&new)?;
+        let done = write_synced(&mut file, &path, text).and_then(|()| fs::rename(&new, &path));
         match done {
             // The name lasts once the folder has reached the disk.
             Ok(()) => File::open(folder)?.sync_all(),
@@ -213,13 +217,15 @@ impl System for Real {
         }
     }
 
-    fn names(&self, folder: &str) -> Vec<String> {
-        let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-        let mut names: Vec<String> = entries
-            .map(|entry| entry.file_name().to_string_lossy().into())
-            .collect();
+    fn names(&self, folder: &str) -> io::Result<Vec<String>> {
+        let entries = match fs::read_dir(folder) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries?,
+        };
+        let names = entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into()));
+        let mut names = names.collect::<io::Result<Vec<String>>>()?;
         names.sort();
-        names
+        Ok(names)
     }
 
     fn output(&self, program: &str, arguments: &[&str]) -> io::Result<String> {
@@ -275,12 +281,24 @@ impl System for Real {
     }
 }
 
-/// Writes a new file that has mode and owner of `old`, if there is one, and waits for the disk.
-fn write_synced(new: &Path, old: &Path, text: &str) -> io::Result<()> {
-    let mut file = File::create_new(new)?;
+/// What a symbolic link leads to, be it there or not: that is replaced, not the link.
+fn target(path: &str) -> io::Result<PathBuf> {
+    let mut path = PathBuf::from(path);
+    for _ in 0..MAX_LINKS {
+        let Ok(next) = fs::read_link(&path) else {
+            return Ok(path);
+        };
+        path.pop();
+        path.push(next);
+    }
+    Err(Errno::ELOOP.into())
+}
+
+/// Fills a new file, which gets mode and owner of `old`, if there is one, and waits for the disk.
+fn write_synced(file: &mut File, old: &Path, text: &str) -> io::Result<()> {
     if let Ok(kept) = fs::metadata(old) {
         if (kept.uid(), kept.gid()) != (file.metadata()?.uid(), file.metadata()?.gid()) {
-            fchown(&file, Some(kept.uid()), Some(kept.gid()))?;
+            fchown(&*file, Some(kept.uid()), Some(kept.gid()))?;
         }
         file.set_permissions(kept.permissions())?;
     }
@@ -376,13 +394,34 @@ mod tests {
         assert_ne!(after.ino(), before, "another file has taken the name");
         assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
         assert_eq!(
-            system.names(folder.join("below").to_str().unwrap()),
+            system
+                .names(folder.join("below").to_str().unwrap())
+                .unwrap(),
             ["it.toml"]
         );
+        // A link that leads nowhere yet, by way of another one.
+        symlink("new/far.toml", folder.join("near.toml")).unwrap();
+        let link = folder.join("nowhere.toml");
+        symlink("near.toml", &link).unwrap();
+        system.replace(link.to_str().unwrap(), "three").unwrap();
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        let far = fs::read_to_string(folder.join("new/far.toml")).unwrap();
+        assert_eq!(far, "three");
+        let circle = folder.join("circle.toml");
+        symlink("circle.toml", &circle).unwrap();
+        assert!(system.replace(circle.to_str().unwrap(), "four").is_err());
+        // Another's file is left alone.
+        let taken = folder.join(format!("below/it.new.{}", process::id()));
+        fs::write(&taken, "theirs").unwrap();
+        assert!(system.replace(path, "four").is_err());
+        assert_eq!(fs::read_to_string(&taken).unwrap(), "theirs");
+        // None if it is not there, a mistake if it is no folder.
+        let none = system.names(folder.join("none").to_str().unwrap());
+        assert!(none.unwrap().is_empty() && system.names(path).is_err());
         // A folder cannot be replaced: nothing is left beside it.
         assert!(system.replace(folder.to_str().unwrap(), "three").is_err());
         let name = folder.file_name().unwrap().to_str().unwrap();
-        let beside = system.names(env::temp_dir().to_str().unwrap());
+        let beside = system.names(env::temp_dir().to_str().unwrap()).unwrap();
         assert_eq!(beside.iter().filter(|n| n.starts_with(name)).count(), 1);
         fs::remove_dir_all(&folder).unwrap();
     }

@@ -4,8 +4,6 @@
 
 mod common;
 
-use std::io::Write;
-
 use common::*;
 use mpipctl::nl::uapi::*;
 use snapbox::assert_data_eq;
@@ -376,13 +374,9 @@ fn what_is_shown_is_understood() {
 
 #[test]
 fn load() {
-    let mut file = tempfile();
-    writeln!(
-        file.1,
-        "# our rules\n\nport 22 priority latency # ssh\n  mode single"
-    )
-    .unwrap();
-    let line = format!("mpipctl rule load {}", file.0);
+    let text = "# our rules\n\nport 22 priority latency # ssh\n  mode single\n";
+    let line = "mpipctl rule load /rules";
+    let on = |kernel| Fake::new(kernel).file("/rules", text);
     let kernel = || {
         Kernel::new()
             .answer(CMD_RULE_DRAFT, vec![ack()])
@@ -394,7 +388,9 @@ fn load() {
         let kernel = kernel().answer(CMD_RULE_ADD, vec![ack()]);
         let requests = kernel.requests();
         let more = if replace { " --replace" } else { "" };
-        assert_eq!(run(&format!("{line}{more}"), kernel), "");
+        let ran = try_run_on(&format!("{line}{more}"), on(kernel));
+        ran.result.unwrap();
+        assert_eq!((ran.text, ran.warnings), (String::new(), vec![]));
         let requests = requests.borrow();
         let (add, flush) = (CMD_RULE_ADD.number, CMD_RULE_FLUSH.number);
         let mut commands = vec![
@@ -416,30 +412,20 @@ fn load() {
     }
 
     let kernel = kernel().answer(CMD_RULE_ADD, vec![refusal(28, &[string(1, "full")])]);
-    let ran = try_run(&line, kernel);
+    let ran = try_run_on(line, on(kernel));
     assert_eq!(
         ran.warnings,
-        [format!("{}:4: refused; the rules are as they were", file.0)]
+        ["/rules:4: refused; the rules are as they were"]
     );
     assert_eq!(ran.result.unwrap_err().exit_status(), 2);
 
     // Nothing is sent unless all make sense.
-    writeln!(file.1, "port 0x16 mode all").unwrap();
+    let wrong = format!("{text}port 0x16 mode all\n");
+    let wrong = Fake::new(Kernel::new()).file("/rules", &wrong);
     assert_eq!(
-        error(&line, Kernel::new()),
-        format!(
-            "1 {}:5: port: not one of the numbers 0 to 65535 or a range of them: \"0x16\"\n",
-            file.0
-        )
+        try_run_on(line, wrong).result.unwrap_err().to_string(),
+        "/rules:5: port: not one of the numbers 0 to 65535 or a range of them: \"0x16\""
     );
-    std::fs::remove_file(&file.0).unwrap();
-    let gone = error(&line, Kernel::new());
-    assert!(gone.starts_with("1 cannot read \"/"), "{gone}");
-}
-
-fn tempfile() -> (String, std::fs::File) {
-    let name = format!("mpipctl-rules-{}", std::process::id());
-    let path = std::env::temp_dir().join(name);
-    let file = std::fs::File::create(&path).unwrap();
-    (path.to_str().unwrap().to_string(), file)
+    let gone = error(line, Kernel::new());
+    assert!(gone.starts_with("1 cannot read \"/rules\": "), "{gone}");
 }

@@ -2,9 +2,6 @@
 
 //! `rule`.
 
-use std::fs;
-use std::io;
-
 use serde::Serialize;
 
 use super::Context;
@@ -25,6 +22,10 @@ pub(crate) const NAMES: &[&str] = &[
     "dst", "src", "port", "sport", "proto", "size", "dscp", "uid", "cgroup", "priority", "mode",
     "delay", "loss", "rate", "dev", "ordered", "number",
 ];
+/// Those of which a rule needs one: what it does, and what is said of a rule without any.
+pub(super) const ACTS: &[&str] = &["priority", "mode", "dev", "ordered"];
+pub(super) const IDLE: &str =
+    "rule: says nothing of what to do; give priority, mode, dev or ordered";
 /// Units of time in microseconds.
 const TIMES: &[(&str, f64)] = &[("us", 1.0), ("ms", 1e3), ("s", 1e6)];
 /// Units of a rate in bits per second.
@@ -86,10 +87,7 @@ fn show(context: &mut Context<'_>) -> Result<(), Error> {
 
 /// All lines are read before the first rule is sent, and the kernel takes all of them or none.
 fn load(context: &mut Context<'_>, file: &str, replace: bool) -> Result<(), Error> {
-    let text = match file {
-        "-" => io::read_to_string(io::stdin()),
-        file => fs::read_to_string(file),
-    };
+    let text = context.system.read(file);
     let text = text.map_err(|error| Error::Usage(format!("cannot read \"{file}\": {error}")))?;
     let mut rules = Vec::new();
     for (i, line) in text.lines().enumerate() {
@@ -243,13 +241,16 @@ fn parse(words: &[String], system: &dyn System) -> Result<Rule, String> {
         seen.push(name);
         set(&mut rule, name, value, system).map_err(|why| named(name, why))?;
     }
-    let acts = ["priority", "mode", "dev", "ordered"];
-    if !acts.iter().any(|act| seen.contains(act)) {
-        return Err(
-            "rule: says nothing of what to do; give priority, mode, dev or ordered".to_string(),
-        );
+    if !ACTS.iter().any(|act| seen.contains(act)) {
+        return Err(IDLE.to_string());
     }
     Ok(rule)
+}
+
+/// True for the path of a control group that is not there.
+pub(super) fn is_gone(value: &str, system: &dyn System) -> bool {
+    let is_path = !matches!(value, "*" | "any") && value.parse::<u64>().is_err();
+    is_path && system.cgroup_id(value).is_none()
 }
 
 /// Reads one value.

@@ -268,13 +268,13 @@ fn rules(page: &mut Roff) {
             roman(
                 ". The first that fits a packet counts, in the order in which they stand. All \
                  conditions have to be met; what is not there is met by all packets. A rule says \
-                 priority, mode, dev or ordered. The interfaces of a rule have to be there when the file \
-                 is applied; with ",
+                 priority, mode, dev or ordered. The interfaces and the control group of a rule have to \
+                 be there when the file is applied; with ",
             ),
             bold("mpipctl config apply --lenient"),
             roman(
-                ", as the systemd unit has it, those that are not are left out. What else rules \
-                 can do is told by ",
+                ", as the systemd unit has it, interfaces that are not are left out, and so are whole \
+                 rules for control groups that are not. What else rules can do is told by ",
             ),
             bold("mpipctl rule add --help"),
             roman("."),

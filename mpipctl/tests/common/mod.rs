@@ -496,7 +496,7 @@ impl System for Fake {
         Ok(())
     }
 
-    fn names(&self, folder: &str) -> Vec<String> {
+    fn names(&self, folder: &str) -> io::Result<Vec<String>> {
         let files = self.files.borrow();
         let names = files.keys().filter_map(|path| {
             let rest = path.strip_prefix(folder)?.strip_prefix('/')?;
@@ -505,7 +505,7 @@ impl System for Fake {
         let mut names: Vec<String> = names.collect();
         names.sort();
         names.dedup();
-        names
+        Ok(names)
     }
 
     fn output(&self, program: &str, _: &[&str]) -> io::Result<String> {

@@ -12,6 +12,8 @@ use mpipctl::cli::Cli;
 use mpipctl::cmd;
 use mpipctl::cmd::Context;
 use mpipctl::nl::uapi::*;
+use mpipctl::system::Real;
+use mpipctl::system::System;
 use snapbox::assert_data_eq;
 use snapbox::cmd::cargo_bin;
 use snapbox::str;
@@ -100,7 +102,7 @@ struct Told {
     error: Option<(u8, String)>,
 }
 
-fn told(line: &str, system: &Fake) -> Told {
+fn told(line: &str, system: &dyn System) -> Told {
     let cli = Cli::try_parse_from(line.split_whitespace()).unwrap();
     let mut out = Vec::new();
     let mut context = Context::new(cli.options, system, &mut out);
@@ -591,6 +593,44 @@ fn interfaces_that_are_not_there() {
         let told = self::told(&format!("mpipctl {line}"), &system);
         assert_eq!(told.error.map(|(status, _)| status), status, "{line}");
     }
+}
+
+#[test]
+fn control_groups_that_are_not_there() {
+    let gone = "[[rule]]\ncgroup = 'no.slice'\nmode = 'never'\n";
+    let file = SAME.replace("# Logins\n", &format!("{gone}# Logins\n"));
+    let system = Fake::new(state(Kernel::new())).file(MAIN, &file);
+    let told = told("mpipctl config diff --lenient", &system);
+    // Nothing differs: the whole rule is left out, not its condition.
+    assert_eq!((told.error, told.text.as_str()), (None, ""));
+    let expected = "/etc/mpip/mpip.toml:8:10: cgroup: no such control group: \"no.slice\"; the rule is left out";
+    assert_eq!(told.warnings, [expected]);
+    assert!(mistakes(&file).contains("no such control group of version 2: \"no.slice\""));
+}
+
+#[test]
+fn drop_ins_that_cannot_be_read() {
+    let folder = std::env::temp_dir().join(format!("mpipctl-drop-ins-{}", std::process::id()));
+    let below = folder.join("it.d");
+    std::fs::create_dir_all(&below).unwrap();
+    let file = folder.join("it.toml");
+    std::fs::write(&file, "").unwrap();
+    let check = || {
+        let line = format!("mpipctl config check -f {}", file.display());
+        told(&line, &Real::default()).error
+    };
+    assert_eq!(check(), None);
+    let link = below.join("a.toml");
+    std::os::unix::fs::symlink("nowhere", &link).unwrap();
+    let (status, message) = check().unwrap();
+    let expected = format!("cannot read \"{}\": ", link.display());
+    assert!(status == 1 && message.starts_with(&expected), "{message}");
+    std::fs::remove_dir_all(&below).unwrap();
+    std::fs::write(&below, "no folder").unwrap();
+    let (status, message) = check().unwrap();
+    let expected = format!("cannot read \"{}\": ", below.display());
+    assert!(status == 1 && message.starts_with(&expected), "{message}");
+    std::fs::remove_dir_all(&folder).unwrap();
 }
 
 #[test]

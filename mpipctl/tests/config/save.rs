@@ -2,10 +2,14 @@
 
 //! Files that are written, and where they are.
 
+use mpipctl::nl::uapi::*;
 use mpipctl::system::System;
 use snapbox::assert_data_eq;
 use snapbox::str;
 
+use crate::common::dump;
+use crate::common::u32;
+use crate::common::u64;
 use crate::common::Fake;
 use crate::common::Kernel;
 use crate::says;
@@ -150,4 +154,40 @@ mode = "single"
          over what is saved"
     );
     assert!(system.read(MAIN).is_err(), "nothing was written");
+}
+
+/// Rules keep their text though one before them has gone, from the kernel or for it.
+#[test]
+fn save_leaves_out_groups_that_have_gone() {
+    let rule = |number, group: u64, mode| {
+        let mode = u32(RULE_MODE, mode);
+        vec![u32(RULE_NUMBER, number), u64(RULE_CGROUP, group), mode]
+    };
+    let state = || {
+        let rules = [rule(1, 4711, 2), rule(2, 4712, 2), rule(3, 4711, 0)];
+        let kernel = Kernel::new().answer(CMD_RULE_GET, dump(&rules));
+        Fake::new(state(kernel))
+    };
+    let gone = "rule 2: control group 4712 has gone; the rule is left out";
+    let left = "[[rule]]\ncgroup = 'no.slice'\nmode = 'never'\n\n";
+    let first = "# One\n[[rule]]\ncgroup = 'user.slice' # of users\nmode = 'single'\n\n";
+    let last = "# Two\n[[rule]]\ncgroup = 'user.slice' # of all\nmode = 'all'\n";
+    let rest = "[param]\nscheduler = 'weighted'\n[ask]\nprefixes = ['10.0.0.0/8']\n\n";
+    let system = state().file(MAIN, &format!("{rest}{left}{first}{last}"));
+    let told = told("mpipctl config save", &system);
+    let no_such = "/etc/mpip/mpip.toml:7:10: cgroup: no such control group: \"no.slice\"; the rule is left out";
+    assert_eq!(
+        (told.error, told.warnings),
+        (None, vec![gone.into(), no_such.into()])
+    );
+    let saved = system.read(MAIN).unwrap();
+    assert_eq!(saved, format!("{rest}{first}{last}"));
+    // In drop-ins, too.
+    let drop_in = format!("{left}{last}");
+    let system = state()
+        .file(MAIN, &format!("{rest}{first}"))
+        .file("/etc/mpip/mpip.d/a.toml", &drop_in);
+    let told = crate::told("mpipctl config save", &system);
+    assert_eq!((told.error, told.warnings), (None, vec![gone.into()]));
+    assert_eq!(system.read(MAIN).unwrap(), format!("{rest}{first}"));
 }

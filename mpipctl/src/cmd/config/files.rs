@@ -31,7 +31,10 @@ pub(super) struct Files {
 impl Files {
     /// The files that count for the network namespace, or the given one; there may be none.
     pub(super) fn find(context: &Context<'_>, given: Option<&str>) -> Result<Self, Error> {
-        let main = given.map_or_else(|| default(context), str::to_string);
+        let main = match given {
+            Some(given) => given.to_string(),
+            None => default(context)?,
+        };
         Self::below(context, main)
     }
 
@@ -84,18 +87,20 @@ impl Files {
         let mut paths = vec![main.clone()];
         if main != "-" {
             let folder = format!("{}.d", main.strip_suffix(".toml").unwrap_or(&main));
-            let names = context.system.names(&folder).into_iter();
-            let names = names.filter(|name| name.ends_with(".toml") && !name.starts_with('.'));
+            let names = context.system.names(&folder);
+            let names = names.map_err(|error| unreadable(&folder, &error))?;
+            let names = names
+                .into_iter()
+                .filter(|name| name.ends_with(".toml") && !name.starts_with('.'));
             paths.extend(names.map(|name| format!("{folder}/{name}")));
         }
         let mut texts = Vec::new();
-        for path in paths {
+        for (i, path) in paths.into_iter().enumerate() {
             match context.system.read(&path) {
                 Ok(text) => texts.push((shown(&path).to_string(), text)),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => {
-                    return Err(Error::Usage(format!("cannot read \"{path}\": {error}")));
-                }
+                // A name in the folder is there, and be it a link that leads nowhere.
+                Err(error) if i == 0 && error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(unreadable(&path, &error)),
             }
         }
         Ok(Self { main, texts })
@@ -129,17 +134,18 @@ impl Files {
         context: &mut Context<'_>,
         params: &[Param],
     ) -> Result<Checked<(Config, Config)>, Error> {
-        let is_main = |name: &str| name == shown(&self.main);
-        let part = |wanted: bool| {
-            let mut reader = read::Reader::new(params, context.system, true);
-            for (name, text) in &self.texts {
-                if is_main(name) == wanted {
-                    reader.file(name, text);
-                }
+        // Rules of the main file are found again by their tables.
+        let mut main = read::Reader::keeping(params, context.system);
+        let mut others = read::Reader::new(params, context.system, true);
+        for (name, text) in &self.texts {
+            match name == shown(&self.main) {
+                true => main.file(name, text),
+                false => others.file(name, text),
             }
-            reader.finish().0
-        };
-        Ok(part(true).and_then(|main| Ok((main, part(false)?))))
+        }
+        let (main, warnings) = main.finish();
+        context.warnings.extend(warnings);
+        Ok(main.and_then(|main| Ok((main, others.finish().0?))))
     }
 
     /// The text of the main file, empty if there is none.
@@ -163,7 +169,11 @@ impl Files {
     }
 }
 
-fn default(context: &Context<'_>) -> String {
+fn unreadable(path: &str, error: &io::Error) -> Error {
+    Error::Usage(format!("cannot read \"{path}\": {error}"))
+}
+
+fn default(context: &Context<'_>) -> Result<String, Error> {
     if let Some(name) = context
         .options
         .netns
@@ -171,11 +181,12 @@ fn default(context: &Context<'_>) -> String {
         .filter(|name| is_plain(name))
     {
         let own = format!("{NAMESPACES}/{name}/mpip");
-        if !context.system.names(&own).is_empty() {
-            return format!("{own}/{NAME}");
+        let names = context.system.names(&own);
+        if !names.map_err(|error| unreadable(&own, &error))?.is_empty() {
+            return Ok(format!("{own}/{NAME}"));
         }
     }
-    format!("{FOLDER}/{NAME}")
+    Ok(format!("{FOLDER}/{NAME}"))
 }
 
 /// True for a name that may be one of `ip netns`, and is neither a path nor a process id.

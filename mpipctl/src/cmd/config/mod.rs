@@ -267,7 +267,11 @@ fn undo(context: &mut Context<'_>, before: &State, failed: &Step, error: Error) 
 /// Drop-ins are left alone: the file gets what they do not say.
 fn save(context: &mut Context<'_>, file: Option<&str>) -> Result<(), Error> {
     let files = Files::for_saving(context, file)?;
-    let state = State::read(context)?;
+    let mut state = State::read(context)?;
+    // What has gone is not in the drop-ins either, as they are understood here.
+    let (rules, warnings) = write::lasting(&state.rules, context.system);
+    context.warnings.extend(warnings);
+    state.rules = rules;
     let (main, others) = files
         .read_apart(context, &state.params)?
         .map_err(mistakes)?;

@@ -176,7 +176,7 @@ pub(super) fn plan(now: &State, wanted: &Config, system: &dyn System) -> Vec<Ste
     let lacking = lacking.filter(|prefix| !now.prefixes.contains(&prefix.value));
     steps.extend(lacking.map(|prefix| Step::Ask(prefix.value.clone(), prefix.place.clone())));
     steps.extend(rules(now, wanted, system));
-    // The port is taken when it is enabled; and what fails before costs no session.
+    // An instance begins with its port and its rules; and what fails before costs no session.
     let (enabled, place) = match &wanted.enabled {
         Some(enabled) => (enabled.value, enabled.place.clone()),
         None => (true, Place::default()),

@@ -37,8 +37,10 @@ type Span = Option<Range<usize>>;
 pub(super) struct Reader<'a> {
     params: &'a [Param],
     system: &'a dyn System,
-    /// Interfaces that are not there are left out.
+    /// Interfaces that are not there are left out, and rules for control groups that are not.
     lenient: bool,
+    /// Such rules are kept nevertheless, for a group that nothing has: each table has its rule.
+    keeps: bool,
     file: String,
     text: String,
     config: Config,
@@ -52,11 +54,20 @@ impl<'a> Reader<'a> {
             params,
             system,
             lenient,
+            keeps: false,
             file: String::new(),
             text: String::new(),
             config: Config::default(),
             mistakes: Vec::new(),
             warnings: Vec::new(),
+        }
+    }
+
+    /// The same, with a rule for each table of a rule.
+    pub(super) fn keeping(params: &'a [Param], system: &'a dyn System) -> Self {
+        Self {
+            keeps: true,
+            ..Self::new(params, system, true)
         }
     }
 
@@ -250,6 +261,7 @@ impl<'a> Reader<'a> {
     fn rule(&mut self, table: &dyn TableLike, span: Span) {
         let count = self.mistakes.len();
         let mut rule = Rule::default();
+        let mut gone = None;
         for (name, item) in table.iter() {
             // The order is that of the file.
             if name == "number" || !rule::NAMES.contains(&name) {
@@ -265,6 +277,12 @@ impl<'a> Reader<'a> {
             if text.is_empty() && name == "dev" {
                 continue;
             }
+            // Without this condition it would be for everybody.
+            if name == "cgroup" && self.lenient && rule::is_gone(&text, self.system) {
+                rule.cgroup = Some(0);
+                gone = Some((text, item.span()));
+                continue;
+            }
             if let Err(why) = rule::set(&mut rule, name, &text, self.system) {
                 self.wrong(item.span(), format!("{name}: {why}"));
             }
@@ -272,18 +290,22 @@ impl<'a> Reader<'a> {
         if self.mistakes.len() > count {
             return;
         }
-        if !["priority", "mode", "dev", "ordered"]
-            .iter()
-            .any(|act| table.contains_key(act))
-        {
-            let text = "rule: says nothing of what to do; give priority, mode, dev or ordered";
+        if !rule::ACTS.iter().any(|act| table.contains_key(act)) {
             let rule = self.raw(span.clone());
-            return self.wrong(span, format!("{text}: {rule}"));
+            return self.wrong(span, format!("{}: {rule}", rule::IDLE));
         }
         if let Some((name, why)) = flaw(&rule) {
             let at = table.get(name).and_then(Item::span).or(span);
             let raw = self.raw(at.clone());
             return self.wrong(at, format!("{name}: {why}: {raw}"));
+        }
+        if let Some((path, at)) = gone {
+            let place = self.place(at);
+            let text = format!("{place}: cgroup: no such control group: \"{path}\"");
+            self.warnings.push(format!("{text}; the rule is left out"));
+            if !self.keeps {
+                return;
+            }
         }
         if self.config.rules.len() >= MAX_RULES {
             return self.wrong(span, format!("rule: more than {MAX_RULES}"));
@@ -333,11 +355,11 @@ impl<'a> Reader<'a> {
                 continue;
             }
             let text = format!("dev: no such interface: \"{name}\"");
-            if self.lenient {
+            if self.lenient && !self.keeps {
                 let place = self.place(span);
                 self.warnings
                     .push(format!("{place}: {text}; it is left out"));
-            } else {
+            } else if !self.lenient {
                 self.wrong(span, text);
             }
         }

@@ -136,11 +136,18 @@ fn update(
     warnings
 }
 
-/// Rules without interfaces that have gone: only a number is left of these.
-fn lasting(rules: &[Rule], system: &dyn System) -> (Vec<Rule>, Vec<String>) {
+/// Rules without interfaces that have gone, and none for control groups that have: only a number is
+/// left of these.
+pub(super) fn lasting(rules: &[Rule], system: &dyn System) -> (Vec<Rule>, Vec<String>) {
     let mut warnings = Vec::new();
     let mut keep = |rule: &Rule| {
         let mut rule = rule.clone();
+        if let Some(id) = rule.cgroup.filter(|id| system.cgroup_path(*id).is_none()) {
+            let number = rule.number.unwrap_or_default();
+            let text = format!("rule {number}: control group {id} has gone");
+            warnings.push(format!("{text}; the rule is left out"));
+            return None;
+        }
         let mut list = rule.interfaces.take().unwrap_or_default().0;
         list.retain(|index| {
             let is_there = system.interface(*index).is_some();
@@ -152,9 +159,9 @@ fn lasting(rules: &[Rule], system: &dyn System) -> (Vec<Rule>, Vec<String>) {
             is_there
         });
         rule.interfaces = Some(Interfaces(list)).filter(|list| !list.0.is_empty());
-        rule
+        Some(rule)
     };
-    let rules = rules.iter().map(&mut keep).collect();
+    let rules = rules.iter().filter_map(&mut keep).collect();
     (rules, warnings)
 }
 

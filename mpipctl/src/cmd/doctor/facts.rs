@@ -67,7 +67,7 @@ impl Facts {
         let enforced = read("/sys/module/module/parameters/sig_enforce").as_deref() == Some("Y");
         let lockdown = read("/sys/kernel/security/lockdown");
         let is_locked = lockdown.is_some_and(|text| !text.contains("[none]"));
-        let mut installed = system.names("/lib/modules");
+        let mut installed = system.names("/lib/modules").unwrap_or_default();
         installed.retain(|release| {
             let index = system.read(&format!("/lib/modules/{release}/modules.dep"));
             index.is_ok_and(|text| text.contains("/mpip.ko"))
