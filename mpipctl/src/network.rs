@@ -101,6 +101,8 @@ pub struct Rule {
     pub without_mark: Option<u32>,
     /// The prefix that senders must have.
     pub source: Option<(IpAddr, u8)>,
+    /// Something else must fit as well: it is not for everybody.
+    pub narrow: bool,
 }
 
 /// What throws away all packets that get there.
@@ -126,17 +128,18 @@ impl Network {
     /// The place of the rule that leads to the main table with all its routes: the last one, since
     /// an earlier one may be for a part of them.
     fn main_place(&self, v6: bool) -> Option<u32> {
-        let is_main = |rule: &&Rule| (rule.v6, rule.table) == (v6, MAIN);
+        let is_main = |rule: &&Rule| (rule.v6, rule.table) == (v6, MAIN) && !rule.narrow;
         let rules = self.rules.iter().filter(is_main);
         rules.map(|rule| rule.priority).max()
     }
 
-    /// Rules for any sender that come before the main table.
+    /// Rules for everybody that come before the main table.
     fn early_rules(&self, v6: bool) -> impl Iterator<Item = &Rule> {
         let main = self.main_place(v6);
         self.rules.iter().filter(move |rule| {
             let is_early = main.is_some_and(|main| rule.priority < main);
-            rule.v6 == v6 && rule.source.is_none() && rule.table != MAIN && is_early
+            let is_wide = rule.source.is_none() && !rule.narrow;
+            rule.v6 == v6 && is_wide && rule.table != MAIN && is_early
         })
     }
 

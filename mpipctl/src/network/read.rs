@@ -48,9 +48,16 @@ const RTA_OIF: u16 = 4;
 const RTA_MULTIPATH: u16 = 9;
 const RTA_TABLE: u16 = 15;
 const FRA_SRC: u16 = 2;
+const FRA_IIFNAME: u16 = 3;
 const FRA_PRIORITY: u16 = 6;
 const FRA_FWMARK: u16 = 10;
 const FRA_TABLE: u16 = 15;
+const FRA_OIFNAME: u16 = 17;
+const FRA_L3MDEV: u16 = 19;
+const FRA_UID_RANGE: u16 = 20;
+const FRA_IP_PROTO: u16 = 22;
+const FRA_SPORT_RANGE: u16 = 23;
+const FRA_DPORT_RANGE: u16 = 24;
 
 const IFF_LOWER_UP: u32 = 1 << 16;
 const IFA_F_SECONDARY: u32 = 0x01;
@@ -282,6 +289,17 @@ fn route_barrier(bytes: &[u8]) -> Option<Barrier> {
     })
 }
 
+/// True for an attribute of a rule without which it would be for more packets. What comes from lo
+/// is what this host sends.
+fn is_narrow(kind: u16, value: &[u8]) -> bool {
+    match kind {
+        FRA_IIFNAME => string(value) != "lo",
+        FRA_FWMARK | FRA_OIFNAME | FRA_L3MDEV | FRA_UID_RANGE | FRA_IP_PROTO | FRA_SPORT_RANGE
+        | FRA_DPORT_RANGE => true,
+        _ => false,
+    }
+}
+
 /// A rule for all packets, or for all without a mark, that throws them away.
 fn rule_barrier(bytes: &[u8]) -> Option<Barrier> {
     let [family, 0, 0, 0, _, _, _, action, ..] = *bytes else {
@@ -303,7 +321,7 @@ fn rule_barrier(bytes: &[u8]) -> Option<Barrier> {
     for (kind, value) in attributes(bytes.get(RULE..)?) {
         match kind {
             FRA_PRIORITY => barrier.priority = u32_of(value)?,
-            FRA_FWMARK if !inverted => return None,
+            kind if !inverted && is_narrow(kind, value) => return None,
             _ => {}
         }
     }
@@ -325,13 +343,14 @@ fn hops(mut bytes: &[u8]) -> Vec<u32> {
 
 /// A rule that leads to a table.
 fn rule(bytes: &[u8]) -> Option<Rule> {
-    let [family, _, source_len, _, table, _, _, FR_ACT_TO_TBL, ..] = *bytes else {
+    let [family, target_len, source_len, tos, table, _, _, FR_ACT_TO_TBL, ..] = *bytes else {
         return None;
     };
     let inverted = u32_of(bytes.get(8..)?)? & FIB_RULE_INVERT != 0;
     let mut rule = Rule {
         v6: i32::from(family) == libc::AF_INET6,
         table: table.into(),
+        narrow: !inverted && (target_len, tos) != (0, 0),
         ..Rule::default()
     };
     for (kind, value) in attributes(bytes.get(RULE..)?) {
@@ -340,7 +359,7 @@ fn rule(bytes: &[u8]) -> Option<Rule> {
             FRA_FWMARK if inverted => rule.without_mark = Some(u32_of(value)?),
             FRA_SRC => rule.source = addr(value).map(|addr| (addr, source_len)),
             FRA_TABLE => rule.table = u32_of(value)?,
-            _ => {}
+            kind => rule.narrow |= !inverted && is_narrow(kind, value),
         }
     }
     Some(rule)
@@ -446,6 +465,41 @@ mod tests {
         ];
         let found = rule(&message(&header, &attributes)).unwrap();
         assert_eq!((found.priority, found.without_mark), (32764, Some(0xca6c)));
+        assert!(!found.narrow);
+    }
+
+    #[test]
+    fn narrow_rules() {
+        let wide = [libc::AF_INET as u8, 0, 0, 0, 100, 0, 0, 1, 0, 0, 0, 0];
+        let is_narrow = |header: [u8; 12], attribute: Vec<u8>| {
+            let mut barrier = header;
+            barrier[7] = FR_ACT_PROHIBIT;
+            let barrier = rule_barrier(&message(&barrier, &[attribute.clone()]));
+            let narrow = rule(&message(&header, &[attribute])).unwrap().narrow;
+            assert_eq!(barrier.is_none(), narrow);
+            narrow
+        };
+        let mut inverted = wide;
+        inverted[8] = 2;
+        for (attribute, narrow) in [
+            (number(FRA_PRIORITY, 5), false),
+            (number(FRA_FWMARK, 7), true),
+            (attr(FRA_IIFNAME, b"eth0\0"), true),
+            (attr(FRA_IIFNAME, b"lo\0"), false),
+            (attr(FRA_OIFNAME, b"eth0\0"), true),
+            (attr(FRA_L3MDEV, &[1]), true),
+            (attr(FRA_UID_RANGE, &[0; 8]), true),
+            (attr(FRA_IP_PROTO, &[17]), true),
+            (attr(FRA_SPORT_RANGE, &[0, 1, 0, 1]), true),
+            (attr(FRA_DPORT_RANGE, &[0, 1, 0, 1]), true),
+        ] {
+            assert_eq!(is_narrow(wide, attribute.clone()), narrow, "{attribute:?}");
+            assert!(!is_narrow(inverted, attribute));
+        }
+        let place = || number(FRA_PRIORITY, 5);
+        let (mut far, mut tos) = (wide, wide);
+        (far[1], tos[3]) = (8, 16);
+        assert!(is_narrow(far, place()) && is_narrow(tos, place()));
     }
 
     #[test]

@@ -100,6 +100,15 @@ fn nats() {
         text.contains("; nothing has got through yet\n") && status == 0,
         "{text}"
     );
+    // Without a NAT as well; and nobody has seen such an address as it is.
+    let lost = [eth0(&[u32(PATH_STATE, 2), u32(PATH_REASON, 4)])];
+    says(
+        &with(&[("encap", 1, AUTO.2)], &lost),
+        &line.replace("wwan0", "eth0"),
+        4,
+    );
+    let (text, _) = doctor(&with(&[AUTO], &lost));
+    assert!(!text.contains(" nat "), "{text}");
     // The address of a carrier's inner network.
     let mut carrier = network();
     carrier.addresses[2] = address(3, "100.65.0.9", 10);
@@ -215,7 +224,7 @@ fn tunnels_that_take_everything() {
         0,
     );
     let line = "WARN vpn wg0: all IPv4 traffic goes into the tunnel, and the tunnel's own has the mark 0xca6c: \
-                both keep to one path \\ fix: wg-quick down wg0 && wg-quick up wg0, with the networks \
+                both keep to one path; after the fix all else leaves beside the tunnel \\ fix: wg-quick down wg0 && wg-quick up wg0, with the networks \
                 behind it in AllowedIPs";
     says(&host(kernel(), vpn(true)), line, 0);
     // Not a tunnel's table, or not asked for.
@@ -241,12 +250,12 @@ fn routes_that_lead_nowhere() {
         (
             barrier(Some(51820), 0, "blackhole"),
             Some("the default route of table 51820 throws away what does not go through a tunnel (a kill \
-                  switch): paths have no IPv4 route \\ fix: ip route del blackhole default table 51820"),
+                  switch): paths have no IPv4 route; the fix ends that protection, and what is to be hidden may leak \\ fix: ip route del blackhole default table 51820"),
         ),
         (
             barrier(None, 500, "prohibit"),
             Some("the rule with priority 500 throws away what does not go through a tunnel (a kill switch): \
-                  paths have no IPv4 route \\ fix: ip rule del priority 500"),
+                  paths have no IPv4 route; the fix ends that protection, and what is to be hidden may leak \\ fix: ip rule del priority 500"),
         ),
         // Behind the main table, and in tables that nothing leads to.
         (barrier(None, 40_000, "unreachable"), None),
@@ -265,6 +274,8 @@ fn routes_that_lead_nowhere() {
 
 #[test]
 fn kill_switches() {
+    const NEXT: &str = " next ";
+    const MARKED: &str = r#"{"match":{"op":"==","left":{"meta":{"key":"mark"}},"right":51820}}"#;
     let name = |op: &str, name: &str| {
         format!(
             r#"{{"match":{{"op":"{op}","left":{{"meta":{{"key":"oifname"}}}},"right":{name}}}}}"#
@@ -283,12 +294,48 @@ fn kill_switches() {
             reject(r#"{"set":["lo","wg0"]}"#),
             true,
         ),
+        (
+            "output",
+            "drop",
+            accept(r#""wg0""#) + NEXT + &accept(r#""lo""#),
+            true,
+        ),
+        (
+            "output",
+            "drop",
+            accept(r#""wg0""#) + NEXT + &accept(r#"{"set":["lo","eth0"]}"#),
+            false,
+        ),
+        (
+            "output",
+            "drop",
+            accept(r#""wg0""#) + NEXT + r#"{"counter":null},{"accept":null}"#,
+            false,
+        ),
+        (
+            "output",
+            "drop",
+            accept(r#""wg0""#) + NEXT + r#"{"xt":null},{"accept":null}"#,
+            true,
+        ),
+        // What the tunnel itself sends.
+        (
+            "output",
+            "drop",
+            format!(
+                r#"{}{NEXT}{MARKED},{}"#,
+                accept(r#""wg0""#),
+                accept(r#""eth0""#)
+            ),
+            true,
+        ),
         ("output", "accept", accept(r#""wg0""#), false),
         ("output", "drop", accept(r#""eth0""#), false),
         ("output", "accept", reject(r#""eth0""#), false),
         ("input", "drop", accept(r#""wg0""#), false),
     ] {
-        let json = ruleset("inet", hook, 0, policy, &[&rule]);
+        let rules: Vec<&str> = rule.split(NEXT).collect();
+        let json = ruleset("inet", hook, 0, policy, &rules);
         let quiet = host(kernel(), vpn(false)).ruleset(&json);
         let (text, _) = doctor(&quiet);
         let line = "OK vpn chain inet t c is a kill switch, and no path is beside the tunnel";

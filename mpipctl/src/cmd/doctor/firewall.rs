@@ -11,6 +11,7 @@
 use serde_json::Value;
 
 use super::facts::Facts;
+use super::word;
 use super::Finding;
 use super::Outcome;
 
@@ -161,14 +162,8 @@ fn way_back(chain: &Chain<'_>, rule: &Value, several: bool) -> Finding {
          firewall-cmd --reload"
             .to_string()
     } else {
-        let Chain {
-            family,
-            table,
-            name,
-            ..
-        } = chain;
         let handle = rule["handle"].as_u64().unwrap_or_default();
-        format!("nft delete rule {family} {table} {name} handle {handle}")
+        format!("nft delete rule {} handle {handle}", words(chain))
     };
     Finding::new(outcome, CHECK, text).fix(fix)
 }
@@ -199,19 +194,17 @@ fn closed(chain: &Chain<'_>, port: Option<u16>) -> Option<Finding> {
         "{} comes before MPIP and drops UDP port {port}, which carries wrapped paths",
         place(chain)
     );
-    let Chain {
-        family,
-        table,
-        name,
-        ..
-    } = chain;
-    Some(Finding::new(Outcome::Fail, CHECK, text).fix(format!(
-        "nft insert rule {family} {table} {name} udp dport {port} accept"
-    )))
+    let fix = format!("nft insert rule {} udp dport {port} accept", words(chain));
+    Some(Finding::new(Outcome::Fail, CHECK, text).fix(fix))
 }
 
 pub(super) fn place(chain: &Chain<'_>) -> String {
     format!("chain {} {} {}", chain.family, chain.table, chain.name)
+}
+
+/// The same for a command.
+fn words(chain: &Chain<'_>) -> String {
+    [chain.family, chain.table, chain.name].map(word).join(" ")
 }
 
 pub(super) fn expressions(rule: &Value) -> &[Value] {

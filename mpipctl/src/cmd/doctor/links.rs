@@ -7,6 +7,7 @@ use std::net::IpAddr;
 
 use super::facts::Facts;
 use super::facts::CONF;
+use super::word;
 use super::Finding;
 use super::Outcome;
 use crate::network::same_prefix;
@@ -71,7 +72,7 @@ fn interfaces(network: &Network, candidates: &Candidates<'_>) -> Vec<Finding> {
         findings.extend(idle.map(|link| {
             Finding::new(Warn, check, "not up")
                 .dev(&link.name)
-                .fix(format!("ip link set {} up", link.name))
+                .fix(format!("ip link set {} up", word(&link.name)))
         }));
     }
     findings
@@ -100,7 +101,7 @@ fn rp_filter(facts: &Facts, network: &Network, candidates: &Candidates<'_>) -> V
         findings.push(
             Finding::new(if several { Fail } else { Warn }, "rp_filter", text)
                 .dev(&link.name)
-                .fix(format!("sysctl -w {}={LOOSE}", setting(&link.name)))
+                .fix(format!("sysctl -w {}={LOOSE}", word(&setting(&link.name))))
                 .mend(format!("{CONF}/{}/rp_filter", link.name), "2"),
         );
     }
@@ -153,7 +154,7 @@ fn routes(network: &Network, candidates: &Candidates<'_>) -> Vec<Finding> {
                 .dev(&link.name)
                 .fix(format!(
                     "ip {option}route add default via GATEWAY dev {} metric 1000",
-                    link.name
+                    word(&link.name)
                 ))
         }));
     }
@@ -198,7 +199,7 @@ fn mtu(candidates: &Candidates<'_>) -> Option<Finding> {
         "{} has {} bytes and {} {}: TCP keeps to the smaller, larger datagrams to the wider paths",
         least.name, least.mtu, most.name, most.mtu
     );
-    let fix = format!("ip link set {} mtu {}", most.name, least.mtu);
+    let fix = format!("ip link set {} mtu {}", word(&most.name), least.mtu);
     Some(Finding::new(Warn, "mtu", text).fix(fix))
 }
 
@@ -211,7 +212,7 @@ fn addresses(facts: &Facts, network: &Network, candidates: &Candidates<'_>) -> V
         findings.push(
             Finding::new(Fail, check, format!("another host has {addr}, too"))
                 .dev(dev)
-                .fix(format!("ip address del {addr}/{len} dev {dev}")),
+                .fix(format!("ip address del {addr}/{len} dev {}", word(dev))),
         );
     }
     let mut owners: HashMap<IpAddr, &str> = HashMap::new();
@@ -223,7 +224,10 @@ fn addresses(facts: &Facts, network: &Network, candidates: &Candidates<'_>) -> V
                 findings.push(
                     Finding::new(Fail, check, format!("{addr} is an address of {first}, too"))
                         .dev(&link.name)
-                        .fix(format!("ip address del {addr}/{len} dev {}", link.name)),
+                        .fix(format!(
+                            "ip address del {addr}/{len} dev {}",
+                            word(&link.name)
+                        )),
                 );
                 continue;
             }

@@ -142,6 +142,15 @@ fn examine(context: &mut Context<'_>) -> Vec<Finding> {
     findings
 }
 
+/// A name as the shell takes it for one word.
+fn word(name: &str) -> String {
+    let is_plain = |b: u8| b.is_ascii_alphanumeric() || b"._@/:-".contains(&b);
+    match !name.is_empty() && name.bytes().all(is_plain) {
+        true => name.to_string(),
+        false => format!("'{}'", name.replace('\'', r"'\''")),
+    }
+}
+
 /// What the kernel lists, as far as it does.
 fn items<T: Record>(client: &mut Client) -> Vec<T> {
     client
@@ -151,12 +160,13 @@ fn items<T: Record>(client: &mut Client) -> Vec<T> {
 
 /// What has a command run in a network namespace that was given by the option -n.
 fn entering(name: &str) -> String {
+    let word = word(name);
     if name.contains('/') {
-        format!("nsenter --net={name}")
+        format!("nsenter --net={word}")
     } else if name.bytes().all(|b| b.is_ascii_digit()) {
         format!("nsenter --net --target {name}")
     } else {
-        format!("ip netns exec {name}")
+        format!("ip netns exec {word}")
     }
 }
 
@@ -204,4 +214,23 @@ fn show(context: &mut Context<'_>, findings: &[Finding]) -> Result<(), Error> {
         table.row(cells, fix.into_iter().collect());
     }
     context.write_table(&table)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words() {
+        for (name, expected) in [
+            ("eth0.7@a:b-c/d_e", "eth0.7@a:b-c/d_e"),
+            ("", "''"),
+            ("wg$(id)", "'wg$(id)'"),
+            ("it's;", r"'it'\''s;'"),
+        ] {
+            assert_eq!(word(name), expected);
+        }
+        assert_eq!(entering("a;b"), "ip netns exec 'a;b'");
+        assert_eq!(entering("/a b"), "nsenter --net='/a b'");
+    }
 }

@@ -2,6 +2,7 @@
 
 //! What interfaces do with packets before the module sees them, and after.
 
+use super::word;
 use super::Finding;
 use super::Outcome;
 use crate::network::Network;
@@ -72,7 +73,7 @@ pub(super) fn check(network: &Network) -> Vec<Finding> {
                 continue;
             }
             let value = if bad.on { "off" } else { "on" };
-            let fix = format!("ethtool -K {} {} {value}", link.name, bad.short);
+            let fix = format!("ethtool -K {} {} {value}", word(&link.name), bad.short);
             let finding = Finding::new(Outcome::Warn, CHECK, bad.text);
             findings.push(finding.dev(&link.name).fix(fix));
         }

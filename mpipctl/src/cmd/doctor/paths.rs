@@ -20,6 +20,7 @@ const PORT: &str = "port";
 
 pub(super) fn check(facts: &Facts, network: &Network) -> Vec<Finding> {
     let mut findings = nats(facts, network);
+    findings.extend(pinned(facts, network));
     findings.extend(port(facts));
     findings
 }
@@ -33,13 +34,12 @@ fn nats(facts: &Facts, network: &Network) -> Vec<Finding> {
             let of_own = |path: &&Path| path.local == Some(own.addr);
             let paths: Vec<&Path> = facts.paths.iter().filter(of_own).collect();
             let seen: BTreeSet<IpAddr> = paths.iter().filter_map(|path| path.observed).collect();
-            match (paths.is_empty(), seen.len()) {
-                (true, _) => {}
-                (false, 0) => direct.push(own.addr.to_string()),
-                (false, _) => {
-                    let found = behind(facts, own.addr, &paths, &seen);
-                    findings.extend(found.into_iter().map(|finding| finding.dev(&link.name)));
-                }
+            if !seen.is_empty() {
+                let found = behind(facts, own.addr, &paths, &seen);
+                findings.extend(found.into_iter().map(|finding| finding.dev(&link.name)));
+            } else if paths.iter().any(|path| is_active(path)) {
+                // Where nothing gets through, nothing is known.
+                direct.push(own.addr.to_string());
             }
         }
     }
@@ -71,19 +71,7 @@ fn behind(facts: &Facts, own: IpAddr, paths: &[&Path], seen: &BTreeSet<IpAddr>) 
     };
     let text = format!("{kind}: {own} is seen as {names}; {through}");
     let mut findings = vec![Finding::new(Outcome::Ok, NAT, text)];
-    let param = |name: &str| facts.params.iter().find(|param| param.name == name);
-    let choice = |param: &Param| param.choice(param.value).unwrap_or_default().to_string();
-    let is_silent = |path: &&&Path| {
-        path.state != Some(PathState::Active) && path.reason == Some(EventReason::Silent)
-    };
-    let encap = param("encap").map(choice).filter(|encap| encap != "auto");
-    if let (Some(encap), Some(_)) = (encap, paths.iter().find(is_silent)) {
-        let text =
-            format!("a path has fallen silent, and encap {encap} lets no other way be tried");
-        let fix = "mpipctl param set encap auto";
-        findings.push(Finding::new(Outcome::Fail, NAT, text).fix(fix));
-    }
-    if let Some(param) = param("keepalive").filter(|param| param.value == 0) {
+    if let Some(param) = param(facts, "keepalive").filter(|param| param.value == 0) {
         let text =
             "a NAT forgets what is idle, and nothing keeps its memory fresh: keepalive is off";
         let fix = format!(
@@ -93,6 +81,29 @@ fn behind(facts: &Facts, own: IpAddr, paths: &[&Path], seen: &BTreeSet<IpAddr>) 
         findings.push(Finding::new(Outcome::Warn, NAT, text).fix(fix));
     }
     findings
+}
+
+/// One way only, and a path that has got lost on it, behind a NAT or not.
+fn pinned(facts: &Facts, network: &Network) -> Option<Finding> {
+    let encap = param(facts, "encap")?;
+    let encap = encap.choice(encap.value).filter(|encap| *encap != "auto")?;
+    let is_silent = |path: &&Path| !is_active(path) && path.reason == Some(EventReason::Silent);
+    let path = facts.paths.iter().find(is_silent)?;
+    let text = format!("a path has fallen silent, and encap {encap} lets no other way be tried");
+    let finding = Finding::new(Outcome::Fail, NAT, text).fix("mpipctl param set encap auto");
+    let link = path.ifindex.and_then(|index| network.link(index));
+    Some(match link {
+        Some(link) => finding.dev(&link.name),
+        None => finding,
+    })
+}
+
+fn param<'a>(facts: &'a Facts, name: &str) -> Option<&'a Param> {
+    facts.params.iter().find(|param| param.name == name)
+}
+
+fn is_active(path: &Path) -> bool {
+    path.state == Some(PathState::Active)
 }
 
 /// What the addresses tell; what a NAT does with ports is not known.
@@ -119,7 +130,7 @@ fn is_private(addr: IpAddr) -> bool {
 /// Another port than the one that firewalls are told of.
 fn port(facts: &Facts) -> Option<Finding> {
     let used = facts.node.as_ref().ok()?.udp_port?;
-    let wanted = facts.params.iter().find(|param| param.name == PORT)?.value;
+    let wanted = param(facts, PORT)?.value;
     if u64::from(used) == wanted {
         return None;
     }

@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::facts::Facts;
 use super::firewall;
 use super::firewall::Chain;
+use super::word;
 use super::Finding;
 use super::Outcome;
 use crate::network::Link;
@@ -53,7 +54,7 @@ fn barrier(network: &Network, v6: bool) -> Option<Finding> {
     };
     let text = format!(
         "{what} throws away what does not go through a tunnel (a kill switch): paths have no \
-         {family} route"
+         {family} route; the fix ends that protection, and what is to be hidden may leak"
     );
     let fix = match barrier.table {
         Some(table) => format!(
@@ -72,13 +73,14 @@ fn swallowed(network: &Network, v6: bool) -> Option<Finding> {
     let mark = rule.without_mark.unwrap_or_default();
     let text = format!(
         "all {family} traffic goes into the tunnel, and the tunnel's own has the mark {mark:#x}: \
-         both keep to one path"
+         both keep to one path; after the fix all else leaves beside the tunnel"
     );
-    let dev = &tunnel.name;
+    let dev = word(&tunnel.name);
     let fix = format!(
         "wg-quick down {dev} && wg-quick up {dev}, with the networks behind it in AllowedIPs"
     );
-    Some(Finding::new(Outcome::Warn, CHECK, text).dev(dev).fix(fix))
+    let finding = Finding::new(Outcome::Warn, CHECK, text).fix(fix);
+    Some(finding.dev(&tunnel.name))
 }
 
 /// A chain that lets packets out through a tunnel only. What MPIP sends on added paths passes no
@@ -102,8 +104,9 @@ fn kill_switch(
         })
     };
     let mut rules = chain.rules.iter().copied();
+    let is_open = rules.clone().any(|rule| opens(rule, network, tunnels));
     let is_switch = rules.any(|rule| match firewall::verdict(rule) {
-        Some(true) => chain.drops && spared(&rule, false),
+        Some(true) => chain.drops && !is_open && spared(&rule, false),
         Some(false) => spared(&rule, true),
         None => false,
     });
@@ -133,6 +136,25 @@ fn kill_switch(
             Finding::new(Outcome::Warn, CHECK, text).fix("mpipctl disable && mpipctl enable")
         }
     })
+}
+
+/// True for a rule that accepts whatever leaves through an interface that is no tunnel.
+fn opens(rule: &Value, network: &Network, tunnels: &[&Link]) -> bool {
+    let loops = network.links.iter().filter(|link| link.loopback);
+    let inside: Vec<&Link> = loops.chain(tunnels.iter().copied()).collect();
+    let is_wide = firewall::expressions(rule).iter().all(|part| {
+        let Some(m) = part.get("match") else {
+            // All else, such as limits and what came from iptables, may be a condition.
+            return part.get("accept").is_some() || part.get("counter").is_some();
+        };
+        let key = &m["left"]["meta"]["key"];
+        let right = &m["right"];
+        let names = right["set"].as_array().or(right.as_array());
+        let names = names.map_or(std::slice::from_ref(right), Vec::as_slice);
+        let is_outside = m["op"] == "!=" || names.iter().any(|name| !names_one(name, &inside));
+        (key == "oifname" || key == "oif") && is_outside
+    });
+    is_wide && firewall::verdict(rule) == Some(true)
 }
 
 /// True if a value is the name of a tunnel, a beginning of one, or a set with it.
