@@ -59,13 +59,7 @@ fn show(
         screen.draw(&mut |frame| view::draw(frame, top, theme))?;
         let left = next.saturating_sub(context.system.clock());
         match screen.wait((!top.paused).then_some(left))? {
-            Wake::Time => {
-                let began = context.system.clock();
-                top.take(look(context)?);
-                let now = context.system.clock();
-                // A look at very many sessions takes time: as much is left for the keys.
-                next = (began + top.interval).max(now + (now - began));
-            }
+            Wake::Time => next = renew(context, top)?,
             Wake::Key(key) => match top.press(key) {
                 Step::Stay => {}
                 Step::Suspend => screen.suspend()?,
@@ -76,6 +70,18 @@ fn show(
             Wake::End => return Ok(()),
         }
     }
+}
+
+/// Looks, and says when to look again.
+fn renew(context: &mut Context<'_>, top: &mut Top) -> Result<Duration, Error> {
+    let began = context.system.clock();
+    top.take(look(context)?);
+    Ok(after(began, context.system.clock(), top.interval))
+}
+
+/// A look at very many sessions takes time: as much is left for the keys, and for everybody else.
+fn after(began: Duration, now: Duration, interval: Duration) -> Duration {
+    (began + interval).max(now + now.saturating_sub(began))
 }
 
 /// Asks the kernel for everything. A table that changes while it is read is taken as it comes: the
@@ -139,6 +145,15 @@ fn interval(text: &str) -> Result<Duration, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn looks_that_take_long() {
+        let seconds = Duration::from_secs;
+        for (now, next) in [(10, 15), (12, 15), (13, 16), (20, 30)] {
+            let found = after(seconds(10), seconds(now), seconds(5));
+            assert_eq!(found, seconds(next), "{now}");
+        }
+    }
 
     #[test]
     fn intervals() {

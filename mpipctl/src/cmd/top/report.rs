@@ -4,7 +4,7 @@
 
 use serde::Serialize;
 
-use super::look;
+use super::renew;
 use super::state::PathRow;
 use super::state::SessionRow;
 use super::state::Top;
@@ -34,15 +34,13 @@ pub(super) fn run(
     count: Option<u32>,
 ) -> Result<(), Error> {
     context.system.end_when_told();
-    top.take(look(context)?);
-    let mut next = context.system.clock();
+    let mut next = renew(context, top)?;
     let mut left = count;
     while left != Some(0) {
-        next = (next + top.interval).max(context.system.clock());
         context
             .system
             .sleep(next.saturating_sub(context.system.clock()));
-        top.take(look(context)?);
+        next = renew(context, top)?;
         if context.options.is_json() {
             json(context, top)?;
         } else {
