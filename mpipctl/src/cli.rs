@@ -2,6 +2,8 @@
 
 //! The grammar of the command line: nouns, then verbs.
 
+use clap::builder::PossibleValuesParser;
+use clap::builder::TypedValueParser;
 use clap::Args;
 use clap::Parser;
 use clap::Subcommand;
@@ -163,9 +165,14 @@ pub enum Object {
     #[command(hide = true)]
     Man {
         /// The section: 8 or 5
-        #[arg(default_value_t = 8, value_parser = clap::value_parser!(u8).range(5..=8))]
+        #[arg(default_value_t = 8, value_parser = sections())]
         section: u8,
     },
+}
+
+/// The sections in which there is a page.
+fn sections() -> impl TypedValueParser {
+    PossibleValuesParser::new(["8", "5"]).try_map(|text| text.parse::<u8>())
 }
 
 /// How to show counters.
