@@ -78,9 +78,9 @@ fn users_of(request: &Request<'_>) -> Option<(u32, u32)> {
 
 fn group_of(request: &mut Request<'_>) -> Result<Option<u64>> {
     let group = request.u64(MPIP_A_RULE_CGROUP);
-    if group.is_some() && !cgroup::are_known() {
+    if group.is_some() {
         let why = c_str!("this kernel knows no control groups of sockets");
-        return Err(request.refuse(EOPNOTSUPP, MPIP_A_RULE_CGROUP, why));
+        cgroup::known().map_err(|error| request.refuse(error, MPIP_A_RULE_CGROUP, why))?;
     }
     Ok(group)
 }

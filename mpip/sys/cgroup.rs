@@ -8,14 +8,22 @@ use crate::proto::policy::{
     MAX_LEVELS, //
 };
 use core::{
-    ffi::c_void,
+    ffi::{
+        c_int,
+        c_void, //
+    },
     ptr::NonNull, //
 };
+use kernel::prelude::*;
 
-/// Whether the kernel knows to which control group a socket belongs.
-pub fn are_known() -> bool {
+/// Fails with `EOPNOTSUPP` in a kernel that does not know to which control group a socket belongs.
+pub fn known() -> Result {
     // SAFETY: No preconditions.
-    unsafe { bindings::mpip_shim_cgroup_known() }
+    if unsafe { bindings::mpip_shim_cgroup_known() } {
+        return Ok(());
+    }
+    // By number: 7.2's Rust has no name for it.
+    Err(Error::from_errno(-(kernel::bindings::EOPNOTSUPP as c_int)))
 }
 
 /// A control group, with a reference.
