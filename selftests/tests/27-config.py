@@ -7,6 +7,7 @@ import shutil
 import socket
 import stat
 import tempfile
+import threading
 
 from lib import case, nat
 from lib.net import Host, command
@@ -100,6 +101,31 @@ def live(t):
     ids = [{port: s["id"] for port, s in sessions.items()} for sessions in (before, now)]
     t.equal(ids[1], ids[0], "sessions")
     stream.stop()
+
+
+@case("the rules of a file take the place of others all at once")
+def at_once(t):
+    a, _ = t.two_hosts(1)
+    t.load(a)
+    modes = ("single", "never")
+    files = ["".join(f'[[rule]]\nport = {n}\nmode = "{mode}"\n' for n in range(1, 301)) for mode in modes]
+    config(t, a, "apply", stdin=files[0])
+    seen, done = set(), threading.Event()
+
+    def look():
+        while not done.is_set():
+            rules = t.module.show(a, "rule")
+            seen.add((len(rules), *sorted({rule["mode"] for rule in rules})))
+
+    looking = threading.Thread(target=look)
+    looking.start()
+    try:
+        for n in range(1, 7):
+            config(t, a, "apply", stdin=files[n % 2])
+    finally:
+        done.set()
+        looking.join()
+    t.equal(seen, {(300, mode) for mode in modes}, "what was in force at any time")
 
 
 @case("a mistake changes nothing, and is told with file, line, column and value")

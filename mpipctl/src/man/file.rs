@@ -168,7 +168,8 @@ fn description(page: &mut Roff) {
             roman(
                 " makes what the kernel has as they want it, and the systemd unit mpip.service \
                  does so when the machine starts and when it is reloaded. Only what differs is \
-                 changed, and no session ends because of it, unless MPIP is switched off.",
+                 changed, rules all at once, and no session ends because of it, unless MPIP is \
+                 switched off.",
             ),
         ],
     );

@@ -269,20 +269,29 @@ impl Client {
         replace: bool,
         refused: impl FnOnce(usize),
     ) -> Result<(), Error> {
-        let draft = draft_number();
-        let of_draft = |request: Request| request.u32(uapi::RULE_DRAFT, draft);
-        self.call(&of_draft(Request::new(uapi::CMD_RULE_DRAFT)), |_| Ok(()))?;
+        let mut draft = self.draft_rules()?;
         if replace {
-            self.call(&of_draft(Request::new(uapi::CMD_RULE_FLUSH)), |_| Ok(()))?;
+            draft.flush()?;
         }
         for (i, rule) in rules.enumerate() {
-            let added = self.call(&of_draft(rule.request()), |_| Ok(()));
+            let added = draft.add(rule);
             if added.is_err() {
                 refused(i);
                 return added;
             }
         }
-        self.call(&of_draft(Request::new(uapi::CMD_RULE_COMMIT)), |_| Ok(()))
+        draft.commit()
+    }
+
+    /// A draft that has the rules in force. There is one in a namespace at a time.
+    pub fn draft_rules(&mut self) -> Result<Draft<'_>, Error> {
+        let draft = Draft {
+            number: draft_number(),
+            client: self,
+        };
+        let request = draft.of_it(Request::new(uapi::CMD_RULE_DRAFT));
+        draft.client.call(&request, |_| Ok(()))?;
+        Ok(draft)
     }
 
     /// Lists all records of a kind. If the table changes meanwhile the dump is begun anew, a few
@@ -424,6 +433,49 @@ fn check_reply<'a>(payload: &'a [u8], request: &Request) -> Result<&'a [u8], Dec
     payload
         .get(GENL_HDRLEN..)
         .ok_or_else(|| DecodeError::new(request.command.name, "reply too short"))
+}
+
+/// Rules that are not in force yet, and are all at once when it is committed.
+pub struct Draft<'a> {
+    number: u32,
+    client: &'a mut Client,
+}
+
+impl Draft<'_> {
+    fn of_it(&self, request: Request) -> Request {
+        request.u32(uapi::RULE_DRAFT, self.number)
+    }
+
+    fn call(&mut self, request: Request) -> Result<(), Error> {
+        let request = self.of_it(request);
+        self.client.call(&request, |_| Ok(()))
+    }
+
+    /// Adds a rule, with its number if it has one, at the end if not.
+    pub fn add(&mut self, rule: &Rule) -> Result<(), Error> {
+        self.call(rule.request())
+    }
+
+    /// Removes the rule with this number.
+    pub fn delete(&mut self, number: u32) -> Result<(), Error> {
+        self.call(Request::new(uapi::CMD_RULE_DEL).u32(uapi::RULE_NUMBER, number))
+    }
+
+    /// Removes all rules.
+    pub fn flush(&mut self) -> Result<(), Error> {
+        self.call(Request::new(uapi::CMD_RULE_FLUSH))
+    }
+
+    /// Lists the rules in force. If they are not those that the draft was made from, it will not
+    /// be committed.
+    pub fn in_force(&mut self) -> Result<Listing<Rule>, Error> {
+        self.client.list()
+    }
+
+    /// Puts it in force. Fails with `EAGAIN` if others have changed the rules meanwhile.
+    pub fn commit(mut self) -> Result<(), Error> {
+        self.call(Request::new(uapi::CMD_RULE_COMMIT))
+    }
 }
 
 /// A number for a draft that another process is not likely to choose.

@@ -33,6 +33,7 @@ pub mod uapi;
 
 pub use avail::Avail;
 pub use client::Client;
+pub use client::Draft;
 pub use client::Listing;
 pub use counter::Counter;
 pub(crate) use error::strerror;

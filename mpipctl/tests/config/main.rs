@@ -50,29 +50,30 @@ fn state(kernel: Kernel) -> Kernel {
             CMD_PREFIX_GET,
             dump(&[vec![attr(PREFIX_ADDR, &[10, 0, 0, 0]), u8(PREFIX_LEN, 8)]]),
         )
-        .answer(
-            CMD_RULE_GET,
-            dump(&[
-                vec![
-                    u32(RULE_NUMBER, 1),
-                    u16(RULE_DST_PORT_MIN, 22),
-                    u16(RULE_DST_PORT_MAX, 22),
-                    u32(RULE_PRIORITY, 0),
-                    u32(RULE_MODE, 2),
-                    u64(RULE_HITS, 7),
-                ],
-                vec![
-                    u32(RULE_NUMBER, 2),
-                    u8(RULE_PROTOCOL, 17),
-                    u16(RULE_SIZE_MIN, 0),
-                    u16(RULE_SIZE_MAX, 400),
-                    u32(RULE_PRIORITY, 1),
-                    u32(RULE_MODE, 0),
-                    attr(RULE_INTERFACES, &[3, 0, 0, 0, 2, 0, 0, 0]),
-                    u64(RULE_HITS, 0),
-                ],
-            ]),
-        )
+        .answer(CMD_RULE_GET, two_rules())
+}
+
+fn two_rules() -> Answer {
+    dump(&[
+        vec![
+            u32(RULE_NUMBER, 1),
+            u16(RULE_DST_PORT_MIN, 22),
+            u16(RULE_DST_PORT_MAX, 22),
+            u32(RULE_PRIORITY, 0),
+            u32(RULE_MODE, 2),
+            u64(RULE_HITS, 7),
+        ],
+        vec![
+            u32(RULE_NUMBER, 2),
+            u8(RULE_PROTOCOL, 17),
+            u16(RULE_SIZE_MIN, 0),
+            u16(RULE_SIZE_MAX, 400),
+            u32(RULE_PRIORITY, 1),
+            u32(RULE_MODE, 0),
+            attr(RULE_INTERFACES, &[3, 0, 0, 0, 2, 0, 0, 0]),
+            u64(RULE_HITS, 0),
+        ],
+    ])
 }
 
 /// What that is as a file.
@@ -402,12 +403,12 @@ fn diff_tells_the_commands() {
     assert_data_eq!(
         &first.text,
         str![[r#"
+rule add number 1 dst 203.0.113.0/24 mode never
+rule delete 3  # proto udp size 0-400 priority latency dev eth0,wwan0
 param set scheduler earliest  # weighted
 param set heartbeat 2000ms  # 1000ms
 param set repair off  # on
 ask add fd00::/8
-rule add number 1 dst 203.0.113.0/24 mode never
-rule delete 3  # proto udp size 0-400 priority latency dev eth0,wwan0
 disable
 
 "#]]
@@ -420,39 +421,46 @@ disable
         "command": "param set heartbeat 2000ms", "change": "param-set", "name": "heartbeat",
         "from": 1000, "to": 2000,
     });
-    assert_eq!(rows[1], row);
+    assert_eq!(rows[3], row);
     let row = serde_json::json!({
         "command": "rule delete 3", "change": "rule-delete", "number": 3,
         "rule": "proto udp size 0-400 priority latency dev eth0,wwan0",
     });
-    assert_eq!(rows[5], row);
+    assert_eq!(rows[1], row);
     assert_eq!(
         rows[6],
         serde_json::json!({"command": "disable", "change": "disable"})
     );
 }
 
+/// Rules in a draft: all at once, or not at all.
 #[test]
 fn apply_sends_what_diff_tells() {
     let kernel = state(Kernel::new())
+        .answer(CMD_RULE_DRAFT, vec![ack()])
+        .answer(CMD_RULE_GET, two_rules())
+        .answer(CMD_RULE_ADD, vec![ack()])
+        .answer(CMD_RULE_DEL, vec![ack()])
+        .answer(CMD_RULE_COMMIT, vec![ack()])
         .answer(CMD_PARAM_SET, vec![ack()])
         .answer(CMD_PARAM_SET, vec![ack()])
         .answer(CMD_PARAM_SET, vec![ack()])
         .answer(CMD_PREFIX_ADD, vec![ack()])
-        .answer(CMD_RULE_ADD, vec![ack()])
-        .answer(CMD_RULE_DEL, vec![ack()])
         .answer(CMD_SET, vec![ack()]);
     let requests = kernel.requests();
     says("mpipctl config apply", &Fake::new(kernel).file(MAIN, OTHER));
     let commands: Vec<u8> = requests.borrow().iter().map(|bytes| bytes[0]).collect();
     let questions = [CMD_GET, CMD_PARAM_GET, CMD_PREFIX_GET, CMD_RULE_GET];
     let changes = [
+        CMD_RULE_DRAFT,
+        CMD_RULE_GET,
+        CMD_RULE_ADD,
+        CMD_RULE_DEL,
+        CMD_RULE_COMMIT,
         CMD_PARAM_SET,
         CMD_PARAM_SET,
         CMD_PARAM_SET,
         CMD_PREFIX_ADD,
-        CMD_RULE_ADD,
-        CMD_RULE_DEL,
         CMD_SET,
     ];
     let all = questions
@@ -461,12 +469,63 @@ fn apply_sends_what_diff_tells() {
         .map(|command| command.number);
     assert_eq!(commands, all.collect::<Vec<_>>());
     let sent = requests.borrow();
+    let draft = &sent[4][4..];
+    assert_eq!(draft[..4], u32(RULE_DRAFT, 0)[..4]);
+    for request in [6, 7, 8] {
+        assert!(sent[request].ends_with(draft), "{:?}", sent[request]);
+    }
     assert!(
-        sent[8].windows(8).any(|w| w == u32(RULE_NUMBER, 1)),
+        sent[6].windows(8).any(|w| w == u32(RULE_NUMBER, 1)),
         "{:?}",
-        sent[8]
+        sent[6]
     );
-    assert_eq!(sent[9][4..], u32(RULE_NUMBER, 3));
+    assert!(sent[7][4..].starts_with(&u32(RULE_NUMBER, 3)));
+}
+
+/// Whoever changes the rules at the same time loses nothing: it is planned anew.
+#[test]
+fn rules_that_others_change_meanwhile() {
+    const ATTR_OFFS: u16 = 2;
+    let file = SAME.replace("port = 22", "port = 22\nproto = \"tcp\"");
+    let others = || dump(&[vec![u32(RULE_NUMBER, 1), u32(RULE_MODE, 2)]]);
+    // Where the attribute stands: alone in one request, behind the number in another.
+    let at = |offset| vec![u32(ATTR_OFFS, offset)];
+    let begun = |kernel: Kernel, rules: Answer| {
+        state(kernel)
+            .answer(CMD_RULE_DRAFT, vec![ack()])
+            .answer(CMD_RULE_GET, rules)
+    };
+    // They change before the draft is begun.
+    let kernel = begun(Kernel::new(), others());
+    // Then after that.
+    let kernel = begun(kernel, two_rules())
+        .answer(CMD_RULE_ADD, vec![ack()])
+        .answer(CMD_RULE_DEL, vec![ack()])
+        .answer(CMD_RULE_COMMIT, vec![refusal(11, &at(20))]);
+    // Then somebody else has begun a draft.
+    let kernel = begun(kernel, two_rules())
+        .answer(CMD_RULE_ADD, vec![ack()])
+        .answer(CMD_RULE_DEL, vec![refusal(2, &at(28))]);
+    let kernel = begun(kernel, two_rules())
+        .answer(CMD_RULE_ADD, vec![ack()])
+        .answer(CMD_RULE_DEL, vec![ack()])
+        .answer(CMD_RULE_COMMIT, vec![ack()])
+        // The other thing that differs, of which nothing has been done until now.
+        .answer(CMD_PREFIX_DEL, vec![ack()]);
+    let requests = kernel.requests();
+    let file = file.replace("\"10.0.0.0/8\"", "");
+    says("mpipctl config apply", &Fake::new(kernel).file(MAIN, &file));
+    let last = requests.borrow().last().map(|request| request[0]);
+    assert_eq!(last, Some(CMD_PREFIX_DEL.number));
+    // It is not tried for ever.
+    let mut kernel = Kernel::new();
+    for _ in 0..5 {
+        kernel = begun(kernel, others());
+    }
+    let told = told("mpipctl config apply", &Fake::new(kernel).file(MAIN, &file));
+    let (status, message) = told.error.unwrap();
+    assert_eq!(status, 1);
+    assert!(message.contains("kept changing"), "{message}");
 }
 
 /// Mistakes are found before anything is sent, in drop-ins, too.
@@ -500,64 +559,80 @@ fn the_module_has_the_last_word() {
 #[test]
 fn a_refusal_is_undone() {
     let file =
-        "[param]\nscheduler = 'weighted'\nheartbeat = '2s'\n[ask]\nprefixes = ['10.0.0.0/8']\n";
+        "[param]\nscheduler = 'weighted'\nheartbeat = '2s'\nmax_peers = 7\n[ask]\nprefixes = ['10.0.0.0/8']\n";
     let kernel = state(Kernel::new())
+        .answer(CMD_RULE_DRAFT, vec![ack()])
+        .answer(CMD_RULE_GET, two_rules())
+        .answer(CMD_RULE_DEL, vec![ack()])
+        .answer(CMD_RULE_DEL, vec![ack()])
+        .answer(CMD_RULE_COMMIT, vec![ack()])
         .answer(CMD_PARAM_SET, vec![ack()])
-        .answer(CMD_RULE_DEL, vec![refusal(12, &[])]);
-    // Then it has the new heartbeat, and everything else as before.
-    let changed = |kernel: Kernel| {
-        let param = vec![
-            string(PARAM_NAME, "heartbeat"),
-            u64(PARAM_VALUE, 2000),
-            u64(PARAM_DEFAULT, 1000),
-        ];
-        let node = [u8(NODE_ENABLED, 1)];
-        kernel
-            .answer(CMD_GET, vec![reply(0, &node), ack()])
-            .answer(CMD_PARAM_GET, dump(&[param]))
-    };
-    let kernel = changed(kernel)
+        .answer(CMD_PARAM_SET, vec![refusal(12, &[])]);
+    // Then it has the new heartbeat and no rules, and everything else as before.
+    let param = vec![
+        string(PARAM_NAME, "heartbeat"),
+        u64(PARAM_VALUE, 2000),
+        u64(PARAM_DEFAULT, 1000),
+    ];
+    let node = [u8(NODE_ENABLED, 1)];
+    let kernel = kernel
+        .answer(CMD_GET, vec![reply(0, &node), ack()])
+        .answer(CMD_PARAM_GET, dump(&[param]))
         .answer(
             CMD_PREFIX_GET,
             dump(&[vec![attr(PREFIX_ADDR, &[10, 0, 0, 0]), u8(PREFIX_LEN, 8)]]),
         )
         .answer(CMD_RULE_GET, dump(&[]))
-        .answer(CMD_PARAM_SET, vec![ack()])
+        .answer(CMD_RULE_DRAFT, vec![ack()])
+        .answer(CMD_RULE_GET, dump(&[]))
         .answer(CMD_RULE_ADD, vec![ack()])
-        .answer(CMD_RULE_ADD, vec![ack()]);
+        .answer(CMD_RULE_ADD, vec![ack()])
+        .answer(CMD_RULE_COMMIT, vec![ack()])
+        .answer(CMD_PARAM_SET, vec![ack()]);
     let requests = kernel.requests();
     let told = told("mpipctl config apply", &Fake::new(kernel).file(MAIN, file));
     let (status, message) = told.error.unwrap();
     assert_eq!(status, 2, "{message}");
+    assert!(message.starts_with("/etc/mpip/mpip.toml:4:"), "{message}");
     assert_eq!(told.warnings, Vec::<String>::new());
     let sent = requests.borrow();
     let sets: Vec<&Vec<u8>> = sent
         .iter()
         .filter(|r| r[0] == CMD_PARAM_SET.number)
         .collect();
-    assert_eq!(sets.len(), 2);
+    assert_eq!(sets.len(), 3);
     assert!(
-        sets[1].windows(12).any(|w| w == u64(PARAM_VALUE, 1000)),
+        sets[2].windows(12).any(|w| w == u64(PARAM_VALUE, 1000)),
         "{:?}",
-        sets[1]
+        sets[2]
     );
     let adds = sent.iter().filter(|r| r[0] == CMD_RULE_ADD.number).count();
     assert_eq!(adds, 2, "both rules are there again");
 }
 
+/// A draft is never in force unless it is committed: there is nothing to undo.
 #[test]
-fn a_refusal_names_the_line() {
+fn a_refused_rule_changes_nothing() {
+    let kernel = state(Kernel::new())
+        .answer(CMD_RULE_DRAFT, vec![ack()])
+        .answer(CMD_RULE_GET, two_rules())
+        .answer(CMD_RULE_ADD, vec![refusal(12, &[])]);
+    let requests = kernel.requests();
+    // Undoing begins with looking, and ends there.
+    let kernel = state(kernel);
     let file = format!("{SAME}[[rule]]\nport = 80\nmode = 'single'\n");
-    let kernel = state(state(
-        state(Kernel::new()).answer(CMD_RULE_ADD, vec![refusal(12, &[])]),
-    ));
+    let file = file.replace("[ask]", "heartbeat = '2s'\n[ask]");
     let told = told("mpipctl config apply", &Fake::new(kernel).file(MAIN, &file));
     let (status, message) = told.error.unwrap();
-    assert_eq!(status, 2);
+    assert_eq!(status, 2, "{message}");
     assert!(
-        message.starts_with("/etc/mpip/mpip.toml:17:1: the kernel refused"),
+        message.starts_with("/etc/mpip/mpip.toml:18:1: the kernel refused"),
         "{message}"
     );
+    let sent = requests.borrow();
+    assert!(sent
+        .iter()
+        .all(|request| request[0] != CMD_PARAM_SET.number));
 }
 
 /// Rules are named by numbers: these have to be right.

@@ -17,6 +17,7 @@ use serde::Serialize;
 
 use self::files::Files;
 use self::plan::Step;
+use self::plan::Stopped;
 use super::Context;
 use crate::cli;
 use crate::cli::ConfigVerb;
@@ -27,6 +28,9 @@ use crate::nl::Rule;
 use crate::Error;
 
 pub(crate) use self::builtin::known;
+
+/// How often it is tried to change rules that others change meanwhile.
+const ATTEMPTS: u32 = 5;
 
 /// Where something stands.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -120,11 +124,15 @@ impl State {
 /// A list that did not change while it was read: what is planned by its numbers has to fit.
 fn whole<T: Record>(context: &mut Context<'_>) -> Result<Vec<T>, Error> {
     let listing = context.client()?.list()?;
-    if listing.interrupted {
-        let text = "what the kernel has kept changing while it was read; try again";
-        return Err(Error::Usage(text.to_string()));
+    match listing.interrupted {
+        true => Err(changing()),
+        false => Ok(listing.items),
     }
-    Ok(listing.items)
+}
+
+fn changing() -> Error {
+    let text = "what the kernel has kept changing while it was read; try again";
+    Error::Usage(text.to_string())
 }
 
 pub(super) fn run(context: &mut Context<'_>, how: &cli::Config) -> Result<(), Error> {
@@ -231,10 +239,26 @@ fn apply(context: &mut Context<'_>, file: Option<&str>, lenient: bool) -> Result
         return Ok(context.client()?.set_enabled(true)?);
     }
     let files = files.needed(file)?;
-    let (before, steps) = prepare(context, &files, lenient)?;
-    for step in &steps {
-        if let Err(error) = step.run(context.client()?) {
-            return Err(undo(context, &before, step, error.into()));
+    let (mut now, mut steps) = prepare(context, &files, lenient)?;
+    for attempts in 1.. {
+        let outcome = plan::carry_out(context.client()?, &now, &steps);
+        match outcome {
+            Ok(()) => break,
+            Err(Stopped::Changed) if attempts < ATTEMPTS => {
+                (now, steps) = prepare(context, &files, lenient)?;
+            }
+            Err(Stopped::Changed) => return Err(changing()),
+            Err(Stopped::Failed(error)) => return Err(undo(context, &now, error.into())),
+            Err(Stopped::At(step, error)) => {
+                let error = match step.place().map(ToString::to_string) {
+                    Some(place) => Error::Line {
+                        place,
+                        error: Box::new(error.into()),
+                    },
+                    None => error.into(),
+                };
+                return Err(undo(context, &now, error));
+            }
         }
     }
     if context.options.is_json() || context.options.details {
@@ -243,25 +267,21 @@ fn apply(context: &mut Context<'_>, file: Option<&str>, lenient: bool) -> Result
     Ok(())
 }
 
-/// Goes back to what there was before the step that failed; the error says so if that fails, too.
-fn undo(context: &mut Context<'_>, before: &State, failed: &Step, error: Error) -> Error {
+/// Goes back to what there was before a step failed. Gives the error back; a warning says if this
+/// fails, too.
+fn undo(context: &mut Context<'_>, before: &State, error: Error) -> Error {
     let undone = State::read(context).and_then(|now| {
-        for step in plan::plan(&now, &before.config(), context.system) {
-            step.run(context.client()?)?;
-        }
-        Ok(())
+        let steps = plan::plan(&now, &before.config(), context.system);
+        plan::carry_out(context.client()?, &now, &steps).map_err(|stopped| match stopped {
+            Stopped::Changed => changing(),
+            Stopped::Failed(error) | Stopped::At(_, error) => error.into(),
+        })
     });
     if let Err(why) = undone {
         let text = format!("what was changed before the error could not be undone: {why}");
         context.warnings.push(text);
     }
-    match failed.place() {
-        Some(place) => Error::Line {
-            place: place.to_string(),
-            error: Box::new(error),
-        },
-        None => error,
-    }
+    error
 }
 
 /// Drop-ins are left alone: the file gets what they do not say.

@@ -18,6 +18,7 @@ use super::State;
 use crate::cmd::rule;
 use crate::nl;
 use crate::nl::Client;
+use crate::nl::Draft;
 use crate::nl::Interfaces;
 use crate::nl::Param;
 use crate::nl::Prefix;
@@ -60,14 +61,26 @@ pub(super) struct Row {
 }
 
 impl Step {
-    pub(super) fn run(&self, client: &mut Client) -> Result<(), nl::Error> {
+    /// Whether it changes rules, which is done in a draft.
+    fn is_of_rules(&self) -> bool {
+        matches!(self, Self::Add(..) | Self::Delete(..))
+    }
+
+    fn draft(&self, draft: &mut Draft<'_>) -> Result<(), nl::Error> {
+        match self {
+            Self::Add(_, rule, _) => draft.add(rule),
+            Self::Delete(number, _) => draft.delete(*number),
+            _ => Ok(()),
+        }
+    }
+
+    fn run(&self, client: &mut Client) -> Result<(), nl::Error> {
         match self {
             Self::Param(param, value, _) => client.set_param(&param.name, *value),
             Self::Ask(prefix, _) => client.add_prefix(prefix),
             Self::Unask(prefix) => client.del_prefix(prefix),
-            Self::Add(_, rule, _) => client.add_rule(rule),
-            Self::Delete(number, _) => client.del_rule(*number),
             Self::Enable(enabled, _) => client.set_enabled(*enabled),
+            Self::Add(..) | Self::Delete(..) => Ok(()),
         }
     }
 
@@ -158,9 +171,65 @@ pub(super) fn shown(param: &Param, value: u64) -> String {
     }
 }
 
+/// Why steps were not carried out.
+pub(super) enum Stopped<'a> {
+    /// Others have changed the rules; nothing was done.
+    Changed,
+    /// At this step.
+    At(&'a Step, nl::Error),
+    /// Between them.
+    Failed(nl::Error),
+}
+
+impl From<nl::Error> for Stopped<'_> {
+    fn from(error: nl::Error) -> Self {
+        match error {
+            nl::Error::Refused(refusal) if refusal.attribute.as_deref() == Some("rule.draft") => {
+                Self::Changed
+            }
+            error => Self::Failed(error),
+        }
+    }
+}
+
+/// Carries out steps that lead away from `now`: those on rules at once or not at all, then the
+/// others one by one.
+pub(super) fn carry_out<'a>(
+    client: &mut Client,
+    now: &State,
+    steps: &'a [Step],
+) -> Result<(), Stopped<'a>> {
+    let (rules, others): (Vec<_>, Vec<_>) = steps.iter().partition(|step| step.is_of_rules());
+    if !rules.is_empty() {
+        let mut draft = client.draft_rules()?;
+        // What precedes the draft is not told by its end.
+        let current = draft.in_force()?;
+        let same = current
+            .items
+            .iter()
+            .map(plain)
+            .eq(now.rules.iter().map(plain));
+        if current.interrupted || !same {
+            return Err(Stopped::Changed);
+        }
+        for step in rules {
+            step.draft(&mut draft).map_err(|error| match error.into() {
+                Stopped::Failed(error) => Stopped::At(step, error),
+                changed => changed,
+            })?;
+        }
+        draft.commit()?;
+    }
+    for step in others {
+        let done = step.run(client);
+        done.map_err(|error| Stopped::At(step, error))?;
+    }
+    Ok(())
+}
+
 /// What a configuration does not name has its default; MPIP is on.
 pub(super) fn plan(now: &State, wanted: &Config, system: &dyn System) -> Vec<Step> {
-    let mut steps = Vec::new();
+    let mut steps = rules(now, wanted, system);
     for param in &now.params {
         let (value, place) = match wanted.param(&param.name) {
             Some(value) => (Some(value.value), value.place.clone()),
@@ -175,7 +244,6 @@ pub(super) fn plan(now: &State, wanted: &Config, system: &dyn System) -> Vec<Ste
     let lacking = wanted.prefixes.iter();
     let lacking = lacking.filter(|prefix| !now.prefixes.contains(&prefix.value));
     steps.extend(lacking.map(|prefix| Step::Ask(prefix.value.clone(), prefix.place.clone())));
-    steps.extend(rules(now, wanted, system));
     // An instance begins with its port and its rules; and what fails before costs no session.
     let (enabled, place) = match &wanted.enabled {
         Some(enabled) => (enabled.value, enabled.place.clone()),
@@ -187,7 +255,8 @@ pub(super) fn plan(now: &State, wanted: &Config, system: &dyn System) -> Vec<Ste
     steps
 }
 
-/// A rule that takes the place of another comes before that goes, so that packets always have one.
+/// As one can type them one after the other: a rule that takes the place of another comes before
+/// that goes, unless there is no room for both.
 fn rules(now: &State, wanted: &Config, system: &dyn System) -> Vec<Step> {
     let old: Vec<String> = now.rules.iter().map(|rule| key(rule, system)).collect();
     let new = wanted.rules.iter().map(|rule| key(&rule.value, system));
@@ -204,7 +273,6 @@ fn rules(now: &State, wanted: &Config, system: &dyn System) -> Vec<Step> {
     };
     let delete = |index: usize, at: usize| Step::Delete(at as u32, now.rules[index].clone());
     let mut steps = Vec::new();
-    // Where there is no room for both.
     if now.rules.len() + added > MAX_RULES {
         for op in changes.clone().rev() {
             steps.extend(op.old_range().rev().map(|index| delete(index, index + 1)));
