@@ -3,7 +3,7 @@
 
 # What runs where; within a machine in this order.
 WHERE = {
-    "vm": ("goodput", "stacks", "loss", "simult", "fct", "latency", "offload"),
+    "vm": ("goodput", "stacks", "loss", "fair", "simult", "fct", "latency", "offload"),
     "uml": ("cpu", "scale"),
     "icount": ("instructions",),
 }

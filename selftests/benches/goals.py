@@ -9,7 +9,7 @@ SINGLE = ("TCP, path 1", "TCP, path 2")
 def check(parts):
     """Rows of a table: goal, measured, verdict. `parts` maps names to figures.Part."""
     found = []
-    for test in (shared, lossy, simult, fct, processor, strangers, crowd):
+    for test in (shared, lossy, fair, simult, fct, processor, strangers, crowd):
         found += test(parts)
     return [[goal, measured, "reached" if reached else "**missed**"] for goal, measured, reached in found]
 
@@ -64,6 +64,18 @@ def lossy(parts):
             )
         if rival is not None:
             found.append((f"{row}: above MPTCP", share(rival), rival > 1))
+    return found
+
+
+def fair(parts):
+    """What a plain TCP connection has beside two links together, of what it has beside another one."""
+    part, found = parts["fair"], []
+    for row in part.rows:
+        value = ratio(part, row, mpip(part), SINGLE[1:], "beside")
+        if value is not None:
+            found.append(
+                (f"{row}: TCP beside it, of TCP beside TCP: at least 80 %", share(value), value >= 0.8)
+            )
     return found
 
 

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Goodput over two shaped links, in the VM: pairs of rates and delays, every stack there is, random loss."""
+"""Goodput over two shaped links, in the VM: pairs of rates and delays, every stack there is, random loss,
+and what is left to a plain TCP connection on one of the links."""
 
 from lib import contest
-from lib.rows import arena_row, iperf3, link
+from lib.rows import arena_row, beside, iperf3, link
 
 # Rate in Mbit/s, one-way delay in ms.
 PAIRS = [
@@ -46,3 +47,20 @@ def stacks(args):
 def loss(args):
     """Random loss on the second of two links."""
     return [row(((40, 10), (40, 10, percent)), USUAL, args.seconds) for percent in LOSSES]
+
+
+def fair(args):
+    """A plain TCP connection over the second link, beside another one there, or beside two links together."""
+    contenders = [contest.TCP[1], contest.MPTCP[1], *contest.MPIP]
+    seconds = args.seconds + 4
+    return [
+        arena_row(
+            title((40, 10), second),
+            contenders,
+            [link(40, 10), link(*second)],
+            beside(seconds),
+            seconds + 6,
+            True,
+        )
+        for second in ((40, 10), (40, 10, 1))
+    ]

@@ -3,14 +3,17 @@
 
 import contextlib
 import json
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from .contest import Arena
-from .net import Link, NetemError, two_hosts
+from .contest import Arena, Way
+from .net import Link, NetemError, two_hosts, wait_for
 
 # Below the MTU with room for a CM.
 DATAGRAM = 1400
+# The iperf3 of a connection beside the one that is measured.
+BESIDE = 5203
 
 
 @dataclass
@@ -73,11 +76,11 @@ def iperf3(seconds, rates=(), options=()):
     return measure
 
 
-def run_iperf3(arena, way, seconds, options=()):
+def run_iperf3(arena, way, seconds, options=(), port=None):
     """One run: goodput at the receiver and what each link carried in Mbit/s, what TCP sent again."""
     a, b = arena.a, arena.b
     before, resent = b.counters(), a.snmp("RetransSegs")
-    argv = [*way.prefix, "iperf3", "-J", "-c", way.address, "-p", way.port, "-t", seconds, *options]
+    argv = [*way.prefix, "iperf3", "-J", "-c", way.address, "-p", port or way.port, "-t", seconds, *options]
     done = a.run(*argv, check=False, timeout=seconds + 40)
     after = b.counters()
     try:
@@ -96,3 +99,32 @@ def run_iperf3(arena, way, seconds, options=()):
     if "lost_percent" in received:
         result["lost_percent"] = received["lost_percent"]
     return result
+
+
+def beside(seconds):
+    """A `measure` of what a plain TCP connection over the second link has beside the contender."""
+
+    def measure(arena, way, contender):
+        # The contender's own iperf3 serves one connection at a time.
+        server = arena.b.spawn("iperf3", "-s", "-p", BESIDE)
+        try:
+            wait_for(lambda: f":{BESIDE} " in arena.b.run("ss", "-Hltn").stdout, 30, "iperf3 to listen", 0.1)
+            if contender.stack == "mpip":
+                for host, port in ((arena.a, "port"), (arena.b, "sport")):
+                    arena.module.ctl(host, "rule", "add", port, BESIDE, "mode", "never")
+            results = {}
+
+            def run(name, way, port):
+                results[name] = run_iperf3(arena, way, seconds, port=port)["goodput"]
+
+            plain = Way(arena, arena.b.addr[1])
+            other = threading.Thread(target=run, args=("beside", plain, BESIDE))
+            other.start()
+            run("goodput", way, way.port)
+            other.join()
+            return results
+        finally:
+            server.kill()
+            server.wait()
+
+    return measure
