@@ -25,7 +25,7 @@ import socket
 import subprocess
 from dataclasses import dataclass
 
-from .process import NetemError, command, wait_for
+from .process import Busy, NetemError, command, wait_for
 from .rtnl import Rtnl, set_offload
 
 CLONE_NEWNET = 0x40000000
@@ -35,6 +35,7 @@ NETNS_DIR = "/run/netns"
 _libc = ctypes.CDLL(None, use_errno=True)
 
 __all__ = [
+    "Busy",
     "Host",
     "Link",
     "NetemError",

@@ -11,7 +11,7 @@ import tempfile
 import time
 from dataclasses import dataclass, field
 
-from .net import NetemError, wait_for
+from .net import Busy, NetemError, wait_for
 
 ETH_IP, ETH_IP6 = 0x0800, 0x86DD
 TCP, UDP, ICMP, ICMP6 = 6, 17, 1, 58
@@ -147,7 +147,7 @@ class Capture:
             "-s",
             "65549",
             "-B",
-            "32768",
+            "131072",
             "--immediate-mode",
             "-U",
             "-Z",
@@ -179,7 +179,7 @@ class Capture:
         self.log.close()
         dropped = re.search(r"(\d+) packets dropped by kernel", said)
         if not dropped or int(dropped[1]):
-            raise NetemError(f"the capture has gaps: {said}")
+            raise Busy(f"the capture has gaps: {said}")
         packets = list(read_pcap(self.file))
         os.unlink(self.file)
         return packets

@@ -9,6 +9,10 @@ class NetemError(Exception):
     """A command of the test's own set-up failed."""
 
 
+class Busy(NetemError):
+    """The machine was too busy for the test's own set-up."""
+
+
 def wait_for(condition, timeout, what="condition", step=0.05):
     """Call `condition` until it returns something true; return that.
 

@@ -306,7 +306,7 @@ def run_case(one, report):
             reason = "the case checked nothing"
     except (Failure, net.NetemError) as error:
         reason = str(error) or type(error).__name__
-        again = isinstance(error, Unsteady)
+        again = isinstance(error, (Unsteady, net.Busy))
     except Exception as error:
         import traceback
 

@@ -137,6 +137,7 @@ def one_path(t):
     messages = [p for p in packets if p.protocol == TCP and parse_cm(p.payload)]
     kinds = Counter(parse_cm(p.payload)["type"] for p in messages)
     t.note(f"{len(packets)} packets in {took:.1f} s, {kinds}")
+    t.within(kinds["HELLO"], 1, "questions: it asks again if the answer is late")
     t.equal(dict(kinds), {"HELLO": 1, "HELLO_REPLY": 1, "CONFIRM": 1, "OPEN_ACK": 1}, "CMs")
     t.at_most(t.module.stats(a)["tx_lane"], 0, "packets on added paths")
 
