@@ -61,6 +61,11 @@ class Mpip:
         place = [] if host is None else ["-n", str(host)]
         return json.loads(command("mpipctl", "-j", *place, *what.split()).stdout)
 
+    def batch(self, host, *lines):
+        """Run mpipctl once for several commands; what it printed."""
+        place = [] if host is None else ["-n", str(host)]
+        return command("mpipctl", "-j", *place, "-b", "-", stdin="\n".join(lines)).stdout
+
     def enable(self, host):
         """Switch the instance of a namespace on."""
         self.ctl(host, "enable")
@@ -71,8 +76,7 @@ class Mpip:
 
     def set(self, host, **params):
         """Set parameters of a namespace."""
-        for name, value in params.items():
-            self.ctl(host, "param", "set", name, value)
+        self.batch(host, *(f"param set {name} {value}" for name, value in params.items()))
 
     def params(self, host):
         """Parameters of a namespace by name."""
@@ -84,12 +88,22 @@ class Mpip:
 
     def sessions(self, host, port=None, protocol=None):
         """Sessions, optionally only those that use a port at either end."""
-        found = self.show(host, "session")
+        return self.some(self.show(host, "session"), port, protocol)
+
+    @staticmethod
+    def some(found, port=None, protocol=None):
+        """Those sessions that use a port at either end, and a protocol."""
         if port is not None:
             found = [s for s in found if port in (s["local"]["port"], s["remote"]["port"])]
         if protocol is not None:
             found = [s for s in found if s["protocol"] == {6: "tcp", 17: "udp"}[protocol]]
         return found
+
+    def paths_and_sessions(self, host, **which):
+        """Both, asked for at once."""
+        text = self.batch(host, "path", "session")
+        paths, end = json.JSONDecoder().raw_decode(text)
+        return paths, self.some(json.loads(text[end:]), **which)
 
     def paths(self, host):
         """Paths of a namespace."""

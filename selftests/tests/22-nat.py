@@ -160,8 +160,8 @@ def lanes(t, n, protocol):
     """On how many paths that answer the session has active lanes at each end, at least."""
     counts = []
     for host in (n.a, n.b):
-        good = {path["id"] for path in t.module.paths(host) if path["state"] == "active" and path["srtt_us"]}
-        sessions = t.module.sessions(host, protocol=protocol)
+        paths, sessions = t.module.paths_and_sessions(host, protocol=protocol)
+        good = {path["id"] for path in paths if path["state"] == "active" and path["srtt_us"]}
         counts.append(max((len({lane["path"] for lane in active(s)} & good) for s in sessions), default=0))
     return min(counts)
 

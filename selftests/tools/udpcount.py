@@ -9,6 +9,7 @@ As a module: `Receiver` and `send`. As a program:
 """
 
 import argparse
+import contextlib
 import json
 import random
 import select
@@ -122,6 +123,14 @@ class Receiver(threading.Thread):
         return self.count == sent and not self.duplicate and not self.corrupt
 
 
+def put(sock, data, target):
+    """Send a datagram; wait for room if the socket is one that does not."""
+    while True:
+        with contextlib.suppress(BlockingIOError):
+            return sock.send(data) if target is None else sock.sendto(data, target)
+        select.select([], [sock], [], 1)
+
+
 def send(sock, target, stream, count, size=1000, rate=1000, first=0, stop=None):
     """Send `count` datagrams (None: until `stop`); returns how many. `size` may be a (min, max) pair."""
     dice = random.Random(stream)
@@ -129,11 +138,7 @@ def send(sock, target, stream, count, size=1000, rate=1000, first=0, stop=None):
     number = first
     while (count is None or number - first < count) and not (stop and stop.is_set()):
         n = dice.randint(*size) if isinstance(size, tuple) else size
-        data = payload(stream, number, n)
-        if target is None:
-            sock.send(data)
-        else:
-            sock.sendto(data, target)
+        put(sock, payload(stream, number, n), target)
         number += 1
         ahead = (number - first) / rate - (time.monotonic() - start)
         if ahead > 0.002:
