@@ -29,16 +29,27 @@ PORT = 7001
 
 @dataclass(frozen=True)
 class State:
-    """What the hosts run. on: who has MPIP enabled, by index; paths: between two that have."""
+    """What the hosts run.
+
+    on: who has MPIP enabled, by index; paths: between two that have; rule: of nftables, before routing, on A
+    """
 
     name: str
     load: bool = True
     on: tuple = ()
     paths: int = 0
+    rule: str = ""
 
 
 WITHOUT = State("without the module", load=False)
 ALONE = [WITHOUT, State("loaded, off", on=()), State("on, peer without MPIP", on=(0,))]
+# What the first hook costs, whatever it does; and a host that has some already.
+TRACKED = "ct state established accept"
+HOOKED = [
+    State("without the module, counter", load=False, rule="counter"),
+    State("without the module, conntrack", load=False, rule=TRACKED),
+    State("on, peer without MPIP, conntrack", on=(0,), rule=TRACKED),
+]
 TOGETHER = [WITHOUT, State("MPIP, 1 path", on=(0, 1), paths=1), State("MPIP, 2 paths", on=(0, 1), paths=2)]
 
 
@@ -74,6 +85,9 @@ class Devices(Stage):
         """Load and enable what the state says."""
         if state.load:
             self.module.load(enabled=0)
+        if state.rule:
+            chain = "chain inet t c { type filter hook prerouting priority -150; }"
+            self.a.run("nft", f"add table inet t; add {chain}; add rule inet t c {state.rule}")
         try:
             for index in state.on:
                 host = self.hosts[index]
@@ -84,6 +98,8 @@ class Devices(Stage):
                     self.module.set(host, max_lanes=state.paths, encap="none")
             yield
         finally:
+            if state.rule:
+                self.a.run("nft", "delete table inet t")
             if state.load:
                 self.module.unload()
 
@@ -157,5 +173,5 @@ def instructions(args):
             stage.close()
 
     assert threading.active_count() == 1
-    states = [*ALONE, *TOGETHER[1:]]
+    states = [*ALONE, *HOOKED, *TOGETHER[1:]]
     return [Row("instructions per packet", states, opened, 20)]

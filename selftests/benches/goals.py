@@ -125,10 +125,11 @@ def strangers(parts):
     part, found = parts["instructions"], []
     for row in part.rows:
         for figure in ("UDP, sent", "UDP, received", "TCP, per MiB"):
-            value = ratio(part, row, "on, peer without MPIP", ["without the module"], figure)
-            if value is not None:
-                goal = f"instructions to a peer without MPIP, {figure}: at most 1 % more"
-                found.append((goal, f"{100 * value - 100:+.2f} %", value <= 1.01))
+            for more, words in (("", ""), (", conntrack", ", connections tracked")):
+                value = ratio(part, row, f"on, peer without MPIP{more}", [f"without the module{more}"], figure)
+                if value is not None:
+                    goal = f"instructions to a peer without MPIP{words}, {figure}: at most 1 % more"
+                    found.append((goal, f"{100 * value - 100:+.2f} %", value <= 1.01))
     return found
 
 
