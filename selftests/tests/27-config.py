@@ -6,6 +6,7 @@ import os
 import shutil
 import socket
 import stat
+import subprocess
 import tempfile
 import threading
 
@@ -13,6 +14,7 @@ from lib import case, nat
 from lib.net import Host, command
 from tools import flow, xfer
 
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 MAIN = "/etc/mpip/mpip.toml"
 NOBODY = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--bounding-set=-all", "--inh-caps=-all")
 FILE = """\
@@ -189,6 +191,76 @@ def places(t):
     t.equal(config(t, None, "check", check=False).returncode, 1, "the interface is a mistake still")
     done = config(t, None, "check", "--lenient")
     t.check(done.stdout.startswith(MAIN) and "no mistake" in done.stdout, done.stdout)
+
+
+UNIT = """\
+[Unit]
+DefaultDependencies=no
+Wants=mpip.service
+After=mpip.service
+"""
+
+
+@case("the unit of systemd: switched on, reloaded, refusing a mistake, switched off", timeout=120)
+def unit(t):
+    release = os.uname().release
+    for source, place in (
+        (shutil.which("mpipctl"), "/usr/local/sbin/mpipctl"),
+        (t.module.path(), f"/lib/modules/{release}/updates/mpip.ko"),
+    ):
+        os.makedirs(os.path.dirname(place), exist_ok=True)
+        shutil.copy(source, place)
+        t.defer(os.unlink, place)
+    command("depmod")
+    for folder in ("/etc/mpip", "/etc/systemd/system"):
+        t.defer(shutil.rmtree, folder, True)
+        os.makedirs(folder, exist_ok=True)
+    with open(f"{ROOT}/packaging/mpip.service", encoding="utf-8") as file:
+        text = file.read().replace("@PREFIX@", "/usr/local")
+    files = {"mpip.service": text, "selftest.target": UNIT}
+    # What it asks for by being an ordinary service takes long to start, and is there in name only.
+    files |= {f"{name}.target": UNIT.split("Wants")[0] for name in ("sysinit", "basic", "shutdown")}
+    for name, content in files.items():
+        with open(f"/etc/systemd/system/{name}", "w", encoding="utf-8") as file:
+            file.write(content)
+
+    # As in a container that shares the network with its host.
+    outer = subprocess.Popen(
+        "exec unshare --fork --kill-child --pid --mount --mount-proc --cgroup env container=selftest "
+        "SYSTEMD_UNIT_PATH=/etc/systemd/system SYSTEMD_GENERATOR_PATH=/nowhere "
+        "/usr/lib/systemd/systemd --system --unit=selftest.target --show-status=no",
+        shell=True,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    t.defer(outer.wait)
+    t.defer(outer.kill)
+
+    def inner():
+        found = command("pgrep", "-P", outer.pid, "-x", "systemd", check=False).stdout.split()
+        return found and found[0]
+
+    pid = t.wait(inner, 20, "systemd to start")
+
+    def systemctl(*words):
+        return command("nsenter", "-t", pid, "-m", "-p", "-C", "systemctl", *words, check=False)
+
+    t.wait(lambda: systemctl("is-active", "mpip").stdout == "active\n", 40, "the unit to be active")
+    t.defer(t.module.unload)
+    t.check(t.module.show(None, "status")["enabled"], "on once the machine is up")
+    for lanes, status in ((3, 0), (333, 1)):
+        with open(MAIN, "w", encoding="utf-8") as file:
+            file.write(f"[param]\nmax_lanes = {lanes}\n")
+        t.equal(systemctl("reload", "mpip").returncode, status, f"reload with max_lanes = {lanes}")
+        t.equal(t.module.params(None)["max_lanes"]["value"], 3, "max_lanes")
+    t.equal(systemctl("stop", "mpip").returncode, 0, "stop")
+    t.check(not t.module.show(None, "status")["enabled"], "off")
+    t.equal(systemctl("start", "mpip").returncode, 1, "start with a mistake")
+    t.check(not t.module.show(None, "status")["enabled"], "still off")
+    os.unlink(MAIN)
+    t.equal(systemctl("start", "mpip").returncode, 0, "start without a file")
+    t.check(t.module.show(None, "status")["enabled"], "on again")
 
 
 # --- doctor ---------------------------------------------------------------------------
