@@ -16,6 +16,7 @@ use crate::{
             Prefix, //
         },
         counters,
+        crypto::PSK_LEN,
         packet,
         params::{
             self,
@@ -80,20 +81,29 @@ pub fn get(namespace: &Namespace, request: &mut Request<'_>) -> Result {
         m.u32(MPIP_A_NODE_PEERS, peers)?;
         m.u32(MPIP_A_NODE_SESSIONS, sessions)?;
         m.u32(MPIP_A_NODE_PATHS, paths)?;
-        m.u32(MPIP_A_NODE_ACTIVE_PATHS, active)
+        m.u32(MPIP_A_NODE_ACTIVE_PATHS, active)?;
+        m.u8(MPIP_A_NODE_HAS_PSK, u8::from(namespace.has_psk()))
     })
 }
 
-/// Enables or disables the instance.
+/// Sets the pre-shared key, enables or disables the instance.
 pub fn set(namespace: &Namespace, request: &mut Request<'_>) -> Result {
-    match request.u8(MPIP_A_NODE_ENABLED) {
-        Some(0) => {
-            namespace.disable(true);
-            Ok(())
-        }
-        Some(_) => namespace.enable(),
-        None => Err(request.refuse(EINVAL, 0, c_str!("the attribute enabled is missing"))),
+    let psk = request.bytes(MPIP_A_NODE_PSK);
+    let psk = psk.and_then(|bytes| <[u8; PSK_LEN]>::try_from(bytes).ok());
+    let enabled = request.u8(MPIP_A_NODE_ENABLED);
+    if psk.is_none() && enabled.is_none() {
+        let why = c_str!("the attribute enabled is missing, or psk");
+        return Err(request.refuse(EINVAL, 0, why));
     }
+    if let Some(psk) = psk {
+        namespace.set_psk(psk)?;
+    }
+    match enabled {
+        Some(0) => namespace.disable(true),
+        Some(_) => namespace.enable()?,
+        None => {}
+    }
+    Ok(())
 }
 
 /// Sets a parameter.

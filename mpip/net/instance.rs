@@ -32,6 +32,7 @@ use crate::{
         },
         avail::AskPolicy,
         counters::Counter,
+        crypto::PSK_LEN,
         hello::Identity,
         params::Param,
         policy::Treatment,
@@ -104,6 +105,8 @@ pub struct Instance {
     pub shared: Arc<Shared>,
     /// Who this node is.
     pub identity: Identity,
+    /// The pre-shared key; zeros for none.
+    pub psk: [u8; PSK_LEN],
     /// Tuples on the wire, seen from this node.
     #[pin]
     pub wire: Table<Tuple, WireEntry>,
@@ -192,7 +195,12 @@ struct Machinery {
 
 impl Instance {
     /// Makes an instance and starts it. Process context.
-    pub fn start(net: Net, shared: Arc<Shared>, prefixes: KVec<Prefix>) -> Result<Arc<Instance>> {
+    pub fn start(
+        net: Net,
+        shared: Arc<Shared>,
+        prefixes: KVec<Prefix>,
+        psk: [u8; PSK_LEN],
+    ) -> Result<Arc<Instance>> {
         let max_sessions = shared.settings.get(Param::MaxSessions) as usize;
         let max_peers = shared.settings.get(Param::MaxPeers) as usize;
         let port = shared.settings.get(Param::Port) as u16;
@@ -216,6 +224,7 @@ impl Instance {
                 net,
                 shared,
                 identity,
+                psk,
                 wire <- Table::new(10, max_sessions.saturating_mul(MAX_LANES)),
                 sessions <- Table::new(9, max_sessions),
                 peers <- Table::new(8, max_peers),

@@ -18,6 +18,7 @@ use crate::{
     },
     proto::{
         addr::Prefix,
+        crypto::PSK_LEN,
         policy::Rule, //
     },
     sys::{
@@ -52,6 +53,8 @@ pub struct Control {
     pub prefixes: KVec<Prefix>,
     /// Rules that are being put together.
     pub draft: Option<Draft>,
+    /// The pre-shared key; zeros for none.
+    psk: [u8; PSK_LEN],
 }
 
 /// A namespace.
@@ -76,6 +79,7 @@ impl Namespace {
                     instance: None,
                     prefixes: KVec::new(),
                     draft: None,
+                    psk: [0; PSK_LEN],
                 }),
             }),
             GFP_KERNEL,
@@ -85,13 +89,40 @@ impl Namespace {
     /// Enables the instance; nothing happens if it is.
     pub fn enable(&self) -> Result {
         let mut control = self.control.lock();
-        if control.instance.is_some() {
-            return Ok(());
+        match control.instance {
+            Some(_) => Ok(()),
+            None => self.start(&mut control),
         }
+    }
+
+    fn start(&self, control: &mut Control) -> Result {
         let mut prefixes = KVec::new();
         prefixes.extend_from_slice(&control.prefixes, GFP_KERNEL)?;
-        control.instance = Some(Instance::start(self.net, self.shared.clone(), prefixes)?);
+        let shared = self.shared.clone();
+        control.instance = Some(Instance::start(self.net, shared, prefixes, control.psk)?);
         Ok(())
+    }
+
+    /// Sets the pre-shared key, zeros for none. What was agreed with another one does not count any
+    /// more: an instance begins anew.
+    pub fn set_psk(&self, psk: [u8; PSK_LEN]) -> Result {
+        let mut control = self.control.lock();
+        if control.psk == psk {
+            return Ok(());
+        }
+        control.psk = psk;
+        match control.instance.take() {
+            Some(instance) => {
+                instance.stop(true);
+                self.start(&mut control)
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Whether there is a pre-shared key.
+    pub fn has_psk(&self) -> bool {
+        self.control.lock().psk != [0; PSK_LEN]
     }
 
     /// Disables the instance; nothing happens if it is not enabled.

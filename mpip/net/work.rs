@@ -280,11 +280,6 @@ impl Instance {
         self.send_public(&Target::own(tuple, position), &self.hello(tuple));
     }
 
-    /// The pre-shared key; zeros while none can be configured.
-    fn psk(&self) -> [u8; 32] {
-        [0; 32]
-    }
-
     /// Keys for a node that has answered our HELLO; then the session is opened with CONFIRM.
     ///
     /// The flow that caused the question may be over (`alive`): the keys are worth having all
@@ -357,7 +352,7 @@ impl Instance {
             &Algo,
             &self.identity.secret,
             public,
-            &self.psk(),
+            &self.psk,
             ids,
             initiator,
         )?;
@@ -448,7 +443,7 @@ impl Instance {
                     &Algo,
                     &self.identity.secret,
                     &m.public_key,
-                    &self.psk(),
+                    &self.psk,
                     &ids,
                     false,
                 ) else {

@@ -30,6 +30,9 @@ pub trait Crypto {
 /// proves nothing.
 pub const PUBLIC_KEY: [u8; 16] = *b"mpip public key1";
 
+/// Length of a pre-shared key, bytes.
+pub const PSK_LEN: usize = 32;
+
 /// The context string of [`derive()`].
 const CONTEXT: &[u8; 11] = b"mpip keys 1";
 
@@ -65,15 +68,15 @@ pub fn derive(
     c: &impl Crypto,
     secret: &[u8; 32],
     peer_public: &[u8; 32],
-    psk: &[u8; 32],
+    psk: &[u8; PSK_LEN],
     ids: &HelloIds,
     initiator: bool,
 ) -> Option<Keys> {
     let shared = c.x25519(secret, peer_public)?;
-    let mut data = [0; CONTEXT.len() + 32 + 4 * 8];
+    let mut data = [0; CONTEXT.len() + PSK_LEN + 4 * 8];
     let (context, rest) = data.split_at_mut(CONTEXT.len());
     context.copy_from_slice(CONTEXT);
-    let (psk_out, rest) = rest.split_at_mut(32);
+    let (psk_out, rest) = rest.split_at_mut(PSK_LEN);
     psk_out.copy_from_slice(psk);
     let numbers = [ids.node_a, ids.node_b, ids.nonce_a, ids.nonce_b];
     for (out, number) in rest.chunks_exact_mut(8).zip(numbers) {

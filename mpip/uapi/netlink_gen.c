@@ -12,8 +12,9 @@
 #include <uapi/linux/mpip.h>
 
 /* MPIP_CMD_SET - do */
-static const struct nla_policy mpip_set_nl_policy[MPIP_A_NODE_ENABLED + 1] = {
+static const struct nla_policy mpip_set_nl_policy[MPIP_A_NODE_PSK + 1] = {
 	[MPIP_A_NODE_ENABLED] = NLA_POLICY_MAX(NLA_U8, 1),
+	[MPIP_A_NODE_PSK] = NLA_POLICY_EXACT_LEN(32),
 };
 
 /* MPIP_CMD_PARAM_SET - do */
@@ -94,7 +95,7 @@ static const struct genl_split_ops mpip_nl_ops[] = {
 		.cmd		= MPIP_CMD_SET,
 		.doit		= mpip_nl_set_doit,
 		.policy		= mpip_set_nl_policy,
-		.maxattr	= MPIP_A_NODE_ENABLED,
+		.maxattr	= MPIP_A_NODE_PSK,
 		.flags		= GENL_UNS_ADMIN_PERM | GENL_CMD_CAP_DO,
 	},
 	{

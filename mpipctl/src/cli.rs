@@ -151,6 +151,13 @@ pub enum Object {
         #[command(subcommand)]
         verb: Option<AskVerb>,
     },
+    /// The pre-shared key, without which nobody becomes a peer of who has it
+    #[command(subcommand_value_name = "VERB", subcommand_help_heading = "Verbs")]
+    Psk {
+        /// What to do with the key; nothing means show.
+        #[command(subcommand)]
+        verb: Option<PskVerb>,
+    },
     /// Configuration files: what holds after each start of the machine
     Config(Config),
     /// Check what MPIP needs of this host, and say how to mend what is wrong
@@ -361,6 +368,26 @@ pub enum AskVerb {
         /// ADDRESS or ADDRESS/LENGTH
         prefix: String,
     },
+}
+
+/// Verbs of the pre-shared key.
+#[derive(Clone, Debug, Subcommand)]
+pub enum PskVerb {
+    /// Tell whether there is one; it is never shown
+    Show,
+    /// Set the one in a file; where MPIP is on its sessions end and are made anew
+    ///
+    /// From then on only who has the same key becomes a peer. It has 64 hexadecimal digits. Nobody
+    /// else should be able to read the file.
+    Set {
+        /// A file, or - for standard input
+        file: String,
+    },
+    /// Take it away; where MPIP is on its sessions end and are made anew
+    #[command(aliases = ["del", "delete", "remove"])]
+    Clear,
+    /// Write a new one, of random digits, to standard output
+    Generate,
 }
 
 /// Verbs of rules.

@@ -7,6 +7,7 @@ use std::fs;
 use std::fs::File;
 use std::io;
 use std::io::IsTerminal;
+use std::io::Read;
 use std::io::Write;
 use std::os::fd::AsFd;
 use std::os::unix::fs::fchown;
@@ -95,6 +96,9 @@ pub trait System {
 
     /// The terminal as a whole.
     fn screen(&self) -> Result<Box<dyn Screen>, Error>;
+
+    /// Bytes that nobody can guess.
+    fn random(&self) -> io::Result<[u8; 32]>;
 
     /// The time on a clock that only goes forward.
     fn clock(&self) -> Duration;
@@ -255,6 +259,12 @@ impl System for Real {
 
     fn screen(&self) -> Result<Box<dyn Screen>, Error> {
         Ok(Box::new(Terminal::take()?))
+    }
+
+    fn random(&self) -> io::Result<[u8; 32]> {
+        let mut bytes = [0; 32];
+        File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+        Ok(bytes)
     }
 
     fn clock(&self) -> Duration {

@@ -41,6 +41,7 @@ Objects:
   monitor     Show what happens to peers, paths and addresses, as it happens
   top         Show paths and sessions as they are now, on the whole screen
   ask         Prefixes that are asked when the parameter `ask` is `listed`
+  psk         The pre-shared key, without which nobody becomes a peer of who has it
   config      Configuration files: what holds after each start of the machine
   doctor      Check what MPIP needs of this host, and say how to mend what is wrong
   completion  Write what a shell needs to complete command lines

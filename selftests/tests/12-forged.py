@@ -8,6 +8,7 @@ import socket
 import struct
 
 from lib import active, case
+from lib.net import command
 from lib.packet import (
     ACK,
     CM_TYPES,
@@ -454,3 +455,61 @@ def bad_checksum(t):
         t.module.stats(s.a)["rx_bad_checksum"] - before["rx_bad_checksum"], 10, "wrong checksums counted"
     )
     s.finish()
+
+
+# --- pre-shared keys --------------------------------------------------------------------
+
+
+def set_key(t, host, key):
+    """Give a host a key, or none."""
+    words = ("set", "-") if key else ("clear",)
+    command("mpipctl", "-n", host.name, "psk", *words, stdin=key)
+
+
+@case("a pre-shared key: who has another one or none is no peer; TCP as ever; changed in mid-session", timeout=90)
+def shared_key(t):
+    a, b = t.two_hosts(2)
+    t.load(a, b)
+    keys = [command("mpipctl", "psk", "generate").stdout for _ in range(2)]
+    t.check(keys[0] != keys[1], "two keys that are the same")
+    pairs = xfer.connect(a, b, b.addr[0], count=2)
+    t.spread(a, b, pairs)
+    old = {host.name: t.module.show(host, "status")["id"] for host in (a, b)}
+
+    # From now on they are strangers to each other, and TCP goes on.
+    set_key(t, a, keys[0])
+    for other in (None, keys[1]):
+        set_key(t, b, other)
+        t.equal(t.module.show(b, "psk"), {"set": bool(other)}, "what is told of it")
+        # Who has not answered is not asked again for long; the key stays.
+        t.module.disable(a)
+        t.module.enable(a)
+        before = t.module.stats(b)["cm_bad_tag"]
+        xfer.exchange(pairs, 200_000, 200_000)
+        fresh = xfer.connect(a, b, b.addr[0])
+        t.soon(
+            lambda tried=before: (
+                xfer.exchange(fresh, 2000, 2000) and t.module.stats(b)["cm_bad_tag"] > tried  # noqa: B023
+            ),
+            20,
+            "a tag that is wrong",
+        )
+        # What was there before goes a moment after the goodbye.
+        t.soon(lambda: not t.module.sessions(b) and not t.module.show(b, "peer"), 20, "B to have no peer")
+        opened = [s for s in t.module.sessions(a) if s["state"] == "open"]
+        t.equal(opened, [], "open sessions at A")
+        xfer.close(fresh)
+    set_key(t, b, keys[0])
+    fresh = xfer.connect(a, b, b.addr[0], count=2)
+    t.spread(a, b, fresh)
+    now = {host.name: t.module.show(host, "status")["id"] for host in (a, b)}
+    t.check(all(now[name] != old[name] for name in now), "both have begun anew")
+
+    # The same again changes nothing, nor do mistakes.
+    set_key(t, a, keys[0])
+    for text in ("", "f" * 63, "0" * 64):
+        words = ("-n", a.name, "psk", "set", "-")
+        done = command("mpipctl", *words, stdin=text, check=False)
+        t.equal(done.returncode, 1, f"exit status: {done.stderr}")
+    t.equal(t.module.show(a, "status")["id"], now[a.name], "node id")
+    xfer.Traffic(pairs + fresh, 200_000, 200_000, seed=5).wait()

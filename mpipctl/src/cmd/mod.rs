@@ -13,6 +13,7 @@ mod monitor;
 mod param;
 mod path;
 mod peer;
+mod psk;
 mod rule;
 mod session;
 mod stats;
@@ -127,5 +128,6 @@ pub fn run(object: Option<Object>, context: &mut Context<'_>) -> Result<(), Erro
         Object::Completion { shell } => completion::write(context, shell),
         Object::Man { section } => Ok(man::write(context.out, section)?),
         Object::Rule { verb } => rule::run(context, verb),
+        Object::Psk { verb } => psk::run(context, verb),
     }
 }

@@ -170,6 +170,12 @@ impl Request {
         self.push(kind, &value.to_ne_bytes())
     }
 
+    /// Appends bytes as they are.
+    pub fn bytes(mut self, kind: u16, value: &[u8]) -> Self {
+        push_attr(&mut self.attributes, kind, value);
+        self
+    }
+
     /// Appends a string and its terminator.
     pub fn string(self, kind: u16, value: &str) -> Self {
         self.push(kind, &[value.as_bytes(), b"\0"].concat())

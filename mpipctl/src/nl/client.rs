@@ -31,6 +31,7 @@ use super::extack;
 use super::extack::Ending;
 use super::extack::Refusal;
 use super::extack::Verdict;
+use super::psk::PSK_LEN;
 use super::transport::Socket;
 use super::transport::Transport;
 use super::uapi;
@@ -41,6 +42,7 @@ use super::Error;
 use super::Monitor;
 use super::Node;
 use super::Prefix;
+use super::Psk;
 use super::Record;
 use super::Rule;
 
@@ -224,6 +226,15 @@ impl Client {
     /// Enables or disables the namespace's instance.
     pub fn set_enabled(&mut self, enabled: bool) -> Result<(), Error> {
         let request = Request::new(uapi::CMD_SET).u8(uapi::NODE_ENABLED, enabled.into());
+        self.call(&request, |_| Ok(()))
+    }
+
+    /// Sets the pre-shared key, or takes it away. If that changes something where MPIP is on, all
+    /// sessions end and keys are agreed with all peers again.
+    pub fn set_psk(&mut self, psk: Option<&Psk>) -> Result<(), Error> {
+        let none = [0; PSK_LEN];
+        let psk = psk.map_or(&none, Psk::bytes);
+        let request = Request::new(uapi::CMD_SET).bytes(uapi::NODE_PSK, psk);
         self.call(&request, |_| Ok(()))
     }
 

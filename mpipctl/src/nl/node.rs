@@ -24,5 +24,7 @@ record! {
         active_paths: Option<u32> = NODE_ACTIVE_PATHS,
         /// The UDP port reserved for paths of UDP sessions.
         udp_port: Option<u16> = NODE_UDP_PORT,
+        /// True when there is a pre-shared key.
+        has_psk: Option<bool> = NODE_HAS_PSK,
     }
 }

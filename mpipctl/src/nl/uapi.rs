@@ -147,6 +147,8 @@ attribute_sets! {
         NODE_PATHS = 6 "paths",
         NODE_ACTIVE_PATHS = 7 "active-paths",
         NODE_UDP_PORT = 8 "udp-port",
+        NODE_PSK = 9 "psk",
+        NODE_HAS_PSK = 10 "has-psk",
     }
     PEER "peer" {
         PEER_ID = 1 "id",

@@ -536,6 +536,10 @@ impl System for Fake {
         }))
     }
 
+    fn random(&self) -> io::Result<[u8; 32]> {
+        Ok(std::array::from_fn(|at| at as u8))
+    }
+
     fn clock(&self) -> Duration {
         self.clock.get()
     }

@@ -36,6 +36,7 @@ pub(super) fn look(second: u64, paths: u8, sessions: u32) -> Snapshot {
             paths: Some(paths.into()),
             active_paths: Some(paths.into()),
             udp_port: Some(29170),
+            has_psk: Some(false),
         },
         paths: (0..paths).map(|id| path(second, id)).collect(),
         sessions: (0..sessions).map(|n| session(second, n)).collect(),
