@@ -115,6 +115,10 @@ mod tests {
             device.may_touch(&mut own, true, Flaw::Sound),
             "a sound one may not"
         );
+        ensure!(
+            device.may_touch(&mut own, true, Flaw::KnownMark),
+            "one with a mark that steers nothing may not"
+        );
         for flaw in [
             Flaw::Mark,
             Flaw::Passing,

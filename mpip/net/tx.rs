@@ -63,7 +63,7 @@ pub fn parse(skb: &mut Skb<'_>, family: u8) -> Option<Packet> {
 
 /// POST_ROUTING of an instance.
 pub fn post_routing(instance: &Instance, skb: &mut Skb<'_>, family: u8) -> Verdict {
-    if !skb.tx_eligible() {
+    if !skb.tx_eligible(instance.param(Param::Marks) as u32) {
         return Verdict::Accept;
     }
     let Some(packet) = parse(skb, family) else {

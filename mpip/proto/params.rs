@@ -62,7 +62,7 @@ macro_rules! params {
         )+];
 
         // A default out of range is refused when this is compiled.
-        const _: () = { $( assert!($min <= $default && $default <= $max); )+ };
+        const _: () = { $( assert!(TABLE[Param::$param as usize].allows($default)); )+ };
     };
 }
 
@@ -122,6 +122,9 @@ params! {
     Port "port": 29170 in 1..=65535, "" "";
     /// Whether the maximum segment size in SYNs is lowered to leave room for CMs.
     MssClamp "mss_clamp": 1 in 0..=1, "" "off,on";
+    /// Bits of a packet's mark that steer nothing: a packet with none but these is not left alone
+    /// because of its mark. On Android 0x1effff.
+    Marks "marks": 0 in 0..=0xffffffff, "" "";
 }
 
 impl Param {

@@ -412,17 +412,18 @@ void mpip_shim_hooks_unregister(struct net *net, struct mpip_hooks *hooks)
 
 /*
  * May this outgoing packet be looked at? Not what is forwarded, tunnelled or
- * transformed, nor what a person has steered by mark, device or VRF.
+ * transformed, nor what a person has steered by mark, device or VRF. @marks are
+ * the bits of marks that steer nothing.
  */
 bool mpip_shim_tx_eligible(const struct sk_buff *skb,
-			   const struct nf_hook_state *state)
+			   const struct nf_hook_state *state, u32 marks)
 {
 	const struct net_device *out = state->out;
 	const struct dst_entry *dst = skb_dst(skb);
 	const struct sock *sk = skb->sk;
 
 	/* What came in by an interface is passing through. */
-	if (!dst || dst_xfrm(dst) || skb->mark || skb->encapsulation ||
+	if (!dst || dst_xfrm(dst) || skb->mark & ~marks || skb->encapsulation ||
 	    skb->skb_iif)
 		return false;
 	if (!out || out->flags & IFF_LOOPBACK)

@@ -143,7 +143,7 @@ struct mpip_hooks *mpip_shim_hooks_wire(struct net *net, struct mpip_gate *gate,
 struct mpip_hooks *mpip_shim_hooks_order(struct net *net, struct mpip_gate *gate);
 void mpip_shim_hooks_unregister(struct net *net, struct mpip_hooks *hooks);
 bool mpip_shim_tx_eligible(const struct sk_buff *skb,
-			   const struct nf_hook_state *state);
+			   const struct nf_hook_state *state, u32 marks);
 bool mpip_shim_rx_eligible(const struct sk_buff *skb,
 			   const struct nf_hook_state *state);
 bool mpip_shim_rx_before_nat(const struct sk_buff *skb, struct mpip_flow *flow);

@@ -212,10 +212,11 @@ impl Skb<'_> {
         unsafe { bindings::mpip_shim_skb_set_dst(self.raw(), &dst.raw()) };
     }
 
-    /// Whether an outgoing packet is one that multipath may touch.
-    pub fn tx_eligible(&self) -> bool {
+    /// Whether an outgoing packet is one that multipath may touch. `marks` are the bits of marks
+    /// that steer nothing.
+    pub fn tx_eligible(&self, marks: u32) -> bool {
         // SAFETY: Valid by the invariant, as is the state.
-        unsafe { bindings::mpip_shim_tx_eligible(self.raw(), self.state) }
+        unsafe { bindings::mpip_shim_tx_eligible(self.raw(), self.state, marks) }
     }
 
     /// Whether an incoming packet is one that multipath may touch.

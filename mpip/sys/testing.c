@@ -370,6 +370,7 @@ bool mpip_test_eligible(struct mpip_test_dev *test, struct sk_buff *skb,
 			bool out, u8 flaw)
 {
 	struct nf_hook_state state = {};
+	const u32 marks = 0x1effff;
 	unsigned int flags = 0;
 	bool eligible;
 
@@ -389,7 +390,10 @@ bool mpip_test_eligible(struct mpip_test_dev *test, struct sk_buff *skb,
 		return false;
 	switch (flaw) {
 	case MPIP_TEST_MARK:
-		skb->mark = 1;
+		skb->mark = 0x10001;
+		break;
+	case MPIP_TEST_KNOWN_MARK:
+		skb->mark = marks;
 		break;
 	case MPIP_TEST_PASSING:
 		skb->skb_iif = test->dev->ifindex;
@@ -427,7 +431,7 @@ bool mpip_test_eligible(struct mpip_test_dev *test, struct sk_buff *skb,
 		break;
 	}
 	rcu_read_lock();
-	eligible = out ? mpip_shim_tx_eligible(skb, &state) :
+	eligible = out ? mpip_shim_tx_eligible(skb, &state, marks) :
 			 mpip_shim_rx_eligible(skb, &state);
 	rcu_read_unlock();
 	skb_dst_drop(skb);

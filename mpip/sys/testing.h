@@ -32,6 +32,7 @@ struct mpip_test_facts {
 enum mpip_test_flaw {
 	MPIP_TEST_SOUND,
 	MPIP_TEST_MARK,
+	MPIP_TEST_KNOWN_MARK,
 	MPIP_TEST_PASSING,
 	MPIP_TEST_TUNNELLED,
 	MPIP_TEST_FORWARDED,

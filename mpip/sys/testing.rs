@@ -149,6 +149,8 @@ pub enum Flaw {
     Sound = bindings::MPIP_TEST_SOUND as u8,
     /// Somebody steers it by a mark.
     Mark = bindings::MPIP_TEST_MARK as u8,
+    /// Its mark has only bits that steer nothing: that is none.
+    KnownMark = bindings::MPIP_TEST_KNOWN_MARK as u8,
     /// It came in by an interface.
     Passing = bindings::MPIP_TEST_PASSING as u8,
     /// There is another one in it.

@@ -5,7 +5,7 @@
 //! A number without a unit is in the parameter's own. Times may be written in another unit of
 //! time if the result is a whole number of the parameter's. `k`, `M` and `G` are powers of 1024
 //! for bytes, as tc(8) has it, and of 1000 otherwise; `Ki`, `Mi` and `Gi` are always powers
-//! of 1024.
+//! of 1024. A number without a unit may be hexadecimal.
 
 use crate::nl::Param;
 
@@ -73,6 +73,11 @@ pub(super) fn range(param: &Param) -> String {
 }
 
 fn number(param: &Param, text: &str) -> Result<u128, &'static str> {
+    if let (None, Some(digits)) = (&param.unit, text.strip_prefix("0x")) {
+        let is_hex = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let digits = is_hex.then_some(digits).ok_or("not a number")?;
+        return u128::from_str_radix(digits, 16).map_err(|_| "out of range");
+    }
     let end = text.find(|c: char| !c.is_ascii_digit() && c != '.');
     let (digits, suffix) = text.split_at(end.unwrap_or(text.len()));
     let (multiply, divide) = scale(param.unit.as_deref(), suffix).ok_or(if digits.is_empty() {
@@ -191,6 +196,27 @@ mod tests {
         }
         assert_eq!(parse(&param(Some("s"), 0, 9), "3000ms"), Ok(3));
         assert_eq!(parse(&param(Some("us"), 0, 9_000), "2.5ms"), Ok(2500));
+    }
+
+    #[test]
+    fn hexadecimal() {
+        let mask = param(None, 0, u32::MAX.into());
+        for (text, value) in [("0x1effff", 0x1e_ffff), ("0xFFFFFFFF", u32::MAX.into())] {
+            assert_eq!(parse(&mask, text), Ok(value), "{text}");
+        }
+        let long = format!("0x{}", "f".repeat(40));
+        for (text, why) in [
+            ("0x", "not a number"),
+            ("0x+1", "not a number"),
+            ("0xg", "not a number"),
+            ("1effff", "unknown unit"),
+            ("0x100000000", "out of range"),
+            (long.as_str(), "out of range"),
+        ] {
+            let message = format!("it: {why}: \"{text}\"; allowed: 0 to 4294967295");
+            assert_eq!(parse(&mask, text), Err(message));
+        }
+        assert!(parse(&param(Some("ms"), 0, 9), "0x5").is_err());
     }
 
     #[test]

@@ -740,7 +740,7 @@ fn the_example_is_complete() {
     let uncommented = uncommented.join("\n");
     let folder = std::env::temp_dir().join(format!("mpipctl-example-{}", std::process::id()));
     std::fs::create_dir_all(&folder).unwrap();
-    for (name, text, parameters) in [("one", example, 0), ("two", &uncommented, 26)] {
+    for (name, text, parameters) in [("one", example, 0), ("two", &uncommented, 27)] {
         let file = folder.join(format!("{name}.toml"));
         std::fs::write(&file, text).unwrap();
         let output = std::process::Command::new(cargo_bin!("mpipctl"))
