@@ -559,7 +559,7 @@ impl Instance {
             return None;
         }
         let limit = self.param(Param::MaxPaths) as usize;
-        // The address may be that of several interfaces.
+        // The address may be that of several interfaces, or of a VPN that only some users have.
         let ifindex = match Dst::lookup(self.net, 0, &tuple) {
             Some(route) => route.ifindex(),
             None => self.ifindex_of(&tuple.local.addr),

@@ -94,6 +94,12 @@ pub fn post_routing(instance: &Instance, skb: &mut Skb<'_>, family: u8) -> Verdi
 fn known(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, entry: &WireEntry) -> Verdict {
     let session = &entry.session;
     session.prefetch();
+    // By a rule for its user, perhaps, a VPN has taken the connection over since it began: what is
+    // in there must not come out again by another way.
+    if skb.enters_tunnel(entry.path.ifindex()) {
+        instance.count(Counter::TxOriginal);
+        return Verdict::Accept;
+    }
     instance.saw(session);
     let rules = &instance.shared.rules;
     if rules.ask_owners() && !session.has_owner(rules.ask_groups()) {

@@ -65,8 +65,10 @@ pub(super) fn tuple_of(flow: &bindings::mpip_flow) -> Tuple {
 }
 
 impl Dst {
-    /// The route of packets from `tuple.local` to `tuple.remote`, out of `ifindex` alone unless
-    /// it is 0. Only routes that the tables really hold count. Any context.
+    /// The route of packets from `tuple.local` to `tuple.remote`. Out of `ifindex` alone it is a
+    /// lane's; with 0 it is the one that the flow takes by itself: rules may tell users and marks
+    /// from each other, and both are the socket's. Only routes that the tables really hold count.
+    /// Any context.
     pub fn lookup(net: Net, ifindex: u32, tuple: &Tuple) -> Option<Dst> {
         let mut out = bindings::mpip_dst {
             dst: core::ptr::null_mut(),

@@ -27,7 +27,48 @@
 
 #include "shims.h"
 
-static bool route_out4(struct net *net, int ifindex,
+/*
+ * Whether a device puts packets into others of this host's. Modems are not told
+ * from tunnels by their type, but by who made them.
+ */
+static bool is_tunnel(const struct net_device *dev)
+{
+	static const char * const kinds[] = {
+		"wireguard", "tun", "ovpn", "xfrm", "vti", "vti6", "ipip",
+		"sit", "ip6tnl", "gre", "ip6gre",
+	};
+
+	return dev->rtnl_link_ops &&
+	       match_string(kinds, ARRAY_SIZE(kinds),
+			    dev->rtnl_link_ops->kind) >= 0;
+}
+
+/*
+ * What has the address of a tunnel does not leave by anything else. Under RCU.
+ */
+static bool leaves_tunnel4(struct net *net, __be32 saddr,
+			   const struct net_device *out)
+{
+	const struct net_device *dev = __ip_dev_find(net, saddr, false);
+
+	return dev && dev != out && is_tunnel(dev);
+}
+
+static bool leaves_tunnel6(struct net *net, const struct in6_addr *saddr,
+			   const struct net_device *out)
+{
+	const struct net_device *dev = ipv6_dev_find(net, saddr, NULL);
+
+	return dev && dev != out && is_tunnel(dev);
+}
+
+/*
+ * With @ifindex, the way of a lane: looked up as root, without a mark, because
+ * what rules make of those is about sockets and not about lanes. Without, the
+ * way that the flow takes by itself: by the mark and the owner of @sk, its
+ * socket, if it has one.
+ */
+static bool route_out4(struct net *net, int ifindex, const struct sock *sk,
 		       const struct mpip_flow *flow, struct mpip_dst *out)
 {
 	struct flowi4 fl4 = {
@@ -38,7 +79,12 @@ static bool route_out4(struct net *net, int ifindex,
 		.fl4_dport = htons(flow->dport),
 	};
 	struct rtable *rt;
+	bool ok;
 
+	if (sk) {
+		fl4.flowi4_mark = READ_ONCE(sk->sk_mark);
+		fl4.flowi4_uid = sk_uid(sk);
+	}
 	memcpy(&fl4.saddr, flow->src, sizeof(fl4.saddr));
 	memcpy(&fl4.daddr, flow->dst, sizeof(fl4.daddr));
 	if (ifindex) {
@@ -47,7 +93,6 @@ static bool route_out4(struct net *net, int ifindex,
 		 * on-link; ask the tables first.
 		 */
 		struct fib_result res;
-		bool ok;
 
 		rcu_read_lock();
 		ok = !fib_lookup(net, &fl4, &res, 0) && res.type == RTN_UNICAST;
@@ -58,8 +103,12 @@ static bool route_out4(struct net *net, int ifindex,
 	rt = ip_route_output_flow(net, &fl4, NULL);
 	if (IS_ERR(rt))
 		return false;
-	if (rt->rt_type != RTN_UNICAST || dst_xfrm(&rt->dst) ||
-	    (ifindex && rt->dst.dev->ifindex != ifindex)) {
+	rcu_read_lock();
+	ok = rt->rt_type == RTN_UNICAST && !dst_xfrm(&rt->dst) &&
+	     (ifindex ? rt->dst.dev->ifindex == ifindex :
+			!leaves_tunnel4(net, fl4.saddr, rt->dst.dev));
+	rcu_read_unlock();
+	if (!ok) {
 		ip_rt_put(rt);
 		return false;
 	}
@@ -68,7 +117,7 @@ static bool route_out4(struct net *net, int ifindex,
 	return true;
 }
 
-static bool route_out6(struct net *net, int ifindex,
+static bool route_out6(struct net *net, int ifindex, const struct sock *sk,
 		       const struct mpip_flow *flow, struct mpip_dst *out)
 {
 	struct flowi6 fl6 = {
@@ -78,7 +127,12 @@ static bool route_out6(struct net *net, int ifindex,
 		.fl6_dport = htons(flow->dport),
 	};
 	struct dst_entry *dst;
+	bool ok;
 
+	if (sk) {
+		fl6.flowi6_mark = READ_ONCE(sk->sk_mark);
+		fl6.flowi6_uid = sk_uid(sk);
+	}
 	memcpy(&fl6.saddr, flow->src, sizeof(fl6.saddr));
 	memcpy(&fl6.daddr, flow->dst, sizeof(fl6.daddr));
 	dst = ip6_route_output_flags(net, NULL, &fl6,
@@ -89,22 +143,19 @@ static bool route_out6(struct net *net, int ifindex,
 		if (IS_ERR(dst))
 			return false;
 	}
-	if (dst->error || dst_xfrm(dst) || dst->dev->flags & IFF_LOOPBACK ||
-	    (ifindex && dst->dev->ifindex != ifindex)) {
+	rcu_read_lock();
+	ok = !dst->error && !dst_xfrm(dst) &&
+	     !(dst->dev->flags & IFF_LOOPBACK) &&
+	     (ifindex ? dst->dev->ifindex == ifindex :
+			!leaves_tunnel6(net, &fl6.saddr, dst->dev));
+	rcu_read_unlock();
+	if (!ok) {
 		dst_release(dst);
 		return false;
 	}
 	out->dst = dst;
 	out->cookie = rt6_get_cookie(dst_rt6_info(dst));
 	return true;
-}
-
-/* The way from flow->src to flow->dst; through @ifindex alone unless 0. */
-bool mpip_shim_route_out(struct net *net, int ifindex,
-			 const struct mpip_flow *flow, struct mpip_dst *out)
-{
-	return flow->family == 4 ? route_out4(net, ifindex, flow, out) :
-				   route_out6(net, ifindex, flow, out);
 }
 
 bool mpip_shim_dst_valid(const struct mpip_dst *dst)
@@ -185,22 +236,15 @@ void mpip_shim_skb_xmit(struct net *net, struct sk_buff *skb,
 }
 
 /*
- * Whether a device puts packets into others of this host's. Modems are not told
- * from tunnels by their type, but by who made them.
+ * Whether a packet of a session that is at home on the device @ifindex is on
+ * its way into a tunnel, by which rules have it go now.
  */
-static bool is_tunnel(const struct net_device *dev)
+bool mpip_shim_skb_enters_tunnel(const struct sk_buff *skb, u32 ifindex)
 {
-	static const char * const kinds[] = {
-		"wireguard", "tun", "ovpn", "xfrm", "vti", "vti6", "ipip",
-		"sit", "ip6tnl", "gre", "ip6gre",
-	};
-
-	return dev->rtnl_link_ops &&
-	       match_string(kinds, ARRAY_SIZE(kinds),
-			    dev->rtnl_link_ops->kind) >= 0;
+	return (u32)skb->dev->ifindex != ifindex && is_tunnel(skb->dev);
 }
 
-/* The same, of the device with this index. */
+/* Whether the device with this index puts packets into others. */
 bool mpip_shim_is_tunnel(struct net *net, u32 ifindex)
 {
 	const struct net_device *dev;
@@ -556,6 +600,23 @@ static struct sock *flow_socket(struct net *net, const struct mpip_flow *flow)
 		return NULL;
 	}
 	return sk;
+}
+
+/*
+ * The way from flow->src to flow->dst: of a lane by @ifindex alone or, if that
+ * is 0, the one that the flow takes by itself.
+ */
+bool mpip_shim_route_out(struct net *net, int ifindex,
+			 const struct mpip_flow *flow, struct mpip_dst *out)
+{
+	struct sock *sk = ifindex ? NULL : flow_socket(net, flow);
+	bool found;
+
+	found = flow->family == 4 ? route_out4(net, ifindex, sk, flow, out) :
+				    route_out6(net, ifindex, sk, flow, out);
+	if (sk)
+		sock_gen_put(sk);
+	return found;
 }
 
 /* Let TCP send at once what it has put off because nothing came through. */

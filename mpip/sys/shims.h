@@ -179,6 +179,7 @@ void mpip_shim_dst_solicit(const struct mpip_dst *dst, u8 family,
 void mpip_shim_skb_set_dst(struct sk_buff *skb, const struct mpip_dst *dst);
 void mpip_shim_skb_xmit(struct net *net, struct sk_buff *skb,
 			const struct mpip_dst *dst, u8 family);
+bool mpip_shim_skb_enters_tunnel(const struct sk_buff *skb, u32 ifindex);
 bool mpip_shim_is_tunnel(struct net *net, u32 ifindex);
 int mpip_shim_ifaddrs(struct net *net, struct mpip_ifaddr *out, int max);
 bool mpip_shim_addr_alive(struct net *net, u32 ifindex, u8 family,

@@ -219,6 +219,12 @@ impl Skb<'_> {
         unsafe { bindings::mpip_shim_tx_eligible(self.raw(), self.state, marks) }
     }
 
+    /// Whether an outgoing packet of a session that is at home on `ifindex` goes into a tunnel now.
+    pub fn enters_tunnel(&self, ifindex: u32) -> bool {
+        // SAFETY: Valid by the invariant; a packet in the output hook has a device.
+        unsafe { bindings::mpip_shim_skb_enters_tunnel(self.raw(), ifindex) }
+    }
+
     /// Whether an incoming packet is one that multipath may touch.
     pub fn rx_eligible(&self) -> bool {
         // SAFETY: As above.
