@@ -12,7 +12,7 @@ export KDIR MPIP_KERNEL MPIP_CACHE MPIP_MIRROR MPIP_KVM MPIP_VM_MEM MPIP_VM_CPUS
 
 .DEFAULT_GOAL := all
 .PHONY: all module cli static docs-cli docs-screens setup setup-root update-kernel install uninstall \
-        clean distclean-cache help vm uml test host-test kunit test-debug test-intree vm-test demo \
+        clean distclean-cache help vm uml test host-test kunit test-debug test-intree test-android vm-test demo \
         bench bench-failover bench-report \
         check check-module uapi uapi-check
 
@@ -75,6 +75,11 @@ test-debug: setup cli ## test on a kernel with KASAN, lockdep, UBSAN and faults 
 	@scripts/setup --debug
 	@scripts/build-module --debug
 	@scripts/test-debug $(ARGS)
+
+test-android: setup cli ## build an arm64 kernel as Android does, MPIP in it, and test in it under QEMU (ARGS: tests)
+	@scripts/setup --android
+	@scripts/build-static aarch64
+	@scripts/test-android $(ARGS)
 
 vm-test: setup all ## test the module in the VM
 	@scripts/vm-test $(ARGS)

@@ -62,8 +62,10 @@ host_packages() {
 root_recipe() { printf '%s\n' 'recipe 1' "${ROOT_PACKAGES[@]}" | sha256sum | cut -d' ' -f1; }
 root_ready() { [ "$(cat "$ROOT/.mpip-recipe" 2>/dev/null)" = "$(root_recipe)" ]; }
 
-build_root() {
-	local uri=${MPIP_MIRROR:-} new=$ROOT.new settings=$CACHE/apt-access.conf hooks=() file
+# bootstrap DIR OPTION…: have mmdebstrap make a Debian trixie there, from the archive that this machine uses.
+bootstrap() {
+	local dir=$1 uri=${MPIP_MIRROR:-} settings=$CACHE/apt-access.conf hooks=() file
+	shift
 	if [ -z "$uri" ]; then
 		uri=$(debian_archive)
 		if [ -z "$uri" ]; then
@@ -83,28 +85,39 @@ build_root() {
 		fi
 	done
 	# An interrupted mmdebstrap may have left /dev and /proc mounted in there.
-	rm -rf --one-file-system "$new"
-	mmdebstrap --variant=minbase --mode=root --skip=check/empty \
+	rm -rf --one-file-system "$dir"
+	mmdebstrap --mode=root --skip=check/empty \
 		--aptopt="$settings" --aptopt='APT::Install-Recommends "false"' \
 		--aptopt='Acquire::Languages "none"' --aptopt='Acquire::Retries "3"' \
 		--dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/locale/*' \
 		--dpkgopt='path-exclude=/usr/share/man/*' \
-		"${hooks[@]}" --include="$(
-			IFS=,
-			echo "${ROOT_PACKAGES[*]}"
-		)" trixie "$new" \
-		"deb $uri trixie main" "deb $uri trixie-backports main"
-	# PID 1 of the VM: mount the folder made for this very run and go on with the script in it.
-	cat >"$new/usr/sbin/mpip-vm-start" <<-'EOF'
+		"${hooks[@]}" "$@" trixie "$dir" "deb $uri trixie main" "deb $uri trixie-backports main"
+}
+# A list of packages as mmdebstrap wants it
+packages() { paste -sd, < <(printf '%s\n' "$@"); }
+
+# vm_start FILE: PID 1 of the VM: mount the folder made for this very run and go on with the script in it.
+vm_start() {
+	cat >"$1" <<-'END'
 		#!/bin/bash
 		mount -t virtiofs run /mnt && exec /bin/bash /mnt/init
-	EOF
-	chmod 755 "$new/usr/sbin/mpip-vm-start"
-	chroot "$new" dpkg-query -W rustc bindgen gcc-14 | tr '\t\n' '= ' >"$new/.mpip-tools"
-	root_recipe >"$new/.mpip-recipe"
-	# Builds and VMs hold this lock as long as they use the root.
+	END
+	chmod 755 "$1"
+}
+
+# Builds and VMs hold this lock as long as they use what is below the cache: wait for them to end.
+use_none() {
 	exec 8>"$CACHE/in-use"
 	flock 8
+}
+
+build_root() {
+	local new=$ROOT.new
+	bootstrap "$new" --variant=minbase --include="$(packages "${ROOT_PACKAGES[@]}")"
+	vm_start "$new/usr/sbin/mpip-vm-start"
+	chroot "$new" dpkg-query -W rustc bindgen gcc-14 | tr '\t\n' '= ' >"$new/.mpip-tools"
+	root_recipe >"$new/.mpip-recipe"
+	use_none
 	if [ -d "$ROOT" ]; then mv "$ROOT" "$ROOT.old.$$"; fi
 	mv "$new" "$ROOT"
 	rm -rf --one-file-system "$ROOT".old.*
