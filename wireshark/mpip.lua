@@ -47,6 +47,7 @@ local f = {
 	data = ProtoField.uint16("mpip.data_length", "Length of user data"),
 	flags = ProtoField.uint16("mpip.flags", "Flags", base.HEX),
 	want = ProtoField.bool("mpip.flags.want", "Wants an answer", 16, nil, 0x0001),
+	reserve = ProtoField.bool("mpip.flags.reserve", "Path is a backup", 16, nil, 0x0002),
 	timestamp = ProtoField.uint32("mpip.timestamp", "Time stamp (µs)"),
 	delay = ProtoField.int32("mpip.delay", "One-way delay of the feedback path (µs)"),
 	sent = ProtoField.uint32("mpip.packets_sent", "Packets sent on the path"),
@@ -270,6 +271,7 @@ local function measurement(tree, tvb, at, type)
 	else
 		local flags = tree:add(f.flags, tvb(at + 6, 2))
 		flags:add(f.want, tvb(at + 6, 2))
+		flags:add(f.reserve, tvb(at + 6, 2))
 	end
 	tree:add(f.timestamp, tvb(at + 8, 4))
 	tree:add(f.delay, tvb(at + 12, 4))

@@ -338,7 +338,7 @@ impl Instance {
                 }
             }
             Cm::Lane(m) if lane != 0 => {
-                entry.path.state.lock().bind(m.path);
+                entry.path.bind(m);
                 let challenge = clock::random_u64();
                 if session
                     .inner
@@ -350,7 +350,7 @@ impl Instance {
                 }
             }
             Cm::LaneAck(m) if lane != 0 => {
-                entry.path.state.lock().bind(m.path);
+                entry.path.bind(m);
                 entry.path.saw_translation(m.observed);
                 let (accepted, echo) = {
                     let mut inner = session.inner.lock();
@@ -491,7 +491,11 @@ impl Instance {
         let lane = cm::Lane {
             header: self.header(&session.peer, session.id),
             path: path.id,
-            flags: 0,
+            flags: if path.is_reserve_here() {
+                cm::LANE_RESERVE
+            } else {
+                0
+            },
             challenge,
             echo,
             observed,

@@ -126,6 +126,9 @@ pub fn param_set(namespace: &Namespace, request: &mut Request<'_>) -> Result {
     }
     namespace.shared.settings.set(param, value);
     if let Some(instance) = namespace.instance() {
+        if matches!(param, Param::Interfaces | Param::Energy) {
+            instance.interfaces_changed();
+        }
         instance.apply_caps();
         instance.change_own_port();
     }
@@ -398,10 +401,12 @@ fn standing(path: &Path) -> u32 {
 
 fn one_path(m: &mut Message<'_>, node: u64, path: &Arc<Path>, mtu: u32) -> Result {
     let totals = path.totals(clock::now_us());
-    let state = if path.is_confirmed() {
-        standing(path)
-    } else {
-        0
+    let reserve = path.reserve();
+    let state = match path.is_confirmed() {
+        true if standing(path) == 1 && reserve.is_some() => 3,
+        true => standing(path),
+        false if path.is_excluded() => 4,
+        false => 0,
     };
     m.u8(MPIP_A_PATH_ID, path.id)?;
     m.u64(MPIP_A_PATH_PEER, node)?;
@@ -420,8 +425,16 @@ fn one_path(m: &mut Message<'_>, node: u64, path: &Arc<Path>, mtu: u32) -> Resul
         m.bytes(MPIP_A_PATH_OBSERVED, observed.as_bytes())?;
     }
     let silent = (state == 2).then_some(MPIP_EVENT_REASON_SILENT);
-    if let Some(reason) = path.reason().or(silent).filter(|_| state != 1) {
+    let excluded = path.is_excluded().then_some(MPIP_EVENT_REASON_EXCLUDED);
+    let reason = excluded.or(path.reason()).or(silent);
+    if let Some(reason) = reason.filter(|_| !matches!(state, 1 | 3)) {
         m.u32(MPIP_A_PATH_REASON, reason)?;
+    }
+    if let Some(reserve) = reserve {
+        m.u32(
+            MPIP_A_PATH_UNUSED,
+            ctl_rules::reason(Unused::Reserve(reserve)),
+        )?;
     }
     m.u64(MPIP_A_PATH_TX_PACKETS, totals.tx_packets)?;
     m.u64(MPIP_A_PATH_TX_BYTES, path.tx_bytes())?;

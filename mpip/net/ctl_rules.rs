@@ -15,6 +15,7 @@ use crate::{
             Addr,
             Prefix, //
         },
+        interface::Reserve,
         policy::{
             Flaw,
             Interfaces,
@@ -134,6 +135,7 @@ fn rule_of(request: &mut Request<'_>) -> Result<Rule> {
                 .unwrap_or(none.delay_us),
             loss: request.u32(MPIP_A_RULE_MAX_LOSS).unwrap_or(none.loss),
             rate: request.u32(MPIP_A_RULE_MIN_RATE).unwrap_or(none.rate),
+            cost: request.u32(MPIP_A_RULE_MAX_COST).unwrap_or(none.cost),
         },
         interfaces: interfaces_of(request)?,
         ordered: request.u8(MPIP_A_RULE_ORDERED) == Some(1),
@@ -186,11 +188,11 @@ fn explain(flaw: Flaw) -> (u32, &'static CStr) {
         ),
         Flaw::LimitsUnused => (
             MPIP_A_RULE_MODE,
-            c_str!("only mode selected has limits of delay, loss and rate"),
+            c_str!("only mode selected has limits of delay, loss, rate and cost"),
         ),
         Flaw::LimitsMissing => (
             MPIP_A_RULE_MODE,
-            c_str!("mode selected needs a limit of delay, loss or rate"),
+            c_str!("mode selected needs a limit of delay, loss, rate or cost"),
         ),
         Flaw::InterfacesUnused => (
             MPIP_A_RULE_INTERFACES,
@@ -346,6 +348,7 @@ fn put_rule(m: &mut Message<'_>, number: u32, rule: &Rule, hits: u64) -> Result 
         (MPIP_A_RULE_MAX_DELAY_US, limits.delay_us, none.delay_us),
         (MPIP_A_RULE_MAX_LOSS, limits.loss, none.loss),
         (MPIP_A_RULE_MIN_RATE, limits.rate, none.rate),
+        (MPIP_A_RULE_MAX_COST, limits.cost, none.cost),
     ] {
         if limit != none {
             m.u32(attr, limit)?;
@@ -393,5 +396,10 @@ pub fn reason(unused: Unused) -> u32 {
         Unused::NotChosen => MPIP_LANE_REASON_NOT_CHOSEN,
         Unused::Replaced => MPIP_LANE_REASON_REPLACED,
         Unused::Unreliable => MPIP_LANE_REASON_UNRELIABLE,
+        Unused::Excluded => MPIP_LANE_REASON_EXCLUDED,
+        Unused::Reserve(Reserve::Backup) => MPIP_LANE_REASON_BACKUP,
+        Unused::Reserve(Reserve::Budget) => MPIP_LANE_REASON_BUDGET,
+        Unused::Reserve(Reserve::Energy) => MPIP_LANE_REASON_ENERGY,
+        Unused::Reserve(Reserve::Peer) => MPIP_LANE_REASON_PEER,
     }
 }

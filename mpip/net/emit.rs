@@ -260,8 +260,8 @@ impl Instance {
                 Some(_) => 0,
                 None => MAX_ADDRS / 2,
             };
-            let outside = locals.iter().flatten().filter(|local| !local.tunnel);
-            let list = outside.map(|local| local.addr);
+            let usable = locals.iter().flatten().filter(|local| local.is_usable());
+            let list = usable.map(|local| local.addr);
             list.filter(move |addr| addr.family() == each).take(room)
         };
         let mut n = 0;

@@ -15,7 +15,13 @@ use crate::{
         path::Path,
         peer::Peer, //
     },
-    proto::counters::Counter,
+    proto::{
+        counters::Counter,
+        interface::{
+            Name,
+            Reserve, //
+        }, //
+    },
     sys::{
         clock,
         genl::{
@@ -59,6 +65,8 @@ pub enum Reason {
     LocalGone,
     /// The peer says that its address is not there any more.
     RemoteGone,
+    /// The interface is not to be used.
+    Excluded,
 }
 
 impl Reason {
@@ -75,7 +83,40 @@ impl Reason {
             Reason::Unreachable => MPIP_EVENT_REASON_UNREACHABLE,
             Reason::LocalGone => MPIP_EVENT_REASON_LOCAL_GONE,
             Reason::RemoteGone => MPIP_EVENT_REASON_REMOTE_GONE,
+            Reason::Excluded => MPIP_EVENT_REASON_EXCLUDED,
         }
+    }
+}
+
+/// An interface that becomes a backup, or is none any more, without anybody having said so.
+#[derive(Clone, Copy)]
+pub struct Link {
+    /// Its name.
+    pub name: Name,
+    /// Its index; 0 if it is not there.
+    pub ifindex: u32,
+    /// Why.
+    pub reason: Reserve,
+    /// Bytes that it has carried, and its budget.
+    pub carried: Option<(u64, u64)>,
+}
+
+impl Link {
+    fn write(&self, m: &mut Message<'_>) -> Result {
+        if self.ifindex != 0 {
+            m.u32(MPIP_A_EVENT_IFINDEX, self.ifindex)?;
+        }
+        m.text(MPIP_A_EVENT_INTERFACE, self.name.as_str())?;
+        let reason = match self.reason {
+            Reserve::Energy => MPIP_EVENT_REASON_ENERGY,
+            _ => MPIP_EVENT_REASON_BUDGET,
+        };
+        m.u32(MPIP_A_EVENT_REASON, reason)?;
+        if let Some((used, budget)) = self.carried {
+            m.u64(MPIP_A_EVENT_USED, used)?;
+            m.u64(MPIP_A_EVENT_BUDGET, budget)?;
+        }
+        Ok(())
     }
 }
 
@@ -134,6 +175,16 @@ pub enum Event<'a> {
         /// How many there are now.
         addresses: u32,
     },
+    /// An interface is used only when nothing else works.
+    InterfaceDemoted {
+        /// The interface.
+        link: Link,
+    },
+    /// An interface is used like others again.
+    InterfacePromoted {
+        /// The interface.
+        link: Link,
+    },
 }
 
 impl Event<'_> {
@@ -146,6 +197,8 @@ impl Event<'_> {
             Event::PathReturn { .. } => MPIP_EVENT_KIND_PATH_RETURN,
             Event::PathDown { .. } => MPIP_EVENT_KIND_PATH_DOWN,
             Event::AddressChange { .. } => MPIP_EVENT_KIND_ADDRESS_CHANGE,
+            Event::InterfaceDemoted { .. } => MPIP_EVENT_KIND_INTERFACE_DEMOTED,
+            Event::InterfacePromoted { .. } => MPIP_EVENT_KIND_INTERFACE_PROMOTED,
         }
     }
 
@@ -166,6 +219,7 @@ impl Event<'_> {
                 m.u32(MPIP_A_EVENT_REASON, reason.number())
             }
             Event::AddressChange { addresses } => m.u32(MPIP_A_EVENT_ADDRESSES, addresses),
+            Event::InterfaceDemoted { link } | Event::InterfacePromoted { link } => link.write(m),
         }
     }
 }

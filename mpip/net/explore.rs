@@ -65,7 +65,7 @@ impl Instance {
             session.inner.lock().explored_ms = 0;
             return;
         }
-        if self.is_inside(session) {
+        if self.is_inside(session) || self.is_left_alone(session) {
             return;
         }
         let original = session.tuple;
@@ -83,7 +83,7 @@ impl Instance {
                 continue;
             }
             for local in locals.iter().flatten() {
-                if !local.tunnel
+                if local.is_usable()
                     && local.addr.family() == remote.family()
                     && !self.has_lane(session, local, &remote)
                     && !self.add_lane(session, local, &remote, &reach)
@@ -166,6 +166,7 @@ impl Instance {
         let Some(path) = peer.path(local.addr, *remote, local.ifindex, None, max_paths) else {
             return false;
         };
+        self.assign_role(&path);
         let mut ways = match self.param(Param::Encap) {
             1 => Ways::only(Via::Raw),
             2 if proto == packet::TCP => Ways::only(Via::Udp),

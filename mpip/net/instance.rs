@@ -516,10 +516,19 @@ impl Instance {
         true
     }
 
-    /// Whether the host's addresses are others than at the last look.
-    pub fn addrs_differ(&self) -> bool {
+    /// The host's addresses as they are now.
+    fn fresh_addrs(&self) -> [Option<LocalAddr>; MAX_LOCAL] {
         let mut fresh = [None; MAX_LOCAL];
         route::local_addrs(self.net, &mut fresh);
+        for local in fresh.iter_mut().flatten() {
+            local.excluded = self.role_of(local.ifindex).excluded;
+        }
+        fresh
+    }
+
+    /// Whether the host's addresses are others than at the last look.
+    pub fn addrs_differ(&self) -> bool {
+        let fresh = self.fresh_addrs();
         *self.addrs.lock() != fresh
     }
 
@@ -537,8 +546,7 @@ impl Instance {
 
     /// Looks up the host's addresses anew; true if they have changed.
     pub fn refresh_addrs(&self) -> bool {
-        let mut fresh = [None; MAX_LOCAL];
-        route::local_addrs(self.net, &mut fresh);
+        let fresh = self.fresh_addrs();
         {
             let mut addrs = self.addrs.lock();
             if *addrs == fresh {
@@ -551,7 +559,7 @@ impl Instance {
         true
     }
 
-    /// The host's usable addresses.
+    /// The host's addresses, as at the last look.
     pub fn local_addrs(&self) -> [Option<LocalAddr>; MAX_LOCAL] {
         *self.addrs.lock()
     }

@@ -21,17 +21,19 @@
 //! | `explore` | look for paths that a session could use |
 //! | `expire`, `leave` | forget what is not used; leave |
 //! | `instance`, `peer`, `path`, `session`, `rows` | the tables and what they hold |
+//! | `links` | what is wanted of interfaces, and what follows for paths |
 //! | `rules` | the rules of a namespace, and what they say of a session |
 //! | `ports` | ports of added lanes and the node's own |
 //! | `rider` | messages that wait for a datagram to ride on |
 //! | `emit` | packets of our own |
 //! | `every` | a CM with every packet, for `cm=every` |
-//! | `ns`, `shared`, `ctl`, `ctl_rules`, `event` | namespaces, what they keep, netlink |
+//! | `ns`, `shared`, `ctl`, `ctl_rules`, `ctl_links`, `event` | namespaces, what they keep, netlink |
 
 pub mod ask;
 pub mod control;
 pub mod copies;
 pub mod ctl;
+pub mod ctl_links;
 pub mod ctl_rules;
 pub mod emit;
 pub mod event;
@@ -41,6 +43,7 @@ pub mod explore;
 pub mod icmp;
 pub mod instance;
 pub mod leave;
+pub mod links;
 pub mod moves;
 pub mod ns;
 pub mod numbered;

@@ -108,7 +108,9 @@ impl Instance {
 
     /// Takes in what has changed. Process context.
     pub fn follow_changes(&self) {
+        self.find_interfaces();
         let moved = self.refresh_addrs();
+        self.assign_roles();
         let mut failed = KVec::new();
         let mut returned = KVec::new();
         for peer in self.collect_peers().iter() {
@@ -117,7 +119,8 @@ impl Instance {
                 let Some(path) = peer.path_by_id(id) else {
                     continue;
                 };
-                let down = !route::is_alive(self.net, path.ifindex(), &path.local);
+                let down =
+                    path.is_excluded() || !route::is_alive(self.net, path.ifindex(), &path.local);
                 if !path.set_down(down) {
                     continue;
                 }
@@ -209,7 +212,9 @@ impl Instance {
     /// An end of a path has gone. Process context.
     pub fn path_down(&self, peer: &Arc<Peer>, path: &Arc<Path>) {
         self.count(Counter::PathDown);
-        let reason = if path.is_down_here() {
+        let reason = if path.is_excluded() {
+            Reason::Excluded
+        } else if path.is_down_here() {
             Reason::LocalGone
         } else {
             Reason::RemoteGone

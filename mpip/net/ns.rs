@@ -8,6 +8,7 @@ use crate::{
             Instance,
             MAX_PREFIXES, //
         },
+        links::LinkError,
         rules::{
             Counted,
             Draft,
@@ -19,6 +20,10 @@ use crate::{
     proto::{
         addr::Prefix,
         crypto::PSK_LEN,
+        interface::{
+            Name,
+            Settings, //
+        },
         policy::Rule, //
     },
     sys::{
@@ -231,6 +236,31 @@ impl Namespace {
             return Err(RuleError::Changed);
         }
         rules.set(draft.table)
+    }
+
+    /// Changes what is set for an interface, and how much of its budget is used.
+    pub fn set_interface(
+        &self,
+        name: Name,
+        used: Option<u64>,
+        change: impl FnOnce(&mut Settings),
+    ) -> Result<(), LinkError> {
+        let control = self.control.lock();
+        self.shared.links.set(self.net, name, used, change)?;
+        if let Some(instance) = &control.instance {
+            instance.interfaces_changed();
+        }
+        Ok(())
+    }
+
+    /// Forgets what is set for an interface.
+    pub fn reset_interface(&self, name: &Name) -> Result<(), LinkError> {
+        let control = self.control.lock();
+        self.shared.links.reset(name)?;
+        if let Some(instance) = &control.instance {
+            instance.interfaces_changed();
+        }
+        Ok(())
     }
 
     fn push_prefixes(control: &Control) -> Result {

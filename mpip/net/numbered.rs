@@ -97,7 +97,9 @@ impl Inner {
     /// without one would be overtaken.
     fn stays(&mut self, now: u32) -> bool {
         let original = self.s.lane(0);
-        let works = original.is_some_and(|lane| lane.path.standing() >= Standing::Doubtful);
+        let works = original.is_some_and(|lane| {
+            lane.path.standing() >= Standing::Doubtful && lane.path.reserve().is_none()
+        });
         let may = works && !self.s.is_replaced();
         may && self.rare().is_some_and(|rare| rare.numbers.stays(now))
     }

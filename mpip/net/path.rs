@@ -15,6 +15,10 @@ use crate::{
         },
         blackhole::SMALL,
         earliest::Backlog,
+        interface::{
+            Reserve,
+            Role, //
+        },
         loss::Sent,
         packet,
         path::{
@@ -23,6 +27,7 @@ use crate::{
         },
         seq,
         session::PathInfo,
+        wire::cm,
         wrap::Via, //
     },
     sys::{
@@ -78,6 +83,11 @@ pub struct Path {
     via: [Atomic<u32>; 2],
     strict: Atomic<bool>,
     tunnel: Atomic<bool>,
+    // What this end wants of its interface: see `Role`.
+    excluded: Atomic<bool>,
+    reserve: Atomic<u32>,
+    cost: Atomic<u32>,
+    peer_reserve: Atomic<bool>,
     translated: Atomic<bool>,
     reason: Atomic<u32>,
     watched: Atomic<bool>,
@@ -141,6 +151,10 @@ impl Path {
             via: [const { Atomic::new(0) }; 2],
             strict: Atomic::new(false),
             tunnel: Atomic::new(false),
+            excluded: Atomic::new(false),
+            reserve: Atomic::new(0),
+            cost: Atomic::new(0),
+            peer_reserve: Atomic::new(false),
             translated: Atomic::new(false),
             reason: Atomic::new(NO_REASON),
             watched: Atomic::new(false),
@@ -227,6 +241,41 @@ impl Path {
     /// It goes through a tunnel of this host.
     pub fn set_tunnel(&self) {
         self.tunnel.store(true, Relaxed);
+    }
+
+    /// Takes in what is wanted of its interface. True if the peer has to be told.
+    pub fn set_role(&self, role: &Role) -> bool {
+        let number = role.reserve.map_or(0, |reason| reason as u32);
+        self.excluded.store(role.excluded, Relaxed);
+        self.cost.store(role.cost, Relaxed);
+        self.state.lock().reserve = number != 0;
+        let before = self.reserve.xchg(number, Relaxed);
+        (before != 0) != (number != 0)
+    }
+
+    /// Whether its interface is not to be used for lanes.
+    pub fn is_excluded(&self) -> bool {
+        self.excluded.load(Relaxed)
+    }
+
+    /// Whether this end wants to use it only when nothing else works.
+    pub fn is_reserve_here(&self) -> bool {
+        self.reserve.load(Relaxed) != 0
+    }
+
+    /// Why it is used only when nothing else works.
+    pub fn reserve(&self) -> Option<Reserve> {
+        let theirs = || self.peer_reserve.load(Relaxed).then_some(Reserve::Peer);
+        Reserve::from_number(self.reserve.load(Relaxed)).or_else(theirs)
+    }
+
+    /// A message of the lane exchange tells what the peer calls it, and whether it wants to use it
+    /// only when nothing else works.
+    pub fn bind(&self, lane: &cm::Lane) {
+        let mut state = self.state.lock();
+        state.bind(lane.path);
+        state.set_peer_reserve(lane.flags & cm::LANE_RESERVE != 0);
+        self.publish(&state);
     }
 
     /// Whether the peer sees another address than the local one.
@@ -448,6 +497,7 @@ impl Path {
         if state.rtt.is_sampled() {
             self.answer_in.store(state.rtt.timeout(), Relaxed);
         }
+        self.peer_reserve.store(state.is_peer_reserve(), Relaxed);
         self.idle_times.store(state.idle_interval(1), Relaxed);
         self.standing.store(state.standing() as u32, Relaxed);
         if let Some(expected) = state.expected() {
@@ -546,6 +596,18 @@ impl PathInfo for Arc<Path> {
 
     fn ifindex(&self) -> u32 {
         Path::ifindex(self)
+    }
+
+    fn reserve(&self) -> Option<Reserve> {
+        Path::reserve(self)
+    }
+
+    fn is_excluded(&self) -> bool {
+        Path::is_excluded(self)
+    }
+
+    fn cost(&self) -> u32 {
+        self.cost.load(Relaxed)
     }
 
     fn is_same(&self, other: &Self) -> bool {

@@ -572,6 +572,7 @@ impl Instance {
         if route::is_tunnel(self.net, path.ifindex()) {
             path.set_tunnel();
         }
+        self.assign_role(&path);
         let Ok(session) = Session::new(
             self.net,
             self.shared.clone(),

@@ -3,9 +3,12 @@
 //! What a namespace keeps whether MPIP is enabled in it or not: parameters and counters.
 
 use crate::{
-    net::rules::{
-        Rules,
-        Table, //
+    net::{
+        links::Links,
+        rules::{
+            Rules,
+            Table, //
+        }, //
     },
     proto::{
         counters::{
@@ -104,6 +107,9 @@ pub struct Shared {
     /// Rules; they survive disabling.
     #[pin]
     pub rules: Rules,
+    /// What is wanted of interfaces; it survives disabling.
+    #[pin]
+    pub links: Links,
 }
 
 impl Shared {
@@ -118,6 +124,7 @@ impl Shared {
                 held: Atomic::new(0),
                 kept: Atomic::new(0),
                 rules <- Rules::new(none),
+                links <- Links::new(),
             }),
             GFP_KERNEL,
         )

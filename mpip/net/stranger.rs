@@ -388,10 +388,15 @@ impl Instance {
             0 => Dst::lookup(self.net, 0, tuple).map_or(0, |route| route.ifindex()),
             known => known,
         };
+        if self.is_left_alone(session) || self.role_of(ifindex).excluded {
+            self.count(Counter::LaneRefusedInterface);
+            return true;
+        }
         let (local, remote) = (tuple.local.addr, tuple.remote.addr);
         let Some(path) = peer.path(local, remote, ifindex, Some(m.path), limit) else {
             return true;
         };
+        self.assign_role(&path);
         let path_bound = path.clone();
         let lanes = self.param(Param::MaxLanes) as usize;
         let now = clock::now_us();
@@ -442,7 +447,7 @@ impl Instance {
             inner.s.on_lane(index, m.challenge, challenge, now);
         }
         session.set_multi(true);
-        path_bound.state.lock().bind(m.path);
+        path_bound.bind(&m);
         self.attend(session);
         true
     }

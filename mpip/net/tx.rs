@@ -386,7 +386,10 @@ fn link_back(instance: &Instance, skb: &Skb<'_>, path: &Path, now: u32) {
     if let Some(route) = skb.dst() {
         route.solicit(&path.remote);
     }
-    if path.is_down() && route::is_alive(instance.net, path.ifindex(), &path.local) {
+    if path.is_down()
+        && !path.is_excluded()
+        && route::is_alive(instance.net, path.ifindex(), &path.local)
+    {
         instance.network_changed();
     }
 }

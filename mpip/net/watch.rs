@@ -61,6 +61,8 @@ const NO_QUESTION: u32 = 0;
 const LIVELY_MS: u32 = 1_000;
 /// A suspect path is not probed for sessions without packets for so long, milliseconds.
 const FORGET_MS: u32 = 300_000;
+/// A path that is kept in reserve is asked this long after the last time, microseconds.
+const SPARING_US: u32 = 10_000_000;
 
 /// A path with an open question, and how to ask again.
 pub struct Watched {
@@ -166,13 +168,18 @@ impl Instance {
         }
         for index in 0..MAX_LANES {
             let now = clock::now_us();
-            let (tuple, path, fades) = {
+            let (tuple, path, old, fades) = {
                 let inner = session.inner.lock();
                 match inner.s.lane(index) {
                     Some(lane) if lane.state == LaneState::Active => {
+                        // What may be paid for by the byte is only kept known.
+                        let old = match lane.path.reserve() {
+                            Some(_) => old.max(SPARING_US),
+                            None => old,
+                        };
                         let unused = index == 0 && inner.s.is_replaced();
                         let fades = has_boxes && !unused && lane.is_silent_for(now, old);
-                        (lane.tuple, lane.path.clone(), fades)
+                        (lane.tuple, lane.path.clone(), old, fades)
                     }
                     _ => continue,
                 }
@@ -314,7 +321,7 @@ impl Instance {
 
     /// Calls `f` for the sessions that have an active lane on a path, with a bit for each such
     /// lane. Process context, no lock held.
-    fn each_session_on(
+    pub fn each_session_on(
         &self,
         peer: &Arc<Peer>,
         path: &Arc<Path>,

@@ -203,6 +203,7 @@ impl Instance {
         if self.watch_paths() {
             next = next.min(WATCH_MS);
         }
+        next = next.min(self.look_after_interfaces());
         next = next.min(self.announce_moves());
         next = next.min(self.settles_in().unwrap_or(u32::MAX));
         let now = clock::now_ms();

@@ -22,6 +22,7 @@ pub mod datagrams;
 pub mod delay;
 pub mod earliest;
 pub mod hello;
+pub mod interface;
 pub mod kept;
 pub mod loss;
 pub mod packet;

@@ -120,6 +120,16 @@ params! {
     Encap "encap": 0 in 0..=3, "" "auto,none,udp,tcp";
     /// Port of this node, UDP and TCP, for paths that need one.
     Port "port": 29170 in 1..=65535, "" "";
+    /// Which interfaces are used: all but those that are excluded, or of these only those that
+    /// are enrolled.
+    Interfaces "interfaces": 0 in 0..=1, "" "all,enrolled";
+    /// Whether energy is saved: all interfaces are used for a while, then the one that carries most
+    /// for each joule, and so on.
+    Energy "energy": 0 in 0..=1, "" "off,on";
+    /// How long all interfaces are used to find out what they carry, with energy on.
+    EnergyProbe "energy_probe": 10000 in 100..=600000, "ms" "";
+    /// How long one interface is used after that.
+    EnergyHold "energy_hold": 100000 in 100..=3600000, "ms" "";
     /// Whether the maximum segment size in SYNs is lowered to leave room for CMs.
     MssClamp "mss_clamp": 1 in 0..=1, "" "off,on";
     /// Bits of a packet's mark that steer nothing: a packet with none but these is not left alone

@@ -25,6 +25,7 @@ use crate::proto::replay::SmallWindow;
 use crate::proto::seq;
 use crate::proto::wire::cm::Data;
 use crate::proto::wire::cm::Report;
+use crate::proto::wire::cm::RESERVE;
 use crate::proto::wire::cm::WANT;
 use crate::proto::wire::NO_PATH;
 
@@ -171,6 +172,10 @@ pub struct Path {
     pub lost: u64,
     /// Whether what is lost is congestion.
     pub losses: Losses,
+    /// This end wants to use it only when nothing else works, and says so in each report.
+    pub reserve: bool,
+    // The peer does, and the number of the report that said so last.
+    peer_reserve: (u32, bool),
     number: u32,
     window: SmallWindow,
     last_question: u32,
@@ -242,6 +247,8 @@ impl Path {
             reported: None,
             rate: Rate::new(),
             losses: Losses::new(),
+            reserve: false,
+            peer_reserve: (0, false),
             rx_queue: Queue::new(),
             samples: 0,
             error: 0,
@@ -433,7 +440,7 @@ impl Path {
             session,
             path: own_id,
             feedback: self.feedback_id(),
-            flags: if echo.is_none() { WANT } else { 0 },
+            flags: if echo.is_none() { WANT } else { 0 } | if self.reserve { RESERVE } else { 0 },
             timestamp,
             delay: self.last_rx.1,
             number: self.next_number(),
@@ -462,6 +469,18 @@ impl Path {
         match self.peer_id {
             Some(id) if self.measured => id,
             _ => NO_PATH,
+        }
+    }
+
+    /// Whether the peer wants to use it only when nothing else works, as its latest report says.
+    pub fn is_peer_reserve(&self) -> bool {
+        self.peer_reserve.1
+    }
+
+    /// The peer says so, or not, before it has sent a report.
+    pub fn set_peer_reserve(&mut self, reserve: bool) {
+        if self.peer_reserve.0 == 0 {
+            self.peer_reserve.1 = reserve;
         }
     }
 
@@ -502,6 +521,11 @@ impl Path {
     pub fn on_report(&mut self, now: u32, own_id: u8, report: &Report) -> Received {
         if !self.on_stamp(now, report.number, report.path, report.timestamp) {
             return Received::Replayed;
+        }
+        // Reports may overtake each other: the newest counts.
+        let (newest, _) = self.peer_reserve;
+        if newest == 0 || seq::after(report.number, newest) {
+            self.peer_reserve = (report.number, report.flags & RESERVE != 0);
         }
         if report.feedback == own_id {
             self.tx.sample(now, report.delay);

@@ -203,6 +203,8 @@ pub struct Limits {
     pub loss: u32,
     /// Least rate, bytes per second, if a rate is known.
     pub rate: u32,
+    /// Largest cost of the interface.
+    pub cost: u32,
 }
 
 impl Limits {
@@ -211,6 +213,7 @@ impl Limits {
         delay_us: u32::MAX,
         loss: 1000,
         rate: 0,
+        cost: u32::MAX,
     };
 }
 

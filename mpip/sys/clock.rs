@@ -21,6 +21,12 @@ pub fn now_ms() -> u32 {
     (now_us64() / 1000) as u32
 }
 
+/// Time since boot in milliseconds, that in which the machine slept included.
+pub fn boot_ms() -> u64 {
+    // SAFETY: No preconditions.
+    unsafe { bindings::mpip_shim_boot_ms() }
+}
+
 /// As [`now_ms`], up to a tick of the kernel's clock late, without reading hardware.
 pub fn coarse_ms() -> u32 {
     // SAFETY: No preconditions.

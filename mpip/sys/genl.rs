@@ -13,6 +13,7 @@ use super::{
 };
 use crate::net::{
     ctl,
+    ctl_links,
     ctl_rules,
     ns::Namespace, //
 };
@@ -416,6 +417,8 @@ requests! {
     mpip_nl_rule_flush_doit => ctl_rules::flush;
     mpip_nl_rule_draft_doit => ctl_rules::draft;
     mpip_nl_rule_commit_doit => ctl_rules::commit;
+    mpip_nl_interface_set_doit => ctl_links::set;
+    mpip_nl_interface_reset_doit => ctl_links::reset;
 }
 
 dumps! {
@@ -427,6 +430,7 @@ dumps! {
     mpip_nl_avail_get_dumpit, uapi::MPIP_CMD_AVAIL_GET => ctl::avail;
     mpip_nl_prefix_get_dumpit, uapi::MPIP_CMD_PREFIX_GET => ctl::prefixes;
     mpip_nl_rule_get_dumpit, uapi::MPIP_CMD_RULE_GET => ctl_rules::dump;
+    mpip_nl_interface_get_dumpit, uapi::MPIP_CMD_INTERFACE_GET => ctl_links::dump;
 }
 
 /// Numbers of commands and attributes, from the generated header.
@@ -443,7 +447,9 @@ pub mod uapi {
         MPIP_A_ENDPOINT_ADDR,
         MPIP_A_ENDPOINT_PORT,
         MPIP_A_EVENT_ADDRESSES,
+        MPIP_A_EVENT_BUDGET,
         MPIP_A_EVENT_IFINDEX,
+        MPIP_A_EVENT_INTERFACE,
         MPIP_A_EVENT_KIND,
         MPIP_A_EVENT_LOCAL,
         MPIP_A_EVENT_PATH,
@@ -451,6 +457,20 @@ pub mod uapi {
         MPIP_A_EVENT_REASON,
         MPIP_A_EVENT_REMOTE,
         MPIP_A_EVENT_TIME_US,
+        MPIP_A_EVENT_USED,
+        MPIP_A_INTERFACE_BACKUP,
+        MPIP_A_INTERFACE_BIT_NJ,
+        MPIP_A_INTERFACE_BUDGET,
+        MPIP_A_INTERFACE_COST,
+        MPIP_A_INTERFACE_ENROLLED,
+        MPIP_A_INTERFACE_EXCLUDED,
+        MPIP_A_INTERFACE_IFINDEX,
+        MPIP_A_INTERFACE_LEFT_MS,
+        MPIP_A_INTERFACE_NAME,
+        MPIP_A_INTERFACE_PERIOD_MS,
+        MPIP_A_INTERFACE_POWER_MW,
+        MPIP_A_INTERFACE_ROLE,
+        MPIP_A_INTERFACE_USED,
         MPIP_A_LANE_LOCAL,
         MPIP_A_LANE_ORIGINAL,
         MPIP_A_LANE_PATH,
@@ -502,6 +522,7 @@ pub mod uapi {
         MPIP_A_PATH_STATE,
         MPIP_A_PATH_TX_BYTES,
         MPIP_A_PATH_TX_PACKETS,
+        MPIP_A_PATH_UNUSED,
         MPIP_A_PATH_WAY,
         MPIP_A_PATH_WEIGHT,
         MPIP_A_PEER_ADDRESS,
@@ -522,6 +543,7 @@ pub mod uapi {
         MPIP_A_RULE_DST_PORT_MIN,
         MPIP_A_RULE_HITS,
         MPIP_A_RULE_INTERFACES,
+        MPIP_A_RULE_MAX_COST,
         MPIP_A_RULE_MAX_DELAY_US,
         MPIP_A_RULE_MAX_LOSS,
         MPIP_A_RULE_MIN_RATE,
@@ -556,6 +578,7 @@ pub mod uapi {
         MPIP_CMD_COUNTER_GET,
         MPIP_CMD_EVENT,
         MPIP_CMD_GET,
+        MPIP_CMD_INTERFACE_GET,
         MPIP_CMD_PARAM_GET,
         MPIP_CMD_PATH_GET,
         MPIP_CMD_PEER_GET,
@@ -563,13 +586,18 @@ pub mod uapi {
         MPIP_CMD_RULE_GET,
         MPIP_CMD_SESSION_GET,
         MPIP_EVENT_KIND_ADDRESS_CHANGE,
+        MPIP_EVENT_KIND_INTERFACE_DEMOTED,
+        MPIP_EVENT_KIND_INTERFACE_PROMOTED,
         MPIP_EVENT_KIND_PATH_DOWN,
         MPIP_EVENT_KIND_PATH_RETURN,
         MPIP_EVENT_KIND_PATH_SUSPECT,
         MPIP_EVENT_KIND_PATH_UP,
         MPIP_EVENT_KIND_PEER_DOWN,
         MPIP_EVENT_KIND_PEER_UP,
+        MPIP_EVENT_REASON_BUDGET,
         MPIP_EVENT_REASON_CROWDED,
+        MPIP_EVENT_REASON_ENERGY,
+        MPIP_EVENT_REASON_EXCLUDED,
         MPIP_EVENT_REASON_GOODBYE,
         MPIP_EVENT_REASON_IDLE,
         MPIP_EVENT_REASON_LOCAL_GONE,
@@ -579,10 +607,20 @@ pub mod uapi {
         MPIP_EVENT_REASON_SILENT,
         MPIP_EVENT_REASON_STOPPED,
         MPIP_EVENT_REASON_UNREACHABLE,
+        MPIP_INTERFACE_ROLE_BACKUP,
+        MPIP_INTERFACE_ROLE_BUDGET,
+        MPIP_INTERFACE_ROLE_ENERGY,
+        MPIP_INTERFACE_ROLE_EXCLUDED,
+        MPIP_INTERFACE_ROLE_USED,
+        MPIP_LANE_REASON_BACKUP,
+        MPIP_LANE_REASON_BUDGET,
+        MPIP_LANE_REASON_ENERGY,
+        MPIP_LANE_REASON_EXCLUDED,
         MPIP_LANE_REASON_INTERFACE,
         MPIP_LANE_REASON_LIMITS,
         MPIP_LANE_REASON_NEVER,
         MPIP_LANE_REASON_NOT_CHOSEN,
+        MPIP_LANE_REASON_PEER,
         MPIP_LANE_REASON_REPLACED,
         MPIP_LANE_REASON_UNRELIABLE,
         MPIP_RULE_MODE_ALL,

@@ -12,6 +12,7 @@ pub mod cgroup;
 pub mod clock;
 pub mod count;
 pub mod crypto;
+pub mod device;
 pub mod entry;
 pub mod gate;
 pub mod genl;

@@ -153,6 +153,15 @@ pub struct LocalAddr {
     pub addr: Addr,
     /// Whether the interface puts packets into others of this host's.
     pub tunnel: bool,
+    /// Whether the interface is not to be used; for the caller to say.
+    pub excluded: bool,
+}
+
+impl LocalAddr {
+    /// Whether lanes may begin here.
+    pub fn is_usable(&self) -> bool {
+        !self.tunnel && !self.excluded
+    }
 }
 
 /// How many addresses of a host are looked at.
@@ -183,6 +192,7 @@ pub fn local_addrs(net: Net, out: &mut [Option<LocalAddr>; MAX_LOCAL]) -> usize 
                 mtu: entry.mtu,
                 addr,
                 tunnel: entry.tunnel,
+                excluded: false,
             });
             count += 1;
         }

@@ -371,6 +371,7 @@ static int dev_changed(struct notifier_block *nb, unsigned long event,
 	case NETDEV_DOWN:
 	case NETDEV_CHANGE:
 	case NETDEV_CHANGEMTU:
+	case NETDEV_CHANGENAME:
 	case NETDEV_UNREGISTER:
 		mpip_rs_changed(w->instance);
 	}

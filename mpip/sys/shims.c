@@ -57,6 +57,52 @@ u32 mpip_shim_coarse_ms(void)
 	return ktime_to_ms(ktime_get_coarse());
 }
 
+/* Goes on while the machine sleeps. */
+u64 mpip_shim_boot_ms(void)
+{
+	return ktime_to_ms(ktime_get_boottime());
+}
+
+/* The index of the interface with this name; 0 if there is none. */
+u32 mpip_shim_dev_index(struct net *net, const char *name)
+{
+	const struct net_device *dev;
+	u32 index;
+
+	rcu_read_lock();
+	dev = dev_get_by_name_rcu(net, name);
+	index = dev ? dev->ifindex : 0;
+	rcu_read_unlock();
+	return index;
+}
+
+/* The name of an interface, of IFNAMSIZ bytes; false if it is not there. */
+bool mpip_shim_dev_name(struct net *net, u32 index, char *name)
+{
+	const struct net_device *dev;
+
+	rcu_read_lock();
+	dev = dev_get_by_index_rcu(net, index);
+	if (dev)
+		strscpy(name, dev->name, IFNAMSIZ);
+	rcu_read_unlock();
+	return dev;
+}
+
+/* What it has carried both ways, bytes; false if it is not there. */
+bool mpip_shim_dev_bytes(struct net *net, u32 index, u64 *bytes)
+{
+	struct rtnl_link_stats64 stats;
+	struct net_device *dev;
+
+	rcu_read_lock();
+	dev = dev_get_by_index_rcu(net, index);
+	if (dev)
+		*bytes = dev_get_stats(dev, &stats)->rx_bytes + stats.tx_bytes;
+	rcu_read_unlock();
+	return dev;
+}
+
 u64 mpip_shim_random_u64(void)
 {
 	return get_random_u64();

@@ -11,6 +11,12 @@
 
 #include <uapi/linux/mpip.h>
 
+/* Integer value ranges */
+static const struct netlink_range_validation mpip_a_interface_period_ms_range = {
+	.min	= 1000ULL,
+	.max	= 31622400000ULL,
+};
+
 /* MPIP_CMD_SET - do */
 static const struct nla_policy mpip_set_nl_policy[MPIP_A_NODE_PSK + 1] = {
 	[MPIP_A_NODE_ENABLED] = NLA_POLICY_MAX(NLA_U8, 1),
@@ -36,7 +42,7 @@ static const struct nla_policy mpip_prefix_del_nl_policy[MPIP_A_PREFIX_LEN + 1] 
 };
 
 /* MPIP_CMD_RULE_ADD - do */
-static const struct nla_policy mpip_rule_add_nl_policy[MPIP_A_RULE_CGROUP + 1] = {
+static const struct nla_policy mpip_rule_add_nl_policy[MPIP_A_RULE_MAX_COST + 1] = {
 	[MPIP_A_RULE_NUMBER] = NLA_POLICY_MIN(NLA_U32, 1),
 	[MPIP_A_RULE_DST] = NLA_POLICY_MAX_LEN(16),
 	[MPIP_A_RULE_DST_LEN] = NLA_POLICY_MAX(NLA_U8, 128),
@@ -61,6 +67,7 @@ static const struct nla_policy mpip_rule_add_nl_policy[MPIP_A_RULE_CGROUP + 1] =
 	[MPIP_A_RULE_ORDERED] = NLA_POLICY_MAX(NLA_U8, 1),
 	[MPIP_A_RULE_DRAFT] = NLA_POLICY_MIN(NLA_U32, 1),
 	[MPIP_A_RULE_CGROUP] = NLA_POLICY_MIN(NLA_U64, 1),
+	[MPIP_A_RULE_MAX_COST] = { .type = NLA_U32, },
 };
 
 /* MPIP_CMD_RULE_DEL - do */
@@ -82,6 +89,25 @@ static const struct nla_policy mpip_rule_draft_nl_policy[MPIP_A_RULE_DRAFT + 1] 
 /* MPIP_CMD_RULE_COMMIT - do */
 static const struct nla_policy mpip_rule_commit_nl_policy[MPIP_A_RULE_DRAFT + 1] = {
 	[MPIP_A_RULE_DRAFT] = NLA_POLICY_MIN(NLA_U32, 1),
+};
+
+/* MPIP_CMD_INTERFACE_SET - do */
+static const struct nla_policy mpip_interface_set_nl_policy[MPIP_A_INTERFACE_BIT_NJ + 1] = {
+	[MPIP_A_INTERFACE_NAME] = { .type = NLA_NUL_STRING, .len = 15, },
+	[MPIP_A_INTERFACE_ENROLLED] = NLA_POLICY_MAX(NLA_U8, 1),
+	[MPIP_A_INTERFACE_EXCLUDED] = NLA_POLICY_MAX(NLA_U8, 1),
+	[MPIP_A_INTERFACE_BACKUP] = NLA_POLICY_MAX(NLA_U8, 1),
+	[MPIP_A_INTERFACE_COST] = { .type = NLA_U32, },
+	[MPIP_A_INTERFACE_BUDGET] = { .type = NLA_U64, },
+	[MPIP_A_INTERFACE_PERIOD_MS] = NLA_POLICY_FULL_RANGE(NLA_U64, &mpip_a_interface_period_ms_range),
+	[MPIP_A_INTERFACE_USED] = { .type = NLA_U64, },
+	[MPIP_A_INTERFACE_POWER_MW] = { .type = NLA_U32, },
+	[MPIP_A_INTERFACE_BIT_NJ] = { .type = NLA_U32, },
+};
+
+/* MPIP_CMD_INTERFACE_RESET - do */
+static const struct nla_policy mpip_interface_reset_nl_policy[MPIP_A_INTERFACE_NAME + 1] = {
+	[MPIP_A_INTERFACE_NAME] = { .type = NLA_NUL_STRING, .len = 15, },
 };
 
 /* Ops table for mpip */
@@ -163,7 +189,7 @@ static const struct genl_split_ops mpip_nl_ops[] = {
 		.cmd		= MPIP_CMD_RULE_ADD,
 		.doit		= mpip_nl_rule_add_doit,
 		.policy		= mpip_rule_add_nl_policy,
-		.maxattr	= MPIP_A_RULE_CGROUP,
+		.maxattr	= MPIP_A_RULE_MAX_COST,
 		.flags		= GENL_UNS_ADMIN_PERM | GENL_CMD_CAP_DO,
 	},
 	{
@@ -192,6 +218,25 @@ static const struct genl_split_ops mpip_nl_ops[] = {
 		.doit		= mpip_nl_rule_commit_doit,
 		.policy		= mpip_rule_commit_nl_policy,
 		.maxattr	= MPIP_A_RULE_DRAFT,
+		.flags		= GENL_UNS_ADMIN_PERM | GENL_CMD_CAP_DO,
+	},
+	{
+		.cmd	= MPIP_CMD_INTERFACE_GET,
+		.dumpit	= mpip_nl_interface_get_dumpit,
+		.flags	= GENL_CMD_CAP_DUMP,
+	},
+	{
+		.cmd		= MPIP_CMD_INTERFACE_SET,
+		.doit		= mpip_nl_interface_set_doit,
+		.policy		= mpip_interface_set_nl_policy,
+		.maxattr	= MPIP_A_INTERFACE_BIT_NJ,
+		.flags		= GENL_UNS_ADMIN_PERM | GENL_CMD_CAP_DO,
+	},
+	{
+		.cmd		= MPIP_CMD_INTERFACE_RESET,
+		.doit		= mpip_nl_interface_reset_doit,
+		.policy		= mpip_interface_reset_nl_policy,
+		.maxattr	= MPIP_A_INTERFACE_NAME,
 		.flags		= GENL_UNS_ADMIN_PERM | GENL_CMD_CAP_DO,
 	},
 };

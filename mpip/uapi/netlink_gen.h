@@ -32,6 +32,10 @@ int mpip_nl_rule_del_doit(struct sk_buff *skb, struct genl_info *info);
 int mpip_nl_rule_flush_doit(struct sk_buff *skb, struct genl_info *info);
 int mpip_nl_rule_draft_doit(struct sk_buff *skb, struct genl_info *info);
 int mpip_nl_rule_commit_doit(struct sk_buff *skb, struct genl_info *info);
+int mpip_nl_interface_get_dumpit(struct sk_buff *skb,
+				 struct netlink_callback *cb);
+int mpip_nl_interface_set_doit(struct sk_buff *skb, struct genl_info *info);
+int mpip_nl_interface_reset_doit(struct sk_buff *skb, struct genl_info *info);
 
 enum {
 	MPIP_NLGRP_EVENTS,

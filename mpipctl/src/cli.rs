@@ -138,6 +138,14 @@ pub enum Object {
         #[command(subcommand)]
         verb: Option<RuleVerb>,
     },
+    /// Interfaces of this host: which are backups, what they cost and may carry
+    #[command(visible_alias = "iface")]
+    #[command(subcommand_value_name = "VERB", subcommand_help_heading = "Verbs")]
+    Interface {
+        /// What to do with interfaces; nothing means show.
+        #[command(subcommand)]
+        verb: Option<InterfaceVerb>,
+    },
     /// Destinations and whether they speak MPIP
     Avail(Shown),
     /// Show what happens to peers, paths and addresses, as it happens
@@ -256,7 +264,7 @@ pub struct Monitor {
     #[arg(short, long)]
     pub timestamps: bool,
 
-    /// Only these: an event such as path-down, or what events are about: peer, path, address
+    /// Only these: an event such as path-down, or what events are about: peer, path, address, interface
     #[arg(value_name = "EVENT")]
     pub events: Vec<String>,
 }
@@ -404,7 +412,7 @@ pub enum RuleVerb {
     /// or below which it belongs. `*` means any.
     ///
     /// What becomes of them: priority throughput or latency; mode all, selected, single, protected or never;
-    /// for selected the limits delay TIME, loss PERCENT% and rate RATE such as 2mbit; dev
+    /// for selected the limits delay TIME, loss PERCENT%, rate RATE such as 2mbit and cost NUMBER of the interface; dev
     /// INTERFACE[,INTERFACE…]; ordered on, to have datagrams arrive in order. `number N` gives it that place: rules from there on move up.
     #[command(override_usage = "mpipctl rule add [OPTIONS] [NAME VALUE]…")]
     Add {
@@ -428,6 +436,40 @@ pub enum RuleVerb {
     },
     /// Remove all
     Flush,
+}
+
+/// Verbs of interfaces.
+#[derive(Clone, Debug, Subcommand)]
+pub enum InterfaceVerb {
+    /// List them, or only one; -d shows what is set
+    #[command(aliases = ["list", "ls"])]
+    Show {
+        /// Name of an interface
+        name: Option<String>,
+    },
+    /// Change what is set for one, which need not be there; what is not given stays
+    ///
+    /// Names and values by turns. backup on: its paths are used only when no other path of a session
+    /// works, in both directions. cost NUMBER, which rules may limit. budget BYTES such as 2G for
+    /// each period TIME such as 30d: what it carries in both directions is counted, and when that is
+    /// used up the interface is a backup until the next period begins; a budget of 0 is none. exclude
+    /// on: it is not used for added paths. enrol on: it is one of those that are used while the
+    /// parameter interfaces is enrolled. power NUMBER in mW while in use, and energy NUMBER in nJ for
+    /// each bit on top of that: for the parameter energy. used BYTES corrects what was counted, which
+    /// does not outlive the module.
+    #[command(override_usage = "mpipctl interface set [OPTIONS] NAME [NAME VALUE]…")]
+    Set {
+        /// Name of an interface
+        name: String,
+        /// Names and values by turns
+        #[arg(value_name = "NAME VALUE", allow_hyphen_values = true)]
+        words: Vec<String>,
+    },
+    /// Forget what is set for one
+    Reset {
+        /// Name of an interface
+        name: String,
+    },
 }
 
 #[cfg(test)]
@@ -463,6 +505,8 @@ mod tests {
             ("mpipctl conf -f x.toml ap --lenient", "Config"),
             ("mpipctl to -i 2 tcp", "Top"),
             ("mpipctl ru li", "Rule"),
+            ("mpipctl int se wwan0 backup on", "Interface"),
+            ("mpipctl iface r wwan0", "Interface"),
             ("mpipctl rule d 3", "Rule"),
             ("mpipctl rule a port 22 mode single", "Rule"),
         ] {

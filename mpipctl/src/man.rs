@@ -41,6 +41,14 @@ const EXAMPLES: &[(&str, &str)] = &[
         "It may be there: ask these hosts.",
     ),
     (
+        "mpipctl interface set wwan0 backup on budget 2G period 30d",
+        "Use the modem only when nothing else works, and for 2 GiB in 30 days.",
+    ),
+    (
+        "mpipctl interface set wlan0 power 1076mW",
+        "Say what Wi-Fi draws in use, for param set energy on; the paper on mobile MPTCP has it at 1076 mW and 3G at 1069 mW.",
+    ),
+    (
         "mpipctl -j monitor path",
         "Write a line of JSON whenever something happens to a path.",
     ),

@@ -37,6 +37,7 @@ Objects:
   stats       Counters
   param       Parameters
   rule        Rules: which packets take which paths
+  interface   Interfaces of this host: which are backups, what they cost and may carry [alias: iface]
   avail       Destinations and whether they speak MPIP
   monitor     Show what happens to peers, paths and addresses, as it happens
   top         Show paths and sessions as they are now, on the whole screen

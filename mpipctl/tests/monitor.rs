@@ -62,7 +62,7 @@ fn monitor_selects_events_and_shows_times() {
     assert_data_eq!(
         error("mpipctl monitor path paths", Kernel::new()),
         str![[r#"
-1 monitor: no such event: "paths"; there are peer, path, address, peer-up, peer-down, path-up, path-suspect, path-return, path-down, address-change
+1 monitor: no such event: "paths"; there are peer, path, address, interface, peer-up, peer-down, path-up, path-suspect, path-return, path-down, address-change, interface-demoted, interface-promoted
 
 "#]]
     );

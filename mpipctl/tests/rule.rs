@@ -233,7 +233,7 @@ fn bad_values_are_quoted() {
         (
             "colour red",
             "rule: unknown name: \"colour\"; names are dst, src, port, sport, proto, size, dscp, \
-             uid, cgroup, priority, mode, delay, loss, rate, dev, ordered, number",
+             uid, cgroup, priority, mode, delay, loss, rate, cost, dev, ordered, number",
         ),
     ] {
         let got = error(&format!("mpipctl rule add {words}"), Kernel::new());

@@ -118,7 +118,7 @@ impl<P: PathInfo, D, H: Hold<Lane<P, D>>> Session<P, D, H> {
     /// is short.
     pub fn has_room(&self, now: u32) -> bool {
         const SHORT_US: u32 = 10_000;
-        let reliable = self.reliable(u32::MAX).1;
+        let reliable = self.reliable(self.unreserved()).1;
         let used = Some(reliable & self.eligible.get()).filter(|used| *used != 0);
         let used = used.unwrap_or(reliable);
         let lanes = self.lanes.iter().enumerate();

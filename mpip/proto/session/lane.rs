@@ -3,6 +3,7 @@
 //! A session's use of a path.
 
 use crate::proto::addr::Tuple;
+use crate::proto::interface::Reserve;
 use crate::proto::path::Standing;
 use crate::proto::wrap::Stream;
 use crate::proto::wrap::Ways;
@@ -33,6 +34,12 @@ pub trait PathInfo {
     fn is_strict(&self) -> bool;
     /// The interface it leaves by; 0 while unknown.
     fn ifindex(&self) -> u32;
+    /// Why it is used only when nothing else works.
+    fn reserve(&self) -> Option<Reserve>;
+    /// Whether its interface is not to be used for lanes.
+    fn is_excluded(&self) -> bool;
+    /// What its interface is said to cost.
+    fn cost(&self) -> u32;
     /// Whether it is the same path.
     fn is_same(&self, other: &Self) -> bool;
     /// Queueing delay towards the peer, microseconds.

@@ -392,13 +392,17 @@ impl<P: PathInfo, D, H: Hold<Lane<P, D>>> Session<P, D, H> {
             .fold(0, |mask, (i, _)| mask | (1 << i))
     }
 
-    /// The active added lane that can be relied on best, of equals the quickest, if any answers.
+    /// The active added lane that can be relied on best, of equals the quickest, if any answers;
+    /// one that is kept in reserve only if no other does.
     pub fn best_added(&self) -> Option<usize> {
         let lanes = self.lanes.iter().enumerate().skip(1);
         lanes
             .filter_map(|(i, lane)| Some((i, lane.as_ref()?)))
             .filter(|(_, l)| l.state == LaneState::Active && l.path.standing() > Standing::Suspect)
-            .max_by_key(|(_, l)| (l.path.standing(), u32::MAX - l.path.base_rtt_us()))
+            .max_by_key(|(_, l)| {
+                let plain = l.path.reserve().is_none();
+                (plain, l.path.standing(), u32::MAX - l.path.base_rtt_us())
+            })
             .map(|(i, _)| i)
     }
 

@@ -9,6 +9,7 @@ use super::Mask;
 use super::PathInfo;
 use super::Session;
 use super::MAX_LANES;
+use crate::proto::interface::Reserve;
 use crate::proto::path::Standing;
 use crate::proto::policy::Interfaces;
 use crate::proto::policy::Limits;
@@ -87,12 +88,19 @@ pub enum Unused {
     Replaced,
     /// Other paths can be relied on better.
     Unreliable,
+    /// Its interface is not to be used.
+    Excluded,
+    /// It is used only when nothing else works.
+    Reserve(Reserve),
 }
 
 impl Unused {
-    /// Whether a rule is to blame, and not the path.
+    /// Whether a rule or a setting is to blame, and the path would do.
     pub const fn is_policy(self) -> bool {
-        !matches!(self, Unused::Replaced | Unused::Unreliable)
+        !matches!(
+            self,
+            Unused::Replaced | Unused::Unreliable | Unused::Excluded
+        )
     }
 }
 
@@ -134,7 +142,8 @@ impl<P: PathInfo, D, H: Hold<Lane<P, D>>> Session<P, D, H> {
         // Without one of its interfaces the rule's choice is void, as for the packet itself.
         let bound = !treatment.interfaces.is_any() && self.mask(first, by) != 0;
         let replaced = self.is_replaced();
-        let answers = self.mask(self.active.get() & !first, |lane| {
+        let among = self.active.get() & self.unreserved() & !first;
+        let answers = self.mask(among, |lane| {
             let usable = match lane.path.standing() {
                 Standing::Down => false,
                 Standing::Suspect => lane.path.silent_us(now) < SILENT_US,
@@ -153,30 +162,47 @@ impl<P: PathInfo, D, H: Hold<Lane<P, D>>> Session<P, D, H> {
         let elsewhere =
             !treatment.interfaces.is_any() && !treatment.interfaces.contains(lane.path.ifindex());
         let active = lane.state == LaneState::Active;
+        let (excluded, reserve) = (lane.path.is_excluded(), lane.path.reserve());
         let used = self.lanes_for(now, treatment);
         if !active || (used | self.copies(now, used, treatment)) & bit != 0 {
             return None;
         }
-        Some(match treatment.mode {
-            Mode::Never => Unused::Never,
+        let reserve = reserve.filter(|_| self.unreserved() & bit == 0);
+        Some(match (treatment.mode, reserve) {
+            (Mode::Never, _) => Unused::Never,
+            _ if excluded => Unused::Excluded,
+            (_, Some(reserve)) => Unused::Reserve(reserve),
             _ if elsewhere => Unused::Interface,
-            Mode::Selected if self.watched.get() & bit != 0 => Unused::Limits,
-            Mode::Single if self.watched.get() & bit != 0 => Unused::NotChosen,
+            (Mode::Selected, _) if self.watched.get() & bit != 0 => Unused::Limits,
+            (Mode::Single, _) if self.watched.get() & bit != 0 => Unused::NotChosen,
             _ if index == 0 && self.is_replaced() => Unused::Replaced,
             _ => Unused::Unreliable,
         })
     }
 
-    /// The most reliable lanes by one of these interfaces; of all if none of those works.
+    /// The lanes that are not kept in reserve, if one of them works; else all. One bit each, and
+    /// more.
+    pub(super) fn unreserved(&self) -> u32 {
+        let reserve = self.mask(u32::MAX, |lane| lane.path.reserve().is_some());
+        // This is what it nearly always is.
+        if reserve == 0 || self.reliable(!reserve).0 <= Standing::Suspect {
+            return u32::MAX;
+        }
+        !reserve
+    }
+
+    /// The most reliable lanes by one of these interfaces; of all if none of those works. A lane that
+    /// is kept in reserve is none of them while another one works, whatever the rule says.
     fn lanes_by(&self, interfaces: &Interfaces) -> u32 {
+        let among = self.unreserved();
         if !interfaces.is_any() {
-            let wanted = self.mask(u32::MAX, |lane| interfaces.contains(lane.path.ifindex()));
+            let wanted = self.mask(among, |lane| interfaces.contains(lane.path.ifindex()));
             let (standing, lanes) = self.reliable(wanted);
             if standing > Standing::Suspect {
                 return lanes;
             }
         }
-        self.reliable(u32::MAX).1
+        self.reliable(among).1
     }
 
     /// Those of the lanes in `among` that `wanted` says, one bit each.
@@ -203,6 +229,7 @@ impl<P: PathInfo, D, H: Hold<Lane<P, D>>> Session<P, D, H> {
             (limits.delay_us == u32::MAX || delay.is_some_and(|us| us <= worse(limits.delay_us)))
                 && loss <= worse(limits.loss)
                 && (rate == 0 || rate >= least)
+                && lane.path.cost() <= limits.cost
         };
         let slots = self.lanes.iter().enumerate();
         let good = slots

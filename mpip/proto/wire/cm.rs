@@ -35,6 +35,13 @@ pub const REPORT_LEN: usize = 52;
 /// Flag of REPORT: answer it at once.
 pub const WANT: u16 = 1;
 
+/// Flag of REPORT: the sender wants to use the path that this travels only when nothing else
+/// works.
+pub const RESERVE: u16 = 2;
+
+/// The same in LANE, LANE_ACK and LANE_CONFIRM.
+pub const LANE_RESERVE: u8 = 1;
+
 /// What accompanies user data.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub struct Data {
@@ -98,7 +105,7 @@ pub struct Report {
     /// The addressee's id of the path that `delay` and the counts are about;
     /// [`NO_PATH`] if there is nothing to report.
     pub feedback: u8,
-    /// [`WANT`] or 0.
+    /// [`WANT`], [`RESERVE`] or 0; others are ignored when received.
     pub flags: u16,
     /// The sender's time, microseconds.
     pub timestamp: u32,
@@ -222,7 +229,7 @@ pub struct Lane {
     pub header: Header,
     /// The sender's id of the path that the packet travels.
     pub path: u8,
-    /// No flag is defined; sent as 0, ignored when received.
+    /// [`LANE_RESERVE`] or 0; others are ignored when received.
     pub flags: u8,
     /// The sender's challenge; 0 in LANE_CONFIRM.
     pub challenge: u64,

@@ -9,6 +9,7 @@ mod completion;
 mod config;
 mod doctor;
 mod enable;
+mod interface;
 mod monitor;
 mod param;
 mod path;
@@ -39,6 +40,8 @@ use crate::Error;
 pub(crate) use config::known as known_params;
 #[cfg(test)]
 pub(crate) use config::mistakes_in as config_mistakes;
+#[cfg(test)]
+pub(crate) use interface::NAMES as INTERFACE_NAMES;
 #[cfg(test)]
 pub(crate) use rule::NAMES as RULE_NAMES;
 
@@ -129,5 +132,6 @@ pub fn run(object: Option<Object>, context: &mut Context<'_>) -> Result<(), Erro
         Object::Man { section } => Ok(man::write(context.out, section)?),
         Object::Rule { verb } => rule::run(context, verb),
         Object::Psk { verb } => psk::run(context, verb),
+        Object::Interface { verb } => interface::run(context, verb),
     }
 }

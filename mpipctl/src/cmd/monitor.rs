@@ -88,10 +88,15 @@ fn line(row: &Row, timestamps: bool) -> String {
         ("path", event.path.map(|path| path.to_string())),
         (
             "dev",
-            dev.or(event.ifindex.map(|index| format!("if{index}"))),
+            // A name says more than an index.
+            dev.or(event.ifindex.map(|index| format!("if{index}")))
+                .filter(|_| event.interface.is_none()),
         ),
         ("local", event.local.map(|addr| addr.to_string())),
         ("remote", event.remote.map(|addr| addr.to_string())),
+        ("interface", event.interface.clone()),
+        ("used", event.used.map(|bytes| bytes.to_string())),
+        ("budget", event.budget.map(|bytes| bytes.to_string())),
         ("addresses", event.addresses.map(|count| count.to_string())),
         ("reason", event.reason.map(|reason| reason.to_string())),
     ];
@@ -121,7 +126,7 @@ fn check(names: &[String]) -> Result<(), Error> {
         .find(|name| !all.iter().any(|event| selects(name, event)))
     {
         Some(name) => Err(Error::Usage(format!(
-            "monitor: no such event: \"{name}\"; there are peer, path, address, {}",
+            "monitor: no such event: \"{name}\"; there are peer, path, address, interface, {}",
             all.join(", ")
         ))),
         None => Ok(()),

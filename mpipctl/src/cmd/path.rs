@@ -102,7 +102,8 @@ fn details(path: &Path, options: &Options) -> Vec<String> {
         let way = path.way.map(|way| format!("way {way}"));
         let seen = path.observed.map(|addr| format!("seen-at {addr}"));
         let reason = path.reason.map(|reason| format!("reason {reason}"));
-        let known: Vec<String> = [way, seen, reason].into_iter().flatten().collect();
+        let unused = path.unused.map(|reason| format!("unused {reason}"));
+        let known: Vec<String> = [way, seen, reason, unused].into_iter().flatten().collect();
         if !known.is_empty() {
             lines.push(known.join(" "));
         }

@@ -20,7 +20,7 @@ use crate::Error;
 /// The names of values, in the order in which they are shown.
 pub(crate) const NAMES: &[&str] = &[
     "dst", "src", "port", "sport", "proto", "size", "dscp", "uid", "cgroup", "priority", "mode",
-    "delay", "loss", "rate", "dev", "ordered", "number",
+    "delay", "loss", "rate", "cost", "dev", "ordered", "number",
 ];
 /// Those of which a rule needs one: what it does, and what is said of a rule without any.
 pub(super) const ACTS: &[&str] = &["priority", "mode", "dev", "ordered"];
@@ -173,6 +173,7 @@ pub(super) fn pairs(rule: &Rule, system: &dyn System) -> Vec<(&'static str, Stri
             rule.max_loss.map(|n| format!("{}%", f64::from(n) / 10.0)),
         ),
         ("rate", rule.min_rate.map(rate)),
+        ("cost", rule.max_cost.map(|cost| cost.to_string())),
         ("dev", Some(devices.clone()).filter(|d| !d.is_empty())),
         ("ordered", ordered.then(|| "on".to_string())),
     ];
@@ -306,6 +307,10 @@ pub(super) fn set(
             let value = value.strip_suffix("/s").unwrap_or(value).to_lowercase();
             rule.min_rate = Some(quantity(&value, RATES, 8.0, "a rate such as 2mbit")?);
         }
+        "cost" => {
+            let wrong = |_| format!("not a number from 0 to {}: \"{value}\"", u32::MAX);
+            rule.max_cost = Some(value.parse().map_err(wrong)?);
+        }
         "ordered" => rule.ordered = Some(choice(value, &["off", "on"])? == 1),
         "dev" => rule.interfaces = Some(Interfaces(devices(value, system)?)),
         _ => rule.number = Some(parse_number(value)?),
@@ -365,7 +370,7 @@ fn dscp(text: &str) -> Result<u8, String> {
     Some(number).filter(|n| *n < 64).ok_or_else(wrong)
 }
 
-fn choice(text: &str, names: &[&str]) -> Result<u32, String> {
+pub(super) fn choice(text: &str, names: &[&str]) -> Result<u32, String> {
     let at = names.iter().position(|name| *name == text);
     let at = at.and_then(|at| at.try_into().ok());
     at.ok_or_else(|| format!("not one of {}: \"{text}\"", names.join(", ")))

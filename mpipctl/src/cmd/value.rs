@@ -3,9 +3,9 @@
 //! Values of parameters as people write them.
 //!
 //! A number without a unit is in the parameter's own. Times may be written in another unit of
-//! time if the result is a whole number of the parameter's. `k`, `M` and `G` are powers of 1024
-//! for bytes, as tc(8) has it, and of 1000 otherwise; `Ki`, `Mi` and `Gi` are always powers
-//! of 1024. A number without a unit may be hexadecimal.
+//! time if the result is a whole number of the parameter's. `k`, `M`, `G` and `T` are powers of
+//! 1024 for bytes, as tc(8) has it, and of 1000 otherwise; `Ki`, `Mi`, `Gi` and `Ti` are always
+//! powers of 1024. A number without a unit may be hexadecimal.
 
 use crate::nl::Param;
 
@@ -17,8 +17,9 @@ const TIMES: &[(&str, u128)] = &[
     ("s", 1_000_000_000),
     ("min", 60_000_000_000),
     ("h", 3_600_000_000_000),
+    ("d", 86_400_000_000_000),
 ];
-const PREFIXES: &[(&str, u32)] = &[("k", 1), ("M", 2), ("G", 3)];
+const PREFIXES: &[(&str, u32)] = &[("k", 1), ("M", 2), ("G", 3), ("T", 4)];
 
 /// Reads `text` as a value of `param`; the error quotes the text and says what is allowed.
 pub(super) fn parse(param: &Param, text: &str) -> Result<u64, String> {

@@ -39,6 +39,7 @@ use super::uapi::AttributeSet;
 use super::uapi::Command;
 use super::DecodeError;
 use super::Error;
+use super::Interface;
 use super::Monitor;
 use super::Node;
 use super::Prefix;
@@ -254,6 +255,17 @@ impl Client {
     /// Removes a prefix whose destinations are asked.
     pub fn del_prefix(&mut self, prefix: &Prefix) -> Result<(), Error> {
         self.call(&prefix.request(uapi::CMD_PREFIX_DEL), |_| Ok(()))
+    }
+
+    /// Changes what is set for an interface; what is `None` stays.
+    pub fn set_interface(&mut self, interface: &Interface) -> Result<(), Error> {
+        self.call(&interface.request(), |_| Ok(()))
+    }
+
+    /// Forgets what is set for the interface `name`.
+    pub fn reset_interface(&mut self, name: &str) -> Result<(), Error> {
+        let request = Request::new(uapi::CMD_INTERFACE_RESET).string(uapi::INTERFACE_NAME, name);
+        self.call(&request, |_| Ok(()))
     }
 
     /// Adds a rule, with its number if it has one, at the end if not.

@@ -30,5 +30,11 @@ record! {
         reason: Option<EventReason> = EVENT_REASON,
         /// Number of usable local addresses after a change.
         addresses: Option<u32> = EVENT_ADDRESSES,
+        /// Name of the interface that was demoted or promoted.
+        interface: Option<String> = EVENT_INTERFACE,
+        /// Bytes that it has carried in the period.
+        used: Option<u64> = EVENT_USED,
+        /// Bytes that it may carry in a period.
+        budget: Option<u64> = EVENT_BUDGET,
     }
 }

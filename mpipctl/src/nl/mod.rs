@@ -3,7 +3,7 @@
 //! The generic netlink family `mpip`: typed requests and dumps.
 //!
 //! A [`Client`] carries requests; what the kernel lists is read with [`Client::list`] for
-//! [`Peer`], [`Session`], [`Path`], [`Counter`], [`Param`], [`Avail`], [`Prefix`] and [`Rule`]. A
+//! [`Peer`], [`Session`], [`Path`], [`Counter`], [`Param`], [`Avail`], [`Prefix`], [`Rule`] and [`Interface`]. A
 //! [`Monitor`] hears each [`Event`] when it happens.
 //!
 //! The records serialise to the JSON of the tool: the names are those of the specification with
@@ -18,6 +18,7 @@ mod error;
 mod ethtool;
 mod event;
 mod extack;
+mod interface;
 mod monitor;
 mod node;
 mod param;
@@ -43,6 +44,7 @@ pub use error::Error;
 pub(crate) use ethtool::features;
 pub use event::Event;
 pub use extack::Refusal;
+pub use interface::Interface;
 pub use monitor::Monitor;
 pub use monitor::Notice;
 pub use node::Node;
@@ -67,6 +69,7 @@ pub use types::Protocol;
 pub use uapi::Availability;
 pub use uapi::EventKind;
 pub use uapi::EventReason;
+pub use uapi::InterfaceRole;
 pub use uapi::LaneReason;
 pub use uapi::PathState;
 pub use uapi::PathWay;

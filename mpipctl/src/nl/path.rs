@@ -6,6 +6,7 @@ use std::net::IpAddr;
 
 use super::record::record;
 use super::EventReason;
+use super::LaneReason;
 use super::NodeId;
 use super::PathState;
 use super::PathWay;
@@ -62,5 +63,7 @@ record! {
         observed: Option<IpAddr> = PATH_OBSERVED,
         /// Why the path is not active.
         reason: Option<EventReason> = PATH_REASON,
+        /// Why the path is used only when nothing else works.
+        unused: Option<LaneReason> = PATH_UNUSED,
     }
 }

@@ -14,6 +14,7 @@ use super::uapi::Availability;
 use super::uapi::Command;
 use super::uapi::EventKind;
 use super::uapi::EventReason;
+use super::uapi::InterfaceRole;
 use super::uapi::LaneReason;
 use super::uapi::PathState;
 use super::uapi::PathWay;
@@ -71,6 +72,7 @@ values! {
     RulePriority = |attr| attr.u32()?.into();
     RuleMode = |attr| attr.u32()?.into();
     LaneReason = |attr| attr.u32()?.into();
+    InterfaceRole = |attr| attr.u32()?.into();
     Interfaces = |attr| Self(attr.u32s()?);
 }
 

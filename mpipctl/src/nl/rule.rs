@@ -62,6 +62,8 @@ record! {
         max_loss: Option<u32> = RULE_MAX_LOSS,
         /// Least rate, bytes per second.
         min_rate: Option<u32> = RULE_MIN_RATE,
+        /// Largest cost of the interface.
+        max_cost: Option<u32> = RULE_MAX_COST,
         /// Interfaces whose paths are used.
         interfaces: Option<Interfaces> = RULE_INTERFACES,
         /// Packets that fell under it.
@@ -122,6 +124,7 @@ impl Rule {
             (uapi::RULE_MAX_DELAY_US, self.max_delay_us),
             (uapi::RULE_MAX_LOSS, self.max_loss),
             (uapi::RULE_MIN_RATE, self.min_rate),
+            (uapi::RULE_MAX_COST, self.max_cost),
         ] {
             request = value
                 .into_iter()

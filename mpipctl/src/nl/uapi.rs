@@ -217,6 +217,7 @@ attribute_sets! {
         PATH_WAY = 22 "way",
         PATH_OBSERVED = 23 "observed",
         PATH_REASON = 24 "reason",
+        PATH_UNUSED = 25 "unused",
     }
     COUNTER "counter" {
         COUNTER_NAME = 1 "name",
@@ -254,6 +255,9 @@ attribute_sets! {
         EVENT_REMOTE = 7 "remote",
         EVENT_REASON = 8 "reason",
         EVENT_ADDRESSES = 9 "addresses",
+        EVENT_INTERFACE = 10 "interface",
+        EVENT_USED = 11 "used",
+        EVENT_BUDGET = 12 "budget",
     }
     RULE "rule" {
         RULE_NUMBER = 1 "number",
@@ -281,6 +285,22 @@ attribute_sets! {
         RULE_ORDERED = 23 "ordered",
         RULE_DRAFT = 24 "draft",
         RULE_CGROUP = 25 "cgroup",
+        RULE_MAX_COST = 26 "max-cost",
+    }
+    INTERFACE "interface" {
+        INTERFACE_NAME = 1 "name",
+        INTERFACE_IFINDEX = 2 "ifindex",
+        INTERFACE_ROLE = 3 "role",
+        INTERFACE_ENROLLED = 4 "enrolled",
+        INTERFACE_EXCLUDED = 5 "excluded",
+        INTERFACE_BACKUP = 6 "backup",
+        INTERFACE_COST = 7 "cost",
+        INTERFACE_BUDGET = 8 "budget",
+        INTERFACE_PERIOD_MS = 9 "period-ms",
+        INTERFACE_USED = 10 "used",
+        INTERFACE_LEFT_MS = 11 "left-ms",
+        INTERFACE_POWER_MW = 12 "power-mw",
+        INTERFACE_BIT_NJ = 13 "bit-nj",
     }
 }
 
@@ -304,6 +324,9 @@ commands! {
     CMD_RULE_FLUSH = 17 "rule-flush" RULE,
     CMD_RULE_DRAFT = 18 "rule-draft" RULE,
     CMD_RULE_COMMIT = 19 "rule-commit" RULE,
+    CMD_INTERFACE_GET = 20 "interface-get" INTERFACE,
+    CMD_INTERFACE_SET = 21 "interface-set" INTERFACE,
+    CMD_INTERFACE_RESET = 22 "interface-reset" INTERFACE,
 }
 
 enums! {
@@ -363,6 +386,10 @@ enums! {
         PathDown = 5 "path-down",
         /// Usable local addresses or their interfaces have changed.
         AddressChange = 6 "address-change",
+        /// An interface is used only when nothing else works.
+        InterfaceDemoted = 7 "interface-demoted",
+        /// An interface that was demoted is used like others again.
+        InterfacePromoted = 8 "interface-promoted",
     }
     /// Why it happened.
     EventReason "event-reason" {
@@ -386,6 +413,12 @@ enums! {
         LocalGone = 8 "local-gone",
         /// The peer says that its address is not there any more.
         RemoteGone = 9 "remote-gone",
+        /// The interface is not to be used.
+        Excluded = 10 "excluded",
+        /// What an interface may carry in the period.
+        Budget = 11 "budget",
+        /// What interfaces carry for each joule.
+        Energy = 12 "energy",
     }
     /// What counts most for a rule's packets.
     RulePriority "rule-priority" {
@@ -421,6 +454,29 @@ enums! {
         Replaced = 4 "replaced",
         /// Other paths can be relied on better.
         Unreliable = 5 "unreliable",
+        /// The interface is not to be used.
+        Excluded = 6 "excluded",
+        /// The interface is a backup, and other paths work.
+        Backup = 7 "backup",
+        /// The interface's budget is used up, and other paths work.
+        Budget = 8 "budget",
+        /// Another interface carries more for each joule.
+        Energy = 9 "energy",
+        /// The peer wants the path to be a backup, and other paths work.
+        Peer = 10 "peer",
+    }
+    /// What an interface is used for.
+    InterfaceRole "interface-role" {
+        /// For paths, as others are.
+        Used = 0 "used",
+        /// For paths that are used only when nothing else works.
+        Backup = 1 "backup",
+        /// The same, because its budget is used up.
+        Budget = 2 "budget",
+        /// The same, because another one carries more for each joule.
+        Energy = 3 "energy",
+        /// For no added path.
+        Excluded = 4 "excluded",
     }
 }
 

@@ -4,6 +4,7 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod interface;
 mod save;
 
 use clap::Parser;
@@ -22,6 +23,11 @@ const MAIN: &str = "/etc/mpip/mpip.toml";
 
 /// The kernel's side: on, three parameters, a prefix, two rules.
 fn state(kernel: Kernel) -> Kernel {
+    state_with(kernel, &[])
+}
+
+/// The same, with these interfaces.
+fn state_with(kernel: Kernel, interfaces: &[Vec<Vec<u8>>]) -> Kernel {
     let param = |name: &str, value, default, max, unit: &[Vec<u8>]| {
         let mut attrs = vec![
             string(PARAM_NAME, name),
@@ -50,6 +56,7 @@ fn state(kernel: Kernel) -> Kernel {
             CMD_PREFIX_GET,
             dump(&[vec![attr(PREFIX_ADDR, &[10, 0, 0, 0]), u8(PREFIX_LEN, 8)]]),
         )
+        .answer(CMD_INTERFACE_GET, dump(interfaces))
         .answer(CMD_RULE_GET, two_rules())
 }
 
@@ -179,7 +186,7 @@ fn check_needs_no_kernel() {
     assert_eq!(
         says("mpipctl config check", &system),
         "/etc/mpip/mpip.toml, /etc/mpip/mpip.d/50-more.toml: no mistake; \
-         1 parameter, 2 prefixes, 2 rules\n"
+         1 parameter, 2 prefixes, 0 interfaces, 2 rules\n"
     );
     assert_eq!(says("mpipctl -j config check", &system), "[]\n");
     let alone = Fake::changing(vec![])
@@ -222,7 +229,7 @@ dev = [\"eth0\", \"eth7\"]
         mistakes(text) + "\n",
         str![[r#"
 /etc/mpip/mpip.toml:1:11: enabled: not true or false: "yes"
-/etc/mpip/mpip.toml:2:1: unknown key "colour"; there are: enabled, param, ask, rule
+/etc/mpip/mpip.toml:2:1: unknown key "colour"; there are: enabled, param, ask, interface, rule
 /etc/mpip/mpip.toml:4:13: heartbeat: not a whole number of its unit: "100us"; allowed: 100 to 15000 ms
 /etc/mpip/mpip.toml:5:13: scheduler: not one of its choices: "best"; allowed: earliest, weighted
 /etc/mpip/mpip.toml:6:13: max_peers: not a number or a string: true
@@ -232,7 +239,7 @@ dev = [\"eth0\", \"eth7\"]
 /etc/mpip/mpip.toml:11:1: unknown key "more"; there are: prefixes
 /etc/mpip/mpip.toml:13:8: port: not one of the numbers 0 to 65535 or a range of them: "70000"
 /etc/mpip/mpip.toml:15:1: rule: says nothing of what to do; give priority, mode, dev or ordered: [[rule]]
-/etc/mpip/mpip.toml:19:1: unknown key "number"; there are: dst, src, port, sport, proto, size, dscp, uid, cgroup, priority, mode, delay, loss, rate, dev, ordered
+/etc/mpip/mpip.toml:19:1: unknown key "number"; there are: dst, src, port, sport, proto, size, dscp, uid, cgroup, priority, mode, delay, loss, rate, cost, dev, ordered
 /etc/mpip/mpip.toml:22:16: dev: no such interface: "eth7"
 
 "#]]
@@ -450,7 +457,13 @@ fn apply_sends_what_diff_tells() {
     let requests = kernel.requests();
     says("mpipctl config apply", &Fake::new(kernel).file(MAIN, OTHER));
     let commands: Vec<u8> = requests.borrow().iter().map(|bytes| bytes[0]).collect();
-    let questions = [CMD_GET, CMD_PARAM_GET, CMD_PREFIX_GET, CMD_RULE_GET];
+    let questions = [
+        CMD_GET,
+        CMD_PARAM_GET,
+        CMD_PREFIX_GET,
+        CMD_INTERFACE_GET,
+        CMD_RULE_GET,
+    ];
     let changes = [
         CMD_RULE_DRAFT,
         CMD_RULE_GET,
@@ -469,17 +482,17 @@ fn apply_sends_what_diff_tells() {
         .map(|command| command.number);
     assert_eq!(commands, all.collect::<Vec<_>>());
     let sent = requests.borrow();
-    let draft = &sent[4][4..];
+    let draft = &sent[5][4..];
     assert_eq!(draft[..4], u32(RULE_DRAFT, 0)[..4]);
-    for request in [6, 7, 8] {
+    for request in [7, 8, 9] {
         assert!(sent[request].ends_with(draft), "{:?}", sent[request]);
     }
     assert!(
-        sent[6].windows(8).any(|w| w == u32(RULE_NUMBER, 1)),
+        sent[7].windows(8).any(|w| w == u32(RULE_NUMBER, 1)),
         "{:?}",
-        sent[6]
+        sent[7]
     );
-    assert!(sent[7][4..].starts_with(&u32(RULE_NUMBER, 3)));
+    assert!(sent[8][4..].starts_with(&u32(RULE_NUMBER, 3)));
 }
 
 /// Whoever changes the rules at the same time loses nothing: it is planned anew.
@@ -578,6 +591,7 @@ fn a_refusal_is_undone() {
     let kernel = kernel
         .answer(CMD_GET, vec![reply(0, &node), ack()])
         .answer(CMD_PARAM_GET, dump(&[param]))
+        .answer(CMD_INTERFACE_GET, dump(&[]))
         .answer(
             CMD_PREFIX_GET,
             dump(&[vec![attr(PREFIX_ADDR, &[10, 0, 0, 0]), u8(PREFIX_LEN, 8)]]),
@@ -642,7 +656,8 @@ fn what_does_not_hold_still_is_left_alone() {
     let mut kernel = Kernel::new()
         .answer(CMD_GET, vec![reply(0, &node), ack()])
         .answer(CMD_PARAM_GET, dump(&[]))
-        .answer(CMD_PREFIX_GET, dump(&[]));
+        .answer(CMD_PREFIX_GET, dump(&[]))
+        .answer(CMD_INTERFACE_GET, dump(&[]));
     for _ in 0..5 {
         let changing = vec![reply(MULTI | DUMP_INTR, &[u32(RULE_NUMBER, 1)]), done(0)];
         kernel = kernel.answer(CMD_RULE_GET, changing);
@@ -652,7 +667,7 @@ fn what_does_not_hold_still_is_left_alone() {
     let (status, message) = told.error.unwrap();
     assert_eq!(status, 1);
     assert!(message.contains("kept changing"), "{message}");
-    assert_eq!(requests.borrow().len(), 8, "questions only");
+    assert_eq!(requests.borrow().len(), 9, "questions only");
 }
 
 #[test]
@@ -740,7 +755,7 @@ fn the_example_is_complete() {
     let uncommented = uncommented.join("\n");
     let folder = std::env::temp_dir().join(format!("mpipctl-example-{}", std::process::id()));
     std::fs::create_dir_all(&folder).unwrap();
-    for (name, text, parameters) in [("one", example, 0), ("two", &uncommented, 27)] {
+    for (name, text, parameters) in [("one", example, 0), ("two", &uncommented, 31)] {
         let file = folder.join(format!("{name}.toml"));
         std::fs::write(&file, text).unwrap();
         let output = std::process::Command::new(cargo_bin!("mpipctl"))

@@ -12,6 +12,7 @@ mod datagrams;
 mod delay;
 mod earliest;
 mod hello;
+mod interface;
 mod kept;
 mod loss;
 mod option;

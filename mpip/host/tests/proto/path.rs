@@ -93,6 +93,34 @@ fn a_question_brings_delay_counts_and_round_trip() {
 }
 
 #[test]
+fn the_newest_report_says_whether_the_peer_keeps_a_path_in_reserve() {
+    let mut pair = Pair::new(0, 0);
+    assert!(!pair.b.is_peer_reserve());
+    // Before any report, what the exchange of the lane said.
+    pair.b.set_peer_reserve(true);
+    assert!(pair.b.is_peer_reserve());
+    let early = pair.question();
+    pair.a.reserve = true;
+    let later = pair.question();
+    assert_eq!((early.flags, later.flags), (1, 3));
+    pair.answer(&later, 10_000);
+    assert!(pair.b.is_peer_reserve());
+    // Overtaken on the way.
+    pair.answer(&early, 20_000);
+    assert!(pair.b.is_peer_reserve());
+    pair.b.set_peer_reserve(false);
+    assert!(pair.b.is_peer_reserve());
+    // Answers say so as well, and so does the end of it.
+    pair.b.reserve = true;
+    assert!(!pair.a.is_peer_reserve());
+    pair.ask(10_000, 10_000);
+    assert!(pair.a.is_peer_reserve());
+    (pair.a.reserve, pair.b.reserve) = (false, false);
+    pair.ask(10_000, 10_000);
+    assert!(!pair.a.is_peer_reserve() && !pair.b.is_peer_reserve());
+}
+
+#[test]
 fn replays_and_other_paths_change_nothing() {
     let mut pair = Pair::new(0, 0);
     let question = pair.question();

@@ -8,6 +8,7 @@ mod policy;
 use mpip_host::proto::addr::Addr;
 use mpip_host::proto::addr::Endpoint;
 use mpip_host::proto::addr::Tuple;
+use mpip_host::proto::interface::Reserve;
 use mpip_host::proto::path::Standing;
 use mpip_host::proto::policy::Treatment;
 use mpip_host::proto::session::Class;
@@ -29,6 +30,9 @@ struct Known {
     silent: Cell<u32>,
     strict: Cell<bool>,
     ifindex: Cell<u32>,
+    reserve: Cell<Option<Reserve>>,
+    excluded: Cell<bool>,
+    cost: Cell<u32>,
     /// Whether a question is due while it carries nothing.
     due: Cell<bool>,
     queue: Cell<u32>,
@@ -54,6 +58,9 @@ impl Default for Path {
             silent: Cell::default(),
             strict: Cell::default(),
             ifindex: Cell::default(),
+            reserve: Cell::default(),
+            excluded: Cell::default(),
+            cost: Cell::default(),
             due: Cell::default(),
             queue: Cell::default(),
             delay: Cell::default(),
@@ -83,6 +90,18 @@ impl PathInfo for Path {
 
     fn ifindex(&self) -> u32 {
         self.0.ifindex.get()
+    }
+
+    fn reserve(&self) -> Option<Reserve> {
+        self.0.reserve.get()
+    }
+
+    fn is_excluded(&self) -> bool {
+        self.0.excluded.get()
+    }
+
+    fn cost(&self) -> u32 {
+        self.0.cost.get()
     }
 
     fn is_same(&self, other: &Path) -> bool {

@@ -21,6 +21,7 @@ use self::plan::Stopped;
 use super::Context;
 use crate::cli;
 use crate::cli::ConfigVerb;
+use crate::nl::Interface;
 use crate::nl::Param;
 use crate::nl::Prefix;
 use crate::nl::Record;
@@ -73,10 +74,17 @@ struct Config {
     enabled: Option<Placed<bool>>,
     params: Vec<(String, Placed<u64>)>,
     prefixes: Vec<Placed<Prefix>>,
+    interfaces: Vec<Placed<Interface>>,
     rules: Vec<Placed<Rule>>,
 }
 
 impl Config {
+    /// What is wanted of an interface.
+    fn interface(&self, name: &str) -> Option<&Placed<Interface>> {
+        let mut interfaces = self.interfaces.iter();
+        interfaces.find(|interface| interface.value.name == name)
+    }
+
     /// A parameter's value.
     fn param(&self, name: &str) -> Option<&Placed<u64>> {
         let mut params = self.params.iter();
@@ -90,17 +98,22 @@ struct State {
     enabled: bool,
     params: Vec<Param>,
     prefixes: Vec<Prefix>,
+    /// Those that something is set for.
+    interfaces: Vec<Interface>,
     rules: Vec<Rule>,
 }
 
 impl State {
     fn read(context: &mut Context<'_>) -> Result<Self, Error> {
-        Ok(Self {
+        let mut state = Self {
             enabled: context.client()?.status()?.enabled,
             params: whole(context)?,
             prefixes: whole(context)?,
+            interfaces: whole(context)?,
             rules: whole(context)?,
-        })
+        };
+        state.interfaces.retain(|interface| !interface.is_plain());
+        Ok(state)
     }
 
     /// The same as a configuration that leaves nothing to chance.
@@ -116,6 +129,11 @@ impl State {
                 .map(|param| (param.name.clone(), placed(param.value)))
                 .collect(),
             prefixes: self.prefixes.iter().cloned().map(placed).collect(),
+            interfaces: self
+                .interfaces
+                .iter()
+                .map(|interface| placed(interface.settings()))
+                .collect(),
             rules: self.rules.iter().cloned().map(placed).collect(),
         }
     }
@@ -171,10 +189,11 @@ fn check(context: &mut Context<'_>, file: Option<&str>, lenient: bool) -> Result
     if !context.options.is_json() {
         writeln!(
             context.out,
-            "{}: no mistake; {}, {}, {}",
+            "{}: no mistake; {}, {}, {}, {}",
             files.names(),
             several(config.params.len(), "parameter"),
             several(config.prefixes.len(), "prefix"),
+            several(config.interfaces.len(), "interface"),
             several(config.rules.len(), "rule"),
         )?;
     }

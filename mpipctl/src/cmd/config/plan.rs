@@ -15,10 +15,12 @@ use super::Config;
 use super::Mistake;
 use super::Place;
 use super::State;
+use crate::cmd::interface;
 use crate::cmd::rule;
 use crate::nl;
 use crate::nl::Client;
 use crate::nl::Draft;
+use crate::nl::Interface;
 use crate::nl::Interfaces;
 use crate::nl::Param;
 use crate::nl::Prefix;
@@ -36,6 +38,8 @@ pub(super) enum Step {
     Param(Param, u64, Place),
     Ask(Prefix, Place),
     Unask(Prefix),
+    Interface(Box<Interface>, Box<Interface>, Place),
+    Forget(Box<Interface>),
     Add(u32, Rule, Place),
     Delete(u32, Rule),
     Enable(bool, Place),
@@ -54,6 +58,8 @@ pub(super) struct Row {
     to: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     prefix: Option<Prefix>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    interface: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     number: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -79,6 +85,8 @@ impl Step {
             Self::Param(param, value, _) => client.set_param(&param.name, *value),
             Self::Ask(prefix, _) => client.add_prefix(prefix),
             Self::Unask(prefix) => client.del_prefix(prefix),
+            Self::Interface(_, to, _) => client.set_interface(to),
+            Self::Forget(interface) => client.reset_interface(&interface.name),
             Self::Enable(enabled, _) => client.set_enabled(*enabled),
             Self::Add(..) | Self::Delete(..) => Ok(()),
         }
@@ -89,9 +97,10 @@ impl Step {
         match self {
             Self::Param(_, _, place)
             | Self::Ask(_, place)
+            | Self::Interface(_, _, place)
             | Self::Add(_, _, place)
             | Self::Enable(_, place) => Some(place).filter(|place| place.line > 0),
-            Self::Unask(_) | Self::Delete(..) => None,
+            Self::Unask(_) | Self::Forget(_) | Self::Delete(..) => None,
         }
     }
 
@@ -103,6 +112,11 @@ impl Step {
             }
             Self::Ask(prefix, _) => format!("ask add {prefix}"),
             Self::Unask(prefix) => format!("ask del {prefix}"),
+            Self::Interface(from, to, _) => {
+                let words: Vec<String> = interface::changes(from, to);
+                format!("interface set {} {}", to.name, words.join(" "))
+            }
+            Self::Forget(interface) => format!("interface reset {}", interface.name),
             Self::Add(number, rule, _) => {
                 format!("rule add number {number} {}", key(rule, system))
             }
@@ -118,6 +132,9 @@ impl Step {
         match self {
             Self::Param(param, ..) => format!("{command}  # {}", shown(param, param.value)),
             Self::Delete(_, rule) => format!("{command}  # {}", key(rule, system)),
+            Self::Interface(from, ..) | Self::Forget(from) if !from.is_plain() => {
+                format!("{command}  # {}", interface::words(from))
+            }
             _ => command,
         }
     }
@@ -130,6 +147,7 @@ impl Step {
             from: None,
             to: None,
             prefix: None,
+            interface: None,
             number: None,
             rule: None,
         };
@@ -146,6 +164,15 @@ impl Step {
             Self::Unask(prefix) => {
                 row.prefix = Some(prefix.clone());
                 "ask-del"
+            }
+            Self::Interface(_, to, _) => {
+                row.name = Some(to.name.clone());
+                row.interface = Some(interface::words(to));
+                "interface-set"
+            }
+            Self::Forget(interface) => {
+                row.name = Some(interface.name.clone());
+                "interface-reset"
             }
             Self::Add(number, rule, _) | Self::Delete(number, rule) => {
                 row.number = Some(*number);
@@ -244,6 +271,7 @@ pub(super) fn plan(now: &State, wanted: &Config, system: &dyn System) -> Vec<Ste
     let lacking = wanted.prefixes.iter();
     let lacking = lacking.filter(|prefix| !now.prefixes.contains(&prefix.value));
     steps.extend(lacking.map(|prefix| Step::Ask(prefix.value.clone(), prefix.place.clone())));
+    steps.extend(interfaces(now, wanted));
     // An instance begins with its port and its rules; and what fails before costs no session.
     let (enabled, place) = match &wanted.enabled {
         Some(enabled) => (enabled.value, enabled.place.clone()),
@@ -251,6 +279,32 @@ pub(super) fn plan(now: &State, wanted: &Config, system: &dyn System) -> Vec<Ste
     };
     if enabled != now.enabled {
         steps.push(Step::Enable(enabled, place));
+    }
+    steps
+}
+
+/// Those that go make room for others.
+fn interfaces(now: &State, wanted: &Config) -> Vec<Step> {
+    let is_wanted = |old: &&Interface| {
+        let new = wanted.interface(&old.name);
+        new.is_some_and(|new| !new.value.is_plain())
+    };
+    let surplus = now.interfaces.iter().filter(|old| !is_wanted(old));
+    let mut steps: Vec<Step> = surplus
+        .map(|old| Step::Forget(Box::new(old.settings())))
+        .collect();
+    for new in &wanted.interfaces {
+        let to = new.value.settings();
+        let old = now.interfaces.iter().find(|old| old.name == to.name);
+        let plain = Interface {
+            name: to.name.clone(),
+            ..Interface::default()
+        };
+        let from = old.unwrap_or(&plain).settings();
+        if from != to && !to.is_plain() {
+            let (from, to) = (Box::new(from), Box::new(to));
+            steps.push(Step::Interface(from, to, new.place.clone()));
+        }
     }
     steps
 }
@@ -306,6 +360,7 @@ pub(super) fn plain(rule: &Rule) -> Rule {
     rule.max_delay_us = rule.max_delay_us.filter(|delay| *delay != u32::MAX);
     rule.max_loss = rule.max_loss.filter(|loss| *loss != 1000);
     rule.min_rate = rule.min_rate.filter(|rate| *rate != 0);
+    rule.max_cost = rule.max_cost.filter(|cost| *cost != u32::MAX);
     rule.ordered = rule.ordered.filter(|is| *is);
     if let Some(Interfaces(list)) = &mut rule.interfaces {
         list.sort_unstable();
@@ -349,6 +404,16 @@ pub(super) fn without(
             wins(&prefix.place, prefix.value.to_string());
         }
         rest.prefixes.retain(|own| *own != prefix.value);
+    }
+    for interface in &others.interfaces {
+        let wanted = interface.value.settings();
+        let mut own = state.interfaces.iter();
+        let own = own.find(|own| own.name == wanted.name);
+        let differs = own.map_or(!wanted.is_plain(), |own| own.settings() != wanted);
+        if differs {
+            wins(&interface.place, format!("interface {}", wanted.name));
+        }
+        rest.interfaces.retain(|own| own.name != wanted.name);
     }
     let theirs = others.rules.len();
     let keep = state.rules.len().saturating_sub(theirs);

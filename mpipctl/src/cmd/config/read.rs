@@ -14,9 +14,11 @@ use super::Config;
 use super::Mistake;
 use super::Place;
 use super::Placed;
+use crate::cmd::interface;
 use crate::cmd::param;
 use crate::cmd::rule;
 use crate::cmd::value;
+use crate::nl::Interface;
 use crate::nl::Param;
 use crate::nl::Rule;
 use crate::nl::RuleMode;
@@ -24,10 +26,11 @@ use crate::nl::RulePriority;
 use crate::system::System;
 
 /// The keys of a file and of its table `ask`.
-const KEYS: &[&str] = &["enabled", "param", "ask", "rule"];
+const KEYS: &[&str] = &["enabled", "param", "ask", "interface", "rule"];
 const ASK_KEYS: &[&str] = &["prefixes"];
 /// What the module has room for.
 const MAX_PREFIXES: usize = 64;
+const MAX_INTERFACES: usize = 64;
 pub(super) const MAX_RULES: usize = 10_000;
 
 type Span = Option<Range<usize>>;
@@ -93,6 +96,7 @@ impl<'a> Reader<'a> {
                 "enabled" => self.enabled(item),
                 "param" => self.params(item),
                 "ask" => self.ask(item),
+                "interface" => self.interfaces(item),
                 "rule" => self.rules(item),
                 _ => self.unknown(span, key, KEYS),
             }
@@ -240,6 +244,72 @@ impl<'a> Reader<'a> {
         self.config.prefixes.push(prefix);
     }
 
+    fn interfaces(&mut self, item: &Item) {
+        let Some(table) = self.table("interface.NAME", item) else {
+            return;
+        };
+        for (name, item) in table.iter() {
+            let span = span_of(table.key(name), item);
+            if let Err(why) = interface::check_name(name) {
+                self.wrong(span, why);
+                continue;
+            }
+            let heading = format!("interface.{name}");
+            if let Some(table) = self.table(&heading, item) {
+                self.interface(name, table, span);
+            }
+        }
+    }
+
+    /// What several files say of an interface is put together.
+    fn interface(&mut self, name: &str, table: &dyn TableLike, span: Span) {
+        let known = self.config.interface(name).map(|known| known.value.clone());
+        let mut interface = known.unwrap_or_else(|| Interface {
+            name: name.to_string(),
+            ..Interface::default()
+        });
+        for (key, item) in table.iter() {
+            // That is no setting.
+            if key == interface::USED || !interface::NAMES.contains(&key) {
+                let mut names = interface::NAMES.to_vec();
+                names.retain(|name| *name != interface::USED);
+                self.unknown(span_of(table.key(key), item), key, &names);
+                continue;
+            }
+            let is_switch = matches!(key, "backup" | "exclude" | "enrol");
+            let text = match item.as_bool() {
+                Some(is) if is_switch => Some(if is { "on" } else { "off" }.to_string()),
+                _ => item.as_value().and_then(scalar),
+            };
+            let Some(text) = text else {
+                let wanted = match is_switch {
+                    true => "true or false",
+                    false => "a number or a string",
+                };
+                self.mistyped(key, wanted, item.span());
+                continue;
+            };
+            if let Err(why) = interface::set(&mut interface, key, &text) {
+                self.wrong(item.span(), why);
+            }
+        }
+        if let Some((key, why)) = interface::flaw(&interface) {
+            let at = table.get(key).and_then(Item::span).or(span);
+            return self.wrong(at, format!("{key}: {why}: {name}"));
+        }
+        let interface = self.placed(interface, span);
+        let list = &mut self.config.interfaces;
+        if let Some(known) = list.iter_mut().find(|known| known.value.name == name) {
+            *known = interface;
+        } else if list.len() < MAX_INTERFACES {
+            list.push(interface);
+        } else {
+            let place = interface.place;
+            let text = format!("interface: more than {MAX_INTERFACES}: \"{name}\"");
+            self.mistakes.push(Mistake { place, text });
+        }
+    }
+
     fn rules(&mut self, item: &Item) {
         let wanted = "tables, each of which begins with [[rule]]";
         if let Some(tables) = item.as_array_of_tables() {
@@ -385,14 +455,14 @@ fn scalar(value: &Value) -> Option<String> {
 fn flaw(rule: &Rule) -> Option<(&'static str, &'static str)> {
     let rule = super::plan::plain(rule);
     let mode = rule.mode.unwrap_or(RuleMode::All);
-    let is_limited =
-        rule.max_delay_us.is_some() || rule.max_loss.is_some() || rule.min_rate.is_some();
     let limit = [
         ("delay", rule.max_delay_us.is_some()),
         ("loss", rule.max_loss.is_some()),
         ("rate", rule.min_rate.is_some()),
+        ("cost", rule.max_cost.is_some()),
     ];
     let limit = limit.iter().find(|(_, is_given)| *is_given);
+    let is_limited = limit.is_some();
     let chooses = matches!(mode, RuleMode::All | RuleMode::Selected);
     let families = rule.dst.zip(rule.src);
     let ordered = rule.ordered == Some(true);
@@ -412,12 +482,15 @@ fn flaw(rule: &Rule) -> Option<(&'static str, &'static str)> {
             is_limited && mode != RuleMode::Selected,
             (
                 limit.map_or("mode", |(name, _)| name),
-                "only mode selected has limits of delay, loss and rate",
+                "only mode selected has limits of delay, loss, rate and cost",
             ),
         ),
         (
             !is_limited && mode == RuleMode::Selected,
-            ("mode", "selected needs a limit of delay, loss or rate"),
+            (
+                "mode",
+                "selected needs a limit of delay, loss, rate or cost",
+            ),
         ),
         (
             mode == RuleMode::Never && rule.interfaces.is_some(),

@@ -20,7 +20,9 @@ use super::plan::plain;
 use super::plan::shown;
 use super::Config;
 use super::State;
+use crate::cmd::interface;
 use crate::cmd::rule;
+use crate::nl::Interface;
 use crate::nl::Interfaces;
 use crate::nl::Param;
 use crate::nl::Rule;
@@ -125,6 +127,7 @@ fn update(
             set(table, "prefixes", list.into());
         }
     }
+    interfaces(document, old, &state.interfaces);
     let (wanted, warnings) = lasting(&state.rules, system);
     let keys = |rules: &mut dyn Iterator<Item = &Rule>| -> Vec<String> {
         rules.map(|rule| key(rule, system)).collect()
@@ -134,6 +137,56 @@ fn update(
         rules(document, said, &wanted, system);
     }
     warnings
+}
+
+/// What is set for interfaces. Of an old table what is right stays as it is written.
+fn interfaces(document: &mut DocumentMut, old: &Config, wanted: &[Interface]) {
+    let gone = old.interfaces.iter().map(|old| &old.value);
+    let gone = gone.filter(|old| !wanted.iter().any(|new| new.name == old.name));
+    for old in gone.filter(|old| !old.is_plain()) {
+        if let Some(all) = document
+            .get_mut("interface")
+            .and_then(Item::as_table_like_mut)
+        {
+            all.remove(&old.name);
+        }
+    }
+    for new in wanted {
+        let said = old.interface(&new.name).map(|old| old.value.settings());
+        if said.as_ref() == Some(&new.settings()) {
+            continue;
+        }
+        let all = document.entry("interface").or_insert_with(|| {
+            // It has no heading of its own.
+            let mut all = Table::new();
+            all.set_implicit(true);
+            all.into()
+        });
+        let Some(all) = all.as_table_like_mut() else {
+            continue;
+        };
+        let one = all.entry(&new.name).or_insert_with(toml_edit::table);
+        let Some(one) = one.as_table_like_mut() else {
+            continue;
+        };
+        let pairs = interface::pairs(new);
+        for name in interface::NAMES {
+            match pairs.iter().find(|(key, _)| key == name) {
+                Some((_, text)) => set(one, name, interface_value(name, text)),
+                None => {
+                    one.remove(name);
+                }
+            }
+        }
+    }
+}
+
+fn interface_value(name: &str, text: &str) -> Value {
+    match text.parse::<i64>() {
+        _ if matches!(name, "backup" | "exclude" | "enrol") => (text == "on").into(),
+        Ok(number) => number.into(),
+        Err(_) => text.into(),
+    }
 }
 
 /// Rules without interfaces that have gone, and none for control groups that have: only a number is

@@ -70,6 +70,7 @@ fn path(second: u64, id: u8) -> (Path, Option<String>) {
         way: None,
         observed: None,
         reason: None,
+        unused: None,
     };
     (path, (id != 3).then(|| format!("eth{id}")))
 }

@@ -4,6 +4,7 @@
 
 use super::*;
 use crate::common::config;
+use mpip_host::proto::interface::Reserve;
 use mpip_host::proto::policy::Interfaces;
 use mpip_host::proto::policy::Limits;
 use mpip_host::proto::policy::Mode;
@@ -328,6 +329,127 @@ const STANDINGS: [Standing; 5] = [
     Standing::Good,
 ];
 
+#[test]
+fn a_backup_waits_until_nothing_else_works() {
+    let now = 1_000_000;
+    for reason in [
+        Reserve::Backup,
+        Reserve::Budget,
+        Reserve::Energy,
+        Reserve::Peer,
+    ] {
+        let (mut s, paths) = measured(&[50, 5, 40]);
+        paths[1].0.reserve.set(Some(reason));
+        let by_1 = Treatment {
+            interfaces: Interfaces([3, 0, 0, 0, 0, 0, 0, 0]),
+            ..Treatment::PLAIN
+        };
+        let cheap = Limits {
+            cost: 0,
+            ..Limits::NONE
+        };
+        let urgent = Treatment {
+            priority: Priority::Latency,
+            ..Treatment::PLAIN
+        };
+        let all = [
+            Treatment::PLAIN,
+            urgent,
+            mode(Mode::Single),
+            mode(Mode::Protected),
+            selected(cheap),
+            by_1,
+        ];
+        for treatment in all {
+            let dispatch = treated(treatment);
+            for class in [Class::Datagram, Class::Small, Class::Again(0b101)] {
+                assert!(!taken(&mut s, now, class, &dispatch).contains(&1));
+            }
+            assert_eq!(s.copies(now, 1, &treatment) & 2, 0);
+            let why = s.why_unused(now, 1, &treatment);
+            assert_eq!(why, Some(Unused::Reserve(reason)), "{treatment:?}");
+            assert!(why.is_some_and(Unused::is_policy));
+        }
+        // While one of the others may yet answer, it is used.
+        paths[0].0.standing.set(Standing::Suspect);
+        paths[2].0.standing.set(Standing::Doubtful);
+        let plain = treated(Treatment::PLAIN);
+        assert_eq!(taken(&mut s, now, Class::Datagram, &plain), [2].into());
+        for (i, path) in paths.iter().enumerate().filter(|(i, _)| *i != 1) {
+            path.0
+                .standing
+                .set([Standing::Down, Standing::Good, Standing::Suspect][i]);
+        }
+        for treatment in all {
+            let dispatch = treated(treatment);
+            assert_eq!(taken(&mut s, now, Class::Datagram, &dispatch), [1].into());
+            assert_eq!(s.why_unused(now, 1, &treatment), None);
+        }
+        // And not any more once something else is back.
+        paths[0].0.standing.set(Standing::Lossy);
+        assert_eq!(taken(&mut s, now, Class::Datagram, &plain), [0].into());
+        // If nothing works at all, everything is tried.
+        paths[0].0.standing.set(Standing::Suspect);
+        paths[1].0.standing.set(Standing::Suspect);
+        assert_eq!(s.lanes_for(now, &Treatment::PLAIN), 0b111);
+    }
+}
+
+#[test]
+fn a_backup_among_backups_is_as_good_as_any() {
+    let (mut s, paths) = measured(&[5, 5]);
+    for path in &paths {
+        path.0.reserve.set(Some(Reserve::Backup));
+    }
+    let plain = treated(Treatment::PLAIN);
+    assert_eq!(taken(&mut s, 0, Class::Datagram, &plain), [0, 1].into());
+    assert_eq!(s.why_unused(0, 1, &Treatment::PLAIN), None);
+    assert_eq!(s.best_added(), Some(1));
+}
+
+#[test]
+fn what_is_not_to_be_used_says_so() {
+    let (mut s, paths) = measured(&[5, 5]);
+    paths[1].0.excluded.set(true);
+    paths[1].0.standing.set(Standing::Down);
+    let plain = treated(Treatment::PLAIN);
+    assert_eq!(taken(&mut s, 0, Class::Datagram, &plain), [0].into());
+    let why = s.why_unused(0, 1, &Treatment::PLAIN);
+    assert_eq!(why, Some(Unused::Excluded));
+}
+
+#[test]
+fn messages_about_lanes_take_a_backup_last() {
+    let (mut s, paths) = measured(&[5, 5, 90]);
+    assert_eq!(s.best_added(), Some(1));
+    paths[1].0.reserve.set(Some(Reserve::Backup));
+    assert_eq!(s.best_added(), Some(2));
+    paths[2].0.standing.set(Standing::Suspect);
+    assert_eq!(s.best_added(), Some(1));
+    let _ = &mut s;
+}
+
+#[test]
+fn cost_is_limited() {
+    let (mut s, paths) = measured(&[5, 5, 5]);
+    for (path, cost) in paths.iter().zip([3, 5, 6]) {
+        path.0.cost.set(cost);
+    }
+    let limited = |cost| {
+        selected(Limits {
+            cost,
+            ..Limits::NONE
+        })
+    };
+    for (cost, lanes) in [(6, 0b111), (5, 0b011), (3, 0b001), (5, 0b011)] {
+        assert_eq!(s.lanes_for(0, &limited(cost)), lanes, "{cost}");
+    }
+    assert_eq!(s.why_unused(0, 2, &limited(5)), Some(Unused::Limits));
+    // If none is cheap enough, the nearest.
+    set(&paths[1], 2);
+    assert_eq!(s.lanes_for(0, &limited(1)), 0b010);
+}
+
 fn any_treatment() -> impl Strategy<Value = Treatment> {
     let modes = vec![
         Mode::All,
@@ -340,20 +462,23 @@ fn any_treatment() -> impl Strategy<Value = Treatment> {
     (
         prop::sample::select(modes),
         prop::sample::select(priorities),
-        (0u32..200_000, 0u32..1000, 0u32..2000),
+        (0u32..200_000, 0u32..1000, 0u32..2000, 0u32..8),
         any::<[u8; 8]>(),
     )
-        .prop_map(|(mode, priority, (delay_us, loss, rate), dev)| Treatment {
-            mode,
-            priority,
-            limits: Limits {
-                delay_us,
-                loss,
-                rate,
+        .prop_map(
+            |(mode, priority, (delay_us, loss, rate, cost), dev)| Treatment {
+                mode,
+                priority,
+                limits: Limits {
+                    delay_us,
+                    loss,
+                    rate,
+                    cost,
+                },
+                interfaces: Interfaces(dev.map(|n| if n < 200 { 0 } else { u32::from(n % 9) })),
+                ordered: false,
             },
-            interfaces: Interfaces(dev.map(|n| if n < 200 { 0 } else { u32::from(n % 9) })),
-            ordered: false,
-        })
+        )
 }
 
 proptest! {
@@ -376,6 +501,8 @@ proptest! {
                 1 => path.0.ifindex.set(value % 9),
                 2 => path.0.delay.set(Some(value as i32 >> 3)),
                 3 => path.0.loss.set(value % 1024),
+                4 if value % 4 == 0 => path.0.reserve.set(Reserve::from_number(value / 4 % 8)),
+                4 if value % 4 == 1 => path.0.cost.set(value / 4 % 8),
                 4 => path.0.rate.set(value % 4000),
                 _ => now = now.wrapping_add(value >> 8),
             }
@@ -394,6 +521,15 @@ proptest! {
             if best > Standing::Suspect && treatment.mode != Mode::Never {
                 // Nobody is sent where nothing answers while something else does.
                 prop_assert!(paths[lane].standing() > Standing::Suspect);
+                // Nor where nobody is to be sent while something else answers.
+                let plain = |p: &Path| p.reserve().is_none() && p.standing() > Standing::Suspect;
+                let reserve = paths.iter().any(plain) && paths[lane].reserve().is_some();
+                prop_assert!(!reserve);
+                let copies = s.copies(now, 1 << lane, &treatment);
+                for (i, path) in paths.iter().enumerate() {
+                    let reserve = paths.iter().any(plain) && path.reserve().is_some();
+                    prop_assert!(!reserve || copies & (1 << i) == 0);
+                }
             }
         }
     }

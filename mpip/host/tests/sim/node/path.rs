@@ -5,6 +5,7 @@
 use mpip_host::proto::addr::Addr;
 use mpip_host::proto::blackhole::SMALL;
 use mpip_host::proto::earliest::Backlog;
+use mpip_host::proto::interface::Reserve;
 use mpip_host::proto::loss::Sent;
 use mpip_host::proto::path;
 use mpip_host::proto::path::Standing;
@@ -122,6 +123,18 @@ impl PathInfo for Path {
     }
 
     fn ifindex(&self) -> u32 {
+        0
+    }
+
+    fn reserve(&self) -> Option<Reserve> {
+        None
+    }
+
+    fn is_excluded(&self) -> bool {
+        false
+    }
+
+    fn cost(&self) -> u32 {
         0
     }
 

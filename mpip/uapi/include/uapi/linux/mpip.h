@@ -85,6 +85,11 @@ enum mpip_session_state {
  * @MPIP_EVENT_KIND_ADDRESS_CHANGE: Usable local addresses or their interfaces
  *   have changed. The first look after the instance was enabled counts as
  *   well.
+ * @MPIP_EVENT_KIND_INTERFACE_DEMOTED: An interface is used only when nothing
+ *   else works: its budget is used up, or another one carries more for each
+ *   joule.
+ * @MPIP_EVENT_KIND_INTERFACE_PROMOTED: An interface that was demoted is used
+ *   like others again.
  */
 enum mpip_event_kind {
 	MPIP_EVENT_KIND_PEER_UP,
@@ -94,6 +99,8 @@ enum mpip_event_kind {
 	MPIP_EVENT_KIND_PATH_RETURN,
 	MPIP_EVENT_KIND_PATH_DOWN,
 	MPIP_EVENT_KIND_ADDRESS_CHANGE,
+	MPIP_EVENT_KIND_INTERFACE_DEMOTED,
+	MPIP_EVENT_KIND_INTERFACE_PROMOTED,
 };
 
 /**
@@ -110,6 +117,9 @@ enum mpip_event_kind {
  *   there any more.
  * @MPIP_EVENT_REASON_REMOTE_GONE: The peer says that its address is not there
  *   any more.
+ * @MPIP_EVENT_REASON_EXCLUDED: The interface is not to be used.
+ * @MPIP_EVENT_REASON_BUDGET: What an interface may carry in the period.
+ * @MPIP_EVENT_REASON_ENERGY: What interfaces carry for each joule.
  */
 enum mpip_event_reason {
 	MPIP_EVENT_REASON_GOODBYE,
@@ -122,6 +132,9 @@ enum mpip_event_reason {
 	MPIP_EVENT_REASON_UNREACHABLE,
 	MPIP_EVENT_REASON_LOCAL_GONE,
 	MPIP_EVENT_REASON_REMOTE_GONE,
+	MPIP_EVENT_REASON_EXCLUDED,
+	MPIP_EVENT_REASON_BUDGET,
+	MPIP_EVENT_REASON_ENERGY,
 };
 
 /**
@@ -166,6 +179,13 @@ enum mpip_rule_mode {
  *   one.
  * @MPIP_LANE_REASON_REPLACED: Other lanes have taken the original one's place.
  * @MPIP_LANE_REASON_UNRELIABLE: Other paths can be relied on better.
+ * @MPIP_LANE_REASON_EXCLUDED: The interface is not to be used.
+ * @MPIP_LANE_REASON_BACKUP: The interface is a backup, and other paths work.
+ * @MPIP_LANE_REASON_BUDGET: The interface's budget is used up, and other paths
+ *   work.
+ * @MPIP_LANE_REASON_ENERGY: Another interface carries more for each joule.
+ * @MPIP_LANE_REASON_PEER: The peer wants the path to be a backup, and other
+ *   paths work.
  */
 enum mpip_lane_reason {
 	MPIP_LANE_REASON_NEVER,
@@ -174,6 +194,29 @@ enum mpip_lane_reason {
 	MPIP_LANE_REASON_NOT_CHOSEN,
 	MPIP_LANE_REASON_REPLACED,
 	MPIP_LANE_REASON_UNRELIABLE,
+	MPIP_LANE_REASON_EXCLUDED,
+	MPIP_LANE_REASON_BACKUP,
+	MPIP_LANE_REASON_BUDGET,
+	MPIP_LANE_REASON_ENERGY,
+	MPIP_LANE_REASON_PEER,
+};
+
+/**
+ * enum mpip_interface_role - What an interface is used for.
+ * @MPIP_INTERFACE_ROLE_USED: For paths, as others are.
+ * @MPIP_INTERFACE_ROLE_BACKUP: For paths that are used only when nothing else
+ *   works.
+ * @MPIP_INTERFACE_ROLE_BUDGET: The same, because its budget is used up.
+ * @MPIP_INTERFACE_ROLE_ENERGY: The same, because another one carries more for
+ *   each joule.
+ * @MPIP_INTERFACE_ROLE_EXCLUDED: For no added path.
+ */
+enum mpip_interface_role {
+	MPIP_INTERFACE_ROLE_USED,
+	MPIP_INTERFACE_ROLE_BACKUP,
+	MPIP_INTERFACE_ROLE_BUDGET,
+	MPIP_INTERFACE_ROLE_ENERGY,
+	MPIP_INTERFACE_ROLE_EXCLUDED,
 };
 
 enum {
@@ -275,6 +318,7 @@ enum {
 	MPIP_A_PATH_WAY,
 	MPIP_A_PATH_OBSERVED,
 	MPIP_A_PATH_REASON,
+	MPIP_A_PATH_UNUSED,
 
 	__MPIP_A_PATH_MAX,
 	MPIP_A_PATH_MAX = (__MPIP_A_PATH_MAX - 1)
@@ -332,6 +376,9 @@ enum {
 	MPIP_A_EVENT_REMOTE,
 	MPIP_A_EVENT_REASON,
 	MPIP_A_EVENT_ADDRESSES,
+	MPIP_A_EVENT_INTERFACE,
+	MPIP_A_EVENT_USED,
+	MPIP_A_EVENT_BUDGET,
 
 	__MPIP_A_EVENT_MAX,
 	MPIP_A_EVENT_MAX = (__MPIP_A_EVENT_MAX - 1)
@@ -363,9 +410,29 @@ enum {
 	MPIP_A_RULE_ORDERED,
 	MPIP_A_RULE_DRAFT,
 	MPIP_A_RULE_CGROUP,
+	MPIP_A_RULE_MAX_COST,
 
 	__MPIP_A_RULE_MAX,
 	MPIP_A_RULE_MAX = (__MPIP_A_RULE_MAX - 1)
+};
+
+enum {
+	MPIP_A_INTERFACE_NAME = 1,
+	MPIP_A_INTERFACE_IFINDEX,
+	MPIP_A_INTERFACE_ROLE,
+	MPIP_A_INTERFACE_ENROLLED,
+	MPIP_A_INTERFACE_EXCLUDED,
+	MPIP_A_INTERFACE_BACKUP,
+	MPIP_A_INTERFACE_COST,
+	MPIP_A_INTERFACE_BUDGET,
+	MPIP_A_INTERFACE_PERIOD_MS,
+	MPIP_A_INTERFACE_USED,
+	MPIP_A_INTERFACE_LEFT_MS,
+	MPIP_A_INTERFACE_POWER_MW,
+	MPIP_A_INTERFACE_BIT_NJ,
+
+	__MPIP_A_INTERFACE_MAX,
+	MPIP_A_INTERFACE_MAX = (__MPIP_A_INTERFACE_MAX - 1)
 };
 
 enum {
@@ -388,6 +455,9 @@ enum {
 	MPIP_CMD_RULE_FLUSH,
 	MPIP_CMD_RULE_DRAFT,
 	MPIP_CMD_RULE_COMMIT,
+	MPIP_CMD_INTERFACE_GET,
+	MPIP_CMD_INTERFACE_SET,
+	MPIP_CMD_INTERFACE_RESET,
 
 	__MPIP_CMD_MAX,
 	MPIP_CMD_MAX = (__MPIP_CMD_MAX - 1)
