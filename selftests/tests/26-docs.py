@@ -111,6 +111,40 @@ def laptop(t):
     t.check(not home.paths(dev="wlan0", state="active"), "none of the Wi-Fi")
 
 
+@case("cookbook: a backup link carries nothing until the other fails, and has a data cap", timeout=120)
+def cap(t):
+    home = Home(t)
+    laptop = home.host["laptop"]
+    before = laptop.counters()
+    written = home.follow("A backup link")
+    down, up = rates(written[2])
+    t.reaches(min(down, up), 10, f"Mbit/s over the Wi-Fi alone: {down}, {up}")
+    t.within(max(down, up), 20, f"Mbit/s over the Wi-Fi alone: {down}, {up}")
+    t.check(" standby" in written[2] and "unused backup" in written[2], "the phone is kept in reserve")
+    t.reaches(rates(written[3])[0], 10, "Mbit/s when the Wi-Fi goes")
+    t.at_least(laptop.counters()["usb0"][2] - before["usb0"][2], 1 << 20, "bytes over the phone then")
+    t.check(" 2G " in written[4], "the budget is shown")
+    phone = next(one for one in t.module.show(laptop, "interface") if one["name"] == "usb0")
+    t.equal((phone["budget"], phone["role"]), (2 << 30, "used"), "what is wanted of the phone")
+    t.at_least(phone["used"], 800 << 20, "what is used")
+    t.check("budget 2G" in written[5] and "power 1069mW" not in written[5], "what is set")
+
+
+@case("cookbook: only one application uses both links", timeout=120)
+def application(t):
+    home = Home(t)
+    root = "/sys/fs/cgroup"
+    if not os.path.exists(f"{root}/cgroup.procs"):
+        command("mount", "-t", "cgroup2", "none", root)
+        t.defer(command, "umount", root)
+    written = home.follow("Only for one")
+    of_nobody, of_others = rates(written[2])
+    t.reaches(of_nobody, 25, "Mbit/s of the user's program")
+    t.within(of_others, 20, "Mbit/s of what others do")
+    t.reaches(rates(written[3])[0], 25, "Mbit/s of the group's program")
+    t.equal(t.module.show(home.host["laptop"], "rule")[-1]["mode"], "never", "mode for the rest")
+
+
 @case("cookbook: a call goes over both links", timeout=120)
 def call(t):
     home = Home(t)
