@@ -1,0 +1,326 @@
+# SPDX-License-Identifier: GPL-2.0
+"""What is wanted of interfaces: backups, lists, budgets, energy. It acts on live sessions, at both ends.
+
+All settings are A's, whose second link is meant unless a case says otherwise. B, to which nothing was
+said, has to keep to them in its direction.
+"""
+
+import json
+import os
+import subprocess
+import tempfile
+import time
+
+from lib import Link, case
+from lib.net import command
+from lib.world import RX_BYTES, TX_BYTES
+from tools import flow, udpcount, xfer
+
+EQUAL = Link(rate="30mbit", delay="5ms")
+QUIET = 12_000  # bytes of questions, neighbours and the like on a link in the time that is looked at
+GAP = 1.0  # seconds in which the other link has to bring something when one falls silent
+
+
+class Traffic:
+    """Streams and datagrams both ways between A and B, on sessions with two lanes."""
+
+    def __init__(self, t, a, b, rate=250_000):
+        self.t, self.a, self.b = t, a, b
+        there = xfer.connect(a, b, b.addr[0], 7000)[0]
+        back = xfer.connect(a, b, b.addr[0], 7001)[0][::-1]
+        near, far = udpcount.pair(a, b, a.addr[0], b.addr[0], 5001, 5002)
+        close, distant = udpcount.pair(a, b, a.addr[0], b.addr[0], 5003, 5004)
+        self.streams = [flow.Tcp(there, rate), flow.Tcp(back, rate)]
+        self.streams += [flow.Udp((near, far), 150, 1000), flow.Udp((distant, close), 150, 1000)]
+        for stream in self.streams:
+            t.defer(stream.close)
+
+    def lanes(self, host, link):
+        """The lanes on A's link with this number, of all sessions."""
+        end = "local" if host is self.a else "remote"
+        sessions = self.t.module.sessions(host)
+        addr = self.a.addr[link]
+        return [lane for s in sessions for lane in s["lane"] if lane[end]["addr"] == addr]
+
+    def spread(self):
+        """Wait until four sessions have two lanes that may carry data, at both ends."""
+
+        def ready():
+            for host in (self.a, self.b):
+                sessions = self.t.module.sessions(host)
+                usable = [[lane for lane in s["lane"] if lane["state"] in ("active", "standby")] for s in sessions]
+                if len(sessions) < 4 or min(map(len, usable)) < 2:
+                    return False
+            return all(path.get("srtt_us") for path in self.t.module.paths(self.a))
+
+        self.t.soon(ready, 20, "four sessions with two lanes")
+
+    def used(self, seconds=1.0):
+        """Bytes on each link of A in this time, both ways."""
+        before = self.a.counters()
+        time.sleep(seconds)
+        now = self.a.counters()
+        return [sum(now[d][f] - before[d][f] for f in (RX_BYTES, TX_BYTES)) for d in self.a.dev]
+
+    def keeps_off(self, link, what):
+        """Wait until everything goes by the other link of two."""
+
+        def off():
+            return self.used(0.3)[link] <= QUIET
+
+        self.t.soon(off, 15, what)
+        used = self.used()
+        self.t.note(f"{what}: bytes on the links {used}")
+        self.t.within(used[link], QUIET, f"bytes on link {link}, {what}")
+        self.t.reaches(used[1 - link], 10 * QUIET, f"bytes on the other, {what}")
+
+    def takes_both(self, what):
+        """Wait until both links carry data."""
+        self.t.soon(lambda: min(self.used(0.3)) > 2 * QUIET, 15, what)
+
+    def goes_on(self, what):
+        """Wait until each stream has brought something more."""
+        got = [stream.got() for stream in self.streams]
+        more = lambda: all(s.got() > was for s, was in zip(self.streams, got))  # noqa: E731
+        self.t.soon(more, 10, what)
+
+    def unused(self, host, link, reason):
+        """Wait until no lane on a link of A is used, and why is said."""
+
+        def said():
+            lanes = [lane for lane in self.lanes(host, link) if lane.get("unused") != "replaced"]
+            return lanes and all(lane.get("unused") == reason for lane in lanes)
+
+        self.t.soon(said, 10, f"{host} to say {reason!r} of link {link}")
+
+    def stop(self):
+        """All that was sent by TCP has come, in order."""
+        for stream in self.streams:
+            stream.stop()
+
+
+def interface(t, host, *words):
+    """What is wanted of an interface."""
+    t.module.ctl(host, "interface", "set", *map(str, words))
+
+
+def roles(t, host):
+    """What the interfaces of a host are used for."""
+    return {one["name"]: one["role"] for one in t.module.show(host, "interface")}
+
+
+class Listener:
+    """Events of a host about its interfaces."""
+
+    def __init__(self, t, host):
+        self.t, self.host = t, host
+        self.file = tempfile.TemporaryFile()  # noqa: SIM115 - closed in close
+        self.process = host.spawn("mpipctl", "-j", "monitor", "interface", stdout=self.file, stderr=subprocess.STDOUT)
+        t.defer(self.close)
+        t.wait(self.listens, 20, "a listener")
+
+    def listens(self):
+        """Whether it has joined the group of events, besides that of families."""
+        with self.host.inside(), open("/proc/thread-self/net/netlink", encoding="ascii") as file:
+            rows = [line.split() for line in file.readlines()[1:]]
+        return any(int(r[2]) == self.process.pid and int(r[3], 16).bit_count() == 2 for r in rows)
+
+    def heard(self, **wanted):
+        """Events with these members."""
+        self.file.seek(0)
+        events = [json.loads(line) for line in self.file.read().decode().splitlines()]
+        return [e for e in events if all(e.get(k) == v for k, v in wanted.items())]
+
+    def close(self):
+        """Stop listening."""
+        self.process.kill()
+        self.process.wait()
+        self.file.close()
+
+
+@case("a backup carries nothing while another path works, both ways; it takes over at once, and gives back")
+def backup(t):
+    a, b, wires = t.switched([EQUAL, EQUAL])
+    t.load(a, b)
+    interface(t, a, a.dev[1], "backup", "on")
+    traffic = Traffic(t, a, b)
+    traffic.spread()
+    traffic.keeps_off(1, "a backup")
+    traffic.unused(a, 1, "backup")
+    traffic.unused(b, 1, "peer")
+    states = {path["state"] for path in t.module.paths(a) if path["local"] == a.addr[1]}
+    t.equal(states, {"standby"}, "state of the path")
+    t.equal(roles(t, a), {a.dev[0]: "used", a.dev[1]: "backup"}, "what the interfaces are used for")
+    start = wires[0].silence()
+    traffic.goes_on("everything over the backup")
+    time.sleep(0.5)
+    gaps = [stream.gap(start, time.monotonic())[0] for stream in traffic.streams]
+    t.note(f"longest gaps, s: {[round(gap, 2) for gap in gaps]}")
+    t.within(round(max(gaps), 2), GAP, "longest gap when the other path falls silent, s")
+    wires[0].heal()
+    traffic.keeps_off(1, "a backup again")
+    # A change acts on live sessions, and on the other end.
+    interface(t, a, a.dev[1], "backup", "off")
+    interface(t, a, a.dev[0], "backup", "on")
+    traffic.keeps_off(0, "a backup that is the sessions' own path")
+    traffic.unused(b, 0, "peer")
+    traffic.stop()
+
+
+@case("excluded, or not enrolled: an interface is left at once by both ends, and comes back")
+def lists(t):
+    a, b, _ = t.switched([EQUAL, EQUAL])
+    t.load(a, b)
+    traffic = Traffic(t, a, b)
+    traffic.spread()
+    interface(t, a, a.dev[1], "exclude", "on")
+    traffic.keeps_off(1, "excluded")
+    traffic.unused(a, 1, "excluded")
+    t.soon(lambda: all(lane["state"] == "gone" for lane in traffic.lanes(b, 1)), 10, "B's lanes there to go")
+    reasons = {path.get("reason") for path in t.module.paths(a) if path["local"] == a.addr[1]}
+    t.equal(reasons, {"excluded"}, "why the path is gone")
+    interface(t, a, a.dev[1], "exclude", "off")
+    traffic.takes_both("both again")
+    # One that has lanes already may leave its own interface; a new one is left alone.
+    interface(t, a, a.dev[0], "enrol", "off", "cost", 3)
+    interface(t, a, a.dev[1], "enrol", "on")
+    t.module.set(a, interfaces="enrolled")
+    traffic.keeps_off(0, "not enrolled")
+    t.equal(roles(t, a), {a.dev[0]: "excluded", a.dev[1]: "used"}, "what the interfaces are used for")
+    fresh = xfer.connect(a, b, b.addr[0])
+    port = fresh[0][0].getsockname()[1]
+
+    def opened():
+        xfer.exchange(fresh, 3000, 3000, 7)
+        found = t.module.sessions(b, port)
+        # B looks for lanes a while after the session has opened, and is refused.
+        return found and found[0]["state"] == "open" and found[0]["age_ms"] > 1000
+
+    t.wait(opened, 20, "another session")
+    t.at_least(t.module.stats(a)["lane_refused_interface"], 1, "lanes that B asked for in vain")
+    t.equal(len(t.module.sessions(a, port)[0]["lane"]), 1, "lanes of a session that routing sends elsewhere")
+    interface(t, a, a.dev[0], "enrol", "on")
+    traffic.takes_both("both when both are enrolled")
+    traffic.stop()
+
+
+@case("a budget that is used up makes a backup of an interface, is told of, and comes back with the next period")
+def budget(t):
+    a, b, _ = t.switched([EQUAL, EQUAL])
+    t.load(a, b)
+    events = Listener(t, a)
+    traffic = Traffic(t, a, b)
+    traffic.spread()
+    interface(t, a, a.dev[1], "budget", "400k", "period", "6s")
+    demoted = t.soon(lambda: events.heard(kind="interface-demoted"), 15, "the budget to be used up")[0]
+    t.equal([demoted[k] for k in ("interface", "reason", "budget")], [a.dev[1], "budget", 400 << 10], "what was told")
+    t.at_least(demoted["used"], 400 << 10, "bytes used")
+    t.within(demoted["used"], 800 << 10, "bytes used before that was noticed")
+    traffic.unused(a, 1, "budget")
+    traffic.unused(b, 1, "peer")
+    used = traffic.used(0.8)
+    t.note(f"bytes on the links when it is used up: {used}")
+    row = next(one for one in t.module.show(a, "interface") if one["name"] == a.dev[1])
+    t.equal(row["role"], "budget", "what the interface is used for")
+    t.at_most(row["left_ms"], 6000, "time left")
+    if not events.heard(kind="interface-promoted"):
+        t.within(used[1], QUIET, "bytes on a link whose budget is used up")
+    promoted = t.soon(lambda: events.heard(kind="interface-promoted"), 15, "the next period")[0]
+    t.equal((promoted["interface"], promoted["used"]), (a.dev[1], 0), "what was told")
+    period = (promoted["time_us"] - demoted["time_us"]) / 1e6
+    t.at_most(period, 6.5, "time without a budget, s")
+    # One that somebody takes away comes back as well.
+    t.soon(lambda: len(events.heard(kind="interface-demoted")) > 1, 15, "the budget to be used up again")
+    t.module.ctl(a, "interface", "reset", a.dev[1])
+    t.soon(lambda: len(events.heard(kind="interface-promoted")) > 1, 10, "the end of the budget")
+    traffic.takes_both("both at the end")
+    t.equal(roles(t, a), {a.dev[0]: "used", a.dev[1]: "used"}, "what the interfaces are used for")
+    traffic.stop()
+
+
+@case("saving energy: both interfaces for a while, then the thriftier one, and again")
+def energy(t):
+    a, b, _ = t.switched([EQUAL, EQUAL])
+    t.load(a, b)
+    events = Listener(t, a)
+    traffic = Traffic(t, a, b)
+    traffic.spread()
+    interface(t, a, a.dev[0], "power", "5000mW", "energy", "100nJ")
+    interface(t, a, a.dev[1], "power", 500)
+    t.module.set(a, energy_probe="1s", energy_hold="4s", energy="on")
+    demoted = t.soon(lambda: events.heard(kind="interface-demoted"), 15, "a choice")[0]
+    t.equal((demoted["interface"], demoted["reason"]), (a.dev[0], "energy"), "what was told")
+    traffic.unused(a, 0, "energy")
+    traffic.unused(b, 0, "peer")
+    used = traffic.used(1)
+    t.note(f"bytes on the links while one is used: {used}")
+    if not events.heard(kind="interface-promoted"):
+        t.within(used[0], QUIET, "bytes on the link that takes more energy")
+    promoted = t.soon(lambda: events.heard(kind="interface-promoted"), 15, "both to be tried again")[0]
+    t.reaches(promoted["time_us"] - demoted["time_us"], 3_900_000, "microseconds for which it was held")
+    t.module.set(a, energy="off")
+    traffic.takes_both("both at the end")
+    traffic.stop()
+
+
+@case("settings are kept by name, in files, and what makes no sense is refused")
+def settings(t):
+    a, _ = t.two_hosts(2)
+    t.load(a)
+
+    def shown():
+        rows = t.module.show(a, "interface")
+        return {row["name"]: (row.get("ifindex"), row["role"], row["cost"]) for row in rows}
+
+    # One that comes later, goes and comes again, and gets the name from another.
+    interface(t, a, "later0", "backup", "on", "cost", 7)
+    t.equal(shown()["later0"], (None, "backup", 7), "an interface that is not there")
+    for name in ("later0", "other0"):
+        a.ip([f"link add {name} type dummy", f"link set {name} up", f"address add 10.77.0.1/24 dev {name}"])
+        if name != "later0":
+            a.ip([f"link set {name} name later0"])
+        index = json.loads(a.run("ip", "-j", "link", "show", "later0").stdout)[0]["ifindex"]
+        t.wait(lambda n=index: shown()["later0"] == (n, "backup", 7), 10, f"{name} to be known by its name")
+        a.ip(["link del later0"])
+    t.wait(lambda: shown()["later0"][0] is None, 10, "it to be gone")
+    interface(t, a, a.dev[1], "budget", "2G", "period", "30d", "power", 1076, "energy", "60nJ", "exclude", "on")
+    with tempfile.TemporaryDirectory() as folder:
+        file = os.path.join(folder, "mpip.toml")
+        t.module.ctl(a, "config", "save", "-f", file)
+        with open(file, encoding="utf-8") as saved:
+            t.note(saved.read())
+        before = t.module.show(a, "interface")
+        settings = [{k: v for k, v in row.items() if k not in ("left_ms", "used")} for row in before]
+        for name in ("later0", a.dev[1]):
+            t.module.ctl(a, "interface", "reset", name)
+        t.equal({row["role"] for row in t.module.show(a, "interface")}, {"used"}, "roles when nothing is set")
+        diff = t.module.ctl(a, "config", "diff", "-f", file, check=False)
+        t.equal((diff.returncode, diff.stdout.count("interface set")), (1, 2), f"differences: {diff.stdout}")
+        t.module.ctl(a, "config", "apply", "-f", file)
+        after = t.module.show(a, "interface")
+        key = lambda row: row["name"]  # noqa: E731
+        kept = [{k: v for k, v in row.items() if k not in ("left_ms", "used")} for row in after]
+        t.equal(sorted(kept, key=key), sorted(settings, key=key), "what was applied")
+        t.equal(t.module.ctl(a, "config", "diff", "-f", file).stdout, "", "differences")
+        # What is used is not touched by a change of something else.
+        interface(t, a, a.dev[1], "used", "1M")
+        interface(t, a, a.dev[1], "cost", 4, "budget", "3G")
+        row = next(row for row in t.module.show(a, "interface") if row["name"] == a.dev[1])
+        t.at_least(row["used"], 1 << 20, "bytes used")
+    for words, status, message in (
+        (("set", a.dev[1], "enrol", "on"), 2, "interface.enrolled: an interface is either enrolled or excluded"),
+        (("reset", "nothing0"), 2, "interface.name: nothing is set for an interface of this name"),
+        (("set", a.dev[1], "budget", "2X"), 1, '"2X"'),
+        (("set", a.dev[1], "period", "10ms"), 1, '"10ms"'),
+        (("set", "a/b", "backup", "on"), 1, '"a/b"'),
+        (("show", "nothing0"), 1, '"nothing0"'),
+    ):
+        done = t.module.ctl(a, "interface", *words, check=False)
+        t.equal(done.returncode, status, f"exit status of {words}: {done.stderr}")
+        t.check(message in done.stderr, f"{words}: {done.stderr}")
+    # Far more than there is room for.
+    lines = "".join(f"interface set full{n} cost 1\n" for n in range(64))
+    done = command("mpipctl", "-n", str(a), "-b", "-", stdin=lines, check=False)
+    t.equal(done.returncode, 2, f"exit status: {done.stderr}")
+    t.check("64 interfaces" in done.stderr, f"message: {done.stderr}")
+    t.equal(len([row for row in t.module.show(a, "interface") if row["name"] != a.dev[0]]), 64, "interfaces")
