@@ -34,7 +34,8 @@ use crate::{
     sys::{
         bh::BhLock,
         count::PerCpuCount,
-        skb::Skb, //
+        skb::Skb,
+        socket, //
     },
 };
 use kernel::{
@@ -410,19 +411,22 @@ impl Instance {
     }
 
     /// Whether the rules leave a flow to the way that it takes by itself. `skb` is what a socket of
-    /// this host sends. Any context.
+    /// this host sends; without it the socket is looked for. Any context.
     pub fn is_never(&self, tuple: &Tuple, skb: Option<&Skb<'_>>) -> bool {
         let rules = &self.shared.rules;
         if !rules.never.load(Relaxed) {
             return false;
         }
         let (table, _) = rules.get();
-        let asked = skb.filter(|_| rules.ask_owners());
-        let group = asked.and_then(Skb::cgroup).map(|group| group.line());
+        let (uid, group) = match skb {
+            _ if !rules.ask_owners() => (None, None),
+            Some(skb) => (skb.user(), skb.cgroup()),
+            None => socket::user_of(self.net, tuple).map_or((None, None), |(u, g)| (Some(u), g)),
+        };
         let flow = Flow {
             tuple: *tuple,
-            uid: asked.and_then(Skb::user),
-            groups: group.unwrap_or(Groups::NONE),
+            uid,
+            groups: group.map_or(Groups::NONE, |group| group.line()),
         };
         let never = table.never(&flow);
         if let Some(counted) = never {

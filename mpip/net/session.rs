@@ -48,6 +48,7 @@ use crate::{
             KeptSkb,
             Skb, //
         },
+        socket,
         table::InsertError, //
     },
 };
@@ -587,6 +588,12 @@ impl Instance {
             self.count(Counter::NoMemory);
             return None;
         };
+        let rules = &self.shared.rules;
+        if rules.ask_owners() {
+            if let Some((uid, group)) = socket::user_of(self.net, &tuple) {
+                session.set_owner(uid, rules.ask_groups().then_some(group));
+            }
+        }
         // Before a packet finds it. Rules that change meanwhile are seen by the first one that
         // does.
         self.judge(&session);

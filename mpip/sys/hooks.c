@@ -509,20 +509,24 @@ bool mpip_shim_cgroup_known(void)
 	return IS_ENABLED(CONFIG_SOCK_CGROUP_DATA);
 }
 
-/* The control group of the socket that sends the packet, with a reference. */
-void *mpip_shim_tx_cgroup(const struct sk_buff *skb)
+/* The control group of a full socket, with a reference. */
+void *mpip_shim_sock_cgroup(struct sock *sk)
 {
 #ifdef CONFIG_SOCK_CGROUP_DATA
-	struct sock *sk = sk_to_full_sk(skb->sk);
-	struct cgroup *cgrp;
+	struct cgroup *cgrp = sock_cgroup_ptr(&sk->sk_cgrp_data);
 
-	if (!sk || !sk_fullsock(sk))
-		return NULL;
-	cgrp = sock_cgroup_ptr(&sk->sk_cgrp_data);
 	return cgroup_tryget(cgrp) ? cgrp : NULL;
 #else
 	return NULL;
 #endif
+}
+
+/* The same of the socket that sends the packet. */
+void *mpip_shim_tx_cgroup(const struct sk_buff *skb)
+{
+	struct sock *sk = sk_to_full_sk(skb->sk);
+
+	return sk && sk_fullsock(sk) ? mpip_shim_sock_cgroup(sk) : NULL;
 }
 
 /* Its id and those of the groups above it, as many as there is room for. */

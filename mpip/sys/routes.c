@@ -559,8 +559,8 @@ bool mpip_shim_addr_is_local(struct net *net, u8 family, const u8 *addr)
 	return ipv6_chk_addr(net, &a6, NULL, 0);
 }
 
-/* The connected socket of an outgoing @flow, with a reference. */
-static struct sock *flow_socket(struct net *net, const struct mpip_flow *flow)
+/* The socket of an outgoing @flow, with a reference. */
+static struct sock *any_socket(struct net *net, const struct mpip_flow *flow)
 {
 	struct sock *sk;
 
@@ -593,9 +593,21 @@ static struct sock *flow_socket(struct net *net, const struct mpip_flow *flow)
 					     &local, htons(flow->sport), 0);
 	}
 	rcu_read_unlock();
+	if (sk && !sk_fullsock(sk)) {
+		sock_gen_put(sk);
+		return NULL;
+	}
+	return sk;
+}
+
+/* The same, if it is connected and free to choose its way. */
+static struct sock *flow_socket(struct net *net, const struct mpip_flow *flow)
+{
+	struct sock *sk = any_socket(net, flow);
+
 	if (!sk)
 		return NULL;
-	if (!sk_fullsock(sk) || sk->sk_bound_dev_if ||
+	if (sk->sk_bound_dev_if ||
 	    (flow->proto == IPPROTO_UDP && sk->sk_state != TCP_ESTABLISHED)) {
 		sock_gen_put(sk);
 		return NULL;
@@ -618,6 +630,23 @@ bool mpip_shim_route_out(struct net *net, int ifindex,
 	if (sk)
 		sock_gen_put(sk);
 	return found;
+}
+
+/*
+ * The user whose socket an outgoing @flow has, and its control group, with a
+ * reference, if that is known. False if there is no socket of a user.
+ */
+bool mpip_shim_flow_owner(struct net *net, const struct mpip_flow *flow,
+			  u32 *uid, void **cgroup)
+{
+	struct sock *sk = any_socket(net, flow);
+
+	if (!sk)
+		return false;
+	*uid = from_kuid(net->user_ns, sk_uid(sk));
+	*cgroup = mpip_shim_sock_cgroup(sk);
+	sock_gen_put(sk);
+	return true;
 }
 
 /* Let TCP send at once what it has put off because nothing came through. */

@@ -153,6 +153,7 @@ bool mpip_shim_rx_eligible(const struct sk_buff *skb,
 bool mpip_shim_rx_before_nat(const struct sk_buff *skb, struct mpip_flow *flow);
 bool mpip_shim_tx_user(const struct sk_buff *skb, u32 *uid);
 bool mpip_shim_cgroup_known(void);
+void *mpip_shim_sock_cgroup(struct sock *sk);
 void *mpip_shim_tx_cgroup(const struct sk_buff *skb);
 void mpip_shim_cgroup_line(void *cgroup, u64 *ids, u32 max);
 void mpip_shim_cgroup_put(void *cgroup);
@@ -208,6 +209,8 @@ bool mpip_shim_udp_owned(struct net *net, const struct mpip_flow *flow,
 bool mpip_shim_addr_is_local(struct net *net, u8 family, const u8 *addr);
 bool mpip_shim_sock_lend(struct net *net, const struct mpip_flow *flow,
 			 const struct mpip_dst *dst);
+bool mpip_shim_flow_owner(struct net *net, const struct mpip_flow *flow,
+			  u32 *uid, void **cgroup);
 void mpip_shim_sock_ack(struct net *net, const struct mpip_flow *flow);
 bool mpip_shim_sock_wake(struct net *net, const struct mpip_flow *flow);
 

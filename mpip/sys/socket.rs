@@ -4,6 +4,7 @@
 
 use super::{
     bindings,
+    cgroup::Cgroup,
     net::Net,
     route::{
         flow_of,
@@ -51,6 +52,19 @@ impl Drop for ReservedPort {
         // SAFETY: `self` owns the socket.
         unsafe { bindings::mpip_shim_port_release(self.sock.as_ptr()) };
     }
+}
+
+/// The user whose socket an outgoing flow has, and the socket's control group; `None` if there is no
+/// socket of a user. Any context.
+pub fn user_of(net: Net, tuple: &Tuple) -> Option<(u32, Option<Cgroup>)> {
+    let (mut uid, mut group) = (u32::MAX, core::ptr::null_mut());
+    // SAFETY: `net` is alive; the pointers are valid.
+    let known = unsafe {
+        bindings::mpip_shim_flow_owner(net.as_ptr(), &flow_of(tuple), &mut uid, &mut group)
+    };
+    // SAFETY: The reference is handed over.
+    let group = NonNull::new(group).map(|group| unsafe { Cgroup::from_raw(group) });
+    (known && uid != u32::MAX).then_some((uid, group))
 }
 
 /// Who owns a TCP tuple on this host.
