@@ -194,6 +194,11 @@ def ynl(t):
         set(t.module.stats(a)),
         "counters",
     )
+    t.module.ctl(a, "interface", "set", a.dev[1], "backup", "on", "budget", "2G")
+    rows = {one["name"]: one for one in ask(a, "--dump", "interface-get")}
+    t.equal(set(rows), {one["name"] for one in t.module.show(a, "interface")}, "interfaces")
+    one = rows[a.dev[1]]
+    t.equal((one["role"], one["backup"], one["budget"]), ("backup", 1, 2 << 30), "what is wanted of one")
     t.equal(
         {p["name"]: p["default"] for p in ask(a, "--dump", "param-get")},
         {n: p["default"] for n, p in t.module.params(a).items()},
