@@ -29,6 +29,7 @@ pub use lane::PathInfo;
 pub use policy::Unused;
 
 use crate::proto::addr::Tuple;
+use crate::proto::packet;
 use crate::proto::path::Standing;
 use crate::proto::seq;
 use crate::proto::weighted::Smooth;
@@ -376,11 +377,14 @@ impl<P: PathInfo, D, H: Hold<Lane<P, D>>> Session<P, D, H> {
         let Some(original) = self.lane(0) else {
             return false;
         };
+        // Datagrams that took another way meanwhile do not matter to those boxes: a lane that is kept
+        // in reserve is no reason to leave a path that works.
+        let datagrams = original.tuple.proto == packet::UDP;
+        let strict = |l: &Lane<P, D>| {
+            original.path.is_strict() && !(datagrams && l.path.reserve().is_some())
+        };
         let mut added = self.lanes.iter().skip(1).flatten();
-        added.any(|l| {
-            l.state == LaneState::Active
-                && (original.path.is_strict() || l.path.is_same(&original.path))
-        })
+        added.any(|l| l.state == LaneState::Active && (strict(l) || l.path.is_same(&original.path)))
     }
 
     /// The lanes whose paths do not answer, one bit each.

@@ -408,6 +408,20 @@ fn a_backup_among_backups_is_as_good_as_any() {
 }
 
 #[test]
+fn a_backup_replaces_nothing_that_datagrams_can_use() {
+    for (proto, lane) in [(6, 1), (17, 0)] {
+        let (mut s, paths) = measured(&[5, 5]);
+        if let Some(own) = s.lane_mut(0) {
+            own.tuple.proto = proto;
+        }
+        paths[0].0.strict.set(true);
+        assert_eq!(s.lanes_for(0, &Treatment::PLAIN), 0b10);
+        paths[1].0.reserve.set(Some(Reserve::Backup));
+        assert_eq!(s.lanes_for(0, &Treatment::PLAIN), 1 << lane);
+    }
+}
+
+#[test]
 fn what_is_not_to_be_used_says_so() {
     let (mut s, paths) = measured(&[5, 5]);
     paths[1].0.excluded.set(true);
