@@ -14,7 +14,10 @@ use crate::{
             Endpoint, //
         },
         blackhole::SMALL,
-        earliest::Backlog,
+        earliest::{
+            Backlog,
+            URGENT_US, //
+        },
         interface::{
             Reserve,
             Role, //
@@ -104,6 +107,7 @@ pub struct Path {
     idle_times: Atomic<u32>,
     // A `Backlog`.
     backlog: Atomic<u64>,
+    urgent_at: Atomic<u32>,
     full_queue: Atomic<u32>,
     // Bytes that the scheduler has sent here, and those of them that found the queue full.
     chosen_bytes: Atomic<u64>,
@@ -170,6 +174,7 @@ impl Path {
             noise: Atomic::new(0),
             idle_times: Atomic::new(1),
             backlog: Atomic::new(0),
+            urgent_at: Atomic::new(long_ago),
             full_queue: Atomic::new(u32::MAX),
             chosen_bytes: Atomic::new(0),
             crowded_bytes: Atomic::new(0),
@@ -651,6 +656,14 @@ impl PathInfo for Arc<Path> {
 
     fn noise_us(&self) -> u32 {
         self.noise.load(Relaxed)
+    }
+
+    fn is_urgent(&self, now: u32) -> bool {
+        seq::age(now, self.urgent_at.load(Relaxed)) < URGENT_US
+    }
+
+    fn hurry(&self, now: u32) {
+        self.urgent_at.store(now, Relaxed);
     }
 
     fn full_us(&self) -> u32 {

@@ -12,6 +12,10 @@
 //! flight than the near paths can carry in the time that the far one needs, it has to wait for the
 //! far one anyway; from then on the packets had better wait at the receiver than in the queue of
 //! the near one, where there may be no room.
+//!
+//! Where something urgent is sent, everybody else leaves the queue to it: such a path takes other
+//! packets only while it has next to no queue. So the urgent ones have what they need of the nearest
+//! path, the others what is left of it and all other paths; with the last urgent one that ends.
 
 use crate::proto::seq;
 use crate::proto::session::MAX_LANES;
@@ -33,6 +37,16 @@ const WAIT_MAX: u32 = 4_000_000;
 /// How much longer than in the queue of a near path datagrams may be on their way on a far one
 /// before the near one's queue is used up, microseconds.
 pub const DATAGRAM_PATIENCE_US: u32 = 10_000;
+
+/// How long a path on which something urgent was sent is kept free for the next, microseconds.
+pub const URGENT_US: u32 = 500_000;
+/// The queue that others may add to there, microseconds.
+const YIELD_US: u32 = 2_000;
+/// What a longer one costs streams, microseconds of delay: more than the queues of other paths hold. A
+/// full queue tells them to send less.
+const STREAM_YIELDS_US: u32 = 1_000_000;
+/// What it costs datagrams, which would be lost in a full one.
+const DATAGRAM_YIELDS_US: u32 = 30_000;
 
 /// A difference that is not one, microseconds.
 const EQUAL_US: u32 = 2_000;
@@ -179,6 +193,8 @@ pub struct Candidate {
     pub rtt: u32,
     /// How far delays are from their average, microseconds.
     pub noise: u32,
+    /// Something urgent was sent on its path lately.
+    pub urgent: bool,
 }
 
 /// What is to be sent.
@@ -240,7 +256,14 @@ pub fn choose(candidates: &mut [Candidate], load: Load) -> Option<u32> {
         };
         let risk = c.loss.saturating_mul(LOSS_US);
         let queue = c.wait.saturating_add(c.service);
-        *cost = queue.saturating_add(distance).saturating_add(risk);
+        let yields = match load {
+            _ if !c.urgent || c.wait <= YIELD_US => 0,
+            Load::Urgent => 0,
+            Load::Datagram => DATAGRAM_YIELDS_US,
+            Load::Stream(_) => STREAM_YIELDS_US,
+        };
+        let way = distance.saturating_add(risk).saturating_add(yields);
+        *cost = queue.saturating_add(way);
     }
     let least = costs.iter().copied().min()?;
     let near = |c: &Candidate| match load {

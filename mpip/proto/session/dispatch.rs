@@ -225,12 +225,27 @@ impl<P: PathInfo, D, H: Hold<Lane<P, D>>> Session<P, D, H> {
             if let Some(lane) = self.lane_mut(index) {
                 if fits(index, lane) {
                     lane.path.queued(now, len);
+                    // What goes elsewhere because of the nearest one's queue asks nobody to make way.
+                    if treatment.priority == Priority::Latency && self.is_nearest(index, eligible) {
+                        if let Some(lane) = self.lane(index) {
+                            lane.path.hurry(now);
+                        }
+                    }
                     return index;
                 }
             }
             eligible &= !(1 << index);
         }
         0
+    }
+
+    /// Whether none of the lanes in the mask is on a nearer path.
+    fn is_nearest(&self, index: usize, among: u32) -> bool {
+        let base = |i: usize| self.lane(i)?.path.base_us();
+        let Some(own) = base(index) else { return false };
+        let lanes = (0..MAX_LANES).filter(|i| among & (1 << i) != 0);
+        let mut others = lanes.filter_map(base);
+        others.all(|other| seq::delta(own as u32, other as u32) <= 0)
     }
 
     /// The set of paths in use changes. Those that come are filled anew; what was in flight on
@@ -304,7 +319,9 @@ impl<P: PathInfo, D, H: Hold<Lane<P, D>>> Session<P, D, H> {
         let mut used = lanes.filter(|(i, _)| self.eligible.get() & (1 << i) != 0);
         let filled = used.all(|(_, lane)| {
             let queue = |l: &Lane<P, D>| l.path.wait_us(now).max(l.path.queue_us());
-            lane.as_deref().is_none_or(|l| queue(l) >= FILLED_US)
+            // Where something urgent is sent there is to be no queue.
+            let is_full = |l: &Lane<P, D>| queue(l) >= FILLED_US || l.path.is_urgent(now);
+            lane.as_deref().is_none_or(is_full)
         });
         self.probing = if again || filled {
             Probing::Done
@@ -339,6 +356,7 @@ impl<P: PathInfo, D, H: Hold<Lane<P, D>>> Session<P, D, H> {
             service: 0,
             rtt: 0,
             noise: 0,
+            urgent: false,
         };
         let mut candidates = [NONE; MAX_LANES];
         let mut n = 0;
@@ -361,6 +379,7 @@ impl<P: PathInfo, D, H: Hold<Lane<P, D>>> Session<P, D, H> {
                 service: u32::try_from(service).unwrap_or(u32::MAX),
                 rtt: lane.path.base_rtt_us(),
                 noise: lane.path.noise_us(),
+                urgent: lane.path.is_urgent(now),
             };
             n += 1;
         }

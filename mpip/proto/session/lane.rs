@@ -58,6 +58,10 @@ pub trait PathInfo {
     fn wait_us(&self, now: u32) -> u32;
     /// So many more bytes are in its queue.
     fn queued(&self, now: u32, len: u32);
+    /// Whether something urgent was sent on it lately, which others leave its queue to.
+    fn is_urgent(&self, now: u32) -> bool;
+    /// Something urgent is sent on it.
+    fn hurry(&self, now: u32);
     /// The queue that counts as full, microseconds.
     fn full_us(&self) -> u32;
     /// Mean deviation of the one-way delay towards the peer, microseconds.

@@ -228,6 +228,7 @@ fn lane(lane: usize, ms: i32, rate: u32) -> Candidate {
         lane,
         service: 0,
         noise: 0,
+        urgent: false,
         wait: 0,
         loss: 0,
         base: ms * MS as i32,
@@ -259,7 +260,40 @@ fn chosen(candidates: &[Candidate], load: Load) -> Option<u32> {
     choice
 }
 
+fn urgent(c: Candidate) -> Candidate {
+    Candidate { urgent: true, ..c }
+}
+
 const LOADS: [Load; 3] = [Load::Urgent, Load::Datagram, Load::Stream(1000)];
+
+#[test]
+fn who_can_wait_makes_way() {
+    let (near, far) = (lane(0, 10, RATE), lane(1, 60, RATE));
+    // A stream's window shrinks when the other queue is full; datagrams would be lost there.
+    for (load, most) in [(Load::Datagram, 15), (Load::Stream(1000), 300)] {
+        // What is left of the near path is not wasted, but its queue is not theirs.
+        for (wait, choice) in [(0, 1 << 0), (2, 1 << 0), (3, 1 << 1), (400, 1 << 1)] {
+            let list = [urgent(waits(near, wait)), far];
+            assert_eq!(chosen(&list, load), Some(choice), "{wait} ms, {load:?}");
+        }
+        let list = [urgent(waits(near, 3)), waits(far, most)];
+        assert_eq!(chosen(&list, load), Some(1 << 1), "{load:?}");
+        let list = [urgent(waits(near, 3)), waits(far, 4 * most)];
+        assert_eq!(chosen(&list, load), Some(1 << 0), "{load:?}");
+        // With something urgent everywhere it is as if it were nowhere.
+        let list = [urgent(waits(near, 3)), urgent(waits(far, 3))];
+        assert_eq!(chosen(&list, load), Some(1 << 0), "{load:?}");
+        assert_eq!(chosen(&[urgent(waits(near, 50))], load), Some(1 << 0));
+    }
+    assert_eq!(
+        chosen(&[urgent(waits(near, 40)), far], Load::Urgent),
+        Some(1 << 0)
+    );
+    assert_eq!(
+        chosen(&[urgent(waits(near, 60)), far], Load::Urgent),
+        Some(1 << 1)
+    );
+}
 
 #[test]
 fn without_a_choice() {
@@ -432,6 +466,7 @@ fn candidates() -> impl Strategy<Value = Vec<Candidate>> {
             rate,
             rtt,
             noise: 0,
+            urgent: lane % 3 == 1,
         };
         lanes.into_iter().zip(fields).map(one).collect()
     })

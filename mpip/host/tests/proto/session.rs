@@ -46,6 +46,8 @@ struct Known {
     wait: Cell<Option<u32>>,
     /// Bytes for which it was chosen.
     sent: Cell<u64>,
+    /// Whether something urgent was sent on it.
+    urgent: Cell<bool>,
 }
 
 #[derive(Clone)]
@@ -71,6 +73,7 @@ impl Default for Path {
             rtt: Cell::default(),
             wait: Cell::default(),
             sent: Cell::default(),
+            urgent: Cell::default(),
         }))
     }
 }
@@ -134,6 +137,14 @@ impl PathInfo for Path {
 
     fn noise_us(&self) -> u32 {
         0
+    }
+
+    fn is_urgent(&self, _: u32) -> bool {
+        self.0.urgent.get()
+    }
+
+    fn hurry(&self, _: u32) {
+        self.0.urgent.set(true);
     }
 
     fn full_us(&self) -> u32 {

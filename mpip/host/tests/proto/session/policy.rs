@@ -92,6 +92,33 @@ fn latency_takes_the_quickest_for_everything() {
 }
 
 #[test]
+fn others_make_way_for_latency_on_the_nearest_path() {
+    let (mut s, paths) = measured(&[80, 50]);
+    let plain = treated(Treatment::PLAIN);
+    let urgent = treated(Treatment {
+        priority: Priority::Latency,
+        ..Treatment::PLAIN
+    });
+    let by_protection = treated(mode(Mode::Protected));
+    paths[1].0.wait.set(Some(5_000));
+    assert_eq!(taken(&mut s, 0, Class::Datagram, &plain), [1].into());
+    // Copies are sent everywhere, and ask nobody to make way.
+    assert_eq!(
+        taken(&mut s, 0, Class::Datagram, &by_protection),
+        [1].into()
+    );
+    assert_eq!(taken(&mut s, 0, Class::Datagram, &plain), [1].into());
+    assert_eq!(taken(&mut s, 0, Class::Datagram, &urgent), [1].into());
+    assert_eq!(taken(&mut s, 0, Class::Datagram, &plain), [0].into());
+    // What the nearest path's queue sends elsewhere is a guest there.
+    paths[1].0.wait.set(Some(50_000));
+    assert_eq!(taken(&mut s, 0, Class::Datagram, &urgent), [0].into());
+    assert!(paths[1].0.urgent.get() && !paths[0].0.urgent.get());
+    paths[0].0.wait.set(Some(5_000));
+    assert_eq!(taken(&mut s, 0, Class::Datagram, &plain), [0].into());
+}
+
+#[test]
 fn never_is_the_original_lane_whatever_it_is_like() {
     let (mut s, paths) = measured(&[80, 50]);
     let never = treated(mode(Mode::Never));

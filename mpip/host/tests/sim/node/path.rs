@@ -5,6 +5,7 @@
 use mpip_host::proto::addr::Addr;
 use mpip_host::proto::blackhole::SMALL;
 use mpip_host::proto::earliest::Backlog;
+use mpip_host::proto::earliest::URGENT_US;
 use mpip_host::proto::interface::Reserve;
 use mpip_host::proto::loss::Sent;
 use mpip_host::proto::path;
@@ -31,6 +32,7 @@ pub struct PathCell {
     /// Bytes sent by choice.
     pub sent: Cell<Sent>,
     pub(super) asked_at: Cell<u32>,
+    urgent_at: Cell<u32>,
     pub(super) strict: Cell<bool>,
     pub(super) watched: Cell<bool>,
 }
@@ -50,6 +52,7 @@ impl Path {
             backlog: Cell::default(),
             sent: Cell::default(),
             asked_at: Cell::new(now.wrapping_sub(1 << 30)),
+            urgent_at: Cell::new(now.wrapping_sub(1 << 30)),
             strict: Cell::new(false),
             watched: Cell::new(false),
         }))
@@ -170,6 +173,14 @@ impl PathInfo for Path {
 
     fn noise_us(&self) -> u32 {
         self.state.borrow().tx.deviation()
+    }
+
+    fn is_urgent(&self, now: u32) -> bool {
+        seq::age(now, self.urgent_at.get()) < URGENT_US
+    }
+
+    fn hurry(&self, now: u32) {
+        self.urgent_at.set(now);
     }
 
     fn full_us(&self) -> u32 {
