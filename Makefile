@@ -13,7 +13,7 @@ export KDIR MPIP_KERNEL MPIP_CACHE MPIP_MIRROR MPIP_KVM MPIP_VM_MEM MPIP_VM_CPUS
 .DEFAULT_GOAL := all
 .PHONY: all module cli static docs-cli docs-screens setup setup-root update-kernel install uninstall \
         clean distclean-cache help vm uml test host-test kunit test-debug test-intree test-android vm-test demo \
-        bench bench-failover bench-report \
+        bench bench-failover bench-report experiments \
         check check-module uapi uapi-check
 
 all: module docs-cli ## build build/mpip.ko and build/mpipctl (default)
@@ -98,6 +98,9 @@ bench-report: setup ## write docs/performance.md from the results in build/bench
 
 bench-failover: setup all ## lose and regain paths beside MPTCP, in the VM; results in build/bench (ARGS=--quick)
 	@scripts/bench failover $(ARGS)
+
+experiments: setup all ## repeat experiments of the papers in the VM; results in build/experiments (ARGS='audio shared', --quick)
+	@scripts/experiments $(ARGS)
 
 check: setup ## formatting, lints, documentation, shell scripts, generated files
 	@scripts/check

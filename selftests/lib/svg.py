@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """A line chart, or a bar chart, as SVG, without any library."""
 
+import math
 from html import escape
 
 WIDTH, HEIGHT = 860, 440
@@ -18,22 +19,23 @@ def nice_step(span, parts):
     return 10 * power
 
 
-def chart(title, x_label, y_label, series, levels=(), marks=()):
+def chart(title, x_label, y_label, series, levels=(), marks=(), x_min=0):
     """SVG text of a chart.
 
     series  list of (name, [(x, y), ...])
     levels  list of (name, y): dashed lines across
     marks   list of (name, x): dashed lines upwards
+    x_min   where the axis begins
     """
     x_max = max(x for _, points in series for x, _ in points)
     y_top = max([y for _, points in series for _, y in points] + [y for _, y in levels])
     y_step = nice_step(y_top * 1.05, 8)
     y_max = (int(y_top * 1.05 / y_step) + 1) * y_step
-    x_step = nice_step(x_max, 10)
+    x_step = nice_step(x_max - x_min, 10)
     width, height = WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM
 
     def px(x):
-        return LEFT + width * x / x_max
+        return LEFT + width * (x - x_min) / (x_max - x_min)
 
     def py(y):
         return TOP + height * (1 - y / y_max)
@@ -55,7 +57,7 @@ def chart(title, x_label, y_label, series, levels=(), marks=()):
         y = py(n * y_step)
         line(LEFT, y, right, y, 'stroke="#e4e4e4"')
         text(LEFT - 8, y + 4, f"{n * y_step:g}", 'text-anchor="end"')
-    for n in range(int(x_max / x_step + 1e-9) + 1):
+    for n in range(math.ceil(x_min / x_step - 1e-9), int(x_max / x_step + 1e-9) + 1):
         x = px(n * x_step)
         line(x, floor, x, floor + 5, 'stroke="#222"')
         text(x, floor + 20, f"{n * x_step:g}", 'text-anchor="middle"')

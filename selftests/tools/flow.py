@@ -241,10 +241,18 @@ class Udp(Flow):
         pair[1].setsockopt(socket.SOL_SOCKET, getattr(socket, "SO_RCVBUFFORCE", 33), 32 << 20)
         super().__init__(pair)
 
+    def pace(self):
+        """When the next one is due; asked for by the sender's process."""
+        return Pace(self.rate)
+
+    def take(self, sock):
+        """Wait for the next datagram: what it says, and when it came."""
+        return sock.recv(65536), time.monotonic()
+
     def send(self):
         """The sender's process."""
         sock, ledger = self.pair[0], self.went
-        pace = Pace(self.rate)
+        pace = self.pace()
         number = 0
         while not ledger.head[STOP]:
             data = udpcount.payload(self.stream, number, self.size)
@@ -271,10 +279,9 @@ class Udp(Flow):
         seen = bytearray(Ledger.ROOM)
         while True:
             try:
-                data = sock.recv(65536)
+                data, now = self.take(sock)
             except ConnectionRefusedError:  # an ICMP error of the past
                 continue
-            now = time.monotonic()
             if len(data) < udpcount.HEADER.size:
                 head[CORRUPT] += 1
                 continue
