@@ -66,9 +66,14 @@ fn endpoint(m: &mut Message<'_>, attr: u32, end: &Endpoint) -> Result {
     })
 }
 
+fn psk_of(request: &Request<'_>) -> Option<[u8; PSK_LEN]> {
+    request.bytes(MPIP_A_NODE_PSK)?.try_into().ok()
+}
+
 /// Status.
 pub fn get(namespace: &Namespace, request: &mut Request<'_>) -> Result {
     let instance = namespace.instance();
+    let has_psk = namespace.has_psk(psk_of(request).as_ref());
     request.reply(MPIP_CMD_GET as u8, |m| {
         m.text(MPIP_A_NODE_VERSION, VERSION)?;
         m.u8(MPIP_A_NODE_ENABLED, u8::from(instance.is_some()))?;
@@ -82,14 +87,13 @@ pub fn get(namespace: &Namespace, request: &mut Request<'_>) -> Result {
         m.u32(MPIP_A_NODE_SESSIONS, sessions)?;
         m.u32(MPIP_A_NODE_PATHS, paths)?;
         m.u32(MPIP_A_NODE_ACTIVE_PATHS, active)?;
-        m.u8(MPIP_A_NODE_HAS_PSK, u8::from(namespace.has_psk()))
+        m.u8(MPIP_A_NODE_HAS_PSK, u8::from(has_psk))
     })
 }
 
 /// Sets the pre-shared key, enables or disables the instance.
 pub fn set(namespace: &Namespace, request: &mut Request<'_>) -> Result {
-    let psk = request.bytes(MPIP_A_NODE_PSK);
-    let psk = psk.and_then(|bytes| <[u8; PSK_LEN]>::try_from(bytes).ok());
+    let psk = psk_of(request);
     let enabled = request.u8(MPIP_A_NODE_ENABLED);
     if psk.is_none() && enabled.is_none() {
         let why = c_str!("the attribute enabled is missing, or psk");

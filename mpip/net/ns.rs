@@ -125,9 +125,13 @@ impl Namespace {
         }
     }
 
-    /// Whether there is a pre-shared key.
-    pub fn has_psk(&self) -> bool {
-        self.control.lock().psk != [0; PSK_LEN]
+    /// Whether there is a pre-shared key, or whether it is this one.
+    pub fn has_psk(&self, this: Option<&[u8; PSK_LEN]>) -> bool {
+        let psk = &self.control.lock().psk;
+        match this {
+            Some(this) => this == psk,
+            None => *psk != [0; PSK_LEN],
+        }
     }
 
     /// Disables the instance; nothing happens if it is not enabled.

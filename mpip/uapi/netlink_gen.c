@@ -17,6 +17,11 @@ static const struct netlink_range_validation mpip_a_interface_period_ms_range = 
 	.max	= 31622400000ULL,
 };
 
+/* MPIP_CMD_GET - do */
+static const struct nla_policy mpip_get_nl_policy[MPIP_A_NODE_PSK + 1] = {
+	[MPIP_A_NODE_PSK] = NLA_POLICY_EXACT_LEN(32),
+};
+
 /* MPIP_CMD_SET - do */
 static const struct nla_policy mpip_set_nl_policy[MPIP_A_NODE_PSK + 1] = {
 	[MPIP_A_NODE_ENABLED] = NLA_POLICY_MAX(NLA_U8, 1),
@@ -113,9 +118,11 @@ static const struct nla_policy mpip_interface_reset_nl_policy[MPIP_A_INTERFACE_N
 /* Ops table for mpip */
 static const struct genl_split_ops mpip_nl_ops[] = {
 	{
-		.cmd	= MPIP_CMD_GET,
-		.doit	= mpip_nl_get_doit,
-		.flags	= GENL_CMD_CAP_DO,
+		.cmd		= MPIP_CMD_GET,
+		.doit		= mpip_nl_get_doit,
+		.policy		= mpip_get_nl_policy,
+		.maxattr	= MPIP_A_NODE_PSK,
+		.flags		= GENL_CMD_CAP_DO,
 	},
 	{
 		.cmd		= MPIP_CMD_SET,

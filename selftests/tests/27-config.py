@@ -193,6 +193,42 @@ def places(t):
     t.check(done.stdout.startswith(MAIN) and "no mistake" in done.stdout, done.stdout)
 
 
+@case("a file of a pre-shared key: set, compared, exchanged, taken away; never without it by mistake")
+def key_file(t):
+    a, _ = t.two_hosts(1)
+    t.load(a)
+    with tempfile.TemporaryDirectory() as folder:
+        path = f"{folder}/key"
+        text = f'psk = "{path}"\n'
+
+        def write(key):
+            with open(path, "w", encoding="ascii") as file:
+                file.write(key)
+
+        def differs():
+            return config(t, a, "diff", check=False, stdin=text).stdout
+
+        first, second = (t.module.ctl(None, "psk", "generate").stdout for _ in range(2))
+        write(first)
+        t.equal(differs(), f"psk set {path}\n", "no key yet")
+        config(t, a, "apply", stdin=text)
+        t.equal((differs(), t.module.show(a, "psk")), ("", {"set": True}), "the file's key")
+        node = t.module.show(a, "status")["id"]
+        config(t, a, "apply", stdin=text)
+        t.equal(t.module.show(a, "status")["id"], node, "node id: nothing was done")
+        write(second)
+        t.equal(differs(), f"psk set {path}\n", "another one")
+        config(t, a, "apply", stdin=text)
+        t.equal(differs(), "", "the other one")
+        write(second[1:])
+        done = config(t, a, "apply", "--lenient", check=False, stdin=text)
+        t.equal(done.returncode, 1, f"a damaged file: {done.stderr}")
+        t.check(second[1:20] not in done.stderr, "nothing of it is told")
+        t.equal(t.module.show(a, "psk"), {"set": True}, "after a mistake")
+        config(t, a, "apply", stdin="")
+        t.equal(t.module.show(a, "psk"), {"set": False}, "without a file")
+
+
 UNIT = """\
 [Unit]
 DefaultDependencies=no

@@ -277,6 +277,12 @@ fn top(page: &mut Roff) {
     page.control("SH", ["MPIP ON OR OFF"]);
     let text = "Whether MPIP is on; true if it is not there. It stands before all tables.";
     entry(page, "enabled", "true", text.to_string());
+    page.control("SH", ["PRE-SHARED KEY"]);
+    let text = "A file with the pre-shared key, as mpipctl psk generate writes it; nobody else should be \
+                able to read it. Only who has the same key becomes a peer. Without this line there is \
+                none. It stands before all tables. A module that is loaded with enabled=0 has no peers \
+                before the key is there.";
+    entry(page, "psk", "\"/etc/mpip/psk\"", text.to_string());
 }
 
 fn params(page: &mut Roff) {
@@ -457,6 +463,7 @@ mod tests {
             "SYNOPSIS",
             "DESCRIPTION",
             "MPIP ON OR OFF",
+            "PRE-SHARED KEY",
             "PARAMETERS",
             "WHOM TO ASK",
             "INTERFACES",

@@ -216,8 +216,18 @@ impl Client {
 
     /// The state of the namespace's instance.
     pub fn status(&mut self) -> Result<Node, Error> {
+        self.get(Request::new(uapi::CMD_GET))
+    }
+
+    /// Whether the namespace's pre-shared key is this one.
+    pub fn has_psk(&mut self, psk: &Psk) -> Result<bool, Error> {
+        let request = Request::new(uapi::CMD_GET).bytes(uapi::NODE_PSK, psk.bytes());
+        Ok(self.get(request)?.has_psk == Some(true))
+    }
+
+    fn get(&mut self, request: Request) -> Result<Node, Error> {
         let mut node = None;
-        self.call(&Request::new(uapi::CMD_GET), |attrs| {
+        self.call(&request, |attrs| {
             node = Some(Node::from_attrs(attrs)?);
             Ok(())
         })?;

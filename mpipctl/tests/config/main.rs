@@ -5,6 +5,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod interface;
+mod psk;
 mod save;
 
 use clap::Parser;
@@ -229,7 +230,7 @@ dev = [\"eth0\", \"eth7\"]
         mistakes(text) + "\n",
         str![[r#"
 /etc/mpip/mpip.toml:1:11: enabled: not true or false: "yes"
-/etc/mpip/mpip.toml:2:1: unknown key "colour"; there are: enabled, param, ask, interface, rule
+/etc/mpip/mpip.toml:2:1: unknown key "colour"; there are: enabled, psk, param, ask, interface, rule
 /etc/mpip/mpip.toml:4:13: heartbeat: not a whole number of its unit: "100us"; allowed: 100 to 15000 ms
 /etc/mpip/mpip.toml:5:13: scheduler: not one of its choices: "best"; allowed: earliest, weighted
 /etc/mpip/mpip.toml:6:13: max_peers: not a number or a string: true

@@ -24,6 +24,7 @@ use crate::cli::ConfigVerb;
 use crate::nl::Interface;
 use crate::nl::Param;
 use crate::nl::Prefix;
+use crate::nl::Psk;
 use crate::nl::Record;
 use crate::nl::Rule;
 use crate::Error;
@@ -68,10 +69,29 @@ impl fmt::Display for Mistake {
     }
 }
 
+/// A pre-shared key, and the file that has it.
+#[derive(Clone, Debug)]
+struct KeyFile {
+    path: String,
+    psk: Psk,
+}
+
+/// What is known of the kernel's pre-shared key, which it does not tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Known {
+    /// There is none.
+    None,
+    /// It is that of the files.
+    Same,
+    /// It is none that is known here.
+    Other,
+}
+
 /// What files say.
 #[derive(Clone, Debug, Default)]
 struct Config {
     enabled: Option<Placed<bool>>,
+    psk: Option<Placed<KeyFile>>,
     params: Vec<(String, Placed<u64>)>,
     prefixes: Vec<Placed<Prefix>>,
     interfaces: Vec<Placed<Interface>>,
@@ -96,6 +116,7 @@ impl Config {
 #[derive(Clone, Debug)]
 struct State {
     enabled: bool,
+    psk: Known,
     params: Vec<Param>,
     prefixes: Vec<Prefix>,
     /// Those that something is set for.
@@ -105,8 +126,13 @@ struct State {
 
 impl State {
     fn read(context: &mut Context<'_>) -> Result<Self, Error> {
+        let node = context.client()?.status()?;
         let mut state = Self {
-            enabled: context.client()?.status()?.enabled,
+            enabled: node.enabled,
+            psk: match node.has_psk {
+                Some(true) => Known::Other,
+                _ => Known::None,
+            },
             params: whole(context)?,
             prefixes: whole(context)?,
             interfaces: whole(context)?,
@@ -116,7 +142,17 @@ impl State {
         Ok(state)
     }
 
-    /// The same as a configuration that leaves nothing to chance.
+    /// Finds out whether the kernel has the pre-shared key of this configuration.
+    fn compare_psk(&mut self, context: &mut Context<'_>, config: &Config) -> Result<(), Error> {
+        if let (Some(wanted), Known::Other) = (&config.psk, self.psk) {
+            if context.client()?.has_psk(&wanted.value.psk)? {
+                self.psk = Known::Same;
+            }
+        }
+        Ok(())
+    }
+
+    /// The same as a configuration that leaves nothing to chance, but for the pre-shared key.
     fn config(&self) -> Config {
         fn placed<T>(value: T) -> Placed<T> {
             let place = Place::default();
@@ -125,6 +161,7 @@ impl State {
         let params = self.params.iter();
         Config {
             enabled: Some(placed(self.enabled)),
+            psk: None,
             params: params
                 .map(|param| (param.name.clone(), placed(param.value)))
                 .collect(),
@@ -216,7 +253,7 @@ fn prepare(
     files: &Files,
     lenient: bool,
 ) -> Result<(State, Vec<Step>), Error> {
-    let state = match State::read(context) {
+    let mut state = match State::read(context) {
         Ok(state) => state,
         // Mistakes are told where there is no module, too.
         Err(error) => {
@@ -226,6 +263,7 @@ fn prepare(
     };
     let checked = files.read(context, &state.params, lenient)?;
     let config = checked.map_err(mistakes)?;
+    state.compare_psk(context, &config)?;
     let steps = plan::plan(&state, &config, context.system);
     Ok((state, steps))
 }
@@ -269,6 +307,14 @@ fn apply(context: &mut Context<'_>, file: Option<&str>, lenient: bool) -> Result
             Err(Stopped::Changed) => return Err(changing()),
             Err(Stopped::Failed(error)) => return Err(undo(context, &now, error.into())),
             Err(Stopped::At(step, error)) => {
+                if steps
+                    .iter()
+                    .take_while(|s| !std::ptr::eq(*s, step))
+                    .any(Step::is_of_psk)
+                {
+                    let text = "the pre-shared key was changed before the error, and stays so";
+                    context.warnings.push(text.to_string());
+                }
                 let error = match step.place().map(ToString::to_string) {
                     Some(place) => Error::Line {
                         place,
@@ -290,7 +336,9 @@ fn apply(context: &mut Context<'_>, file: Option<&str>, lenient: bool) -> Result
 /// fails, too.
 fn undo(context: &mut Context<'_>, before: &State, error: Error) -> Error {
     let undone = State::read(context).and_then(|now| {
-        let steps = plan::plan(&now, &before.config(), context.system);
+        let mut steps = plan::plan(&now, &before.config(), context.system);
+        // The old one is not known.
+        steps.retain(|step| !step.is_of_psk());
         plan::carry_out(context.client()?, &now, &steps).map_err(|stopped| match stopped {
             Stopped::Changed => changing(),
             Stopped::Failed(error) | Stopped::At(_, error) => error.into(),
@@ -314,6 +362,9 @@ fn save(context: &mut Context<'_>, file: Option<&str>) -> Result<(), Error> {
     let (main, others) = files
         .read_apart(context, &state.params)?
         .map_err(mistakes)?;
+    for config in [&main, &others] {
+        state.compare_psk(context, config)?;
+    }
     let rest = plan::without(&state, &others, context.system).map_err(mistakes)?;
     let (text, warnings) =
         write::updated(files.text(), &main, &rest, context.system).map_err(Error::Usage)?;

@@ -12,9 +12,12 @@ use similar::DiffTag;
 
 use super::read::MAX_RULES;
 use super::Config;
+use super::KeyFile;
+use super::Known;
 use super::Mistake;
 use super::Place;
 use super::State;
+use crate::cmd::doctor::word;
 use crate::cmd::interface;
 use crate::cmd::rule;
 use crate::nl;
@@ -42,6 +45,8 @@ pub(super) enum Step {
     Forget(Box<Interface>),
     Add(u32, Rule, Place),
     Delete(u32, Rule),
+    Psk(KeyFile, Place),
+    Unpsk,
     Enable(bool, Place),
 }
 
@@ -72,6 +77,11 @@ impl Step {
         matches!(self, Self::Add(..) | Self::Delete(..))
     }
 
+    /// Whether it changes the pre-shared key.
+    pub(super) fn is_of_psk(&self) -> bool {
+        matches!(self, Self::Psk(..) | Self::Unpsk)
+    }
+
     fn draft(&self, draft: &mut Draft<'_>) -> Result<(), nl::Error> {
         match self {
             Self::Add(_, rule, _) => draft.add(rule),
@@ -87,6 +97,8 @@ impl Step {
             Self::Unask(prefix) => client.del_prefix(prefix),
             Self::Interface(_, to, _) => client.set_interface(to),
             Self::Forget(interface) => client.reset_interface(&interface.name),
+            Self::Psk(key, _) => client.set_psk(Some(&key.psk)),
+            Self::Unpsk => client.set_psk(None),
             Self::Enable(enabled, _) => client.set_enabled(*enabled),
             Self::Add(..) | Self::Delete(..) => Ok(()),
         }
@@ -99,8 +111,9 @@ impl Step {
             | Self::Ask(_, place)
             | Self::Interface(_, _, place)
             | Self::Add(_, _, place)
+            | Self::Psk(_, place)
             | Self::Enable(_, place) => Some(place).filter(|place| place.line > 0),
-            Self::Unask(_) | Self::Forget(_) | Self::Delete(..) => None,
+            Self::Unask(_) | Self::Forget(_) | Self::Delete(..) | Self::Unpsk => None,
         }
     }
 
@@ -121,6 +134,8 @@ impl Step {
                 format!("rule add number {number} {}", key(rule, system))
             }
             Self::Delete(number, _) => format!("rule delete {number}"),
+            Self::Psk(key, _) => format!("psk set {}", word(&key.path)),
+            Self::Unpsk => "psk clear".to_string(),
             Self::Enable(true, _) => "enable".to_string(),
             Self::Enable(false, _) => "disable".to_string(),
         }
@@ -182,6 +197,8 @@ impl Step {
                     _ => "rule-delete",
                 }
             }
+            Self::Psk(..) => "psk-set",
+            Self::Unpsk => "psk-clear",
             Self::Enable(true, _) => "enable",
             Self::Enable(false, _) => "disable",
         };
@@ -272,6 +289,11 @@ pub(super) fn plan(now: &State, wanted: &Config, system: &dyn System) -> Vec<Ste
     let lacking = lacking.filter(|prefix| !now.prefixes.contains(&prefix.value));
     steps.extend(lacking.map(|prefix| Step::Ask(prefix.value.clone(), prefix.place.clone())));
     steps.extend(interfaces(now, wanted));
+    match (&wanted.psk, now.psk) {
+        (Some(_), Known::Same) | (None, Known::None) => {}
+        (Some(key), _) => steps.push(Step::Psk(key.value.clone(), key.place.clone())),
+        (None, _) => steps.push(Step::Unpsk),
+    }
     // An instance begins with its port and its rules; and what fails before costs no session.
     let (enabled, place) = match &wanted.enabled {
         Some(enabled) => (enabled.value, enabled.place.clone()),
@@ -387,6 +409,12 @@ pub(super) fn without(
             wins(&enabled.place, format!("enabled = {}", enabled.value));
         }
         rest.enabled = true;
+    }
+    if let Some(psk) = &others.psk {
+        if state.psk != Known::Same {
+            wins(&psk.place, format!("psk = \"{}\"", psk.value.path));
+        }
+        rest.psk = Known::None;
     }
     for (name, value) in &others.params {
         for param in rest.params.iter_mut().filter(|param| param.name == *name) {

@@ -11,6 +11,7 @@ use toml_edit::TableLike;
 use toml_edit::Value;
 
 use super::Config;
+use super::KeyFile;
 use super::Mistake;
 use super::Place;
 use super::Placed;
@@ -26,7 +27,7 @@ use crate::nl::RulePriority;
 use crate::system::System;
 
 /// The keys of a file and of its table `ask`.
-const KEYS: &[&str] = &["enabled", "param", "ask", "interface", "rule"];
+const KEYS: &[&str] = &["enabled", "psk", "param", "ask", "interface", "rule"];
 const ASK_KEYS: &[&str] = &["prefixes"];
 /// What the module has room for.
 const MAX_PREFIXES: usize = 64;
@@ -94,6 +95,7 @@ impl<'a> Reader<'a> {
             let span = span_of(document.key(key), item);
             match key {
                 "enabled" => self.enabled(item),
+                "psk" => self.psk(item),
                 "param" => self.params(item),
                 "ask" => self.ask(item),
                 "interface" => self.interfaces(item),
@@ -166,6 +168,24 @@ impl<'a> Reader<'a> {
         match item.as_bool() {
             Some(value) => self.config.enabled = Some(self.placed(value, item.span())),
             None => self.mistyped("enabled", "true or false", item.span()),
+        }
+    }
+
+    /// Never left out: without its key MPIP would have anybody for a peer.
+    fn psk(&mut self, item: &Item) {
+        let Some(path) = item.as_str() else {
+            return self.mistyped("psk", "the name of a file in quotes", item.span());
+        };
+        let psk = match self.system.read(path) {
+            Ok(text) => text.parse().map_err(|why| format!("psk: {path:?}: {why}")),
+            Err(error) => Err(format!("psk: cannot read {path:?}: {error}")),
+        };
+        match psk {
+            Ok(psk) => {
+                let path = path.to_string();
+                self.config.psk = Some(self.placed(KeyFile { path, psk }, item.span()));
+            }
+            Err(why) => self.wrong(item.span(), why),
         }
     }
 

@@ -19,6 +19,7 @@ use super::plan::key;
 use super::plan::plain;
 use super::plan::shown;
 use super::Config;
+use super::Known;
 use super::State;
 use crate::cmd::interface;
 use crate::cmd::rule;
@@ -128,7 +129,20 @@ fn update(
         }
     }
     interfaces(document, old, &state.interfaces);
-    let (wanted, warnings) = lasting(&state.rules, system);
+    let (wanted, mut warnings) = lasting(&state.rules, system);
+    match (&old.psk, state.psk) {
+        (Some(_), Known::None) => {
+            document.remove("psk");
+        }
+        (Some(_), Known::Same) | (None, Known::None) => {}
+        (Some(key), Known::Other) => warnings.push(format!(
+            "the pre-shared key is another one than that in {:?}, and is not told",
+            key.value.path
+        )),
+        (None, _) => warnings.push(
+            "the pre-shared key is not told; name the file that has it: psk = \"FILE\"".to_string(),
+        ),
+    }
     let keys = |rules: &mut dyn Iterator<Item = &Rule>| -> Vec<String> {
         rules.map(|rule| key(rule, system)).collect()
     };

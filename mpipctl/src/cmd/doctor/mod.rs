@@ -143,7 +143,7 @@ fn examine(context: &mut Context<'_>) -> Vec<Finding> {
 }
 
 /// A name as the shell takes it for one word.
-fn word(name: &str) -> String {
+pub(super) fn word(name: &str) -> String {
     let is_plain = |b: u8| b.is_ascii_alphanumeric() || b"._@/:-".contains(&b);
     match !name.is_empty() && name.bytes().all(is_plain) {
         true => name.to_string(),
