@@ -185,8 +185,8 @@ impl Links {
         self.state.lock().role(ifindex, listed)
     }
 
-    /// Changes what is set for an interface, be it there or not, and how much of its budget is used.
-    /// Process context; writers keep each other out.
+    /// Changes what is set for an interface, be it there or not, and how much of its budget is
+    /// used. Process context; writers keep each other out.
     pub fn set(
         &self,
         net: Net,

@@ -27,7 +27,8 @@
 //! | `rider` | messages that wait for a datagram to ride on |
 //! | `emit` | packets of our own |
 //! | `every` | a CM with every packet, for `cm=every` |
-//! | `ns`, `shared`, `ctl`, `ctl_rules`, `ctl_links`, `event` | namespaces, what they keep, netlink |
+//! | `ns`, `shared` | namespaces, what they keep |
+//! | `ctl`, `ctl_rules`, `ctl_links`, `event` | netlink |
 
 pub mod ask;
 pub mod control;

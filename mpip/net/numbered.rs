@@ -209,8 +209,8 @@ impl Instance {
         Verdict::Stolen
     }
 
-    /// As [`Instance::numbered`], for a packet of our own; it leaves by `route` as it is, or else is
-    /// wrapped. No lock held.
+    /// As [`Instance::numbered`], for a packet of our own; it leaves by `route` as it is, or else
+    /// is wrapped. No lock held.
     pub fn send_numbered(
         &self,
         session: &Arc<Session>,

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! LOCAL_IN: TCP segments, and datagrams that are to keep their order, wait here for those that they
-//! overtook.
+//! LOCAL_IN: TCP segments, and datagrams that are to keep their order, wait here for those that
+//! they overtook.
 
 use crate::{
     net::{
@@ -453,8 +453,8 @@ impl Session {
             (Some(low), Some(high)) if !unknown => {
                 let spread = seq::delta(high as u32, low as u32).max(0) as u32;
                 // A multiple of the difference: queues grow faster than estimates follow. A hole
-                // that is known to be lost does not wait for this. Nobody sends datagrams again: for
-                // them it is better to be late than out of order.
+                // that is known to be lost does not wait for this. Nobody sends datagrams again:
+                // for them it is better to be late than out of order.
                 let (times, margin) = match self.is_stream() {
                     true => (2, MARGIN_US),
                     false => (3, DATAGRAM_MARGIN_US),

@@ -208,8 +208,8 @@ fn original(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, entry: &Wir
         return Verdict::Accept;
     }
     if packet.payload_end != packet.end {
-        // A carrier is wrong on purpose. The number of a datagram that the socket will drop must not
-        // cost the copies.
+        // A carrier is wrong on purpose. The number of a datagram that the socket will drop must
+        // not cost the copies.
         let right = packet.payload_len() == 0 || is_unchecked(skb, packet) || csum_ok(skb, packet);
         let found = find(skb, packet).filter(|_| right);
         let message = found.as_ref().map_or(Message::None, |found| {

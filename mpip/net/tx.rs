@@ -375,8 +375,8 @@ fn link_lost(instance: &Instance, path: &Path) {
     }
 }
 
-/// The session's own interface has a carrier although its path does not work: perhaps the kernel has
-/// not told of it yet. The first question for the next hop's link address may have been lost,
+/// The session's own interface has a carrier although its path does not work: perhaps the kernel
+/// has not told of it yet. The first question for the next hop's link address may have been lost,
 /// because a switch needs a moment, too; the kernel asks again after a second.
 fn link_back(instance: &Instance, skb: &Skb<'_>, path: &Path, now: u32) {
     const PACE_US: u32 = 50_000;
@@ -403,8 +403,8 @@ fn redirect(skb: &mut Skb<'_>, packet: &Packet, tuple: &Tuple, route: &Dst) -> b
     rewritten
 }
 
-/// Gives a packet the addresses and ports of a lane; false if there is no memory for a header of its
-/// own.
+/// Gives a packet the addresses and ports of a lane; false if there is no memory for a header of
+/// its own.
 pub fn rewrite(skb: &mut Skb<'_>, packet: &Packet, tuple: &Tuple) -> bool {
     let partial = skb.csum() == Csum::Partial;
     let Some(head) = skb.writable(packet.payload) else {

@@ -14,8 +14,9 @@
 //! the near one, where there may be no room.
 //!
 //! Where something urgent is sent, everybody else leaves the queue to it: such a path takes other
-//! packets only while it has next to no queue. So the urgent ones have what they need of the nearest
-//! path, the others what is left of it and all other paths; with the last urgent one that ends.
+//! packets only while it has next to no queue. So the urgent ones have what they need of the
+//! nearest path, the others what is left of it and all other paths; with the last urgent one that
+//! ends.
 
 use crate::proto::seq;
 use crate::proto::session::MAX_LANES;
@@ -42,8 +43,8 @@ pub const DATAGRAM_PATIENCE_US: u32 = 10_000;
 pub const URGENT_US: u32 = 500_000;
 /// The queue that others may add to there, microseconds.
 const YIELD_US: u32 = 2_000;
-/// What a longer one costs streams, microseconds of delay: more than the queues of other paths hold. A
-/// full queue tells them to send less.
+/// What a longer one costs streams, microseconds of delay: more than the queues of other paths
+/// hold. A full queue tells them to send less.
 const STREAM_YIELDS_US: u32 = 1_000_000;
 /// What it costs datagrams, which would be lost in a full one.
 const DATAGRAM_YIELDS_US: u32 = 30_000;

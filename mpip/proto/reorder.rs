@@ -18,8 +18,8 @@
 //! The paper gives up only when 100 packets are held, and then releases all of
 //! them; here what lies behind a later hole stays.
 //!
-//! Datagrams with numbers are put in order as segments of one byte each. Their sender tells what was
-//! lost on a lane ([`Reorder::lost`]); that is not waited for.
+//! Datagrams with numbers are put in order as segments of one byte each. Their sender tells what
+//! was lost on a lane ([`Reorder::lost`]); that is not waited for.
 //!
 //! Nothing is ever dropped, and nothing that TCP needs for its own recovery is
 //! delayed: segments at or before the expected number pass at once, and so do

@@ -54,8 +54,8 @@ impl Drop for ReservedPort {
     }
 }
 
-/// The user whose socket an outgoing flow has, and the socket's control group; `None` if there is no
-/// socket of a user. Any context.
+/// The user whose socket an outgoing flow has, and the socket's control group; `None` if there is
+/// no socket of a user. Any context.
 pub fn user_of(net: Net, tuple: &Tuple) -> Option<(u32, Option<Cgroup>)> {
     let (mut uid, mut group) = (u32::MAX, core::ptr::null_mut());
     // SAFETY: `net` is alive; the pointers are valid.

@@ -372,6 +372,7 @@ bool mpip_test_eligible(struct mpip_test_dev *test, struct sk_buff *skb,
 	struct nf_hook_state state = {};
 	const u32 marks = 0x1effff;
 	unsigned int flags = 0;
+	bool routed = out;
 	bool eligible;
 
 	test_enter(test, skb);
@@ -386,7 +387,9 @@ bool mpip_test_eligible(struct mpip_test_dev *test, struct sk_buff *skb,
 	if (flaw == MPIP_TEST_LOCAL)
 		flags = RTCF_LOCAL;
 	/* One that goes out has a route, one that comes in has none yet. */
-	if (out != (flaw == MPIP_TEST_NO_ROUTE) && !test_route(test, skb, flags))
+	if (flaw == MPIP_TEST_NO_ROUTE)
+		routed = !out;
+	if (routed && !test_route(test, skb, flags))
 		return false;
 	switch (flaw) {
 	case MPIP_TEST_MARK:

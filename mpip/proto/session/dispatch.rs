@@ -225,7 +225,8 @@ impl<P: PathInfo, D, H: Hold<Lane<P, D>>> Session<P, D, H> {
             if let Some(lane) = self.lane_mut(index) {
                 if fits(index, lane) {
                     lane.path.queued(now, len);
-                    // What goes elsewhere because of the nearest one's queue asks nobody to make way.
+                    // What goes elsewhere because of the nearest one's queue asks nobody to make
+                    // way.
                     if treatment.priority == Priority::Latency && self.is_nearest(index, eligible) {
                         if let Some(lane) = self.lane(index) {
                             lane.path.hurry(now);

@@ -377,8 +377,8 @@ impl<P: PathInfo, D, H: Hold<Lane<P, D>>> Session<P, D, H> {
         let Some(original) = self.lane(0) else {
             return false;
         };
-        // Datagrams that took another way meanwhile do not matter to those boxes: a lane that is kept
-        // in reserve is no reason to leave a path that works.
+        // Datagrams that took another way meanwhile do not matter to those boxes: a lane that is
+        // kept in reserve is no reason to leave a path that works.
         let datagrams = original.tuple.proto == packet::UDP;
         let strict = |l: &Lane<P, D>| {
             original.path.is_strict() && !(datagrams && l.path.reserve().is_some())

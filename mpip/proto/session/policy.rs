@@ -191,8 +191,8 @@ impl<P: PathInfo, D, H: Hold<Lane<P, D>>> Session<P, D, H> {
         !reserve
     }
 
-    /// The most reliable lanes by one of these interfaces; of all if none of those works. A lane that
-    /// is kept in reserve is none of them while another one works, whatever the rule says.
+    /// The most reliable lanes by one of these interfaces; of all if none of those works. A lane
+    /// that is kept in reserve is none of them while another one works, whatever the rule says.
     fn lanes_by(&self, interfaces: &Interfaces) -> u32 {
         let among = self.unreserved();
         if !interfaces.is_any() {
