@@ -18,8 +18,7 @@ use crate::{
             Role,
             Settings,
             MAX_INTERFACES, //
-        },
-        params::Param, //
+        }, //
     },
     sys::{
         clock,
@@ -146,7 +145,7 @@ fn put_row(m: &mut Message<'_>, row: &Row, role: &Role) -> Result {
 /// Interfaces that something is set for, then others that have usable addresses.
 pub fn dump(namespace: &Namespace, dump: &mut Dump<'_>) -> Result {
     let links = &namespace.shared.links;
-    let listed = namespace.shared.settings.get(Param::Interfaces) == 1;
+    let listed = namespace.shared.settings.uses_enrolled_only();
     dump.set_generation(links.generation().wrapping_add(1));
     let from = usize::try_from(dump.cursor()[0]).unwrap_or(0);
     for at in from..MAX_INTERFACES {

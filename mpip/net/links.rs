@@ -266,13 +266,10 @@ impl Links {
 }
 
 impl Instance {
-    fn uses_enrolled_only(&self) -> bool {
-        self.param(Param::Interfaces) == 1
-    }
-
     /// What is wanted of an interface. Any context, not for each packet.
     pub fn role_of(&self, ifindex: u32) -> Role {
-        self.shared.links.role(ifindex, self.uses_enrolled_only())
+        let listed = self.shared.settings.uses_enrolled_only();
+        self.shared.links.role(ifindex, listed)
     }
 
     /// Has a path know what is wanted of its interface. Any context.

@@ -19,7 +19,10 @@ use crate::{
     },
     proto::{
         addr::Prefix,
-        crypto::PSK_LEN,
+        crypto::{
+            self,
+            PSK_LEN, //
+        },
         interface::{
             Name,
             Settings, //
@@ -129,7 +132,7 @@ impl Namespace {
     pub fn has_psk(&self, this: Option<&[u8; PSK_LEN]>) -> bool {
         let psk = &self.control.lock().psk;
         match this {
-            Some(this) => this == psk,
+            Some(this) => crypto::psk_eq(this, psk),
             None => *psk != [0; PSK_LEN],
         }
     }

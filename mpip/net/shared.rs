@@ -51,6 +51,11 @@ impl Settings {
         self.values[param.index()].load(Relaxed)
     }
 
+    /// Whether only those interfaces are used that are enrolled.
+    pub fn uses_enrolled_only(&self) -> bool {
+        self.get(Param::Interfaces) == 1
+    }
+
     /// Sets a parameter; the caller has checked its range.
     pub fn set(&self, param: Param, value: u64) {
         self.values[param.index()].store(value, Relaxed);

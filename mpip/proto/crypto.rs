@@ -145,6 +145,13 @@ fn tag_in<const N: usize>(
     Some(c.siphash(key, input.get(..len)?))
 }
 
+/// Compares two pre-shared keys in constant time: whoever may ask whether it is this one must not
+/// learn how much of it is.
+pub fn psk_eq(a: &[u8; PSK_LEN], b: &[u8; PSK_LEN]) -> bool {
+    let differ = a.iter().zip(b).fold(0, |all, (a, b)| all | (a ^ b));
+    core::hint::black_box(differ) == 0
+}
+
 /// Compares two tags in constant time.
 pub fn tag_eq(a: u64, b: u64) -> bool {
     core::hint::black_box(a ^ b) == 0

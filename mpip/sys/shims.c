@@ -97,8 +97,10 @@ bool mpip_shim_dev_bytes(struct net *net, u32 index, u64 *bytes)
 
 	rcu_read_lock();
 	dev = dev_get_by_index_rcu(net, index);
-	if (dev)
-		*bytes = dev_get_stats(dev, &stats)->rx_bytes + stats.tx_bytes;
+	if (dev) {
+		dev_get_stats(dev, &stats);
+		*bytes = stats.rx_bytes + stats.tx_bytes;
+	}
 	rcu_read_unlock();
 	return dev;
 }

@@ -6,6 +6,7 @@ use crate::common::Host;
 use mpip_host::proto::crypto;
 use mpip_host::proto::crypto::Crypto;
 use mpip_host::proto::crypto::HelloIds;
+use mpip_host::proto::crypto::PSK_LEN;
 use mpip_host::proto::wire::MAX_LEN;
 
 /// RFC 7748, section 6.1.
@@ -113,4 +114,15 @@ fn tag_depends_on_everything() {
     }
     let long = vec![0; MAX_LEN - 11];
     assert_eq!(crypto::tag(&Host, &key, 1, 6, &long, b"MP\x10\x08"), None);
+}
+
+#[test]
+fn keys_that_are_the_same() {
+    let key: [u8; PSK_LEN] = core::array::from_fn(|at| at as u8 ^ 0x5a);
+    assert!(crypto::psk_eq(&key, &key));
+    for at in 0..8 * PSK_LEN {
+        let mut other = key;
+        other[at / 8] ^= 1 << (at % 8);
+        assert!(!crypto::psk_eq(&key, &other), "bit {at}");
+    }
 }
