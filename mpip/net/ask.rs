@@ -148,8 +148,9 @@ fn join(
         match state.state() {
             Availability::Available => {
                 drop(state);
-                if tcp && !is_asker(tuple) {
-                    // Known peers open their own sessions.
+                // Known peers open their own sessions, but here no socket has the addresses that
+                // they see if this host's NAT has changed them.
+                if tcp && !is_asker(tuple) && !skb.is_translated() {
                     return;
                 }
                 if let Some(peer) = instance.peer_of(rcu, dest) {

@@ -488,6 +488,19 @@ bool mpip_shim_rx_before_nat(const struct sk_buff *skb, struct mpip_flow *flow)
 #endif
 }
 
+/* Whether this host's NAT has changed the addresses or ports of a packet's flow. */
+bool mpip_shim_is_translated(const struct sk_buff *skb)
+{
+#if IS_ENABLED(CONFIG_NF_CONNTRACK)
+	enum ip_conntrack_info ctinfo;
+	const struct nf_conn *ct = nf_ct_get(skb, &ctinfo);
+
+	return ct && READ_ONCE(ct->status) & IPS_NAT_MASK;
+#else
+	return false;
+#endif
+}
+
 /*
  * The owner of the socket that sends the packet, as the namespace of the
  * network's users knows it. For a connection that is not accepted yet it is the

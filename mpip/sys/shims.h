@@ -151,6 +151,7 @@ bool mpip_shim_tx_eligible(const struct sk_buff *skb,
 bool mpip_shim_rx_eligible(const struct sk_buff *skb,
 			   const struct nf_hook_state *state);
 bool mpip_shim_rx_before_nat(const struct sk_buff *skb, struct mpip_flow *flow);
+bool mpip_shim_is_translated(const struct sk_buff *skb);
 bool mpip_shim_tx_user(const struct sk_buff *skb, u32 *uid);
 bool mpip_shim_cgroup_known(void);
 void *mpip_shim_sock_cgroup(struct sock *sk);

@@ -247,6 +247,13 @@ impl Skb<'_> {
         Some(unsafe { Cgroup::from_raw(group) })
     }
 
+    /// Whether NAT of this host has changed the addresses or ports of the packet's flow, so that
+    /// no socket has them. Known once connection tracking has seen the packet.
+    pub fn is_translated(&self) -> bool {
+        // SAFETY: Valid by the invariant.
+        unsafe { bindings::mpip_shim_is_translated(self.raw()) }
+    }
+
     /// `snd_una` of the established TCP socket that sends the packet.
     pub fn socket_una(&self) -> Option<u32> {
         let mut una = 0;

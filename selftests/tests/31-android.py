@@ -208,7 +208,9 @@ def anchor(t):
             leads_to(wifi),
         ]
     )
-    pair = p.netd.connect(p.b, p.b.addr[0], APP, p.wifi, source=ANCHOR)
+    # The server has the larger port and so would open the session, but sees an address that no
+    # socket here has.
+    pair = p.netd.connect(p.b, p.b.addr[0], APP, p.wifi, port=61400, source=ANCHOR)
     plain = p.netd.connect(p.b, p.b.addr[0], OTHER, p.wifi)
     stream = flow.Tcp(pair, RATE)
     t.defer(stream.close)
