@@ -91,7 +91,8 @@ def simult_row(number, name, case, up, down):
             arena.close()
 
     what = " + ".join(f"{rate}/{delay}" for rate, delay, _ in case)
-    return Row(f"{number}: {what}, {name}", TWO_PATHS, opened, limit / 1e3 + 4, {"limit": limit})
+    contenders = [contest.MPTCP[1], contest.MPIP_DEFAULT]
+    return Row(f"{number}: {what}, {name}", contenders, opened, limit / 1e3 + 4, {"limit": limit})
 
 
 def latency(args):

@@ -49,7 +49,7 @@ SCHEDULERS = ("weighted", "earliest")
 TCP = [Contender("TCP, path 1"), Contender("TCP, path 2", path=1)]
 MPTCP = [Contender("MPTCP, 1 subflow", "mptcp"), Contender("MPTCP", "mptcp", paths=2)]
 MPIP_ONE = mpip("MPIP, 1 path", paths=1)
-MPIP = [mpip(f"MPIP {s}", s) for s in SCHEDULERS]
+MPIP = MPIP_WEIGHTED, MPIP_DEFAULT = [mpip(f"MPIP {s}", s) for s in SCHEDULERS]
 MPIP_IN_UDP = [mpip(f"MPIP {s}, in UDP", s, "udp") for s in SCHEDULERS]
 WIREGUARD = Contender("WireGuard, path 1", "wireguard")
 UDP = [Contender("UDP, path 1", udp=True), Contender("UDP, path 2", path=1, udp=True)]
