@@ -105,6 +105,8 @@ pub struct Path {
     loss: Atomic<u32>,
     noise: Atomic<u32>,
     idle_times: Atomic<u32>,
+    // How often it is asked at most, microseconds.
+    pace: Atomic<u32>,
     // A `Backlog`.
     backlog: Atomic<u64>,
     urgent_at: Atomic<u32>,
@@ -173,6 +175,7 @@ impl Path {
             loss: Atomic::new(0),
             noise: Atomic::new(0),
             idle_times: Atomic::new(1),
+            pace: Atomic::new(0),
             backlog: Atomic::new(0),
             urgent_at: Atomic::new(long_ago),
             full_queue: Atomic::new(u32::MAX),
@@ -504,6 +507,7 @@ impl Path {
         }
         self.peer_reserve.store(state.is_peer_reserve(), Relaxed);
         self.idle_times.store(state.idle_interval(1), Relaxed);
+        self.pace.store(state.pace(), Relaxed);
         self.standing.store(state.standing() as u32, Relaxed);
         if let Some(expected) = state.expected() {
             self.expected.store(expected, Relaxed);
@@ -516,7 +520,7 @@ impl Path {
 
     /// A cheap look whether a question may be due.
     pub fn maybe_due(&self, now: u32, interval: u32) -> bool {
-        seq::age(now, self.asked_at.load(Relaxed)) >= interval
+        seq::age(now, self.asked_at.load(Relaxed)) >= interval.max(self.pace.load(Relaxed))
     }
 
     /// Whether the next hop's link address may be asked for again, `interval` after the last time;

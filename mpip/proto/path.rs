@@ -29,10 +29,12 @@ use crate::proto::wire::cm::RESERVE;
 use crate::proto::wire::cm::WANT;
 use crate::proto::wire::NO_PATH;
 
-/// Silence beyond the expected answer after which a path is doubtful, microseconds.
-const DOUBT_US: u32 = 60_000;
-/// Silence after which it is suspect, microseconds.
-const SUSPECT_US: u32 = 120_000;
+/// Silence beyond the expected answer after which a path is doubtful, and after which it is
+/// suspect, microseconds, and by how many times more that is where questions are further apart
+/// than [`USUAL_US`]: as many have to get lost in a row.
+const DOUBT_US: (u32, u32) = (60_000, 2);
+const SUSPECT_US: (u32, u32) = (120_000, 4);
+const USUAL_US: u32 = 20_000;
 /// Unanswered questions that it takes.
 const SUSPECT_AFTER: usize = 3;
 /// How often a question whose answer is overdue is asked again, microseconds.
@@ -54,6 +56,8 @@ const STEADY_US: u32 = 3_000_000;
 const REST_US: [u32; 2] = [200_000, 800_000];
 /// How often a lossy path is asked although it carries nothing, microseconds.
 const LOSSY_ASK_US: u32 = 50_000;
+/// The longest time between two questions that a long round trip is a reason for, microseconds.
+const SELDOM_US: u32 = 100_000;
 /// Questions whose answers may be under way.
 const QUESTIONS: usize = 32;
 /// How often a suspect path is probed, microseconds: at first, after ten seconds, after five
@@ -275,6 +279,16 @@ impl Path {
         }
     }
 
+    /// How often it is asked at most, microseconds. What is far or has a long queue is slow to
+    /// change, and often thin: a few questions in each round trip are enough.
+    pub fn pace(&self) -> u32 {
+        if self.samples < FIRST_SAMPLES {
+            0
+        } else {
+            (self.rtt.srtt() / 4).min(SELDOM_US)
+        }
+    }
+
     /// What it carries towards the peer, bytes per second; 0 while unknown.
     pub fn rate(&self) -> u32 {
         self.rate.get()
@@ -321,7 +335,14 @@ impl Path {
 
     /// When the answer to the oldest open question should be here.
     pub fn expected(&self) -> Option<u32> {
-        Some(self.open_since()?.wrapping_add(self.trip()))
+        let oldest = self.open_since()?;
+        let trip = self.trip();
+        // Behind a burst it takes longer than those before it. What is thought of a queue may be
+        // wrong, and must not hide a failure for long.
+        let asked = self.questions.iter().find(|q| q.at == oldest);
+        let wait = asked.map_or(0, |q| self.base_rtt().saturating_add(q.wait));
+        let trip = trip.max(wait.min(trip.saturating_mul(2)));
+        Some(oldest.wrapping_add(trip))
     }
 
     /// When the last answer came.
@@ -334,12 +355,13 @@ impl Path {
         self.standing
     }
 
-    /// Whether a question is due with data, `interval` after the last one.
+    /// Whether a question is due with data, `interval` after the last one, or later if its
+    /// [`pace`](Self::pace) is slower.
     pub fn question_due(&self, now: u32, interval: u32) -> bool {
         if self.standing == Standing::Suspect {
             return self.ask_again(now);
         }
-        !self.asked_before || seq::age(now, self.last_question) >= interval
+        !self.asked_before || seq::age(now, self.last_question) >= interval.max(self.pace())
     }
 
     /// Whether somebody has to look after it: a question is open, or it is suspect.
@@ -696,11 +718,13 @@ impl Path {
             return false;
         }
         let silence = self.silence(now);
-        if silence >= SUSPECT_US && self.is_unanswered(now) {
+        let apart = self.pace().saturating_sub(USUAL_US);
+        let is_long = |(least, times): (u32, u32)| silence >= least + times * apart;
+        if is_long(SUSPECT_US) && self.is_unanswered(now) {
             self.fail(now, true);
             return true;
         }
-        self.standing = if silence >= DOUBT_US {
+        self.standing = if is_long(DOUBT_US) {
             Standing::Doubtful
         } else {
             self.good(now)

@@ -102,7 +102,7 @@ impl PathCell {
     }
 
     pub(super) fn maybe_due(&self, now: u32, interval: u32) -> bool {
-        seq::age(now, self.asked_at.get()) >= interval
+        seq::age(now, self.asked_at.get()) >= interval.max(self.state.borrow().pace())
     }
 
     pub(super) fn rx_delay(&self) -> Option<(i32, u32)> {
