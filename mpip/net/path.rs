@@ -111,6 +111,7 @@ pub struct Path {
     backlog: Atomic<u64>,
     urgent_at: Atomic<u32>,
     full_queue: Atomic<u32>,
+    queue_limit: Atomic<u32>,
     // Bytes that the scheduler has sent here, and those of them that found the queue full.
     chosen_bytes: Atomic<u64>,
     crowded_bytes: Atomic<u64>,
@@ -179,6 +180,7 @@ impl Path {
             backlog: Atomic::new(0),
             urgent_at: Atomic::new(long_ago),
             full_queue: Atomic::new(u32::MAX),
+            queue_limit: Atomic::new(0),
             chosen_bytes: Atomic::new(0),
             crowded_bytes: Atomic::new(0),
             weight: Atomic::new(0),
@@ -494,6 +496,7 @@ impl Path {
             self.loss.store(state.loss(), Relaxed);
             self.noise.store(state.tx.deviation(), Relaxed);
             self.full_queue.store(state.full_queue(), Relaxed);
+            self.queue_limit.store(state.queue_limit(), Relaxed);
             self.measured.store(true, Relaxed);
         }
         if state.rx.last().is_some() {
@@ -672,6 +675,10 @@ impl PathInfo for Arc<Path> {
 
     fn full_us(&self) -> u32 {
         self.full_queue.load(Relaxed)
+    }
+
+    fn limit_us(&self) -> u32 {
+        self.queue_limit.load(Relaxed)
     }
 
     fn loss(&self) -> u32 {

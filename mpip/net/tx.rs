@@ -169,11 +169,15 @@ fn known(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, entry: &WireEn
     (dispatch.treatment, dispatch.passing) = inner.treat(skb, packet, segments);
     // What its number takes, if it gets one.
     let more = instance.number_room(now, &mut inner, &mut dispatch, skb, packet);
+    // If it was sent before, the lane that it was lost on, as far as that is known.
+    let mut lost = None;
     let class = match data {
         Some((_, true)) => {
             inner.repeated = timestamp_of(skb.head(), packet).or(inner.repeated);
-            let lost = inner.kept.lost_again(start);
-            Class::Again(lost.map_or(0, |lane| 1 << lane))
+            let sent = inner.kept.sent_on(start);
+            lost = Some(sent.map(|(lane, _)| lane.into()));
+            let lost_again = sent.filter(|(_, again)| *again);
+            Class::Again(lost_again.map_or(0, |(lane, _)| 1 << lane))
         }
         Some((end, false)) => Class::Stream(session.in_flight(end)),
         None if packet.tcp.is_some() => Class::Small,
@@ -206,11 +210,11 @@ fn known(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, entry: &WireEn
         0 => None,
         _ => inner.number(&dispatch.treatment, chosen, segments, &mut copies),
     };
-    if let Some((end, again)) = data {
+    if let Some((end, _)) = data {
         if let Some((part, whole)) = inner.s.take_shrink() {
             skb.shrink_window(part, whole);
         }
-        if inner.s.may_grow(now, end, session.position().una, again) {
+        if inner.s.may_grow(now, end, session.position().una, lost) {
             skb.grow_window();
         }
     }

@@ -13,6 +13,10 @@
 //! far one anyway; from then on the packets had better wait at the receiver than in the queue of
 //! the near one, where there may be no room.
 //!
+//! A queue ends somewhere. Where packets were lost lately while it was as long as ever, it is not made
+//! that long again as long as another path has room: a near path with a short queue would have TCP
+//! slow down before a far one is worth while.
+//!
 //! Where something urgent is sent, everybody else leaves the queue to it: such a path takes other
 //! packets only while it has next to no queue. So the urgent ones have what they need of the
 //! nearest path, the others what is left of it and all other paths; with the last urgent one that
@@ -48,6 +52,10 @@ const YIELD_US: u32 = 2_000;
 const STREAM_YIELDS_US: u32 = 1_000_000;
 /// What it costs datagrams, which would be lost in a full one.
 const DATAGRAM_YIELDS_US: u32 = 30_000;
+
+/// What it costs to be lost in a full queue, microseconds of delay: to be sent again takes a round
+/// trip, and TCP slows down.
+const OVERFLOW_US: u32 = 200_000;
 
 /// A difference that is not one, microseconds.
 const EQUAL_US: u32 = 2_000;
@@ -196,6 +204,8 @@ pub struct Candidate {
     pub noise: u32,
     /// Something urgent was sent on its path lately.
     pub urgent: bool,
+    /// The queue in which packets get lost, microseconds; 0 while that is unknown.
+    pub limit: u32,
 }
 
 /// What is to be sent.
@@ -263,7 +273,16 @@ pub fn choose(candidates: &mut [Candidate], load: Load) -> Option<u32> {
             Load::Datagram => DATAGRAM_YIELDS_US,
             Load::Stream(_) => STREAM_YIELDS_US,
         };
-        let way = distance.saturating_add(risk).saturating_add(yields);
+        let end = c.limit.saturating_sub(c.limit / 8);
+        let overflow = if c.limit != 0 && queue >= end {
+            OVERFLOW_US
+        } else {
+            0
+        };
+        let way = distance
+            .saturating_add(risk)
+            .saturating_add(yields)
+            .saturating_add(overflow);
         *cost = queue.saturating_add(way);
     }
     let least = costs.iter().copied().min()?;

@@ -164,15 +164,15 @@ impl<T, B: BorrowMut<[Option<Segment<T>>]>> Kept<T, B> {
         }
     }
 
-    /// The lane on which the byte at a sequence number was sent last, if that was not the first
-    /// time, as far as is kept.
-    pub fn lost_again(&mut self, seq: u32) -> Option<u8> {
+    /// The lane on which the byte at a sequence number was sent last, and whether that was not the
+    /// first time, as far as is kept.
+    pub fn sent_on(&mut self, seq: u32) -> Option<(u8, bool)> {
         let (mut lane, mut copies) = (None, 0u32);
         self.between(seq, seq.wrapping_add(1), |segment| {
             lane = lane.or(Some(segment.lane));
             copies = copies.saturating_add(1);
         });
-        lane.filter(|_| copies > 1)
+        Some((lane?, copies > 1))
     }
 
     fn front(&self) -> Option<&Segment<T>> {

@@ -64,6 +64,11 @@ const QUESTIONS: usize = 32;
 /// minutes.
 const PROBE_US: [u32; 3] = [100_000, 200_000, 2_000_000];
 
+/// What was lost in a full queue longer ago says nothing of it, microseconds.
+const LIMIT_US: u32 = 10_000_000;
+/// What is lost in a shorter queue need not be the queue's doing, microseconds.
+const LIMIT_LEAST_US: u32 = 8_000;
+
 /// Samples until a path counts as measured.
 const FIRST_SAMPLES: u32 = 8;
 /// A path that carries nothing is asked so many times less often.
@@ -209,6 +214,12 @@ pub struct Path {
     rate: Rate,
     rx_queue: Queue,
     samples: u32,
+    // Something was lost since the last answer that told of the queue.
+    overflowed: bool,
+    // The queue in which something was lost lately, microseconds, and when; 0 for none.
+    limit: (u32, u32),
+    // The longest queue of late, microseconds.
+    peak: u32,
     // How much longer the queue has turned out to be than it was thought to be, microseconds.
     error: i32,
     sizes: BlackHole,
@@ -255,6 +266,9 @@ impl Path {
             peer_reserve: (0, false),
             rx_queue: Queue::new(),
             samples: 0,
+            overflowed: false,
+            limit: (0, 0),
+            peak: 0,
             error: 0,
             sizes: BlackHole::new(),
             is_black_hole: false,
@@ -320,6 +334,13 @@ impl Path {
     /// The queue that counts as full, microseconds.
     pub fn full_queue(&self) -> u32 {
         loss::full(self.tx.max_queue())
+    }
+
+    /// How long the queue is when packets get lost, microseconds: it was as long as it had been
+    /// shortly before, and some were lost, in the last 10 s. 0 if none were.
+    pub fn queue_limit(&self) -> u32 {
+        let (limit, _) = self.limit;
+        limit
     }
 
     /// How much longer the queue is than it was thought to be, microseconds, since the last call.
@@ -591,7 +612,9 @@ impl Path {
         if let Some(asked) = asked {
             let missing = asked.packets.wrapping_sub(packets);
             let base = *self.uncounted.get_or_insert(missing);
-            self.lost = u64::from((missing.wrapping_sub(base) as i32).max(0) as u32);
+            let lost = u64::from((missing.wrapping_sub(base) as i32).max(0) as u32);
+            self.overflowed |= lost > self.lost;
+            self.lost = lost;
             let arrived = blackhole::Arrived { packets, bytes };
             // What was asked before it was found tells of the same packets.
             let anew = self.found_at.is_none_or(|at| seq::after(asked.at, at));
@@ -612,6 +635,7 @@ impl Path {
         let Some(wait) = self.questions.iter().find(asked).map(|q| q.wait) else {
             return;
         };
+        self.note_limit(now, queue);
         self.rate.sample(Arrival {
             at: report.timestamp,
             bytes: report.fb_rx_bytes,
@@ -625,6 +649,30 @@ impl Path {
                 later.wait = (later.wait as i32).saturating_add(error).max(0) as u32;
             }
         }
+    }
+
+    /// An answer has found this queue. If something was lost before it, and it is about as long as
+    /// it was of late, that is where the queue ends.
+    fn note_limit(&mut self, now: u32, queue: u32) {
+        let (mut limit, mut at) = self.limit;
+        self.peak = queue.max(self.peak.saturating_sub(self.peak / 16));
+        if limit != 0 && seq::age(now, at) >= LIMIT_US {
+            limit = 0;
+        }
+        let lost = core::mem::take(&mut self.overflowed);
+        if lost && queue >= LIMIT_LEAST_US && queue >= self.peak - self.peak / 4 {
+            (limit, at) = (if limit == 0 { queue } else { limit }, now);
+        } else if queue <= limit {
+            self.limit = (limit, at);
+            return;
+        }
+        // More does fit, or less. A single sample may be a late clock.
+        let step = if limit == 0 {
+            0
+        } else {
+            seq::delta(queue, limit) / 4
+        };
+        self.limit = (limit.saturating_add_signed(step), at);
     }
 
     /// The question asked at `echo` was answered: it and all before it are settled.

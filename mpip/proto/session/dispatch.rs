@@ -64,7 +64,7 @@ pub struct Dispatch {
 ///
 /// TCP ends its slow start when the round-trip time grows, which it does as soon as the nearest
 /// path has a queue, whatever the others could carry. So each path that is added, or returns, gets
-/// a slow start of its own, until all have a queue or something is lost.
+/// a slow start of its own, until all have had a queue or have lost something.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub(super) enum Probing {
     /// No.
@@ -72,8 +72,9 @@ pub(super) enum Probing {
     /// Its window may grow now.
     Due,
     /// Its window may grow when everything before this sequence number is acknowledged, and not
-    /// sooner than [`PROBE_US`] after this time: reports tell of a queue that late.
-    Until(u32, u32),
+    /// sooner than [`PROBE_US`] after this time: reports tell of a queue that late. The lanes are
+    /// those whose paths have had a queue, or lost something, since it began.
+    Until(u32, u32, Mask),
 }
 
 /// Shortest time between two steps of a window that grows, microseconds.
@@ -304,32 +305,32 @@ impl<P: PathInfo, D, H: Hold<Lane<P, D>>> Session<P, D, H> {
     }
 
     /// Whether TCP's window should grow by a part because a path that was added is not filled yet.
-    /// To be asked for each segment with data, which ends at `end`, after [`Session::pick`];
-    /// `again` says that it was sent before, `una` what is acknowledged.
-    pub fn may_grow(&mut self, now: u32, end: u32, una: u32, again: bool) -> bool {
-        match self.probing {
+    /// To be asked for each segment with data, which ends at `end`, after [`Session::pick`].
+    /// `lost` is given if it was sent before: the lane on which it was lost, if that is known.
+    /// `una` is what is acknowledged.
+    pub fn may_grow(&mut self, now: u32, end: u32, una: u32, lost: Option<Option<usize>>) -> bool {
+        let lossy = lost.map_or(0, |lane| lane.map_or(u32::MAX, |lane| 1 << lane));
+        let before = match self.probing {
             Probing::Done => return false,
-            Probing::Until(mark, since)
-                if !again && (seq::before(una, mark) || seq::age(now, since) < PROBE_US) =>
+            Probing::Until(mark, since, _)
+                if lost.is_none()
+                    && (seq::before(una, mark) || seq::age(now, since) < PROBE_US) =>
             {
                 return false
             }
-            _ => {}
-        }
-        let lanes = self.lanes.iter().enumerate();
-        let mut used = lanes.filter(|(i, _)| self.eligible.get() & (1 << i) != 0);
-        let filled = used.all(|(_, lane)| {
-            let queue = |l: &Lane<P, D>| l.path.wait_us(now).max(l.path.queue_us());
-            // Where something urgent is sent there is to be no queue.
-            let is_full = |l: &Lane<P, D>| queue(l) >= FILLED_US || l.path.is_urgent(now);
-            lane.as_deref().is_none_or(is_full)
-        });
-        self.probing = if again || filled {
+            Probing::Until(_, _, filled) => filled.get(),
+            Probing::Due => 0,
+        };
+        let queue = |l: &Lane<P, D>| l.path.wait_us(now).max(l.path.queue_us());
+        // Where something urgent is sent there is to be no queue.
+        let full = |l: &Lane<P, D>| queue(l) >= FILLED_US || l.path.is_urgent(now);
+        let filled = before | lossy | self.mask(u32::MAX, full);
+        self.probing = if self.eligible.get() & !filled == 0 {
             Probing::Done
         } else {
-            Probing::Until(end, now)
+            Probing::Until(end, now, Mask::new(filled))
         };
-        self.probing != Probing::Done
+        self.probing != Probing::Done && lost.is_none()
     }
 
     fn by_weight(&mut self, urgent: bool, among: u32, len: u32) -> Option<usize> {
@@ -358,6 +359,7 @@ impl<P: PathInfo, D, H: Hold<Lane<P, D>>> Session<P, D, H> {
             rtt: 0,
             noise: 0,
             urgent: false,
+            limit: 0,
         };
         let mut candidates = [NONE; MAX_LANES];
         let mut n = 0;
@@ -381,6 +383,7 @@ impl<P: PathInfo, D, H: Hold<Lane<P, D>>> Session<P, D, H> {
                 rtt: lane.path.base_rtt_us(),
                 noise: lane.path.noise_us(),
                 urgent: lane.path.is_urgent(now),
+                limit: lane.path.limit_us(),
             };
             n += 1;
         }

@@ -64,6 +64,8 @@ pub trait PathInfo {
     fn hurry(&self, now: u32);
     /// The queue that counts as full, microseconds.
     fn full_us(&self) -> u32;
+    /// The queue in which packets get lost, microseconds; 0 while none did lately.
+    fn limit_us(&self) -> u32;
     /// Mean deviation of the one-way delay towards the peer, microseconds.
     fn noise_us(&self) -> u32;
     /// Whether a question is due on a path that carries nothing while others are in use.

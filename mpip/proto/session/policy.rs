@@ -206,7 +206,7 @@ impl<P: PathInfo, D, H: Hold<Lane<P, D>>> Session<P, D, H> {
     }
 
     /// Those of the lanes in `among` that `wanted` says, one bit each.
-    fn mask(&self, among: u32, wanted: impl Fn(&Lane<P, D>) -> bool) -> u32 {
+    pub(super) fn mask(&self, among: u32, wanted: impl Fn(&Lane<P, D>) -> bool) -> u32 {
         let lanes = self.lanes.iter().enumerate();
         lanes
             .filter(|(i, lane)| among & (1 << i) != 0 && lane.as_deref().is_some_and(&wanted))

@@ -229,6 +229,7 @@ fn lane(lane: usize, ms: i32, rate: u32) -> Candidate {
         service: 0,
         noise: 0,
         urgent: false,
+        limit: 0,
         wait: 0,
         loss: 0,
         base: ms * MS as i32,
@@ -258,6 +259,26 @@ fn chosen(candidates: &[Candidate], load: Load) -> Option<u32> {
         }
     }
     choice
+}
+
+#[test]
+fn where_a_queue_ends_the_far_path_takes_over() {
+    let short = |ms| Candidate {
+        limit: 24 * MS,
+        ..waits(lane(0, 1, RATE), ms)
+    };
+    let far = lane(1, 25, RATE);
+    for load in [Load::Stream(1), Load::Datagram, Load::Urgent] {
+        assert_eq!(chosen(&[short(5), far], load), Some(1), "{load:?}");
+        assert_eq!(chosen(&[short(21), far], load), Some(2), "{load:?}");
+        // Both are full: as if none were.
+        let end = Candidate { limit: MS, ..far };
+        assert_eq!(
+            chosen(&[short(22), waits(end, 30)], load),
+            Some(1),
+            "{load:?}"
+        );
+    }
 }
 
 fn urgent(c: Candidate) -> Candidate {
@@ -467,6 +488,7 @@ fn candidates() -> impl Strategy<Value = Vec<Candidate>> {
             rtt,
             noise: 0,
             urgent: lane % 3 == 1,
+            limit: 0,
         };
         lanes.into_iter().zip(fields).map(one).collect()
     })

@@ -182,7 +182,7 @@ fn what_lies_between_is_found() {
             assert_eq!(between(&mut r, at(from), at(to)), found, "{from} {to}");
         }
         // What was sent again stands last, beside what was sent before.
-        assert_eq!(r.lost_again(at(250)), None);
+        assert_eq!(r.sent_on(at(250)), Some((0, false)));
         r.push(
             Segment {
                 packet: 7,
@@ -192,8 +192,13 @@ fn what_lies_between_is_found() {
             10_000,
         );
         assert_eq!(between(&mut r, at(200), at(300)), [7, 300]);
-        for (seq, lane) in [(199, None), (200, Some(5)), (299, Some(5)), (300, None)] {
-            assert_eq!(r.lost_again(at(seq)), lane, "{seq}");
+        for (seq, sent) in [
+            (199, None),
+            (200, Some((5, true))),
+            (299, Some((5, true))),
+            (300, Some((0, false))),
+        ] {
+            assert_eq!(r.sent_on(at(seq)), sent, "{seq}");
         }
         // What is found can be changed.
         r.between(at(400), at(500), |segment| segment.wait = 5);

@@ -345,6 +345,39 @@ fn the_least_round_trip_is_without_offset_and_queue() {
 }
 
 #[test]
+fn the_queue_ends_where_something_is_lost() {
+    let mut pair = Pair::new(7, 99);
+    let step = |pair: &mut Pair, there: u32, lost: u64| {
+        pair.tx.tx_packets += 10;
+        pair.rx.rx_packets += 10 - lost;
+        pair.ask(there * MS, 10 * MS);
+        pair.a.queue_limit()
+    };
+    for there in [10, 10, 15, 20, 25, 30, 33] {
+        assert_eq!(step(&mut pair, there, 0), 0);
+    }
+    assert_eq!(step(&mut pair, 34, 2), 24 * MS);
+    // What is lost in a shorter one is not the queue's doing.
+    assert_eq!(step(&mut pair, 22, 1), 24 * MS);
+    assert_eq!(step(&mut pair, 11, 1), 24 * MS);
+    // More fits, or less: an average, so that one late sample is no matter.
+    assert_eq!(step(&mut pair, 38, 0), 25 * MS);
+    for _ in 0..20 {
+        step(&mut pair, 38, 0);
+    }
+    assert!(pair.a.queue_limit().abs_diff(28 * MS) < 100);
+    for _ in 0..20 {
+        step(&mut pair, 10, 0);
+    }
+    assert!(step(&mut pair, 20, 1).abs_diff(23_500) < 100);
+    // It is forgotten.
+    pair.now = pair.now.wrapping_add(10 * S);
+    assert_eq!(step(&mut pair, 18, 0), 0);
+    // A queue that is hardly there has no end.
+    assert_eq!(step(&mut pair, 16, 1), 0);
+}
+
+#[test]
 fn the_way_back_is_crowded_at_its_longest_queue() {
     let mut pair = Pair::new(7, 99);
     for _ in 0..10 {

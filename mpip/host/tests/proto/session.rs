@@ -41,6 +41,7 @@ struct Known {
     rate: Cell<u32>,
     loss: Cell<u32>,
     full: Cell<u32>,
+    limit: Cell<u32>,
     rtt: Cell<u32>,
     /// How long its queue is thought to be, if not as long as it is.
     wait: Cell<Option<u32>>,
@@ -70,6 +71,7 @@ impl Default for Path {
             rate: Cell::default(),
             loss: Cell::default(),
             full: Cell::new(u32::MAX),
+            limit: Cell::default(),
             rtt: Cell::default(),
             wait: Cell::default(),
             sent: Cell::default(),
@@ -149,6 +151,10 @@ impl PathInfo for Path {
 
     fn full_us(&self) -> u32 {
         self.0.full.get()
+    }
+
+    fn limit_us(&self) -> u32 {
+        self.0.limit.get()
     }
 
     fn loss(&self) -> u32 {

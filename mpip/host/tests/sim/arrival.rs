@@ -64,6 +64,8 @@ fn the_sum_whatever_the_distance() {
             ([L(40, 5, 317, 0), L(20, 50, 83, 0)], 0.955),
             ([L(10, 1, 83, 0), L(10, 25, 83, 0)], 0.95),
             ([L(10, 25, 83, 0), L(3, 1, 83, 0)], 0.95),
+            // The near one's queue ends before the far one is as near.
+            ([L(10, 1, 20, 0), L(10, 25, 50, 0)], 0.9),
         ] {
             scope.spawn(move || carries(links, least));
         }

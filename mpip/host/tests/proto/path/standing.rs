@@ -192,7 +192,10 @@ fn an_answer_ends_doubt_and_suspicion() {
             for (hole, became) in [
                 (20 * MS, None),
                 // As many questions as are lost in that time on a near one.
-                (80 * MS + 3 * (trip / 4).saturating_sub(20 * MS), Some(Standing::Doubtful)),
+                (
+                    80 * MS + 3 * (trip / 4).saturating_sub(20 * MS),
+                    Some(Standing::Doubtful),
+                ),
                 (3 * S, Some(Standing::Suspect)),
                 (30 * S, Some(Standing::Suspect)),
             ] {

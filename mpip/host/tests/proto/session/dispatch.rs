@@ -390,12 +390,23 @@ fn earliest_tries_the_next_one_that_fits() {
     assert_eq!(pick(&[0, 1, 2, 3]), 0);
 }
 
-/// The window's growth for a segment of 100 bytes that begins at `from`.
+/// The window's growth for a segment of 100 bytes that begins at `from`, and may have been lost
+/// nobody knows where.
 fn grows(s: &mut Session<Path, ()>, from: u32, una: u32, again: bool) -> bool {
+    grows_after(s, from, una, again.then_some(None))
+}
+
+/// The same for one that was lost on a lane.
+fn grows_after(
+    s: &mut Session<Path, ()>,
+    from: u32,
+    una: u32,
+    lost: Option<Option<usize>>,
+) -> bool {
     s.pick(0, 100, Class::Stream(100), &EARLIEST, |_, _| true);
     // Far more than the shortest time between two steps for each byte.
     let end = from.wrapping_add(100);
-    s.may_grow(end.wrapping_mul(1000), end, una, again)
+    s.may_grow(end.wrapping_mul(1000), end, una, lost)
 }
 
 #[test]
@@ -429,6 +440,20 @@ fn loss_ends_the_slow_start() {
         assert!(!grows(&mut s, 0, 0, true));
         assert!(!grows(&mut s, 100, 200, false));
     }
+}
+
+#[test]
+fn loss_on_one_path_leaves_the_slow_start_to_the_others() {
+    let (mut s, paths) = open(3, 0);
+    assert!(grows(&mut s, 0, 0, false));
+    // One loses something, one has a queue for a moment: the third is not filled yet.
+    assert!(!grows_after(&mut s, 0, 0, Some(Some(1))));
+    paths[0].0.queue.set(9_000);
+    assert!(grows(&mut s, 100, 100, false));
+    paths[0].0.queue.set(0);
+    assert!(grows(&mut s, 200, 200, false));
+    assert!(!grows_after(&mut s, 200, 200, Some(Some(2))));
+    assert!(!grows(&mut s, 300, 300, false), "all are");
 }
 
 #[test]
@@ -596,7 +621,7 @@ proptest! {
             if let Some((part, whole)) = s.take_shrink() {
                 prop_assert!(part <= whole);
             }
-            s.may_grow(now, value, value.wrapping_sub(u32::from(len)), which % 5 == 0);
+            s.may_grow(now, value, value.wrapping_sub(u32::from(len)), (which % 5 == 0).then_some(Some(usize::from(which)).filter(|w| *w < 8)));
             s.has_room(now);
         }
     }

@@ -187,6 +187,10 @@ impl PathInfo for Path {
         self.state.borrow().full_queue()
     }
 
+    fn limit_us(&self) -> u32 {
+        self.state.borrow().queue_limit()
+    }
+
     fn loss(&self) -> u32 {
         self.state.borrow().loss()
     }

@@ -167,7 +167,8 @@ impl Node {
                 Some((end, true)) => {
                     inner.repeated = timestamp_of(&wire, packet).or(inner.repeated);
                     let start = end.wrapping_sub(packet.seq_len());
-                    let lost = inner.kept.lost_again(start);
+                    let sent = inner.kept.sent_on(start);
+                    let lost = sent.filter(|(_, again)| *again).map(|(lane, _)| lane);
                     Class::Again(lost.map_or(0, |lane| 1 << lane))
                 }
                 Some((end, false)) => Class::Stream(session.in_flight(end)),
