@@ -211,7 +211,7 @@ impl Instance {
                     Received::Answer(echo) => {
                         peer.heard();
                         let original = entry.lane == 0;
-                        self.send_report(session, &entry.path, tuple, original, Some(echo));
+                        self.send_report(session, &entry.path, tuple, original, Some(echo), 0);
                         entry.path.answered(clock::now_us());
                         self.watch(session, &entry.path, tuple, original);
                     }

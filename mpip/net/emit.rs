@@ -345,7 +345,8 @@ impl Instance {
         );
     }
 
-    /// Sends a REPORT on a lane: a question, or the answer to `echo`.
+    /// Sends a REPORT on a lane: a question, or the answer to `echo`. A packet of `behind` bytes for
+    /// which the path was chosen, but which is not counted yet, follows it.
     pub fn send_report(
         &self,
         session: &Session,
@@ -353,9 +354,11 @@ impl Instance {
         tuple: &Tuple,
         original: bool,
         echo: Option<u32>,
+        behind: u32,
     ) {
         let now = clock::now_us();
-        let totals = path.totals(now);
+        let mut totals = path.totals(now);
+        totals.wait_us = totals.wait_us.saturating_sub(path.service_us(behind));
         let report = {
             let mut state = path.state.lock();
             let report = state.report(now, session.id, path.id, &totals, echo);

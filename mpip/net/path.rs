@@ -15,6 +15,7 @@ use crate::{
         },
         blackhole::SMALL,
         earliest::{
+            self,
             Backlog,
             URGENT_US, //
         },
@@ -424,6 +425,11 @@ impl Path {
                 self.tx_large_packets.add(u64::from(packets), Relaxed);
             }
         }
+    }
+
+    /// How long its link needs for so many bytes, microseconds; 0 while its rate is unknown.
+    pub fn service_us(&self, len: u32) -> u32 {
+        earliest::service(len, self.rate.load(Relaxed))
     }
 
     /// Counts received packets.

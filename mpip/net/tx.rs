@@ -155,10 +155,10 @@ fn known(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, entry: &WireEn
             inner.pass_unnumbered();
         }
         instance.count(Counter::TxOriginal);
-        session.count_tx(&entry.path, skb);
         if !never {
-            question(instance, session, &entry.path, &session.tuple, true);
+            question(instance, session, &entry.path, &session.tuple, true, 0);
         }
+        session.count_tx(&entry.path, skb);
         return Verdict::Accept;
     }
 
@@ -231,13 +231,13 @@ fn known(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, entry: &WireEn
     lane.note_sent(now);
     let path = lane.path.clone();
     let tuple = lane.tuple;
-    path.count_tx(segments, len, || {
+    let fits = {
         let (mtu, outer) = match &lane.route {
             Some(route) if chosen != 0 => (route.mtu(), lane.ways.current().overhead()),
             _ => (skb.dst_mtu(), 0),
         };
         skb.fits(mtu.min(path.mtu()).saturating_sub(outer as u32))
-    });
+    };
     if chosen == 0 {
         if let Some((end, _)) = data {
             session.keep(&mut inner, skb, 0, start..end, now);
@@ -251,8 +251,10 @@ fn known(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, entry: &WireEn
             return Verdict::Stolen;
         }
         link_back(instance, skb, &path, now);
+        // A question leaves before the packet, and tells of those before it.
+        question(instance, session, &path, &tuple, true, len as u32);
+        path.count_tx(segments, len, || fits);
         instance.count(Counter::TxOriginal);
-        question(instance, session, &path, &tuple, true);
         if let Some((index, path, tuple)) = forgotten {
             instance.ask(session, &path, &tuple, index == 0);
         }
@@ -275,13 +277,14 @@ fn known(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, entry: &WireEn
     }
     drop(inner);
     instance.send_copies(session, skb, copies, place);
+    question(instance, session, &path, &tuple, false, len as u32);
+    path.count_tx(segments, len, || fits);
     if !sent {
         // No memory for a header of its own: the original way needs none.
         instance.count(Counter::NoMemory);
         return Verdict::Accept;
     }
     instance.count(Counter::TxLane);
-    question(instance, session, &path, &tuple, false);
     if let Some((index, path, tuple)) = forgotten {
         instance.ask(session, &path, &tuple, index == 0);
     }
@@ -426,13 +429,15 @@ fn cm_interval(instance: &Instance) -> u32 {
     (instance.param(Param::CmInterval) as u32).saturating_mul(1000)
 }
 
-/// Asks for a report on a path when one is due.
+/// Asks for a report on a path when one is due. A packet follows, and if the path was chosen for it,
+/// its length is `behind`.
 fn question(
     instance: &Instance,
     session: &Arc<Session>,
     path: &Arc<Path>,
     tuple: &Tuple,
     original: bool,
+    behind: u32,
 ) {
     if !session.is_multi() {
         return;
@@ -445,5 +450,5 @@ fn question(
     if !path.state.lock().question_due(now, interval) {
         return;
     }
-    instance.ask(session, path, tuple, original);
+    instance.ask_before(session, path, tuple, original, behind);
 }

@@ -81,6 +81,18 @@ impl Instance {
     /// Asks for a report on a path, and sees to it that silence is noticed. Any context, no lock
     /// held.
     pub fn ask(&self, session: &Arc<Session>, path: &Arc<Path>, tuple: &Tuple, original: bool) {
+        self.ask_before(session, path, tuple, original, 0);
+    }
+
+    /// As [`Instance::ask`], just before a packet of `behind` bytes leaves there.
+    pub fn ask_before(
+        &self,
+        session: &Arc<Session>,
+        path: &Arc<Path>,
+        tuple: &Tuple,
+        original: bool,
+        behind: u32,
+    ) {
         path.asked(clock::now_us());
         // What is asked on a session's own tuple does not get through everywhere.
         let added = if original {
@@ -89,7 +101,7 @@ impl Instance {
             None
         };
         let (tuple, original) = (added.as_ref().unwrap_or(tuple), original && added.is_none());
-        self.send_report(session, path, tuple, original, None);
+        self.send_report(session, path, tuple, original, None, behind);
         // After the question: who takes the path off the list looks whether one is open.
         self.watch(session, path, tuple, original);
     }
@@ -190,7 +202,7 @@ impl Instance {
             if measure && path.maybe_due(now, old) {
                 self.ask(session, &path, &tuple, index == 0);
             } else if fades {
-                self.send_report(session, &path, &tuple, index == 0, Some(NO_QUESTION));
+                self.send_report(session, &path, &tuple, index == 0, Some(NO_QUESTION), 0);
             } else {
                 continue;
             }

@@ -15,7 +15,8 @@
 //!
 //! A queue ends somewhere. Where packets were lost lately while it was as long as ever, it is not made
 //! that long again as long as another path has room: a near path with a short queue would have TCP
-//! slow down before a far one is worth while.
+//! slow down before a far one is worth while. For TCP that other path must not be so far that what is in
+//! flight would be used up meanwhile.
 //!
 //! Where something urgent is sent, everybody else leaves the queue to it: such a path takes other
 //! packets only while it has next to no queue. So the urgent ones have what they need of the
@@ -105,6 +106,13 @@ impl Backlog {
             .saturating_add(i64::from(error) << 8);
         Backlog::at(now, wait.max(0).unsigned_abs())
     }
+}
+
+/// How long a link needs for `len` bytes, microseconds; 0 while its rate is unknown.
+pub fn service(len: u32, rate: u32) -> u32 {
+    let service = u64::from(len).saturating_mul(1_000_000);
+    let service = service.checked_div(u64::from(rate)).unwrap_or(0);
+    u32::try_from(service).unwrap_or(u32::MAX)
 }
 
 /// Estimator of a path's rate.
@@ -247,14 +255,19 @@ pub fn choose(candidates: &mut [Candidate], load: Load) -> Option<u32> {
     // The rates of all nearer paths.
     let mut nearer = Some(0u64);
     let mut costs = [u32::MAX; MAX_LANES];
-    for (cost, c) in costs.iter_mut().zip(candidates.iter()) {
+    // Whose queue ends, and whether some other one can take the packet.
+    let (mut full, mut has_room) = ([false; MAX_LANES], false);
+    for ((cost, full), c) in costs.iter_mut().zip(&mut full).zip(candidates.iter()) {
         let far = far(c);
+        let mut is_near = true;
         let distance = match load {
             Load::Urgent => far,
             Load::Datagram => far.min(DATAGRAM_PATIENCE_US),
             Load::Stream(flight) => {
                 let span = u64::from(rtt.saturating_add(far));
                 let fill = nearer.map(|rate| rate.saturating_mul(span) / 1_000_000);
+                // Else what is in flight would be used up before anything comes from there.
+                is_near = far == 0 || fill.is_some_and(|fill| u64::from(flight) >= fill / 4 * 3);
                 match fill {
                     Some(fill) if u64::from(flight) >= fill => 0,
                     _ => far,
@@ -274,16 +287,16 @@ pub fn choose(candidates: &mut [Candidate], load: Load) -> Option<u32> {
             Load::Stream(_) => STREAM_YIELDS_US,
         };
         let end = c.limit.saturating_sub(c.limit / 8);
-        let overflow = if c.limit != 0 && queue >= end {
-            OVERFLOW_US
-        } else {
-            0
-        };
-        let way = distance
-            .saturating_add(risk)
-            .saturating_add(yields)
-            .saturating_add(overflow);
+        // What is urgent had better be lost than late.
+        *full = load != Load::Urgent && c.limit != 0 && queue >= end;
+        has_room |= is_near && !*full;
+        let way = distance.saturating_add(risk).saturating_add(yields);
         *cost = queue.saturating_add(way);
+    }
+    if has_room {
+        for (cost, _) in costs.iter_mut().zip(full).filter(|(_, full)| *full) {
+            *cost = cost.saturating_add(OVERFLOW_US);
+        }
     }
     let least = costs.iter().copied().min()?;
     let near = |c: &Candidate| match load {

@@ -30,11 +30,11 @@ use crate::proto::wire::cm::WANT;
 use crate::proto::wire::NO_PATH;
 
 /// Silence beyond the expected answer after which a path is doubtful, and after which it is
-/// suspect, microseconds, and by how many times more that is where questions are further apart
-/// than [`USUAL_US`]: as many have to get lost in a row.
-const DOUBT_US: (u32, u32) = (60_000, 2);
-const SUSPECT_US: (u32, u32) = (120_000, 4);
-const USUAL_US: u32 = 20_000;
+/// suspect, in times between questions: as many have to get lost in a row.
+const DOUBT_TIMES: u32 = 3;
+const SUSPECT_TIMES: u32 = 6;
+/// The least that counts as the time between questions, microseconds.
+const APART_US: u32 = 20_000;
 /// Unanswered questions that it takes.
 const SUSPECT_AFTER: usize = 3;
 /// How often a question whose answer is overdue is asked again, microseconds.
@@ -57,7 +57,7 @@ const REST_US: [u32; 2] = [200_000, 800_000];
 /// How often a lossy path is asked although it carries nothing, microseconds.
 const LOSSY_ASK_US: u32 = 50_000;
 /// The longest time between two questions that a long round trip is a reason for, microseconds.
-const SELDOM_US: u32 = 100_000;
+const SELDOM_US: u32 = 50_000;
 /// Questions whose answers may be under way.
 const QUESTIONS: usize = 32;
 /// How often a suspect path is probed, microseconds: at first, after ten seconds, after five
@@ -299,7 +299,7 @@ impl Path {
         if self.samples < FIRST_SAMPLES {
             0
         } else {
-            (self.rtt.srtt() / 4).min(SELDOM_US)
+            (self.rtt.srtt() / 10).min(SELDOM_US)
         }
     }
 
@@ -766,13 +766,12 @@ impl Path {
             return false;
         }
         let silence = self.silence(now);
-        let apart = self.pace().saturating_sub(USUAL_US);
-        let is_long = |(least, times): (u32, u32)| silence >= least + times * apart;
-        if is_long(SUSPECT_US) && self.is_unanswered(now) {
+        let apart = self.pace().max(APART_US);
+        if silence >= SUSPECT_TIMES * apart && self.is_unanswered(now) {
             self.fail(now, true);
             return true;
         }
-        self.standing = if is_long(DOUBT_US) {
+        self.standing = if silence >= DOUBT_TIMES * apart {
             Standing::Doubtful
         } else {
             self.good(now)

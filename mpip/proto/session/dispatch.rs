@@ -64,7 +64,7 @@ pub struct Dispatch {
 ///
 /// TCP ends its slow start when the round-trip time grows, which it does as soon as the nearest
 /// path has a queue, whatever the others could carry. So each path that is added, or returns, gets
-/// a slow start of its own, until all have had a queue or have lost something.
+/// a slow start of its own, until all have a queue at the same time, but for those that have lost something.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub(super) enum Probing {
     /// No.
@@ -73,7 +73,7 @@ pub(super) enum Probing {
     Due,
     /// Its window may grow when everything before this sequence number is acknowledged, and not
     /// sooner than [`PROBE_US`] after this time: reports tell of a queue that late. The lanes are
-    /// those whose paths have had a queue, or lost something, since it began.
+    /// those whose paths have lost something since it began.
     Until(u32, u32, Mask),
 }
 
@@ -324,11 +324,12 @@ impl<P: PathInfo, D, H: Hold<Lane<P, D>>> Session<P, D, H> {
         let queue = |l: &Lane<P, D>| l.path.wait_us(now).max(l.path.queue_us());
         // Where something urgent is sent there is to be no queue.
         let full = |l: &Lane<P, D>| queue(l) >= FILLED_US || l.path.is_urgent(now);
-        let filled = before | lossy | self.mask(u32::MAX, full);
+        let lossy = before | lossy;
+        let filled = lossy | self.mask(u32::MAX, full);
         self.probing = if self.eligible.get() & !filled == 0 {
             Probing::Done
         } else {
-            Probing::Until(end, now, Mask::new(filled))
+            Probing::Until(end, now, Mask::new(lossy))
         };
         self.probing != Probing::Done && lost.is_none()
     }
@@ -371,15 +372,13 @@ impl<P: PathInfo, D, H: Hold<Lane<P, D>>> Session<P, D, H> {
                 continue;
             };
             let rate = lane.path.rate();
-            let service = u64::from(len).saturating_mul(1_000_000);
-            let service = service.checked_div(u64::from(rate)).unwrap_or(0);
             *slot = Candidate {
                 lane: i,
                 wait: lane.path.wait_us(now),
                 loss: lane.path.loss(),
                 base,
                 rate,
-                service: u32::try_from(service).unwrap_or(u32::MAX),
+                service: earliest::service(len, rate),
                 rtt: lane.path.base_rtt_us(),
                 noise: lane.path.noise_us(),
                 urgent: lane.path.is_urgent(now),

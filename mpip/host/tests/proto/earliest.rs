@@ -268,7 +268,11 @@ fn where_a_queue_ends_the_far_path_takes_over() {
         ..waits(lane(0, 1, RATE), ms)
     };
     let far = lane(1, 25, RATE);
-    for load in [Load::Stream(1), Load::Datagram, Load::Urgent] {
+    // Enough for three quarters of the time that the far one takes.
+    let enough = RATE / 1000 * 26 / 4 * 3;
+    assert_eq!(chosen(&[short(21), far], Load::Stream(enough - 1)), Some(1));
+    assert_eq!(chosen(&[short(21), far], Load::Urgent), Some(1));
+    for load in [Load::Stream(enough), Load::Datagram] {
         assert_eq!(chosen(&[short(5), far], load), Some(1), "{load:?}");
         assert_eq!(chosen(&[short(21), far], load), Some(2), "{load:?}");
         // Both are full: as if none were.

@@ -200,8 +200,9 @@ fn a_thin_link_does_no_harm() {
 #[test]
 fn a_thin_and_far_link_costs() {
     // Algorithm 1 knows queues but no distances: all of the connection gets the round-trip time
-    // of the far link, and its window is too large for the queues of the near one.
-    assert!(gain([(40, 5), (5, 60)]) > 0.4);
+    // of the far link, and its window is too large for the queues of the near one. Nor is it told
+    // often of queues on a path with a long round trip.
+    assert!(gain([(40, 5), (5, 60)]) > 0.2);
 }
 
 #[test]

@@ -154,7 +154,7 @@ fn silence_is_noticed_in_time() {
                     let suspect = t.first(0, Standing::Suspect).unwrap() - expected;
                     let what = (clock, trip, data, arrives, phase, doubt, suspect);
                     // Far paths are asked less often.
-                    let apart = (trip / 4).saturating_sub(20 * MS);
+                    let apart = (trip / 10).saturating_sub(20 * MS);
                     let (sooner, later) = (3 * apart, 5 * apart);
                     assert!((60 * MS..=100 * MS + sooner).contains(&doubt), "{what:?}");
                     assert!((120 * MS..=200 * MS + later).contains(&suspect), "{what:?}");
@@ -193,7 +193,7 @@ fn an_answer_ends_doubt_and_suspicion() {
                 (20 * MS, None),
                 // As many questions as are lost in that time on a near one.
                 (
-                    80 * MS + 3 * (trip / 4).saturating_sub(20 * MS),
+                    80 * MS + 3 * (trip / 10).saturating_sub(20 * MS),
                     Some(Standing::Doubtful),
                 ),
                 (3 * S, Some(Standing::Suspect)),
@@ -299,9 +299,9 @@ fn loss_is_no_silence() {
     // In ten minutes: suspected at most, doubtful at most, seconds. What is lost both ways leaves
     // one answer in two.
     for (questions, answers, suspected, doubtful) in [
-        (100, 100, 3, 6),
-        (300, 0, 15, 15),
-        (0, 300, 15, 15),
+        (100, 100, 3, 2),
+        (300, 0, 15, 10),
+        (0, 300, 15, 10),
         (300, 300, 200, 60),
     ] {
         for trip in [5, 50, 200].map(|ms| ms * MS) {

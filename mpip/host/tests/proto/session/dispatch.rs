@@ -446,14 +446,19 @@ fn loss_ends_the_slow_start() {
 fn loss_on_one_path_leaves_the_slow_start_to_the_others() {
     let (mut s, paths) = open(3, 0);
     assert!(grows(&mut s, 0, 0, false));
-    // One loses something, one has a queue for a moment: the third is not filled yet.
+    // One loses something, one has a queue: the third is not filled yet.
     assert!(!grows_after(&mut s, 0, 0, Some(Some(1))));
     paths[0].0.queue.set(9_000);
     assert!(grows(&mut s, 100, 100, false));
+    // A queue has to be there at the same time as the others'.
     paths[0].0.queue.set(0);
+    paths[2].0.queue.set(9_000);
     assert!(grows(&mut s, 200, 200, false));
+    paths[2].0.queue.set(0);
     assert!(!grows_after(&mut s, 200, 200, Some(Some(2))));
-    assert!(!grows(&mut s, 300, 300, false), "all are");
+    assert!(grows(&mut s, 300, 300, false));
+    paths[0].0.queue.set(9_000);
+    assert!(!grows(&mut s, 400, 400, false), "all are");
 }
 
 #[test]

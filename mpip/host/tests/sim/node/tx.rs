@@ -191,11 +191,11 @@ impl Node {
         if let Some((index, path, tuple)) = forgotten {
             self.ask(cx, session, &path, &tuple, index == 0);
         }
-        path.count_tx(wire.len());
         if chosen == 0 {
             self.keep(cx, session, &wire, 0, packet, data);
             self.count(Counter::TxOriginal);
             self.question(cx, session, &path, &tuple, true);
+            path.count_tx(wire.len());
             if every && packet.proto == packet::UDP {
                 let cm = self.data_cm(cx, session, &path, 0);
                 ride(&mut wire, packet, &cm);
@@ -208,6 +208,7 @@ impl Node {
         self.keep(cx, session, &wire, chosen, packet, data);
         self.count(Counter::TxLane);
         self.question(cx, session, &path, &tuple, false);
+        path.count_tx(wire.len());
         if every {
             let packet = wire.parse().expect("what was just rewritten");
             if packet.proto == packet::UDP {
