@@ -9,6 +9,7 @@ use std::io::BufWriter;
 use std::io::IsTerminal;
 use std::mem::ManuallyDrop;
 use std::os::fd::AsFd;
+use std::os::fd::BorrowedFd;
 use std::panic;
 use std::sync::Once;
 use std::time::Duration;
@@ -48,6 +49,8 @@ const GONE: PollFlags = PollFlags::POLLHUP
 pub enum Wake {
     /// The time has come.
     Time,
+    /// There is something to be read.
+    Ready,
     /// A key was pressed.
     Key(KeyEvent),
     /// The terminal has another size.
@@ -63,8 +66,9 @@ pub trait Screen {
     /// Has everything drawn anew.
     fn draw(&mut self, paint: &mut dyn FnMut(&mut Frame<'_>)) -> io::Result<()>;
 
-    /// Waits until something happens, or for so long; without a time as long as it takes.
-    fn wait(&mut self, time: Option<Duration>) -> io::Result<Wake>;
+    /// Waits until something happens here or on `other`, or for so long; without a time as long as
+    /// it takes.
+    fn wait(&mut self, time: Option<Duration>, other: BorrowedFd<'_>) -> io::Result<Wake>;
 
     /// Gives the terminal back, stops the process, and goes on when it is continued.
     fn suspend(&mut self) -> io::Result<()>;
@@ -185,7 +189,7 @@ impl Screen for Terminal {
         }
     }
 
-    fn wait(&mut self, time: Option<Duration>) -> io::Result<Wake> {
+    fn wait(&mut self, time: Option<Duration>, other: BorrowedFd<'_>) -> io::Result<Wake> {
         let time = time.map_or(PollTimeout::NONE, |time| {
             // Rounded up, so that a wait is not over before its time.
             let ms = time.as_micros().div_ceil(1000);
@@ -211,6 +215,7 @@ impl Screen for Terminal {
             let mut fds = [
                 PollFd::new(self.signals.as_fd(), PollFlags::POLLIN),
                 PollFd::new(input.as_fd(), PollFlags::POLLIN),
+                PollFd::new(other, PollFlags::POLLIN),
             ];
             match poll(&mut fds, time) {
                 Ok(0) => return Ok(Wake::Time),
@@ -227,6 +232,10 @@ impl Screen for Terminal {
             while !typed.is_empty() && event::poll(patience)? {
                 self.keys.push_back(event::read()?);
                 patience = Duration::ZERO;
+            }
+            // Whoever types goes first.
+            if self.keys.is_empty() && fds[2].any() != Some(false) {
+                return Ok(Wake::Ready);
             }
         }
     }

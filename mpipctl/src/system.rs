@@ -50,8 +50,8 @@ const INIT_NETNS_INODE: u64 = 0xEFFF_FFF9;
 /// How many symbolic links may follow each other, as the kernel has it.
 const MAX_LINKS: usize = 40;
 
-/// What commands need of the system.
-pub trait System {
+/// What commands need of the system, in any of their threads.
+pub trait System: Sync {
     /// Opens a connection to the kernel.
     fn connect(&self) -> Result<Client, nl::Error>;
 

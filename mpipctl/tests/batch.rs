@@ -65,7 +65,7 @@ fn a_mistake_changes_nothing() {
         error.to_string(),
         "some.batch:2: unrecognized subcommand 'pth'\n\n  tip: a similar subcommand exists: 'path'"
     );
-    assert_eq!((text.as_str(), requests.borrow().len()), ("", 0));
+    assert_eq!((text.as_str(), requests.lock().unwrap().len()), ("", 0));
 }
 
 #[test]
@@ -77,7 +77,7 @@ fn the_first_failure_ends_it() {
     assert_eq!(error.exit_status(), 2);
     let said = error.to_string();
     assert!(said.starts_with("some.batch:1: "), "{said}");
-    assert_eq!(requests.borrow().len(), 1);
+    assert_eq!(requests.lock().unwrap().len(), 1);
 }
 
 #[test]

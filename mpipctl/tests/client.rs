@@ -4,6 +4,8 @@
 
 mod common;
 
+use std::ops::ControlFlow;
+
 use common::*;
 use mpipctl::nl::uapi::*;
 use mpipctl::nl::Client;
@@ -84,7 +86,7 @@ fn requests_are_encoded() {
         .concat(),
         vec![6, 1, 0, 0],
     ];
-    assert_eq!(*requests.borrow(), expected);
+    assert_eq!(*requests.lock().unwrap(), expected);
 }
 
 #[test]
@@ -224,6 +226,23 @@ fn large_dump() {
     });
     assert!(whole.unwrap());
     assert_eq!(next, SESSIONS);
+}
+
+#[test]
+fn a_dump_is_left_when_there_is_enough() {
+    let kernel = Kernel::new().endless(CMD_SESSION_GET, &[u32(SESSION_ID, 7)]);
+    let mut client = Client::new(kernel).unwrap();
+    let mut count = 0;
+    let done = client.scan_until(|session: Session| {
+        assert_eq!(session.id, 7);
+        count += 1;
+        match count {
+            1000 => ControlFlow::Break(()),
+            _ => ControlFlow::Continue(()),
+        }
+    });
+    assert!(done.is_ok());
+    assert_eq!(count, 1000);
 }
 
 #[test]

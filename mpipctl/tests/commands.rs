@@ -84,7 +84,7 @@ fn enable_and_disable() {
         let kernel = Kernel::new().answer(CMD_SET, vec![ack()]);
         let requests = kernel.requests();
         assert_eq!(run(line, kernel), "");
-        assert_eq!(requests.borrow()[0][4..], u8(NODE_ENABLED, value));
+        assert_eq!(requests.lock().unwrap()[0][4..], u8(NODE_ENABLED, value));
     }
 }
 
@@ -471,7 +471,7 @@ fn param_set() {
         let kernel = params().answer(CMD_PARAM_SET, vec![ack()]);
         let requests = kernel.requests();
         assert_eq!(run(line, kernel), "");
-        assert!(requests.borrow()[1].ends_with(&u64(PARAM_VALUE, value)));
+        assert!(requests.lock().unwrap()[1].ends_with(&u64(PARAM_VALUE, value)));
     }
 }
 

@@ -14,7 +14,7 @@ fn sent(words: &str) -> Vec<u8> {
     let kernel = Kernel::new().answer(CMD_INTERFACE_SET, vec![ack()]);
     let requests = kernel.requests();
     assert_eq!(run(&format!("mpipctl interface set {words}"), kernel), "");
-    let requests = requests.borrow();
+    let requests = requests.lock().unwrap();
     assert_eq!(requests.len(), 1);
     requests[0][4..].to_vec()
 }
@@ -88,7 +88,10 @@ fn set() {
     let kernel = Kernel::new().answer(CMD_INTERFACE_RESET, vec![ack()]);
     let requests = kernel.requests();
     assert_eq!(run("mpipctl iface reset usb7", kernel), "");
-    assert_eq!(requests.borrow()[0][4..], string(INTERFACE_NAME, "usb7"));
+    assert_eq!(
+        requests.lock().unwrap()[0][4..],
+        string(INTERFACE_NAME, "usb7")
+    );
     // One that is not there yet is worth a remark.
     let kernel = Kernel::new().answer(CMD_INTERFACE_SET, vec![ack()]);
     let ran = try_run("mpipctl interface set usb7 backup on", kernel);
@@ -245,7 +248,7 @@ fn rules_limit_the_cost() {
     let requests = kernel.requests();
     run("mpipctl rule add mode selected cost 5", kernel);
     let expected = [u32(RULE_MODE, 1), u32(RULE_MAX_COST, 5)].concat();
-    assert_eq!(requests.borrow()[0][4..], expected);
+    assert_eq!(requests.lock().unwrap()[0][4..], expected);
     let rule = vec![
         u32(RULE_NUMBER, 1),
         u32(RULE_PRIORITY, 0),

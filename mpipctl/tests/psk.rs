@@ -57,7 +57,7 @@ fn what_is_generated_can_be_set() {
             ""
         );
         let bytes: Vec<u8> = (0..32).collect();
-        assert_eq!(requests.borrow()[0][4..], attr(NODE_PSK, &bytes));
+        assert_eq!(requests.lock().unwrap()[0][4..], attr(NODE_PSK, &bytes));
     }
 }
 
@@ -68,7 +68,7 @@ fn clear_sends_zeros() {
         let requests = kernel.requests();
         let line = format!("mpipctl psk {verb}");
         assert_eq!(told(&line, &Fake::new(kernel)).unwrap(), "");
-        assert_eq!(requests.borrow()[0][4..], attr(NODE_PSK, &[0; 32]));
+        assert_eq!(requests.lock().unwrap()[0][4..], attr(NODE_PSK, &[0; 32]));
     }
 }
 

@@ -14,7 +14,7 @@ fn sent(words: &str) -> Vec<u8> {
     let kernel = Kernel::new().answer(CMD_RULE_ADD, vec![ack()]);
     let requests = kernel.requests();
     assert_eq!(run(&format!("mpipctl rule add {words}"), kernel), "");
-    let requests = requests.borrow();
+    let requests = requests.lock().unwrap();
     assert_eq!(requests.len(), 1);
     requests[0][4..].to_vec()
 }
@@ -274,7 +274,7 @@ fn delete_and_flush() {
     let kernel = Kernel::new().answer(CMD_RULE_DEL, vec![ack()]);
     let requests = kernel.requests();
     assert_eq!(run("mpipctl rule del 7", kernel), "");
-    assert_eq!(requests.borrow()[0][4..], u32(RULE_NUMBER, 7));
+    assert_eq!(requests.lock().unwrap()[0][4..], u32(RULE_NUMBER, 7));
     let kernel = Kernel::new().answer(CMD_RULE_FLUSH, vec![ack()]);
     assert_eq!(run("mpipctl rule flush", kernel), "");
 }
@@ -391,7 +391,7 @@ fn load() {
         let ran = try_run_on(&format!("{line}{more}"), on(kernel));
         ran.result.unwrap();
         assert_eq!((ran.text, ran.warnings), (String::new(), vec![]));
-        let requests = requests.borrow();
+        let requests = requests.lock().unwrap();
         let (add, flush) = (CMD_RULE_ADD.number, CMD_RULE_FLUSH.number);
         let mut commands = vec![
             CMD_RULE_DRAFT.number,

@@ -17,17 +17,41 @@ fn key(code: KeyCode) -> Wake {
     Wake::Key(KeyEvent::from(code))
 }
 
+fn node() -> Vec<Vec<u8>> {
+    vec![
+        string(NODE_VERSION, "0.1.0"),
+        u8(NODE_ENABLED, 1),
+        u32(NODE_PEERS, 1),
+        u32(NODE_SESSIONS, 2),
+        u32(NODE_PATHS, 2),
+        u32(NODE_ACTIVE_PATHS, 2),
+    ]
+}
+
+fn session(id: u32, protocol: u8, bytes: u64) -> Vec<Vec<u8>> {
+    let lane = [
+        u8(LANE_PATH, 0),
+        u32(LANE_STATE, 1),
+        u64(LANE_TX_BYTES, bytes),
+        u64(LANE_RX_BYTES, bytes / 2),
+    ];
+    vec![
+        u32(SESSION_ID, id),
+        u64(SESSION_PEER, 9),
+        u8(SESSION_PROTOCOL, protocol),
+        endpoint(SESSION_LOCAL, &[10, 0, 0, 2], 40_000 + id as u16),
+        endpoint(SESSION_REMOTE, &[192, 0, 2, 9], 443),
+        u32(SESSION_STATE, 1),
+        u64(SESSION_IDLE_MS, 40),
+        u32(SESSION_HELD, 0),
+        nest(SESSION_LANE, &lane),
+        nest(SESSION_LANE, &[u8(LANE_PATH, 1), u32(LANE_STATE, 2)]),
+    ]
+}
+
 /// A kernel that is looked at as often as it is given numbers of bytes sent.
 fn kernel(looks: &[u64]) -> Kernel {
     looks.iter().fold(Kernel::new(), |kernel, sent| {
-        let node = [
-            string(NODE_VERSION, "0.1.0"),
-            u8(NODE_ENABLED, 1),
-            u32(NODE_PEERS, 1),
-            u32(NODE_SESSIONS, 2),
-            u32(NODE_PATHS, 2),
-            u32(NODE_ACTIVE_PATHS, 2),
-        ];
         let path = |id: u8, part: u64| {
             let mut attrs = path_attrs(id, 9, 2 + u32::from(id), 12_400);
             let bytes = [
@@ -39,53 +63,42 @@ fn kernel(looks: &[u64]) -> Kernel {
             attrs.extend(bytes.map(|(kind, value)| u64(kind, value)));
             attrs
         };
-        let session = |id: u32, protocol: u8, bytes: u64| {
-            let lane = [
-                u8(LANE_PATH, 0),
-                u32(LANE_STATE, 1),
-                u64(LANE_TX_BYTES, bytes),
-                u64(LANE_RX_BYTES, bytes / 2),
-            ];
-            vec![
-                u32(SESSION_ID, id),
-                u64(SESSION_PEER, 9),
-                u8(SESSION_PROTOCOL, protocol),
-                endpoint(SESSION_LOCAL, &[10, 0, 0, 2], 40_000 + id as u16),
-                endpoint(SESSION_REMOTE, &[192, 0, 2, 9], 443),
-                u32(SESSION_STATE, 1),
-                u64(SESSION_IDLE_MS, 40),
-                u32(SESSION_HELD, 0),
-                nest(SESSION_LANE, &lane),
-                nest(SESSION_LANE, &[u8(LANE_PATH, 1), u32(LANE_STATE, 2)]),
-            ]
-        };
         let paths = [path(0, 1), path(1, 2)];
         let sessions = [session(7, 17, 0), session(8, 6, *sent)];
         kernel
-            .answer(CMD_GET, vec![reply(0, &node), ack()])
+            .answer(CMD_GET, vec![reply(0, &node()), ack()])
             .answer(CMD_PATH_GET, dump(&paths))
             .answer(CMD_SESSION_GET, dump(&sessions))
     })
 }
 
+/// The same for a screen, before which somebody makes sure that the module is there.
+fn watched(looks: &[u64]) -> Kernel {
+    kernel(looks).answer(CMD_GET, vec![reply(0, &node()), ack()])
+}
+
 #[test]
 fn screen() {
     let wakes = [
+        Wake::Ready,
         Wake::Time,
+        Wake::Ready,
         Wake::Redraw,
         Wake::Time,
+        Wake::Ready,
         key(KeyCode::Char('q')),
     ];
-    let system = Fake::new(kernel(&[0, 5_000_000, 7_000_000])).terminal(wakes);
+    let system = Fake::new(watched(&[0, 5_000_000, 7_000_000])).terminal(wakes);
     let pictures = system.pictures();
     let ran = try_run_on("mpipctl top", system);
     ran.result.unwrap();
     assert_eq!(ran.text, "");
-    let pictures = pictures.borrow();
-    assert_eq!(pictures.len(), 4);
-    assert_eq!(pictures[1], pictures[2]);
+    let pictures = pictures.lock().unwrap();
+    assert_eq!(pictures.len(), 7);
+    assert!(pictures[0].contains("  reading\n"), "{}", pictures[0]);
+    assert_eq!(pictures[3], pictures[4]);
     assert_data_eq!(
-        &pictures[3],
+        &pictures[6],
         str![[r#"
  mpip 0.1.0 enabled  netns init  peers 1  sessions 2  paths 2/2        every 1s
  PATHS 2   graphs up to 40.0Mbit/s, 4.0Mbit/s, 12.4ms, 2.0%
@@ -119,37 +132,106 @@ fn screen() {
 #[test]
 fn keys_reach_it_and_signals_do() {
     let wakes = [
+        Wake::Ready,
         key(KeyCode::Char('p')),
         key(KeyCode::Char('p')),
         Wake::Stop,
         Wake::End,
     ];
-    let system = Fake::new(kernel(&[0])).terminal(wakes);
+    let system = Fake::new(watched(&[0])).terminal(wakes);
     let pictures = system.pictures();
     try_run_on("mpipctl top", system).result.unwrap();
-    let pictures = pictures.borrow();
+    let pictures = pictures.lock().unwrap();
     let paused: Vec<bool> = pictures.iter().map(|p| p.contains("paused")).collect();
-    assert_eq!(paused, [false, true, false, false, false]);
-    assert_eq!(pictures[3], "suspended\n");
+    assert_eq!(paused, [false, false, true, false, false, false]);
+    assert_eq!(pictures[4], "suspended\n");
+}
+
+#[test]
+fn keys_do_not_wait_for_a_dump_without_an_end() {
+    let kernel = watched(&[0])
+        .answer(CMD_GET, vec![reply(0, &node()), ack()])
+        .answer(CMD_PATH_GET, dump(&[]))
+        .endless(CMD_SESSION_GET, &session(9, 6, 0));
+    let wakes = [
+        Wake::Ready,
+        // The next look begins, and does not come back.
+        Wake::Time,
+        Wake::Time,
+        Wake::Time,
+        key(KeyCode::Char('s')),
+        key(KeyCode::Char('p')),
+        key(KeyCode::Char('p')),
+        key(KeyCode::Char('q')),
+    ];
+    let system = Fake::new(kernel).terminal(wakes);
+    let pictures = system.pictures();
+    try_run_on("mpipctl top", system).result.unwrap();
+    let pictures = pictures.lock().unwrap();
+    let tops = pictures.iter().map(|picture| {
+        let (_, age) = picture.lines().next().unwrap().rsplit_once("  ").unwrap();
+        let order = picture.split(['▼', '▲']).next().unwrap();
+        let order = order.split_whitespace().next_back().unwrap();
+        format!("{age}, {order}")
+    });
+    let tops: Vec<String> = tops.collect();
+    assert_eq!(
+        tops,
+        [
+            "reading, TX",
+            "every 1s, TX",
+            "every 1s, TX",
+            "2s old, TX",
+            "3s old, TX",
+            "3s old, RX",
+            "paused, RX",
+            "3s old, RX",
+        ]
+    );
+}
+
+#[test]
+fn what_comes_while_it_is_paused_is_not_shown() {
+    let wakes = [
+        key(KeyCode::Char('p')),
+        Wake::Ready,
+        key(KeyCode::Char('p')),
+        Wake::Time,
+        Wake::Ready,
+        key(KeyCode::Char('q')),
+    ];
+    let system = Fake::new(watched(&[0, 5_000_000])).terminal(wakes);
+    let pictures = system.pictures();
+    try_run_on("mpipctl top", system).result.unwrap();
+    let pictures = pictures.lock().unwrap();
+    let sessions = pictures.iter().map(|p| p.contains(" SESSIONS 2"));
+    let sessions: Vec<bool> = sessions.collect();
+    assert_eq!(sessions, [false, false, false, false, false, true]);
 }
 
 #[test]
 fn a_module_that_comes_again_is_looked_at_and_one_that_went_is_told() {
     let gone = |kernel: Kernel| kernel.answer(CMD_GET, vec![refusal(2, &[])]);
     let kernels = vec![
-        gone(kernel(&[7_000_000])),
+        gone(watched(&[7_000_000])),
         gone(kernel(&[1000])),
         Kernel::without_module(),
     ];
-    let wakes = [Wake::Time, Wake::Time];
+    let wakes = [
+        Wake::Ready,
+        Wake::Time,
+        Wake::Ready,
+        Wake::Time,
+        Wake::Ready,
+    ];
     let system = Fake::changing(kernels).terminal(wakes);
     let pictures = system.pictures();
     let error = try_run_on("mpipctl top", system).result.unwrap_err();
     assert_eq!(error.exit_status(), 3);
-    let pictures = pictures.borrow();
-    assert_eq!(pictures.len(), 2);
+    let pictures = pictures.lock().unwrap();
+    assert_eq!(pictures.len(), 5);
     // The counts began anew.
-    assert!(pictures[1].contains("TX 8.0kbit/s"), "{}", pictures[1]);
+    assert!(pictures[3].contains("TX 8.0kbit/s"), "{}", pictures[3]);
 }
 
 #[test]

@@ -2,6 +2,8 @@
 
 //! Requests, their answers, and dumps.
 
+use std::ops::ControlFlow;
+
 use netlink_packet_core::Emitable;
 use netlink_packet_core::NetlinkBuffer;
 use netlink_packet_core::NetlinkHeader;
@@ -345,10 +347,21 @@ impl Client {
     /// Hands the records of one kind to `each` as the kernel reports them, without keeping any.
     /// False if the table changed meanwhile.
     pub fn scan<T: Record>(&mut self, mut each: impl FnMut(T)) -> Result<bool, Error> {
+        self.scan_until(|record| {
+            each(record);
+            ControlFlow::Continue(())
+        })
+    }
+
+    /// The same, until `each` has seen enough. The kernel is then in the middle of the dump, and
+    /// begins no other one on this connection.
+    pub fn scan_until<T: Record>(
+        &mut self,
+        mut each: impl FnMut(T) -> ControlFlow<()>,
+    ) -> Result<bool, Error> {
         let request = Request::new(T::COMMAND);
-        let outcome = self.exchange(&request, uapi::FAMILY_VERSION, NLM_F_DUMP, |attrs| {
-            each(T::decode(attrs)?);
-            Ok(())
+        let outcome = self.exchange_until(&request, uapi::FAMILY_VERSION, NLM_F_DUMP, |attrs| {
+            Ok(each(T::decode(attrs)?))
         })?;
         Ok(!outcome.interrupted)
     }
@@ -376,6 +389,19 @@ impl Client {
         version: u8,
         flags: u16,
         mut each: impl FnMut(Attrs<'_>) -> Result<(), DecodeError>,
+    ) -> Result<Outcome, Error> {
+        self.exchange_until(request, version, flags, |attrs| {
+            each(attrs).map(ControlFlow::Continue)
+        })
+    }
+
+    /// The same, until `each` has seen enough: what is left of the answer is then left unread.
+    fn exchange_until(
+        &mut self,
+        request: &Request,
+        version: u8,
+        flags: u16,
+        mut each: impl FnMut(Attrs<'_>) -> Result<ControlFlow<()>, DecodeError>,
     ) -> Result<Outcome, Error> {
         let set = request.command.attributes;
         self.sequence = self.sequence.wrapping_add(1);
@@ -412,9 +438,12 @@ impl Client {
                     NLMSG_DONE => Ending::Done,
                     kind if kind != self.family || senseless.is_some() => continue,
                     _ => {
-                        senseless = check_reply(payload, request)
-                            .and_then(|attrs| each(Attrs::new(set, attrs)))
-                            .err();
+                        let attrs = check_reply(payload, request);
+                        match attrs.and_then(|attrs| each(Attrs::new(set, attrs))) {
+                            Ok(ControlFlow::Continue(())) => {}
+                            Ok(ControlFlow::Break(())) => return Ok(Outcome { interrupted }),
+                            Err(error) => senseless = Some(error),
+                        }
                         continue;
                     }
                 };

@@ -15,7 +15,7 @@ const DATAGRAM: usize = 64 * 1024;
 const RECEIVE_BUFFER: libc::c_int = 4 * 1024 * 1024;
 
 /// Carries netlink datagrams. Tests put a scripted kernel in its place.
-pub trait Transport {
+pub trait Transport: Send {
     /// Sends one datagram to the kernel.
     fn send(&mut self, datagram: &[u8]) -> io::Result<()>;
 

@@ -4,12 +4,12 @@
 
 #![allow(dead_code, reason = "each test program uses its part")]
 
-use std::cell::Cell;
-use std::cell::RefCell;
 use std::collections::HashMap;
 use std::collections::VecDeque;
 use std::io;
-use std::rc::Rc;
+use std::os::fd::BorrowedFd;
+use std::sync::Arc;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use clap::Parser;
@@ -24,6 +24,10 @@ use mpipctl::nl::Transport;
 use mpipctl::screen::Screen;
 use mpipctl::screen::Wake;
 use mpipctl::system::System;
+use nix::poll::poll;
+use nix::poll::PollFd;
+use nix::poll::PollFlags;
+use nix::poll::PollTimeout;
 use ratatui::backend::TestBackend;
 use ratatui::Frame;
 use ratatui::Terminal;
@@ -162,12 +166,14 @@ pub fn dump(records: &[Vec<Vec<u8>>]) -> Answer {
 pub struct Kernel {
     answers: HashMap<u8, VecDeque<Answer>>,
     pending: VecDeque<io::Result<Vec<u8>>>,
-    requests: Rc<RefCell<Vec<Vec<u8>>>>,
+    requests: Arc<Mutex<Vec<Vec<u8>>>>,
     absent: bool,
     family: u16,
     groups: bool,
     notices: VecDeque<io::Result<Vec<u8>>>,
     may_join: bool,
+    endless: Option<(Command, Vec<u8>)>,
+    repeated: Option<Vec<u8>>,
 }
 
 impl Default for Kernel {
@@ -175,12 +181,14 @@ impl Default for Kernel {
         Self {
             answers: HashMap::new(),
             pending: VecDeque::new(),
-            requests: Rc::default(),
+            requests: Arc::default(),
             absent: false,
             family: FAMILY,
             groups: true,
             notices: VecDeque::new(),
             may_join: true,
+            endless: None,
+            repeated: None,
         }
     }
 }
@@ -246,9 +254,15 @@ impl Kernel {
         self
     }
 
+    /// Whatever else `command` is answered with, from then on it gets this record without an end.
+    pub fn endless(mut self, command: Command, record: &[Vec<u8>]) -> Self {
+        self.endless = Some((command, reply(MULTI, record)));
+        self
+    }
+
     /// The requests of the family so far, from the generic netlink header on.
-    pub fn requests(&self) -> Rc<RefCell<Vec<Vec<u8>>>> {
-        Rc::clone(&self.requests)
+    pub fn requests(&self) -> Arc<Mutex<Vec<Vec<u8>>>> {
+        Arc::clone(&self.requests)
     }
 
     fn family_answer(&self, request: &[u8]) -> Answer {
@@ -274,26 +288,38 @@ impl Transport for Kernel {
     fn send(&mut self, datagram: &[u8]) -> io::Result<()> {
         let kind = u16::from_ne_bytes([datagram[4], datagram[5]]);
         let command = datagram[16];
+        let sequence: [u8; 4] = datagram[8..12].try_into().unwrap();
         let mut answer = if kind == CTRL {
             self.family_answer(datagram)
         } else {
             assert_eq!(kind, FAMILY);
-            self.requests.borrow_mut().push(datagram[16..].to_vec());
+            self.requests.lock().unwrap().push(datagram[16..].to_vec());
             let answers = self.answers.get_mut(&command);
             let answer = answers.and_then(VecDeque::pop_front);
-            answer.unwrap_or_else(|| panic!("no answer to command {command}"))
+            match (answer, &self.endless) {
+                (Some(answer), _) => answer,
+                (None, Some((endless, datagram))) if endless.number == command => {
+                    let mut datagram = datagram.clone();
+                    set_sequence(&mut datagram, &sequence);
+                    self.repeated = Some(datagram);
+                    Vec::new()
+                }
+                _ => panic!("no answer to command {command}"),
+            }
         };
         for bytes in &mut answer {
-            set_sequence(bytes, &datagram[8..12]);
+            set_sequence(bytes, &sequence);
         }
         self.pending.extend(answer.into_iter().map(Ok));
         Ok(())
     }
 
     fn receive(&mut self, buffer: &mut Vec<u8>) -> io::Result<()> {
+        let repeated = self.repeated.clone().map(Ok);
         *buffer = self
             .pending
             .pop_front()
+            .or(repeated)
             .ok_or(io::ErrorKind::WouldBlock)??;
         Ok(())
     }
@@ -328,23 +354,23 @@ fn set_sequence(mut bytes: &mut [u8], sequence: &[u8]) {
 
 /// A system with this kernel, two interfaces and a namespace.
 pub struct Fake {
-    kernels: RefCell<VecDeque<Kernel>>,
-    files: RefCell<HashMap<String, String>>,
+    kernels: Mutex<VecDeque<Kernel>>,
+    files: Mutex<HashMap<String, String>>,
     may_write: bool,
     network: Network,
     ruleset: Option<String>,
-    warnings: RefCell<Vec<String>>,
-    clock: Rc<Cell<Duration>>,
-    wakes: RefCell<Option<VecDeque<Wake>>>,
-    pictures: Rc<RefCell<Vec<String>>>,
+    warnings: Mutex<Vec<String>>,
+    clock: Arc<Mutex<Duration>>,
+    wakes: Mutex<Option<VecDeque<Wake>>>,
+    pictures: Arc<Mutex<Vec<String>>>,
 }
 
 /// A screen in memory of 80 columns and 24 lines, on which happens what was said.
 struct FakeScreen {
     terminal: Terminal<TestBackend>,
-    clock: Rc<Cell<Duration>>,
+    clock: Arc<Mutex<Duration>>,
     wakes: VecDeque<Wake>,
-    pictures: Rc<RefCell<Vec<String>>>,
+    pictures: Arc<Mutex<Vec<String>>>,
 }
 
 impl Screen for FakeScreen {
@@ -356,21 +382,29 @@ impl Screen for FakeScreen {
             let line: String = cells.iter().map(|cell| cell.symbol()).collect();
             line.trim_end().to_string() + "\n"
         });
-        self.pictures.borrow_mut().push(lines.collect());
+        self.pictures.lock().unwrap().push(lines.collect());
         Ok(())
     }
 
-    fn wait(&mut self, time: Option<Duration>) -> io::Result<Wake> {
+    fn wait(&mut self, time: Option<Duration>, other: BorrowedFd<'_>) -> io::Result<Wake> {
         let wake = self.wakes.pop_front().expect("told to end in time");
+        if wake == Wake::Ready {
+            let mut fds = [PollFd::new(other, PollFlags::POLLIN)];
+            poll(&mut fds, PollTimeout::from(60_000u16))?;
+            assert_eq!(fds[0].any(), Some(true), "nothing to be read");
+        }
         if wake == Wake::Time {
             let time = time.expect("not without a time");
-            self.clock.set(self.clock.get() + time);
+            *self.clock.lock().unwrap() += time;
         }
         Ok(wake)
     }
 
     fn suspend(&mut self) -> io::Result<()> {
-        self.pictures.borrow_mut().push("suspended\n".to_string());
+        self.pictures
+            .lock()
+            .unwrap()
+            .push("suspended\n".to_string());
         Ok(())
     }
 }
@@ -383,32 +417,32 @@ impl Fake {
     /// Each connection finds the next of these kernels.
     pub fn changing(kernels: Vec<Kernel>) -> Self {
         Self {
-            kernels: RefCell::new(kernels.into()),
-            files: RefCell::default(),
+            kernels: Mutex::new(kernels.into()),
+            files: Mutex::default(),
             may_write: true,
             network: Network::default(),
             ruleset: None,
-            warnings: RefCell::default(),
-            clock: Rc::default(),
-            wakes: RefCell::default(),
-            pictures: Rc::default(),
+            warnings: Mutex::default(),
+            clock: Arc::default(),
+            wakes: Mutex::default(),
+            pictures: Arc::default(),
         }
     }
 
     /// The system with a terminal, on which this happens.
     pub fn terminal(self, wakes: impl IntoIterator<Item = Wake>) -> Self {
-        *self.wakes.borrow_mut() = Some(wakes.into_iter().collect());
+        *self.wakes.lock().unwrap() = Some(wakes.into_iter().collect());
         self
     }
 
     /// What is drawn on the terminal, each time anew.
-    pub fn pictures(&self) -> Rc<RefCell<Vec<String>>> {
-        Rc::clone(&self.pictures)
+    pub fn pictures(&self) -> Arc<Mutex<Vec<String>>> {
+        Arc::clone(&self.pictures)
     }
 
     /// The system with one more file.
     pub fn file(self, path: &str, text: &str) -> Self {
-        let mut files = self.files.borrow_mut();
+        let mut files = self.files.lock().unwrap();
         files.insert(path.to_string(), text.to_string());
         drop(files);
         self
@@ -434,13 +468,13 @@ impl Fake {
 
     /// What was remarked at once.
     pub fn take_warnings(&self) -> Vec<String> {
-        self.warnings.take()
+        std::mem::take(&mut self.warnings.lock().unwrap())
     }
 }
 
 impl System for Fake {
     fn connect(&self) -> Result<Client, Error> {
-        let kernel = self.kernels.borrow_mut().pop_front();
+        let kernel = self.kernels.lock().unwrap().pop_front();
         Client::new(kernel.expect("connected as often as expected"))
     }
 
@@ -473,12 +507,12 @@ impl System for Fake {
     }
 
     fn read(&self, path: &str) -> io::Result<String> {
-        let text = self.files.borrow().get(path).cloned();
+        let text = self.files.lock().unwrap().get(path).cloned();
         text.ok_or_else(|| io::Error::from_raw_os_error(2))
     }
 
     fn write(&self, path: &str, text: &str) -> io::Result<()> {
-        match self.files.borrow_mut().get_mut(path) {
+        match self.files.lock().unwrap().get_mut(path) {
             Some(old) if self.may_write => {
                 *old = text.to_string();
                 Ok(())
@@ -491,13 +525,13 @@ impl System for Fake {
         if !self.may_write {
             return Err(io::Error::from_raw_os_error(13));
         }
-        let mut files = self.files.borrow_mut();
+        let mut files = self.files.lock().unwrap();
         files.insert(path.to_string(), text.to_string());
         Ok(())
     }
 
     fn names(&self, folder: &str) -> io::Result<Vec<String>> {
-        let files = self.files.borrow();
+        let files = self.files.lock().unwrap();
         let names = files.keys().filter_map(|path| {
             let rest = path.strip_prefix(folder)?.strip_prefix('/')?;
             Some(rest.split('/').next()?.to_string())
@@ -523,16 +557,16 @@ impl System for Fake {
     }
 
     fn warn(&self, text: &str) {
-        self.warnings.borrow_mut().push(text.to_string());
+        self.warnings.lock().unwrap().push(text.to_string());
     }
 
     fn screen(&self) -> Result<Box<dyn Screen>, mpipctl::Error> {
-        let wakes = self.wakes.borrow_mut().take();
+        let wakes = self.wakes.lock().unwrap().take();
         Ok(Box::new(FakeScreen {
             terminal: Terminal::new(TestBackend::new(80, 24))?,
-            clock: Rc::clone(&self.clock),
+            clock: Arc::clone(&self.clock),
             wakes: wakes.ok_or(mpipctl::Error::Usage("no terminal".to_string()))?,
-            pictures: Rc::clone(&self.pictures),
+            pictures: Arc::clone(&self.pictures),
         }))
     }
 
@@ -541,11 +575,11 @@ impl System for Fake {
     }
 
     fn clock(&self) -> Duration {
-        self.clock.get()
+        *self.clock.lock().unwrap()
     }
 
     fn sleep(&self, time: Duration) {
-        self.clock.set(self.clock.get() + time);
+        *self.clock.lock().unwrap() += time;
     }
 
     fn end_when_told(&self) {}

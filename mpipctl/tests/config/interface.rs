@@ -91,7 +91,7 @@ fn apply_sets_everything_that_is_not_as_it_was() {
     let requests = kernel.requests();
     let system = Fake::new(kernel).file(MAIN, &text);
     assert_eq!(says("mpipctl config apply", &system), "");
-    let requests = requests.borrow();
+    let requests = requests.lock().unwrap();
     let expected = [
         string(INTERFACE_NAME, "wwan0"),
         u8(INTERFACE_ENROLLED, 0),

@@ -371,7 +371,7 @@ fn files_that_are_not_there() {
     let kernel = Kernel::new().answer(CMD_SET, vec![ack()]);
     let requests = kernel.requests();
     says("mpipctl config apply --lenient", &Fake::new(kernel));
-    assert_eq!(requests.borrow()[0][4..], u8(NODE_ENABLED, 1));
+    assert_eq!(requests.lock().unwrap()[0][4..], u8(NODE_ENABLED, 1));
 }
 
 #[test]
@@ -386,7 +386,7 @@ fn nothing_differs() {
     let asked = kernel.requests();
     says("mpipctl config apply", &Fake::new(kernel).file(MAIN, SAME));
     // Questions only.
-    assert_eq!(asked.borrow().len(), requests.borrow().len());
+    assert_eq!(asked.lock().unwrap().len(), requests.lock().unwrap().len());
 }
 
 const OTHER: &str = "\
@@ -457,7 +457,12 @@ fn apply_sends_what_diff_tells() {
         .answer(CMD_SET, vec![ack()]);
     let requests = kernel.requests();
     says("mpipctl config apply", &Fake::new(kernel).file(MAIN, OTHER));
-    let commands: Vec<u8> = requests.borrow().iter().map(|bytes| bytes[0]).collect();
+    let commands: Vec<u8> = requests
+        .lock()
+        .unwrap()
+        .iter()
+        .map(|bytes| bytes[0])
+        .collect();
     let questions = [
         CMD_GET,
         CMD_PARAM_GET,
@@ -482,7 +487,7 @@ fn apply_sends_what_diff_tells() {
         .chain(&changes)
         .map(|command| command.number);
     assert_eq!(commands, all.collect::<Vec<_>>());
-    let sent = requests.borrow();
+    let sent = requests.lock().unwrap();
     let draft = &sent[5][4..];
     assert_eq!(draft[..4], u32(RULE_DRAFT, 0)[..4]);
     for request in [7, 8, 9] {
@@ -529,7 +534,7 @@ fn rules_that_others_change_meanwhile() {
     let requests = kernel.requests();
     let file = file.replace("\"10.0.0.0/8\"", "");
     says("mpipctl config apply", &Fake::new(kernel).file(MAIN, &file));
-    let last = requests.borrow().last().map(|request| request[0]);
+    let last = requests.lock().unwrap().last().map(|request| request[0]);
     assert_eq!(last, Some(CMD_PREFIX_DEL.number));
     // It is not tried for ever.
     let mut kernel = Kernel::new();
@@ -610,7 +615,7 @@ fn a_refusal_is_undone() {
     assert_eq!(status, 2, "{message}");
     assert!(message.starts_with("/etc/mpip/mpip.toml:4:"), "{message}");
     assert_eq!(told.warnings, Vec::<String>::new());
-    let sent = requests.borrow();
+    let sent = requests.lock().unwrap();
     let sets: Vec<&Vec<u8>> = sent
         .iter()
         .filter(|r| r[0] == CMD_PARAM_SET.number)
@@ -644,7 +649,7 @@ fn a_refused_rule_changes_nothing() {
         message.starts_with("/etc/mpip/mpip.toml:18:1: the kernel refused"),
         "{message}"
     );
-    let sent = requests.borrow();
+    let sent = requests.lock().unwrap();
     assert!(sent
         .iter()
         .all(|request| request[0] != CMD_PARAM_SET.number));
@@ -668,7 +673,7 @@ fn what_does_not_hold_still_is_left_alone() {
     let (status, message) = told.error.unwrap();
     assert_eq!(status, 1);
     assert!(message.contains("kept changing"), "{message}");
-    assert_eq!(requests.borrow().len(), 9, "questions only");
+    assert_eq!(requests.lock().unwrap().len(), 9, "questions only");
 }
 
 #[test]

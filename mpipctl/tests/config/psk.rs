@@ -49,7 +49,7 @@ fn it_is_set_unless_it_is_there() {
     let requests = kernel.requests();
     says("mpipctl config apply", &system(kernel, TOML));
     let bytes: Vec<u8> = (0..32).collect();
-    let sent = requests.borrow();
+    let sent = requests.lock().unwrap();
     assert_eq!(
         sent.last().map(|last| &last[4..]),
         Some(&attr(NODE_PSK, &bytes)[..])

@@ -4,30 +4,28 @@
 
 #[cfg(test)]
 mod fixture;
+mod reader;
 mod report;
 mod state;
 mod text;
 mod view;
 
+use std::thread;
 use std::time::Duration;
 
-use nix::errno::Errno;
-
-use self::state::Snapshot;
+use self::reader::Looker;
+use self::reader::Reader;
 use self::state::Step;
 use self::state::Top;
 use self::view::Theme;
-use super::path;
 use super::value;
 use super::Context;
 use crate::cli;
-use crate::nl;
 use crate::nl::Choices;
 use crate::nl::Param;
-use crate::nl::Path;
-use crate::nl::Session;
 use crate::screen::Screen;
 use crate::screen::Wake;
+use crate::system::System;
 use crate::Error;
 
 /// Bounds of the interval, milliseconds.
@@ -41,85 +39,76 @@ pub(super) fn run(context: &mut Context<'_>, how: &cli::Top) -> Result<(), Error
         return report::run(context, &mut top, how.count);
     }
     // What can go wrong at once is told on the usual screen.
-    top.take(look(context)?);
+    top.node = Some(context.client()?.status()?);
     let theme = Theme(context.color());
-    let mut screen = context.system.screen()?;
-    show(context, &mut top, theme, screen.as_mut())
+    let system = context.system;
+    let looker = Looker::new(system, context.client.take());
+    thread::scope(|scope| {
+        // In this order, so that no signal for the screen goes to the thread.
+        let mut screen = system.screen()?;
+        let mut reader = Reader::start(scope, looker)?;
+        show(system, &mut top, theme, screen.as_mut(), &mut reader)
+    })
+}
+
+/// When to look at the kernel.
+enum Next {
+    /// A look that was begun then is on its way.
+    Coming(Duration),
+    /// Then.
+    At(Duration),
 }
 
 /// Draws until somebody has seen enough.
 fn show(
-    context: &mut Context<'_>,
+    system: &dyn System,
     top: &mut Top,
     theme: Theme,
     screen: &mut dyn Screen,
+    reader: &mut Reader,
 ) -> Result<(), Error> {
-    let mut next = context.system.clock() + top.interval;
+    let mut next = Next::At(system.clock());
     loop {
+        top.now = system.clock();
+        match next {
+            Next::At(time) if time <= top.now && !top.paused => {
+                reader.request()?;
+                next = Next::Coming(top.now);
+            }
+            _ => {}
+        }
         screen.draw(&mut |frame| view::draw(frame, top, theme))?;
-        let left = next.saturating_sub(context.system.clock());
-        match screen.wait((!top.paused).then_some(left))? {
-            Wake::Time => next = renew(context, top)?,
+        let until = match next {
+            _ if top.paused => None,
+            Next::Coming(_) => top.ages(),
+            Next::At(time) => Some(top.ages().map_or(time, |ages| time.min(ages))),
+        };
+        let left = until.map(|until| until.saturating_sub(system.clock()));
+        match screen.wait(left, reader.ready())? {
+            Wake::Ready => {
+                let look = reader.take()?;
+                if let Next::Coming(began) = next {
+                    next = Next::At(after(began, system.clock(), top.interval));
+                }
+                if !top.paused {
+                    top.take(look);
+                }
+            }
             Wake::Key(key) => match top.press(key) {
                 Step::Stay => {}
                 Step::Suspend => screen.suspend()?,
                 Step::Quit => return Ok(()),
             },
-            Wake::Redraw => {}
+            Wake::Time | Wake::Redraw => {}
             Wake::Stop => screen.suspend()?,
             Wake::End => return Ok(()),
         }
     }
 }
 
-/// Looks, and says when to look again.
-fn renew(context: &mut Context<'_>, top: &mut Top) -> Result<Duration, Error> {
-    let began = context.system.clock();
-    top.take(look(context)?);
-    Ok(after(began, context.system.clock(), top.interval))
-}
-
-/// A look at very many sessions takes time: as much is left for the keys, and for everybody else.
+/// A look at very many sessions keeps a processor busy: as much time is left for everybody else.
 fn after(began: Duration, now: Duration, interval: Duration) -> Duration {
     (began + interval).max(now + now.saturating_sub(began))
-}
-
-/// Asks the kernel for everything. A table that changes while it is read is taken as it comes: the
-/// next look is soon.
-fn look(context: &mut Context<'_>) -> Result<Snapshot, Error> {
-    match try_look(context) {
-        // The module was unloaded. It may be there again.
-        Err(nl::Error::Refused(refusal)) if refusal.errno == Errno::ENOENT as i32 => {
-            context.client = None;
-            Ok(try_look(context)?)
-        }
-        result => Ok(result?),
-    }
-}
-
-fn try_look(context: &mut Context<'_>) -> Result<Snapshot, nl::Error> {
-    let system = context.system;
-    let client = match &mut context.client {
-        Some(client) => client,
-        none => none.insert(system.connect()?),
-    };
-    let node = client.status()?;
-    let mut paths = Vec::new();
-    client.scan(|path: Path| paths.push(path))?;
-    let at = system.clock();
-    let mut sessions = Vec::new();
-    client.scan(|session: Session| sessions.push(session))?;
-    let named = paths.into_iter().map(|path| {
-        let dev = path::interface(&path, system);
-        (path, dev)
-    });
-    let paths = named.collect();
-    Ok(Snapshot {
-        at,
-        node,
-        paths,
-        sessions,
-    })
 }
 
 /// A number without a unit is in seconds.

@@ -2,9 +2,12 @@
 
 //! `top` without a screen: what happened in each interval, as text or as JSON.
 
+use std::time::Duration;
+
 use serde::Serialize;
 
-use super::renew;
+use super::after;
+use super::reader::Looker;
 use super::state::PathRow;
 use super::state::SessionRow;
 use super::state::Top;
@@ -15,6 +18,7 @@ use crate::nl::Node;
 use crate::out::text::microseconds;
 use crate::out::text::or_none;
 use crate::out::text::Table;
+use crate::system::System;
 use crate::Error;
 
 /// One interval in JSON. Rates are in bytes per second.
@@ -34,13 +38,14 @@ pub(super) fn run(
     count: Option<u32>,
 ) -> Result<(), Error> {
     context.system.end_when_told();
-    let mut next = renew(context, top)?;
+    let mut looker = Looker::new(context.system, context.client.take());
+    let mut next = renew(&mut looker, context.system, top)?;
     let mut left = count;
     while left != Some(0) {
         context
             .system
             .sleep(next.saturating_sub(context.system.clock()));
-        next = renew(context, top)?;
+        next = renew(&mut looker, context.system, top)?;
         if context.options.is_json() {
             json(context, top)?;
         } else {
@@ -51,6 +56,15 @@ pub(super) fn run(
         left = left.map(|left| left - 1);
     }
     Ok(())
+}
+
+/// Looks, and says when to look again.
+fn renew(looker: &mut Looker<'_>, system: &dyn System, top: &mut Top) -> Result<Duration, Error> {
+    let began = system.clock();
+    if let Some(look) = looker.look()? {
+        top.take(look);
+    }
+    Ok(after(began, system.clock(), top.interval))
 }
 
 fn json(context: &mut Context<'_>, top: &Top) -> Result<(), Error> {

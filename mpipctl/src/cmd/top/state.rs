@@ -26,6 +26,8 @@ pub(super) use sessions::Sessions;
 /// So many samples of each path are kept; a graph shows as many as it has columns.
 const HISTORY: usize = 512;
 
+const SECOND: Duration = Duration::from_secs(1);
+
 /// What a graph shows at most: it multiplies by its height.
 const HIGHEST: u64 = u64::MAX >> 10;
 
@@ -184,6 +186,8 @@ impl Scroll {
 pub(super) struct Top {
     pub netns: String,
     pub interval: Duration,
+    /// On the clock of the looks.
+    pub now: Duration,
     pub node: Option<Node>,
     pub paths: Vec<PathRow>,
     pub sessions: Sessions,
@@ -202,6 +206,7 @@ impl Top {
         Self {
             netns,
             interval,
+            now: Duration::ZERO,
             node: None,
             paths: Vec::new(),
             sessions: Sessions::new(order, filter),
@@ -235,6 +240,25 @@ impl Top {
             .sort_by_key(|row| row.path.state != Some(PathState::Active));
         self.sessions
             .take(snapshot.sessions, elapsed.unwrap_or_default());
+    }
+
+    /// How old in whole seconds the last look is, when the next one should have come a second ago.
+    pub fn age(&self) -> Option<u64> {
+        let age = self.now.saturating_sub(self.last?);
+        (age >= self.interval + SECOND).then_some(age.as_secs())
+    }
+
+    /// When that will be another number.
+    pub fn ages(&self) -> Option<Duration> {
+        let last = self.last?;
+        let age = self.now.saturating_sub(last).as_secs();
+        let first = self.interval + SECOND;
+        Some(last + first.max(Duration::from_secs(age) + SECOND))
+    }
+
+    /// Whether the first look is still to come.
+    pub fn is_blind(&self) -> bool {
+        self.last.is_none()
     }
 
     /// Does what a key means.

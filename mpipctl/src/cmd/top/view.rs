@@ -112,12 +112,13 @@ fn draw_head(frame: &mut Frame<'_>, area: Rect, top: &Top, theme: Theme) {
     let Some(node) = &top.node else {
         return;
     };
-    let right = if top.paused {
-        "paused ".to_string()
-    } else {
-        format!("every {} ", text::seconds(top.interval))
+    let right = match top.age() {
+        _ if top.paused => Line::from("paused "),
+        _ if top.is_blind() => Line::from("reading "),
+        Some(age) => Line::styled(format!("{age}s old "), theme.paint(Color::Yellow)),
+        None => Line::from(format!("every {} ", text::seconds(top.interval))),
     };
-    let width = right.len() as u16;
+    let width = right.width() as u16;
     let [left, at] =
         Layout::horizontal([Constraint::Fill(1), Constraint::Length(width)]).areas(area);
     let state = if node.enabled { "enabled" } else { "disabled" };
@@ -137,7 +138,7 @@ fn draw_head(frame: &mut Frame<'_>, area: Rect, top: &Top, theme: Theme) {
         )),
     ]);
     frame.render_widget(line, left);
-    frame.render_widget(Line::from(right), at);
+    frame.render_widget(right, at);
 }
 
 /// A bar over the whole width; bright if the keys act on what is below.
@@ -325,12 +326,7 @@ fn draw_sessions(frame: &mut Frame<'_>, area: Rect, top: &mut Top, theme: Theme)
         words += &format!("   filter \"{filter}\", all are {total}");
     }
     draw_heading(frame, area, heading(top, Focus::Sessions, words));
-    let rows: Vec<&SessionRow> = top
-        .sessions
-        .shown()
-        .skip(window.start)
-        .take(window.len())
-        .collect();
+    let rows: Vec<&SessionRow> = top.sessions.visible(window).collect();
     let table = Sheet::new(&rows, usize::from(area.width));
     let titles = Line::styled(table.titles(top.sessions.order()), Modifier::BOLD);
     let lines = [titles].into_iter().chain(table.lines(theme));

@@ -2,8 +2,11 @@
 
 //! The list of sessions: rates, order, filter.
 
-use std::cmp::Ordering;
 use std::collections::HashMap;
+use std::fmt;
+use std::fmt::Write;
+use std::net::IpAddr;
+use std::ops::Range;
 use std::time::Duration;
 
 use clap::ValueEnum;
@@ -47,17 +50,45 @@ impl SessionRow {
         (session.peer.map_or(0, |peer| peer.0), session.id)
     }
 
-    fn matches(&self, words: &[String]) -> bool {
+    /// What a filter looks at. No word of one has blanks.
+    fn describe(&self, text: &mut String) -> fmt::Result {
         let session = &self.session;
-        let fields = [
-            Some(session.id.to_string()),
-            session.protocol.map(|it| it.to_string()),
-            session.local.as_ref().map(ToString::to_string),
-            session.remote.as_ref().map(ToString::to_string),
-            session.state.map(|it| it.to_string()),
-        ];
-        let has = |word: &String| fields.iter().flatten().any(|it| it.contains(word.as_str()));
-        words.iter().all(has)
+        text.clear();
+        write!(text, "{} ", session.id)?;
+        if let Some(protocol) = session.protocol {
+            write!(text, "{protocol} ")?;
+        }
+        for end in [&session.local, &session.remote].into_iter().flatten() {
+            write!(text, "{end} ")?;
+        }
+        match session.state {
+            Some(state) => write!(text, "{state}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A session has to have all of these words.
+struct Words {
+    words: Vec<String>,
+    /// The same room for the description of every session: there may be very many.
+    text: String,
+}
+
+impl Words {
+    fn of(filter: &str) -> Self {
+        let filter = filter.to_lowercase();
+        let words = filter.split_whitespace().map(str::to_string).collect();
+        let text = String::new();
+        Self { words, text }
+    }
+
+    fn fit(&mut self, row: &SessionRow) -> bool {
+        if self.words.is_empty() {
+            return true;
+        }
+        let is_described = row.describe(&mut self.text).is_ok();
+        is_described && self.words.iter().all(|word| self.text.contains(word))
     }
 }
 
@@ -104,6 +135,11 @@ impl Sessions {
         self.shown.iter().map(|at| &self.rows[*at])
     }
 
+    /// These of them.
+    pub fn visible(&self, window: Range<usize>) -> impl Iterator<Item = &SessionRow> {
+        self.shown[window].iter().map(|at| &self.rows[*at])
+    }
+
     /// How many there are, shown or not.
     pub fn total(&self) -> usize {
         self.rows.len()
@@ -114,8 +150,15 @@ impl Sessions {
     }
 
     pub fn set_filter(&mut self, filter: &str) {
+        let is_longer = filter.starts_with(&self.filter);
         self.filter = filter.to_string();
-        self.arrange();
+        if !is_longer {
+            return self.arrange();
+        }
+        // What did not fit does not fit now, and the order stays.
+        let mut words = Words::of(filter);
+        let rows = &self.rows;
+        self.shown.retain(|at| words.fit(&rows[*at]));
     }
 
     /// The column that decides, and whether its largest come first.
@@ -139,25 +182,17 @@ impl Sessions {
     }
 
     fn arrange(&mut self) {
-        let words: Vec<String> = self
-            .filter
-            .to_lowercase()
-            .split_whitespace()
-            .map(str::to_string)
-            .collect();
-        let rows = &self.rows;
-        self.shown = (0..rows.len())
-            .filter(|at| words.is_empty() || rows[*at].matches(&words))
-            .collect();
+        let mut words = Words::of(&self.filter);
         let (column, descending) = self.order();
-        self.shown.sort_by(|a, b| {
-            let order = compare(column, &rows[*a], &rows[*b]);
-            if descending {
-                order.reverse()
-            } else {
-                order
-            }
+        let rows = self.rows.iter().enumerate();
+        let found = rows.filter(|(_, row)| words.fit(row));
+        let mut found: Vec<(Key, usize)> = found.map(|(at, row)| (key(column, row), at)).collect();
+        // The kernel's order among equals, either way.
+        found.sort_by(|(a, _), (b, _)| match descending {
+            true => b.cmp(a),
+            false => a.cmp(b),
         });
+        self.shown = found.into_iter().map(|(_, at)| at).collect();
     }
 }
 
@@ -169,27 +204,34 @@ fn is_descending(column: Column) -> bool {
     )
 }
 
-fn compare(column: Column, a: &SessionRow, b: &SessionRow) -> Ordering {
-    let (x, y) = (&a.session, &b.session);
-    let end = |end: &Option<Endpoint>| end.as_ref().map(|it| (it.addr, it.port));
+/// What decides over the order.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Key {
+    Number(Option<u64>),
+    End(Option<(IpAddr, Option<u16>)>),
+    Word(Option<String>),
+}
+
+fn key(column: Column, row: &SessionRow) -> Key {
+    let session = &row.session;
+    let end = |end: &Option<Endpoint>| Key::End(end.as_ref().map(|it| (it.addr, it.port)));
     match column {
-        Column::Proto => x.protocol.map(|it| it.0).cmp(&y.protocol.map(|it| it.0)),
-        Column::Local => end(&x.local).cmp(&end(&y.local)),
-        Column::Remote => end(&x.remote).cmp(&end(&y.remote)),
-        Column::State => {
-            let name = |s: &Session| s.state.map(|it| it.to_string());
-            name(x).cmp(&name(y))
-        }
-        Column::Paths => a.active().cmp(&b.active()),
-        Column::Tx => a.rates.tx_rate.cmp(&b.rates.tx_rate),
-        Column::Rx => a.rates.rx_rate.cmp(&b.rates.rx_rate),
-        Column::Held => x.held.cmp(&y.held),
-        Column::Idle => x.idle_ms.cmp(&y.idle_ms),
+        Column::Proto => Key::Number(session.protocol.map(|it| it.0.into())),
+        Column::Local => end(&session.local),
+        Column::Remote => end(&session.remote),
+        Column::State => Key::Word(session.state.map(|it| it.to_string())),
+        Column::Paths => Key::Number(Some(row.active() as u64)),
+        Column::Tx => Key::Number(row.rates.tx_rate),
+        Column::Rx => Key::Number(row.rates.rx_rate),
+        Column::Held => Key::Number(session.held.map(u64::from)),
+        Column::Idle => Key::Number(session.idle_ms),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::cmp::Ordering;
+
     use super::super::super::fixture::*;
     use super::*;
 
@@ -233,7 +275,8 @@ mod tests {
                 Ordering::Greater
             };
             for pair in shown.windows(2) {
-                assert_ne!(compare(*column, pair[0], pair[1]), wrong, "{column:?}");
+                let order = key(*column, pair[0]).cmp(&key(*column, pair[1]));
+                assert_ne!(order, wrong, "{column:?}");
             }
         }
         let first = top.sessions.order();
@@ -262,6 +305,23 @@ mod tests {
             top.sessions.set_filter(filter);
             assert_eq!(top.sessions.shown().len(), count, "{filter}");
             assert_eq!(top.sessions.total(), 20);
+        }
+    }
+
+    #[test]
+    fn a_filter_that_grows_finds_the_same_in_the_same_order() {
+        let mut typed = top();
+        typed.take(look(0, 2, 500));
+        typed.take(look(1, 2, 500));
+        let filter = "tcp :50 open";
+        for end in (1..=filter.len()).chain((0..filter.len()).rev()) {
+            typed.sessions.set_filter(&filter[..end]);
+            let mut whole = top();
+            whole.take(look(0, 2, 500));
+            whole.sessions = Sessions::new(Column::Tx, &filter[..end]);
+            whole.take(look(0, 2, 500));
+            whole.take(look(1, 2, 500));
+            assert_eq!(ports(&typed.sessions), ports(&whole.sessions), "{end}");
         }
     }
 }

@@ -410,3 +410,51 @@ fn graphs_grow_with_what_they_show() {
     // One sample of each at the height of the graph, and two of those that stayed.
     assert!(full > 4 * 4, "{full}");
 }
+
+/// What is not visible is not formatted: these keys and pictures would take minutes.
+#[test]
+fn very_many_sessions() {
+    let mut top = top();
+    top.take(look(0, 2, 100_000));
+    top.take(look(1, 2, 100_000));
+    for first in 0..1000 {
+        let picture = picture(&mut top, 80, 24);
+        let extent = format!("\n SESSIONS {}-{} of 100000\n", first + 1, first + 7);
+        assert!(picture.contains(&extent), "{extent}{picture}");
+        press(&mut top, &[KeyCode::Down]);
+    }
+    press(&mut top, &[KeyCode::End]);
+    let picture = picture(&mut top, 80, 24);
+    assert!(picture.contains("SESSIONS 99994-100000 of"), "{picture}");
+    assert!(picture.contains(" 10.0.0.2:5000 "), "{picture}");
+}
+
+#[test]
+fn what_is_older_than_it_should_be() {
+    let mut top = watched(2, 5);
+    let mut head = |later: f64| {
+        top.now = std::time::Duration::from_secs(1025) + std::time::Duration::from_secs_f64(later);
+        let picture = picture(&mut top, 80, 24);
+        let head = picture.lines().next().unwrap();
+        head.rsplit_once("  ").unwrap().1.to_string()
+    };
+    assert_eq!(head(0.0), "every 1s");
+    assert_eq!(head(1.9), "every 1s");
+    assert_eq!(head(2.0), "2s old");
+    assert_eq!(head(75.5), "75s old");
+    top.paused = true;
+    assert!(picture(&mut top, 80, 24)
+        .lines()
+        .next()
+        .unwrap()
+        .ends_with("  paused"));
+    // Nothing yet, but for what was asked first.
+    let node = top.node.take();
+    let mut blind = super::super::fixture::top();
+    blind.node = node;
+    assert!(picture(&mut blind, 80, 24)
+        .lines()
+        .next()
+        .unwrap()
+        .ends_with("  reading"));
+}
