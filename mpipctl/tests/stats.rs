@@ -34,18 +34,113 @@ cm-rx-bad  0
     );
 }
 
-fn all_numbers() -> Kernel {
+/// There are settings for an interface of this name, which is not there.
+fn all_numbers(absent: &str) -> Kernel {
     let counter = |name, value| vec![string(COUNTER_NAME, name), u64(COUNTER_VALUE, value)];
     let counters = [counter("tx-lane", u64::MAX), counter("cm-bad-tag", 0)];
-    let node = node().answer(CMD_COUNTER_GET, dump(&counters));
+    let budget = [
+        u32(INTERFACE_COST, 5),
+        u64(INTERFACE_BUDGET, 2 << 30),
+        u64(INTERFACE_USED, (2 << 30) + 4711),
+        u64(INTERFACE_LEFT_MS, 3_723_500),
+    ];
+    let interface = |name, index: Option<u32>, role, more: &[Vec<u8>]| {
+        let mut attrs = vec![string(INTERFACE_NAME, name), u32(INTERFACE_ROLE, role)];
+        attrs.extend(index.map(|index| u32(INTERFACE_IFINDEX, index)));
+        attrs.extend(more.iter().cloned());
+        attrs
+    };
+    let plain = [u32(INTERFACE_COST, 0), u64(INTERFACE_BUDGET, 0)];
+    let interfaces = [
+        interface("wwan0", Some(3), 2, &budget),
+        interface(absent, None, 4, &plain),
+        interface("eth0", Some(2), 0, &plain),
+    ];
+    let node = node()
+        .answer(CMD_COUNTER_GET, dump(&counters))
+        .answer(CMD_INTERFACE_GET, dump(&interfaces));
     let paths = [path_attrs(1, 0x42, 2, 12_400), path_attrs(2, 0x42, 77, 0)];
     node.answer(CMD_PATH_GET, dump(&paths))
+}
+
+type Labels = Vec<(String, String)>;
+
+/// Splits `{name="value",…} rest`, by the format's own rules.
+fn labels(text: &str) -> (Labels, &str) {
+    let mut labels = Vec::new();
+    let mut rest = text.strip_prefix('{').expect("labels");
+    loop {
+        if let Some(rest) = rest.strip_prefix('}') {
+            return (labels, rest);
+        }
+        rest = rest.strip_prefix(',').unwrap_or(rest);
+        let (name, value) = rest.split_once("=\"").expect("a value in quotes");
+        let mut text = String::new();
+        let mut chars = value.char_indices();
+        rest = loop {
+            match chars.next().expect("a quote at the end") {
+                (at, '"') => break &value[at + 1..],
+                (_, '\\') => match chars.next().expect("something behind the backslash").1 {
+                    'n' => text.push('\n'),
+                    c @ ('\\' | '"') => text.push(c),
+                    c => panic!("unknown escape: {c}"),
+                },
+                (_, c) => text.push(c),
+            }
+        };
+        labels.push((name.to_string(), text));
+    }
+}
+
+fn is_name(text: &str) -> bool {
+    let starts = |c: char| c.is_ascii_alphabetic() || c == '_';
+    text.starts_with(starts) && text.chars().all(|c| starts(c) || c.is_ascii_digit())
+}
+
+#[test]
+fn the_format_is_kept() {
+    // The kernel lets interfaces be called that.
+    let odd = "u\"s\\b";
+    let text = run("mpipctl -d stats --prometheus", all_numbers(odd));
+    assert!(text.ends_with('\n'));
+    let mut metrics: Vec<(&str, Vec<Labels>)> = Vec::new();
+    let mut lines = text.lines().peekable();
+    while let Some(line) = lines.next() {
+        let help = line.strip_prefix("# HELP ").expect(line);
+        let (name, _) = help.split_once(' ').unwrap();
+        assert!(is_name(name), "{name}");
+        assert!(
+            metrics.iter().all(|(other, _)| *other != name),
+            "{name}: twice"
+        );
+        let kind = match name.ends_with("_total") {
+            true => "counter",
+            false => "gauge",
+        };
+        let line = lines.next().unwrap();
+        assert_eq!(line, format!("# TYPE {name} {kind}"));
+        let mut samples = Vec::new();
+        while let Some(line) = lines.next_if(|line| !line.starts_with('#')) {
+            let (labels, value) = labels(line.strip_prefix(name).expect(line));
+            assert!(value[1..].parse::<f64>().is_ok(), "{line}");
+            assert!(labels.iter().all(|(name, _)| is_name(name)), "{line}");
+            assert!(!samples.contains(&labels), "{line}: twice");
+            samples.push(labels);
+        }
+        assert!(!samples.is_empty(), "{name}");
+        metrics.push((name, samples));
+    }
+    let of = |name: &str| &metrics.iter().find(|(other, _)| *other == name).unwrap().1;
+    let devs = of("mpip_interface_present")
+        .iter()
+        .map(|labels| labels[1].1.as_str());
+    assert_eq!(devs.collect::<Vec<_>>(), ["wwan0", odd, "eth0"]);
 }
 
 #[test]
 fn stats_for_prometheus() {
     assert_data_eq!(
-        run("mpipctl stats --prometheus", all_numbers()),
+        run("mpipctl stats --prometheus", all_numbers("usb7")),
         str![[r##"
 # HELP mpip_info The module.
 # TYPE mpip_info gauge
@@ -71,12 +166,46 @@ mpip_tx_lane_total{netns="init"} 18446744073709551615
 # HELP mpip_cm_bad_tag_total Counter cm-bad-tag of the instance.
 # TYPE mpip_cm_bad_tag_total counter
 mpip_cm_bad_tag_total{netns="init"} 0
+# HELP mpip_interface_present 1 if the interface is there.
+# TYPE mpip_interface_present gauge
+mpip_interface_present{netns="init",dev="wwan0"} 1
+mpip_interface_present{netns="init",dev="usb7"} 0
+mpip_interface_present{netns="init",dev="eth0"} 1
+# HELP mpip_interface_backup 1 if the interface is used only when nothing else works, for whatever reason.
+# TYPE mpip_interface_backup gauge
+mpip_interface_backup{netns="init",dev="wwan0"} 1
+mpip_interface_backup{netns="init",dev="usb7"} 0
+mpip_interface_backup{netns="init",dev="eth0"} 0
+# HELP mpip_interface_over_budget 1 if that is because its budget is used up.
+# TYPE mpip_interface_over_budget gauge
+mpip_interface_over_budget{netns="init",dev="wwan0"} 1
+mpip_interface_over_budget{netns="init",dev="usb7"} 0
+mpip_interface_over_budget{netns="init",dev="eth0"} 0
+# HELP mpip_interface_excluded 1 if the interface is not used for added paths.
+# TYPE mpip_interface_excluded gauge
+mpip_interface_excluded{netns="init",dev="wwan0"} 0
+mpip_interface_excluded{netns="init",dev="usb7"} 1
+mpip_interface_excluded{netns="init",dev="eth0"} 0
+# HELP mpip_interface_cost Cost of the interface, which rules may limit.
+# TYPE mpip_interface_cost gauge
+mpip_interface_cost{netns="init",dev="wwan0"} 5
+mpip_interface_cost{netns="init",dev="usb7"} 0
+mpip_interface_cost{netns="init",dev="eth0"} 0
+# HELP mpip_interface_budget_bytes Bytes that the interface may carry in a period.
+# TYPE mpip_interface_budget_bytes gauge
+mpip_interface_budget_bytes{netns="init",dev="wwan0"} 2147483648
+# HELP mpip_interface_used_bytes Bytes that the interface has carried in the present period.
+# TYPE mpip_interface_used_bytes gauge
+mpip_interface_used_bytes{netns="init",dev="wwan0"} 2147488359
+# HELP mpip_interface_period_left_seconds Time until the next period begins.
+# TYPE mpip_interface_period_left_seconds gauge
+mpip_interface_period_left_seconds{netns="init",dev="wwan0"} 3723.5
 
 "##]]
     );
     // With -d that, and the paths.
-    let brief = run("mpipctl stats --prometheus", all_numbers());
-    let detailed = run("mpipctl stats show --prometheus -d", all_numbers());
+    let brief = run("mpipctl stats --prometheus", all_numbers("usb7"));
+    let detailed = run("mpipctl stats show --prometheus -d", all_numbers("usb7"));
     assert_data_eq!(
         detailed.strip_prefix(&brief).unwrap().to_string(),
         str![[r##"

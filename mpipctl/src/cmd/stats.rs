@@ -5,6 +5,8 @@
 use super::Context;
 use crate::cli::Stats;
 use crate::nl::Counter;
+use crate::nl::Interface;
+use crate::nl::InterfaceRole;
 use crate::nl::Node;
 use crate::nl::Path;
 use crate::nl::PathState;
@@ -38,6 +40,7 @@ fn prometheus(context: &mut Context<'_>) -> Result<(), Error> {
     }
     let node = context.client()?.status()?;
     let counters: Vec<Counter> = context.list()?;
+    let interfaces: Vec<Interface> = context.list()?;
     let paths: Vec<Path> = match context.options.details {
         true => context.list()?,
         false => Vec::new(),
@@ -48,6 +51,9 @@ fn prometheus(context: &mut Context<'_>) -> Result<(), Error> {
         let help = format!("Counter {} of the instance.", counter.name);
         let name = format!("{}_total", counter.name);
         metrics.add(Kind::Counter, &name, &help, &[], counter.value);
+    }
+    for interface in &interfaces {
+        add_interface(&mut metrics, interface);
     }
     for path in &paths {
         let index = path.ifindex.filter(|index| *index != 0);
@@ -70,6 +76,66 @@ fn add_node(metrics: &mut Metrics, node: &Node) {
         ("paths_active", "Paths that carry data.", node.active_paths),
     ] {
         metrics.add(Kind::Gauge, name, help, &[], value.unwrap_or(0));
+    }
+}
+
+fn add_interface(metrics: &mut Metrics, interface: &Interface) {
+    let labels = [("dev", interface.name.as_str())];
+    let is = |roles: &[InterfaceRole]| interface.role.map(|role| roles.contains(&role).into());
+    let waits = [
+        InterfaceRole::Backup,
+        InterfaceRole::Budget,
+        InterfaceRole::Energy,
+    ];
+    let budget = interface.budget.filter(|bytes| *bytes != 0);
+    for (name, help, value) in [
+        (
+            "present",
+            "1 if the interface is there.",
+            Some(interface.ifindex.is_some().into()),
+        ),
+        (
+            "backup",
+            "1 if the interface is used only when nothing else works, for whatever reason.",
+            is(&waits),
+        ),
+        (
+            "over_budget",
+            "1 if that is because its budget is used up.",
+            is(&[InterfaceRole::Budget]),
+        ),
+        (
+            "excluded",
+            "1 if the interface is not used for added paths.",
+            is(&[InterfaceRole::Excluded]),
+        ),
+        (
+            "cost",
+            "Cost of the interface, which rules may limit.",
+            interface.cost.map(u64::from),
+        ),
+        (
+            "budget_bytes",
+            "Bytes that the interface may carry in a period.",
+            budget,
+        ),
+        (
+            "used_bytes",
+            "Bytes that the interface has carried in the present period.",
+            budget.and(interface.used),
+        ),
+    ] {
+        if let Some(value) = value {
+            let name = format!("interface_{name}");
+            metrics.add(Kind::Gauge, &name, help, &labels, value);
+        }
+    }
+    if let Some(ms) = budget.and(interface.left_ms) {
+        let (name, help) = (
+            "interface_period_left_seconds",
+            "Time until the next period begins.",
+        );
+        metrics.add(Kind::Gauge, name, help, &labels, ms as f64 / 1e3);
     }
 }
 
