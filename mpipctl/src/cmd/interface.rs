@@ -156,12 +156,12 @@ const SIZES: &[(&str, u64)] = &[
     ("k", 1 << 10),
 ];
 
-fn bytes(number: u64) -> String {
+pub(super) fn bytes(number: u64) -> String {
     whole(number, SIZES)
 }
 
 /// Bytes in short, in the units in which budgets are set.
-fn size(number: u64) -> String {
+pub(super) fn size(number: u64) -> String {
     match SIZES.iter().find(|(_, unit)| number >= *unit) {
         Some((name, unit)) => format!("{:.1}{name}", number as f64 / *unit as f64),
         None => number.to_string(),

@@ -84,8 +84,18 @@ pub fn with_paths(
     let params: Vec<_> = params.collect();
     kernel
         .answer(CMD_GET, answer(enabled, version))
+        .answer(CMD_INTERFACE_GET, dump(&[]))
         .answer(CMD_PARAM_GET, dump(&params))
         .answer(CMD_PATH_GET, dump(paths))
+}
+
+/// A kernel that knows of interfaces, and of no paths.
+pub fn with_interfaces(interfaces: &[Vec<Vec<u8>>]) -> Kernel {
+    Kernel::new()
+        .answer(CMD_GET, answer(1, env!("CARGO_PKG_VERSION")))
+        .answer(CMD_INTERFACE_GET, dump(interfaces))
+        .answer(CMD_PARAM_GET, dump(&[]))
+        .answer(CMD_PATH_GET, dump(&[]))
 }
 
 pub fn link(index: u32, name: &str) -> Link {

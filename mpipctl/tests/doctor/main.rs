@@ -6,7 +6,9 @@
 mod common;
 mod host;
 mod paths;
+mod roles;
 
+use common::dump;
 use common::refusal;
 use common::Fake;
 use common::Kernel;
@@ -159,7 +161,9 @@ fn module_and_instance() {
          fix: make MPIP_KERNEL={RELEASE} && make install && modprobe mpip"
     );
     says(&of("7.2.1"), &line, 4);
-    let off = Kernel::new().answer(CMD_GET, answer(0, env!("CARGO_PKG_VERSION")));
+    let off = Kernel::new()
+        .answer(CMD_GET, answer(0, env!("CARGO_PKG_VERSION")))
+        .answer(CMD_INTERFACE_GET, dump(&[]));
     let line = "FAIL enabled off in this network namespace \\ fix: mpipctl enable";
     says(&host(off, network()), line, 4);
     let refused = Kernel::new().answer(CMD_GET, vec![refusal(1, &[])]);

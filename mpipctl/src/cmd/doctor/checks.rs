@@ -7,6 +7,7 @@ use super::firewall;
 use super::links;
 use super::offload;
 use super::paths;
+use super::roles;
 use super::vpn;
 use super::Finding;
 use super::Outcome;
@@ -28,7 +29,8 @@ pub(super) fn all(facts: &Facts) -> Vec<Finding> {
     match &facts.network {
         Ok(network) => {
             findings.extend(links::check(facts, network));
-            findings.extend(offload::check(network));
+            findings.extend(roles::check(facts, network));
+            findings.extend(offload::check(facts, network));
             findings.extend(paths::check(facts, network));
             findings.extend(vpn::check(facts, network));
         }

@@ -7,7 +7,11 @@ use std::io;
 
 use serde_json::Value;
 
+use crate::network::Address;
+use crate::network::Link;
 use crate::network::Network;
+use crate::nl::Interface;
+use crate::nl::InterfaceRole;
 use crate::nl::Node;
 use crate::nl::Param;
 use crate::nl::Path;
@@ -19,6 +23,14 @@ pub(super) const CONF: &str = "/proc/sys/net/ipv4/conf";
 const MODULE: &str = "/sys/module/mpip";
 const CLOCK: &str = "/sys/devices/system/clocksource/clocksource0";
 const LIBERAL: &str = "/proc/sys/net/netfilter/nf_conntrack_tcp_be_liberal";
+
+/// What the kernel lists, as far as it does.
+#[derive(Default)]
+pub(super) struct Told {
+    pub params: Vec<Param>,
+    pub paths: Vec<Path>,
+    pub interfaces: Vec<Interface>,
+}
 
 /// All that the checks look at.
 pub(super) struct Facts {
@@ -32,9 +44,7 @@ pub(super) struct Facts {
     pub installed: Vec<String>,
     /// The instance, or why it was not told.
     pub node: Result<Node, Error>,
-    /// Its parameters and paths, none if they were not told.
-    pub params: Vec<Param>,
-    pub paths: Vec<Path>,
+    pub told: Told,
     pub network: io::Result<Network>,
     /// `rp_filter` by interface, `all` among them.
     pub rp_filter: HashMap<String, u8>,
@@ -49,12 +59,7 @@ pub(super) struct Facts {
 }
 
 impl Facts {
-    pub(super) fn gather(
-        system: &dyn System,
-        node: Result<Node, Error>,
-        params: Vec<Param>,
-        paths: Vec<Path>,
-    ) -> Self {
+    pub(super) fn gather(system: &dyn System, node: Result<Node, Error>, told: Told) -> Self {
         let read = |path: &str| system.read(path).ok().map(|text| text.trim().to_string());
         let number = |path: &str| read(path)?.parse::<u8>().ok();
         let network = system.network();
@@ -78,8 +83,7 @@ impl Facts {
             signed_only: enforced || is_locked,
             installed,
             node,
-            params,
-            paths,
+            told,
             rp_filter: rp_filter.collect(),
             arp_ignore: number(&format!("{CONF}/all/arp_ignore")).is_some_and(|value| value > 0),
             liberal: number(LIBERAL).is_some_and(|value| value > 0),
@@ -90,5 +94,33 @@ impl Facts {
                 .zip(read(&format!("{CLOCK}/available_clocksource"))),
             network,
         }
+    }
+
+    /// What is wanted of the interface with this index, and what it is used for.
+    pub(super) fn interface(&self, index: u32) -> Option<&Interface> {
+        let mut interfaces = self.told.interfaces.iter();
+        interfaces.find(|interface| interface.ifindex == Some(index))
+    }
+
+    /// Nothing that is missing or wrong at such an interface is of any concern.
+    pub(super) fn is_excluded(&self, index: u32) -> bool {
+        let role = self.interface(index).and_then(|interface| interface.role);
+        role == Some(InterfaceRole::Excluded)
+    }
+
+    /// The interfaces that paths could use, if they were not excluded.
+    pub(super) fn left_out(&self, network: &Network) -> Vec<&Interface> {
+        let candidates = network.candidates().into_iter();
+        let excluded = candidates.filter(|(link, _)| self.is_excluded(link.index));
+        excluded
+            .filter_map(|(link, _)| self.interface(link.index))
+            .collect()
+    }
+
+    /// The interfaces that paths may use, with their addresses.
+    pub(super) fn candidates<'a>(&self, network: &'a Network) -> Vec<(&'a Link, Vec<&'a Address>)> {
+        let mut candidates = network.candidates();
+        candidates.retain(|(link, _)| !self.is_excluded(link.index));
+        candidates
     }
 }

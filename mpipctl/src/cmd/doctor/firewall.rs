@@ -46,7 +46,7 @@ pub(super) fn check(facts: &Facts) -> Vec<Finding> {
         let several = facts
             .network
             .as_ref()
-            .is_ok_and(|n| n.candidates().len() > 1);
+            .is_ok_and(|n| facts.candidates(n).len() > 1);
         if !is_early(chain) {
             let rules = chain.rules.iter().filter(|rule| is_way_back(rule));
             findings.extend(rules.map(|rule| way_back(chain, rule, several)));

@@ -7,6 +7,7 @@ use std::net::IpAddr;
 
 use super::facts::Facts;
 use super::facts::CONF;
+use super::roles;
 use super::word;
 use super::Finding;
 use super::Outcome;
@@ -29,17 +30,18 @@ const INNER: [&str; 2] = ["bridge", "dummy"];
 type Candidates<'a> = [(&'a Link, Vec<&'a Address>)];
 
 pub(super) fn check(facts: &Facts, network: &Network) -> Vec<Finding> {
-    let candidates = network.candidates();
-    let mut findings = interfaces(network, &candidates);
+    let candidates = facts.candidates(network);
+    let mut findings = interfaces(facts, network, &candidates);
     findings.extend(rp_filter(facts, network, &candidates));
-    findings.extend(routes(network, &candidates));
+    findings.extend(routes(facts, network, &candidates));
     findings.extend(mtu(&candidates));
     findings.extend(addresses(facts, network, &candidates));
     findings
 }
 
-fn interfaces(network: &Network, candidates: &Candidates<'_>) -> Vec<Finding> {
+fn interfaces(facts: &Facts, network: &Network, candidates: &Candidates<'_>) -> Vec<Finding> {
     let check = "interfaces";
+    let left_out = facts.left_out(network);
     let names: Vec<&str> = candidates
         .iter()
         .map(|(link, _)| link.name.as_str())
@@ -50,8 +52,16 @@ fn interfaces(network: &Network, candidates: &Candidates<'_>) -> Vec<Finding> {
         .map(|(_, addresses)| addresses.len())
         .sum();
     let mut findings = vec![match candidates.len() {
-        0 => Finding::new(Fail, check, "no interface is up and has an address for paths")
-            .fix("ip link set DEV up && ip address add ADDRESS/LENGTH dev DEV"),
+        0 => match left_out.first() {
+            Some(interface) => Finding::new(
+                Fail,
+                check,
+                "every interface that is up and has an address for paths is left out",
+            )
+            .fix(roles::including(interface)),
+            None => Finding::new(Fail, check, "no interface is up and has an address for paths")
+                .fix("ip link set DEV up && ip address add ADDRESS/LENGTH dev DEV"),
+        },
         1 => Finding::new(
             Warn,
             check,
@@ -125,7 +135,7 @@ fn setting(dev: &str) -> String {
 }
 
 /// A path leaves through the interface of its local address, by a route of that interface.
-fn routes(network: &Network, candidates: &Candidates<'_>) -> Vec<Finding> {
+fn routes(facts: &Facts, network: &Network, candidates: &Candidates<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
     let mut with_default = 0;
     for v6 in [false, true] {
@@ -161,7 +171,26 @@ fn routes(network: &Network, candidates: &Candidates<'_>) -> Vec<Finding> {
     if candidates.is_empty() {
         return findings;
     }
-    if with_default == 0 {
+    let has_default = |link: u32| {
+        network
+            .link(link)
+            .is_some_and(|link| network.has_default(link, false) || network.has_default(link, true))
+    };
+    let left_out = facts.left_out(network);
+    let mut left_out = left_out
+        .iter()
+        .filter(|i| i.ifindex.is_some_and(has_default));
+    let elsewhere = left_out.next();
+    if let (0, Some(interface)) = (with_default, elsewhere) {
+        let text = "the default route leaves by it, but it gets no added paths: what goes there \
+                    keeps to it";
+        let fix = roles::including(interface);
+        findings.push(
+            Finding::new(Warn, "route", text)
+                .dev(&interface.name)
+                .fix(fix),
+        );
+    } else if with_default == 0 {
         let text = "no default route at all: paths lead only to hosts on the same links";
         findings.push(
             Finding::new(Warn, "route", text).fix("ip route add default via GATEWAY dev DEV"),
@@ -207,7 +236,8 @@ fn addresses(facts: &Facts, network: &Network, candidates: &Candidates<'_>) -> V
     let check = "address";
     let mut findings = Vec::new();
     let name = |index| network.link(index).map_or("?", |link| link.name.as_str());
-    for twice in network.addresses.iter().filter(|a| a.duplicate) {
+    let duplicates = network.addresses.iter().filter(|a| a.duplicate);
+    for twice in duplicates.filter(|a| !facts.is_excluded(a.index)) {
         let (dev, addr, len) = (name(twice.index), twice.addr, twice.len);
         findings.push(
             Finding::new(Fail, check, format!("another host has {addr}, too"))

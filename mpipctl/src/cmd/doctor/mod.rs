@@ -10,6 +10,7 @@ mod firewall;
 mod links;
 mod offload;
 mod paths;
+mod roles;
 mod vpn;
 
 use std::fmt;
@@ -17,6 +18,7 @@ use std::fmt;
 use serde::Serialize;
 
 use self::facts::Facts;
+use self::facts::Told;
 use super::Context;
 use crate::cli;
 use crate::nl::Client;
@@ -121,12 +123,15 @@ fn examine(context: &mut Context<'_>) -> Vec<Finding> {
     // Whether there is a module is what is asked here: no reason to end.
     let node = context.client().and_then(|client| Ok(client.status()?));
     let is_on = node.as_ref().is_ok_and(|node| node.enabled);
-    let (mut params, mut paths) = (Vec::new(), Vec::new());
-    if let Some(client) = context.client.as_mut().filter(|_| is_on) {
-        // Without rights there are no paths.
-        (params, paths) = (items(client), items(client));
+    let mut told = Told::default();
+    if let Some(client) = context.client.as_mut().filter(|_| node.is_ok()) {
+        told.interfaces = items(client);
+        if is_on {
+            // Without rights there are no paths.
+            (told.params, told.paths) = (items(client), items(client));
+        }
     }
-    let facts = Facts::gather(context.system, node, params, paths);
+    let facts = Facts::gather(context.system, node, told);
     let mut findings = checks::all(&facts);
     if let Some(name) = &context.options.netns {
         let prefix = entering(name);

@@ -2,6 +2,7 @@
 
 //! What interfaces do with packets before the module sees them, and after.
 
+use super::facts::Facts;
 use super::word;
 use super::Finding;
 use super::Outcome;
@@ -59,10 +60,10 @@ const BAD: &[Bad] = &[
     },
 ];
 
-pub(super) fn check(network: &Network) -> Vec<Finding> {
+pub(super) fn check(facts: &Facts, network: &Network) -> Vec<Finding> {
     let mut findings = Vec::new();
     let mut looked_at = false;
-    for (link, _) in network.candidates() {
+    for (link, _) in facts.candidates(network) {
         let Some(features) = &link.features else {
             continue;
         };

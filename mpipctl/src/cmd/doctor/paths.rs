@@ -29,10 +29,10 @@ pub(super) fn check(facts: &Facts, network: &Network) -> Vec<Finding> {
 fn nats(facts: &Facts, network: &Network) -> Vec<Finding> {
     let mut findings = Vec::new();
     let mut direct = Vec::new();
-    for (link, addresses) in network.candidates() {
+    for (link, addresses) in facts.candidates(network) {
         for own in addresses {
             let of_own = |path: &&Path| path.local == Some(own.addr);
-            let paths: Vec<&Path> = facts.paths.iter().filter(of_own).collect();
+            let paths: Vec<&Path> = facts.told.paths.iter().filter(of_own).collect();
             let seen: BTreeSet<IpAddr> = paths.iter().filter_map(|path| path.observed).collect();
             if !seen.is_empty() {
                 let found = behind(facts, own.addr, &paths, &seen);
@@ -88,7 +88,7 @@ fn pinned(facts: &Facts, network: &Network) -> Option<Finding> {
     let encap = param(facts, "encap")?;
     let encap = encap.choice(encap.value).filter(|encap| *encap != "auto")?;
     let is_silent = |path: &&Path| !is_active(path) && path.reason == Some(EventReason::Silent);
-    let path = facts.paths.iter().find(is_silent)?;
+    let path = facts.told.paths.iter().find(is_silent)?;
     let text = format!("a path has fallen silent, and encap {encap} lets no other way be tried");
     let finding = Finding::new(Outcome::Fail, NAT, text).fix("mpipctl param set encap auto");
     let link = path.ifindex.and_then(|index| network.link(index));
@@ -99,7 +99,7 @@ fn pinned(facts: &Facts, network: &Network) -> Option<Finding> {
 }
 
 fn param<'a>(facts: &'a Facts, name: &str) -> Option<&'a Param> {
-    facts.params.iter().find(|param| param.name == name)
+    facts.told.params.iter().find(|param| param.name == name)
 }
 
 fn is_active(path: &Path) -> bool {

@@ -119,7 +119,7 @@ fn kill_switch(
             .link(index)
             .is_some_and(|link| !tunnels.contains(&link))
     };
-    let beside = facts.paths.iter().filter(|path| {
+    let beside = facts.told.paths.iter().filter(|path| {
         path.state == Some(PathState::Active) && path.ifindex.is_some_and(is_outside)
     });
     Some(match beside.count() {

@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What is wanted of interfaces, where that is why they carry little or nothing.
+
+use super::facts::Facts;
+use super::word;
+use super::Finding;
+use super::Outcome;
+use crate::cmd::interface::bytes;
+use crate::cmd::interface::size;
+use crate::network::Network;
+use crate::nl::Interface;
+use crate::nl::InterfaceRole;
+use crate::out::text::milliseconds;
+
+const CHECK: &str = "use";
+
+pub(super) fn check(facts: &Facts, network: &Network) -> Vec<Finding> {
+    let left = facts.candidates(network).len();
+    let all = network.candidates();
+    let found = all.iter().filter_map(|(link, _)| {
+        let interface = facts.interface(link.index)?;
+        match interface.role? {
+            InterfaceRole::Excluded => Some(left_out(interface, left)),
+            role => in_reserve(interface, role),
+        }
+    });
+    found.collect()
+}
+
+/// Why it carries nothing while another one works. What its owner wants is all well.
+fn in_reserve(interface: &Interface, role: InterfaceRole) -> Option<Finding> {
+    let well = |text: &str| Finding::new(Outcome::Ok, CHECK, text);
+    let finding = match role {
+        InterfaceRole::Backup => well("a backup: carries nothing while another interface works"),
+        InterfaceRole::Energy => well(
+            "carries nothing for now: to save energy, another interface does that has more bits \
+             per joule",
+        ),
+        InterfaceRole::Budget => {
+            let budget = interface.budget.map_or_else(String::new, bytes);
+            let used = interface.used.map_or_else(String::new, size);
+            let left = interface.left_ms.map_or_else(String::new, |ms| {
+                format!("; the next period begins in {}", milliseconds(ms))
+            });
+            let text = format!(
+                "carries nothing while another interface works: its budget of {budget} is used up \
+                 ({used}){left}"
+            );
+            let fix = format!(
+                "mpipctl interface set {} budget BYTES",
+                word(&interface.name)
+            );
+            Finding::new(Outcome::Warn, CHECK, text).fix(fix)
+        }
+        _ => return None,
+    };
+    Some(finding.dev(&interface.name))
+}
+
+/// An interface at which nothing else is looked. It is missed if only so few are left.
+fn left_out(interface: &Interface, left: usize) -> Finding {
+    let text = match interface.excluded {
+        Some(true) => "excluded: it gets no added paths",
+        _ => "not enrolled, and only enrolled interfaces get added paths",
+    };
+    let finding = match left {
+        0 | 1 => Finding::new(Outcome::Warn, CHECK, text).fix(including(interface)),
+        _ => Finding::new(Outcome::Ok, CHECK, text),
+    };
+    finding.dev(&interface.name)
+}
+
+/// The command that has it used again.
+pub(super) fn including(interface: &Interface) -> String {
+    let setting = match interface.excluded {
+        Some(true) => "exclude off",
+        _ => "enrol on",
+    };
+    format!("mpipctl interface set {} {setting}", word(&interface.name))
+}
