@@ -48,6 +48,8 @@ pub enum Error {
     Differs,
     /// So many checks of doctor failed.
     Unwell(usize),
+    /// This failed after MPIP had ended, which could not begin anew.
+    LeftOff(Box<Error>),
     /// The output cannot be written.
     Output(io::Error),
 }
@@ -63,7 +65,7 @@ impl Error {
             },
             Self::Netlink(nl::Error::FamilyMissing | nl::Error::FamilyGone) => 3,
             Self::Netlink(_) => 2,
-            Self::Line { error, .. } => error.exit_status(),
+            Self::Line { error, .. } | Self::LeftOff(error) => error.exit_status(),
             Self::Unwell(_) => 4,
             Self::Output(_) | Self::Mistakes(_) | Self::Differs => 1,
         }
@@ -103,6 +105,10 @@ impl fmt::Display for Error {
             }
             Self::Netlink(error) => error.fmt(f),
             Self::Line { place, error } => write!(f, "{place}: {error}"),
+            Self::LeftOff(error) => write!(
+                f,
+                "{error}; MPIP has ended and could not begin anew: it is off; try: mpipctl enable"
+            ),
             Self::Mistakes(all) => f.write_str(&all.join("\n")),
             Self::Differs => f.write_str("the configuration differs"),
             Self::Unwell(1) => f.write_str("1 check failed"),

@@ -73,6 +73,9 @@ pub trait System: Sync {
     /// The text of a file; - is standard input.
     fn read(&self, path: &str) -> io::Result<String>;
 
+    /// Who may do what with a file, as chmod takes it; none of what is no file, such as a pipe.
+    fn mode(&self, path: &str) -> Option<u32>;
+
     /// Replaces the text of a file.
     fn write(&self, path: &str, text: &str) -> io::Result<()>;
 
@@ -194,6 +197,11 @@ impl System for Real {
             "-" => io::read_to_string(io::stdin().lock()),
             path => fs::read_to_string(path),
         }
+    }
+
+    fn mode(&self, path: &str) -> Option<u32> {
+        let metadata = fs::metadata(path).ok()?;
+        metadata.is_file().then(|| metadata.mode() & 0o7777)
     }
 
     fn write(&self, path: &str, text: &str) -> io::Result<()> {
@@ -401,6 +409,9 @@ mod tests {
         let after = fs::metadata(&file).unwrap();
         assert_eq!(fs::read_to_string(&file).unwrap(), "two");
         assert_eq!(after.mode() & 0o7777, 0o640);
+        assert_eq!(system.mode(link.to_str().unwrap()), Some(0o640));
+        assert_eq!(system.mode("/dev/null"), None);
+        assert_eq!(system.mode("-"), None);
         assert_ne!(after.ino(), before, "another file has taken the name");
         assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
         assert_eq!(

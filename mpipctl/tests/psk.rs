@@ -25,9 +25,13 @@ fn told(line: &str, system: &Fake) -> Result<String, (u8, String)> {
     Ok(String::from_utf8(out).unwrap())
 }
 
+fn state(enabled: u8, has_psk: u8) -> Answer {
+    let attrs = [u8(NODE_ENABLED, enabled), u8(NODE_HAS_PSK, has_psk)];
+    vec![reply(0, &attrs), ack()]
+}
+
 fn node(has_psk: u8) -> Fake {
-    let attrs = [u8(NODE_ENABLED, 1), u8(NODE_HAS_PSK, has_psk)];
-    Fake::new(Kernel::new().answer(CMD_GET, vec![reply(0, &attrs), ack()]))
+    Fake::new(Kernel::new().answer(CMD_GET, state(1, has_psk)))
 }
 
 #[test]
@@ -50,25 +54,29 @@ fn what_is_generated_can_be_set() {
         ("mpipctl psk set /etc/mpip/psk", "/etc/mpip/psk"),
         ("mpipctl psk set -", "-"),
     ] {
-        let kernel = Kernel::new().answer(CMD_SET, vec![ack()]);
+        let kernel = Kernel::new()
+            .answer(CMD_GET, state(1, 0))
+            .answer(CMD_SET, vec![ack()]);
         let requests = kernel.requests();
         assert_eq!(
             told(line, &Fake::new(kernel).file(file, &text)).unwrap(),
             ""
         );
         let bytes: Vec<u8> = (0..32).collect();
-        assert_eq!(requests.lock().unwrap()[0][4..], attr(NODE_PSK, &bytes));
+        assert_eq!(requests.lock().unwrap()[1][4..], attr(NODE_PSK, &bytes));
     }
 }
 
 #[test]
 fn clear_sends_zeros() {
     for verb in ["clear", "del"] {
-        let kernel = Kernel::new().answer(CMD_SET, vec![ack()]);
+        let kernel = Kernel::new()
+            .answer(CMD_GET, state(1, 0))
+            .answer(CMD_SET, vec![ack()]);
         let requests = kernel.requests();
         let line = format!("mpipctl psk {verb}");
         assert_eq!(told(&line, &Fake::new(kernel)).unwrap(), "");
-        assert_eq!(requests.lock().unwrap()[0][4..], attr(NODE_PSK, &[0; 32]));
+        assert_eq!(requests.lock().unwrap()[1][4..], attr(NODE_PSK, &[0; 32]));
     }
 }
 
@@ -101,10 +109,96 @@ fn no_message_quotes_a_key() {
         status == 1 && message.starts_with("psk: cannot read \"nowhere\": "),
         "{message}"
     );
-    let kernel = Kernel::new().answer(CMD_SET, vec![refusal(1, &[])]);
+    let kernel = Kernel::new()
+        .answer(CMD_GET, state(1, 1))
+        .answer(CMD_SET, vec![refusal(1, &[])])
+        .answer(CMD_GET, state(1, 1));
     let (status, message) = told("mpipctl psk clear", &Fake::new(kernel)).unwrap_err();
     assert!(
         status == 2 && message.contains("not permitted"),
         "{message}"
     );
+}
+
+/// The old key is not known: what can be put back is that MPIP is on.
+#[test]
+fn mpip_is_not_left_off() {
+    const NO_MEMORY: i32 = 12;
+    let failing = |was_on: u8| {
+        Kernel::new()
+            .answer(CMD_GET, state(was_on, 0))
+            .answer(CMD_SET, vec![refusal(NO_MEMORY, &[])])
+            .answer(CMD_GET, state(0, 1))
+    };
+    let set = |kernel: Kernel| {
+        let requests = kernel.requests();
+        let ran = try_run_on("mpipctl psk set key", Fake::new(kernel).file("key", KEY));
+        let result = ran
+            .result
+            .map_err(|error| (error.exit_status(), error.to_string()));
+        let requests = requests.lock().unwrap();
+        let sent: Vec<u8> = requests.iter().map(|request| request[0]).collect();
+        (result, ran.warnings, sent)
+    };
+    let [get, set_] = [CMD_GET.number, CMD_SET.number];
+
+    let kernel = failing(1)
+        .answer(CMD_SET, vec![ack()])
+        .answer(CMD_GET, state(1, 1));
+    let (result, warnings, sent) = set(kernel);
+    assert_eq!(result, Ok(()));
+    assert_eq!(sent, [get, set_, get, set_, get]);
+    assert_data_eq!(
+        warnings.join("\n"),
+        str!["MPIP did not begin anew at once, and was enabled again: the kernel refused: Cannot allocate memory"]
+    );
+
+    let kernel = failing(1).answer(CMD_SET, vec![refusal(NO_MEMORY, &[])]);
+    let (result, warnings, _) = set(kernel);
+    let (status, message) = result.unwrap_err();
+    assert_eq!((status, warnings.len()), (2, 0));
+    assert_data_eq!(
+        message,
+        str!["the kernel refused: Cannot allocate memory; MPIP has ended and could not begin anew: it is off; try: mpipctl enable"]
+    );
+
+    // On again, but without the new key: that it failed counts.
+    let kernel = failing(1)
+        .answer(CMD_SET, vec![ack()])
+        .answer(CMD_GET, state(1, 0));
+    let (result, ..) = set(kernel);
+    assert_eq!(
+        result,
+        Err((2, "the kernel refused: Cannot allocate memory".to_string()))
+    );
+
+    // Who had it off wants it off.
+    let (result, _, sent) = set(failing(0));
+    assert_eq!(result.unwrap_err().0, 2);
+    assert_eq!(sent, [get, set_]);
+}
+
+#[test]
+fn others_should_not_be_able_to_read_it() {
+    for (mode, warned) in [
+        (0o600, false),
+        (0o400, false),
+        (0o711, false),
+        (0o640, true),
+        (0o604, true),
+        (0o620, true),
+    ] {
+        let kernel = Kernel::new()
+            .answer(CMD_GET, state(1, 0))
+            .answer(CMD_SET, vec![ack()]);
+        let system = Fake::new(kernel).file("my_key", KEY).mode("my_key", mode);
+        let ran = try_run_on("mpipctl psk set my_key", system);
+        ran.result.unwrap();
+        let text = format!(
+            "psk: \"my_key\": its mode {mode:03o} lets others than its owner have the key; \
+             try: chmod 600 my_key"
+        );
+        let expected: Vec<String> = warned.then_some(text).into_iter().collect();
+        assert_eq!(ran.warnings, expected, "{mode:o}");
+    }
 }

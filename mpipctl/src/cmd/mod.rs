@@ -22,6 +22,7 @@ mod status;
 mod top;
 mod value;
 
+use std::collections::HashSet;
 use std::io::Write;
 
 use serde::Serialize;
@@ -72,6 +73,9 @@ impl<'a> Context<'a> {
         if let Some(client) = &mut self.client {
             warnings.extend(client.take_warnings());
         }
+        // What is tried again says the same again.
+        let mut seen = HashSet::new();
+        warnings.retain(|warning| seen.insert(warning.clone()));
         warnings
     }
 

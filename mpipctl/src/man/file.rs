@@ -278,10 +278,10 @@ fn top(page: &mut Roff) {
     let text = "Whether MPIP is on; true if it is not there. It stands before all tables.";
     entry(page, "enabled", "true", text.to_string());
     page.control("SH", ["PRE-SHARED KEY"]);
-    let text = "A file with the pre-shared key, as mpipctl psk generate writes it; nobody else should be \
-                able to read it. Only who has the same key becomes a peer. Without this line there is \
-                none. It stands before all tables. A module that is loaded with enabled=0 has no peers \
-                before the key is there.";
+    let text = "A file with the pre-shared key, as mpipctl psk generate writes it; a warning says if \
+                others than its owner can read or change it. Only who has the same key becomes a \
+                peer. Without this line there is none. It stands before all tables. A module that is \
+                loaded with enabled=0 has no peers before the key is there.";
     entry(page, "psk", "\"/etc/mpip/psk\"", text.to_string());
 }
 

@@ -143,3 +143,59 @@ fn a_key_stays_when_the_rest_is_undone() {
         ["the pre-shared key was changed before the error, and stays so"]
     );
 }
+
+#[test]
+fn others_should_not_be_able_to_read_it() {
+    let warning = format!(
+        "{MAIN}:1:7: psk: \"{FILE}\": its mode 644 lets others than its owner have the key; \
+         try: chmod 600 '{FILE}'"
+    );
+    let system = |kernel| system(kernel, TOML).mode(FILE, 0o644);
+    for line in ["mpipctl config check", "mpipctl config apply"] {
+        let told = told(line, &system(kernel(1, Some(1))));
+        assert_eq!(told.error, None);
+        assert_eq!(told.warnings, [warning.as_str()], "{line}");
+    }
+}
+
+/// The key is changed, and MPIP does not come on with it: what was on is on again, or that is told.
+#[test]
+fn mpip_is_not_left_off() {
+    const NO_MEMORY: i32 = 12;
+    let off = |has| {
+        let attrs = [u8(NODE_ENABLED, 0), u8(NODE_HAS_PSK, has)];
+        vec![reply(0, &attrs), ack()]
+    };
+    let failing = || {
+        kernel(0, None)
+            .answer(CMD_SET, vec![refusal(NO_MEMORY, &[])])
+            // Has it the key, and what else has it?
+            .answer(CMD_GET, off(1))
+            .answer(CMD_GET, off(1))
+            .answer(CMD_PARAM_GET, dump(&[]))
+            .answer(CMD_PREFIX_GET, dump(&[]))
+            .answer(CMD_INTERFACE_GET, dump(&[]))
+            .answer(CMD_RULE_GET, dump(&[]))
+    };
+    let changed = "the pre-shared key was changed before the error, and stays so";
+    let on = told(
+        "mpipctl config apply",
+        &system(failing().answer(CMD_SET, vec![ack()]), TOML),
+    );
+    let message = format!("{MAIN}:1:7: the kernel refused: Cannot allocate memory");
+    assert_eq!(on.error, Some((2, message.clone())));
+    assert_eq!(on.warnings, [changed]);
+
+    let kernel = failing()
+        .answer(CMD_SET, vec![refusal(NO_MEMORY, &[])])
+        .answer(CMD_GET, off(1))
+        .answer(CMD_SET, vec![refusal(NO_MEMORY, &[])]);
+    let off = told("mpipctl config apply", &system(kernel, TOML));
+    let (status, text) = off.error.unwrap();
+    assert_eq!(status, 2);
+    assert_eq!(
+        text,
+        message + "; MPIP has ended and could not begin anew: it is off; try: mpipctl enable"
+    );
+    assert_eq!(off.warnings.len(), 2, "{:?}", off.warnings);
+}

@@ -307,11 +307,9 @@ fn apply(context: &mut Context<'_>, file: Option<&str>, lenient: bool) -> Result
             Err(Stopped::Changed) => return Err(changing()),
             Err(Stopped::Failed(error)) => return Err(undo(context, &now, error.into())),
             Err(Stopped::At(step, error)) => {
-                if steps
-                    .iter()
-                    .take_while(|s| !std::ptr::eq(*s, step))
-                    .any(Step::is_of_psk)
-                {
+                let mut before = steps.iter().take_while(|s| !std::ptr::eq(*s, step));
+                // With another key MPIP begins anew: what fails then has changed it.
+                if before.any(Step::is_of_psk) || step.has_set_psk(context.client()?) {
                     let text = "the pre-shared key was changed before the error, and stays so";
                     context.warnings.push(text.to_string());
                 }
@@ -333,7 +331,7 @@ fn apply(context: &mut Context<'_>, file: Option<&str>, lenient: bool) -> Result
 }
 
 /// Goes back to what there was before a step failed. Gives the error back; a warning says if this
-/// fails, too.
+/// fails, too. MPIP is not left off where that can be helped.
 fn undo(context: &mut Context<'_>, before: &State, error: Error) -> Error {
     let undone = State::read(context).and_then(|now| {
         let mut steps = plan::plan(&now, &before.config(), context.system);
@@ -347,8 +345,22 @@ fn undo(context: &mut Context<'_>, before: &State, error: Error) -> Error {
     if let Err(why) = undone {
         let text = format!("what was changed before the error could not be undone: {why}");
         context.warnings.push(text);
+        if before.enabled && !is_on_again(context) {
+            return Error::LeftOff(Box::new(error));
+        }
     }
     error
+}
+
+/// Enables MPIP if it is off. False if it is off then as well.
+fn is_on_again(context: &mut Context<'_>) -> bool {
+    let Ok(client) = context.client() else {
+        return true;
+    };
+    match client.status() {
+        Ok(node) if !node.enabled => client.set_enabled(true).is_ok(),
+        _ => true,
+    }
 }
 
 /// Drop-ins are left alone: the file gets what they do not say.

@@ -19,6 +19,7 @@ use super::Place;
 use super::State;
 use crate::cmd::doctor::word;
 use crate::cmd::interface;
+use crate::cmd::psk;
 use crate::cmd::rule;
 use crate::nl;
 use crate::nl::Client;
@@ -80,6 +81,15 @@ impl Step {
     /// Whether it changes the pre-shared key.
     pub(super) fn is_of_psk(&self) -> bool {
         matches!(self, Self::Psk(..) | Self::Unpsk)
+    }
+
+    /// Whether the kernel has the pre-shared key of this step, or none as it wants.
+    pub(super) fn has_set_psk(&self, client: &mut Client) -> bool {
+        match self {
+            Self::Psk(key, _) => psk::is(client, Some(&key.psk)),
+            Self::Unpsk => psk::is(client, None),
+            _ => false,
+        }
     }
 
     fn draft(&self, draft: &mut Draft<'_>) -> Result<(), nl::Error> {

@@ -17,6 +17,7 @@ use super::Place;
 use super::Placed;
 use crate::cmd::interface;
 use crate::cmd::param;
+use crate::cmd::psk;
 use crate::cmd::rule;
 use crate::cmd::value;
 use crate::nl::Interface;
@@ -182,6 +183,10 @@ impl<'a> Reader<'a> {
         };
         match psk {
             Ok(psk) => {
+                if let Some(text) = psk::exposed(self.system, path) {
+                    let place = self.place(item.span());
+                    self.warnings.push(format!("{place}: {text}"));
+                }
                 let path = path.to_string();
                 self.config.psk = Some(self.placed(KeyFile { path, psk }, item.span()));
             }
