@@ -127,6 +127,9 @@ const INTERFACE: &[(&str, &str, &str)] = &[
     ),
 ];
 
+/// Has an interface that has come, or has got its name, put into rules.
+const UDEV: &str = r#"ACTION=="add|move", SUBSYSTEM=="net", RUN+="/usr/bin/systemctl --no-block try-reload-or-restart mpip.service""#;
+
 /// Files, and what each is for. A test has them all read.
 const EXAMPLES: &[(&str, &str)] = &[
     (
@@ -210,6 +213,7 @@ pub(super) fn write(out: &mut dyn Write) -> io::Result<()> {
     ask(&mut page);
     interfaces(&mut page);
     rules(&mut page);
+    later(&mut page);
     places(&mut page);
     examples(&mut page);
     page.control("SH", ["SEE ALSO"]);
@@ -386,6 +390,47 @@ fn rules(page: &mut Roff) {
     }
 }
 
+fn later(page: &mut Roff) {
+    page.control("SH", ["INTERFACES THAT COME LATER"]);
+    paragraph(
+        page,
+        [
+            roman(
+                "The systemd unit applies the files before the network is configured. An interface \
+                 that is made or plugged in later is left out of rules then: the journal has a \
+                 warning with file, line and name, the rule does without it, and MPIP goes on \
+                 using all that there is. The same holds for one that goes and comes again. Once it \
+                 is there, ",
+            ),
+            bold("systemctl reload mpip"),
+            roman(
+                " puts it in; nothing else is changed, and no session is disturbed. udev does so by \
+                 itself with this line in a file such as /etc/udev/rules.d/90-mpip.rules:",
+            ),
+        ],
+    );
+    listing(page, UDEV);
+    paragraph(
+        page,
+        [
+            roman("Tables "),
+            bold("[interface.NAME]"),
+            roman(" do not need that: they count as soon as there is such an interface."),
+        ],
+    );
+}
+
+fn listing(page: &mut Roff, text: &str) {
+    page.control("PP", []);
+    page.control("RS", ["4"]);
+    page.control("nf", []);
+    for line in text.lines() {
+        page.text([roman(line)]);
+    }
+    page.control("fi", []);
+    page.control("RE", []);
+}
+
 fn places(page: &mut Roff) {
     page.control("SH", ["FILES"]);
     for (file, meaning) in [
@@ -407,14 +452,7 @@ fn examples(page: &mut Roff) {
     page.control("SH", ["EXAMPLES"]);
     for (meaning, text) in EXAMPLES {
         paragraph(page, [roman(*meaning)]);
-        page.control("PP", []);
-        page.control("RS", ["4"]);
-        page.control("nf", []);
-        for line in text.lines() {
-            page.text([roman(line)]);
-        }
-        page.control("fi", []);
-        page.control("RE", []);
+        listing(page, text);
     }
 }
 
@@ -468,6 +506,7 @@ mod tests {
             "WHOM TO ASK",
             "INTERFACES",
             "RULES",
+            "INTERFACES THAT COME LATER",
             "FILES",
             "EXAMPLES",
             "SEE ALSO",

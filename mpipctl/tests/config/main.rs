@@ -2,6 +2,7 @@
 
 //! Configuration files: what is understood, what is wrong, what it leads to.
 
+mod absent;
 #[path = "../common/mod.rs"]
 mod common;
 mod interface;
@@ -674,34 +675,6 @@ fn what_does_not_hold_still_is_left_alone() {
     assert_eq!(status, 1);
     assert!(message.contains("kept changing"), "{message}");
     assert_eq!(requests.lock().unwrap().len(), 9, "questions only");
-}
-
-#[test]
-fn interfaces_that_are_not_there() {
-    let file = SAME.replace("\"eth0\", \"wwan0\"", "\"eth0\", \"usb7\", \"wwan0\"");
-    let system = Fake::new(state(Kernel::new())).file(MAIN, &file);
-    let told = told("mpipctl config apply --lenient", &system);
-    assert_eq!(told.error, None);
-    let expected = "/etc/mpip/mpip.toml:16:16: dev: no such interface: \"usb7\"; it is left out";
-    assert_eq!(told.warnings, [expected]);
-    for (line, status) in [("config check", Some(1)), ("config check --lenient", None)] {
-        let system = Fake::changing(vec![]).file(MAIN, &file);
-        let told = self::told(&format!("mpipctl {line}"), &system);
-        assert_eq!(told.error.map(|(status, _)| status), status, "{line}");
-    }
-}
-
-#[test]
-fn control_groups_that_are_not_there() {
-    let gone = "[[rule]]\ncgroup = 'no.slice'\nmode = 'never'\n";
-    let file = SAME.replace("# Logins\n", &format!("{gone}# Logins\n"));
-    let system = Fake::new(state(Kernel::new())).file(MAIN, &file);
-    let told = told("mpipctl config diff --lenient", &system);
-    // Nothing differs: the whole rule is left out, not its condition.
-    assert_eq!((told.error, told.text.as_str()), (None, ""));
-    let expected = "/etc/mpip/mpip.toml:8:10: cgroup: no such control group: \"no.slice\"; the rule is left out";
-    assert_eq!(told.warnings, [expected]);
-    assert!(mistakes(&file).contains("no such control group of version 2: \"no.slice\""));
 }
 
 #[test]

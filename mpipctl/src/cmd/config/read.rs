@@ -452,8 +452,9 @@ impl<'a> Reader<'a> {
             let text = format!("dev: no such interface: \"{name}\"");
             if self.lenient && !self.keeps {
                 let place = self.place(span);
-                self.warnings
-                    .push(format!("{place}: {text}; it is left out"));
+                self.warnings.push(format!(
+                    "{place}: {text}; it is left out until this is applied again"
+                ));
             } else if !self.lenient {
                 self.wrong(span, text);
             }
