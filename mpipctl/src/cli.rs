@@ -30,7 +30,7 @@ pub struct Cli {
     pub options: Options,
 
     /// Run the commands in FILE, one a line, - for standard input; the first that fails ends it
-    #[arg(short, long, value_name = "FILE")]
+    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub batch: Option<String>,
 
     /// What to do; nothing means status.
@@ -211,8 +211,8 @@ pub struct Config {
     #[arg(short, long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub file: Option<String>,
 
-    /// Leave out interfaces that are not there, with a warning; and have apply only enable MPIP if
-    /// there is no file at all
+    /// Leave out interfaces, and rules for control groups, that are not there, with a warning; and
+    /// have apply only enable MPIP if there is no file at all
     #[arg(long, global = true)]
     pub lenient: bool,
 
@@ -264,7 +264,8 @@ pub struct Monitor {
     #[arg(short, long)]
     pub timestamps: bool,
 
-    /// Only these: an event such as path-down, or what events are about: peer, path, address, interface
+    /// Only these: an event such as path-down, or what events are about: peer, path, address,
+    /// interface
     #[arg(value_name = "EVENT")]
     pub events: Vec<String>,
 }
@@ -382,13 +383,15 @@ pub enum AskVerb {
 #[derive(Clone, Debug, Subcommand)]
 pub enum PskVerb {
     /// Tell whether there is one; it is never shown
+    #[command(aliases = ["list", "ls"])]
     Show,
     /// Set the one in a file; where MPIP is on its sessions end and are made anew
     ///
-    /// From then on only who has the same key becomes a peer. It has 64 hexadecimal digits. Nobody
-    /// else should be able to read the file.
+    /// From then on only who has the same key becomes a peer. It has 64 hexadecimal digits. A warning
+    /// says if others than the file's owner can read or change it.
     Set {
         /// A file, or - for standard input
+        #[arg(value_hint = ValueHint::FilePath)]
         file: String,
     },
     /// Take it away; where MPIP is on its sessions end and are made anew
@@ -411,9 +414,10 @@ pub enum RuleVerb {
     /// IP header; dscp NUMBER or name; uid FIRST[-LAST], whose socket it is; cgroup PATH, to which
     /// or below which it belongs. `*` means any.
     ///
-    /// What becomes of them: priority throughput or latency; mode all, selected, single, protected or never;
-    /// for selected the limits delay TIME, loss PERCENT%, rate RATE such as 2mbit and cost NUMBER of the interface; dev
-    /// INTERFACE[,INTERFACE…]; ordered on, to have datagrams arrive in order. `number N` gives it that place: rules from there on move up.
+    /// What becomes of them: priority throughput or latency; mode all, selected, single, protected
+    /// or never; for selected the limits delay TIME, loss PERCENT%, rate RATE such as 2mbit and cost
+    /// NUMBER of the interface; dev INTERFACE[,INTERFACE…]; ordered on, to have datagrams arrive in
+    /// order. `number N` gives it that place: rules from there on move up.
     #[command(override_usage = "mpipctl rule add [OPTIONS] [NAME VALUE]…")]
     Add {
         /// Names and values by turns
@@ -423,6 +427,7 @@ pub enum RuleVerb {
     /// Add the rules in a file, one per line as for add; all of them or, if one is refused, none
     Load {
         /// Name of the file; - is standard input. # begins a comment
+        #[arg(value_hint = ValueHint::FilePath)]
         file: String,
         /// In the place of the rules that there are, without a moment between
         #[arg(long)]

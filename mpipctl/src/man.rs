@@ -179,6 +179,12 @@ fn describe(page: &mut Roff, command: &Command, mut words: Vec<Inline>, above: &
     page.text(words);
     let about = command.get_about().map(ToString::to_string);
     page.text([roman(sentence(about.unwrap_or_default()))]);
+    // What --help tells beyond that begins with the same line.
+    let more = command.get_long_about().map(ToString::to_string);
+    for paragraph in more.iter().flat_map(|text| text.split("\n\n").skip(1)) {
+        page.control("br", []);
+        page.text([roman(paragraph)]);
+    }
     for arg in own {
         let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
         page.control("br", []);
@@ -352,6 +358,11 @@ mod tests {
             assert!(objects.contains(&name), "{name}");
         }
         assert!(!objects.contains("\\fBman\\fR"));
+        for names in [crate::cmd::RULE_NAMES, crate::cmd::INTERFACE_NAMES] {
+            for name in names {
+                assert!(objects.contains(&format!("{name} ")), "{name}");
+            }
+        }
         assert!(objects.contains("\\fBstats\\fR [\\fBshow\\fR] [\\fB\\-\\-prometheus\\fR]"));
         assert!(objects.contains("\\fBparam\\fR \\fBset\\fR \\fINAME\\fR \\fIVALUE\\fR"));
     }

@@ -6,6 +6,8 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
+use clap::CommandFactory;
+use mpipctl::cli::Cli;
 use snapbox::cmd::cargo_bin;
 use snapbox::cmd::Command;
 use snapbox::str;
@@ -144,30 +146,80 @@ fn written(line: &str) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// Bash has the script and is asked what it would offer.
+/// What bash offers for words of which the last one is to be completed.
+fn offered(script: &str, words: &str) -> Vec<String> {
+    let last = words.rsplit(' ').next().unwrap();
+    let count = words.split(' ').count() - 1;
+    let ask = format!(
+        "{script}\nCOMP_WORDS=({words}) COMP_CWORD={count}\n\
+         _mpipctl mpipctl {last} x\necho ${{COMPREPLY[@]}}"
+    );
+    let output = std::process::Command::new("bash")
+        .args(["--norc", "-c", &ask])
+        .output()
+        .unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    said.split_whitespace().map(str::to_string).collect()
+}
+
+/// The commands below one, but for those that are not for people.
+fn below(command: &clap::Command) -> Vec<&clap::Command> {
+    let all = command.get_subcommands();
+    all.filter(|c| !c.is_hide_set() && c.get_name() != "help")
+        .collect()
+}
+
 #[test]
 fn completion_in_bash() {
     let script = written("completion bash");
-    for (words, offered) in [
+    for (words, expected) in [
         ("mpipctl pe", "peer"),
         ("mpipctl param s", "show set"),
         ("mpipctl completion ''", "bash zsh fish"),
+        ("mpipctl stats --p", "--prometheus"),
+        ("mpipctl rule load --r", "--replace"),
     ] {
-        let last = words.rsplit(' ').next().unwrap();
-        let count = words.split(' ').count() - 1;
-        let ask = format!(
-            "{script}\nCOMP_WORDS=({words}) COMP_CWORD={count}\n\
-             _mpipctl mpipctl {last} x\necho ${{COMPREPLY[@]}}"
+        let offered = offered(&script, words);
+        for word in expected.split(' ') {
+            assert!(offered.iter().any(|w| w == word), "{words}: {offered:?}");
+        }
+    }
+    // Where it has nothing to offer, for files.
+    assert_eq!(offered(&script, "mpipctl psk set Cargo.to"), [""; 0]);
+    assert!(script.contains("complete -F _mpipctl -o nosort -o bashdefault -o default mpipctl"));
+}
+
+/// Every object and every verb, in every shell.
+#[test]
+fn completion_is_complete() {
+    let [bash, zsh, fish] = ["bash", "zsh", "fish"].map(|s| written(&format!("completion {s}")));
+    let cli = Cli::command();
+    let objects = offered(&bash, "mpipctl ''");
+    for object in below(&cli) {
+        let object_name = object.get_name();
+        assert!(
+            objects.iter().any(|word| word == object_name),
+            "{object_name}"
         );
-        let output = std::process::Command::new("bash")
-            .args(["--norc", "-c", &ask])
-            .output()
-            .unwrap();
-        let said = String::from_utf8(output.stdout).unwrap();
-        for word in offered.split(' ') {
+        assert!(zsh.contains(&format!("\n'{object_name}:")), "{object_name}");
+        assert!(
+            fish.contains(&format!(" -a \"{object_name}\"")),
+            "{object_name}"
+        );
+        let verbs = offered(&bash, &format!("mpipctl {object_name} ''"));
+        for verb in below(object) {
+            let name = verb.get_name();
             assert!(
-                said.split_whitespace().any(|w| w == word),
-                "{words}: {said}"
+                verbs.iter().any(|word| word == name),
+                "{object_name} {name}"
+            );
+            assert!(zsh.contains(&format!("\n'{name}:")), "{object_name} {name}");
+            let in_fish = format!("__fish_mpipctl_using_subcommand {object_name}");
+            let mut lines = fish.lines().filter(|line| line.contains(&in_fish));
+            let word = format!(" -a \"{name}\"");
+            assert!(
+                lines.any(|line| line.contains(&word)),
+                "{object_name} {name}"
             );
         }
     }

@@ -191,6 +191,14 @@ def nat(t):
     t.check("10" in written[3], "keepalive")
 
 
+@case("cookbook: only hosts that have the key use both links", timeout=120)
+def key(t):
+    home = Home(t)
+    written = home.follow("Only among hosts")
+    t.reaches(rates(written[1])[0], 25, "Mbit/s over both")
+    t.check("pre-shared key: set" in written[1], "the key is set")
+
+
 @case("cookbook: WireGuard is carried by both links, and nothing leaves it", timeout=120)
 def wireguard(t):
     home = Home(t)
