@@ -329,10 +329,33 @@ pub enum Column {
 pub struct Shown {
     /// What to do with it; nothing means show.
     #[command(subcommand)]
-    pub verb: Option<ShowVerb>,
+    pub verb: Option<SelectVerb>,
 }
 
-/// The verb of objects that can only be shown.
+impl Shown {
+    /// The words that all have to have that are shown.
+    pub fn words(&self) -> &[String] {
+        match &self.verb {
+            Some(SelectVerb::Show { words }) => words,
+            None => &[],
+        }
+    }
+}
+
+/// The verb of objects of which some can be shown.
+#[derive(Clone, Debug, Subcommand)]
+pub enum SelectVerb {
+    /// List them, or only some
+    #[command(aliases = ["list", "ls"])]
+    Show {
+        /// Only those that have all these words: an id, a state, a protocol, an interface, a peer,
+        /// an ADDRESS or ADDRESS/LENGTH of either end, ADDRESS:PORT or :PORT
+        #[arg(value_name = "WORD")]
+        words: Vec<String>,
+    },
+}
+
+/// The verb of objects that can only be shown as a whole.
 #[derive(Clone, Copy, Debug, Subcommand)]
 pub enum ShowVerb {
     /// List them

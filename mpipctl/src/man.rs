@@ -29,6 +29,10 @@ const EXAMPLES: &[(&str, &str)] = &[
         "Show the sessions of the network namespace blue, and how each uses its paths.",
     ),
     (
+        "mpipctl session show tcp :443",
+        "Show the sessions of TCP with port 443 at either end.",
+    ),
+    (
         "mpipctl param set scheduler weighted",
         "Share packets out by Algorithm 1 of the paper.",
     ),

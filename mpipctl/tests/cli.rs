@@ -102,7 +102,7 @@ Paths, with delays and weights
 Usage: mpipctl path [OPTIONS] [VERB]
 
 Verbs:
-  show  List them
+  show  List them, or only some
   help  Print this message or the help of the given subcommand(s)
 
 Options:

@@ -2,6 +2,8 @@
 
 //! `avail`.
 
+use super::select;
+use super::select::Traits;
 use super::Context;
 use crate::nl::Avail;
 use crate::out::text::milliseconds;
@@ -9,8 +11,14 @@ use crate::out::text::or_none;
 use crate::out::text::Table;
 use crate::Error;
 
-pub(super) fn show(context: &mut Context<'_>) -> Result<(), Error> {
-    let rows: Vec<Avail> = context.list()?;
+pub(super) fn show(context: &mut Context<'_>, words: &[String]) -> Result<(), Error> {
+    let mut rows: Vec<Avail> = context.list()?;
+    select::retain(&mut rows, words, |row| {
+        Traits::default()
+            .text(row.protocol)
+            .text(row.availability)
+            .end(Some(row.addr), row.port)
+    });
     if context.options.is_json() {
         return context.write_json(&rows);
     }

@@ -16,6 +16,7 @@ mod path;
 mod peer;
 mod psk;
 mod rule;
+mod select;
 mod session;
 mod stats;
 mod status;
@@ -121,12 +122,12 @@ pub fn run(object: Option<Object>, context: &mut Context<'_>) -> Result<(), Erro
         Object::Status => status::show(context),
         Object::Enable => enable::set(context, true),
         Object::Disable => enable::set(context, false),
-        Object::Peer(_) => peer::show(context),
-        Object::Session(_) => session::show(context),
-        Object::Path(_) => path::show(context),
+        Object::Peer(what) => peer::show(context, what.words()),
+        Object::Session(what) => session::show(context, what.words()),
+        Object::Path(what) => path::show(context, what.words()),
         Object::Stats(how) => stats::show(context, &how),
         Object::Param { verb } => param::run(context, verb),
-        Object::Avail(_) => avail::show(context),
+        Object::Avail(what) => avail::show(context, what.words()),
         Object::Monitor(what) => monitor::run(context, &what),
         Object::Top(how) => top::run(context, &how),
         Object::Ask { verb } => ask::run(context, verb),

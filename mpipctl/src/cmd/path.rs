@@ -4,6 +4,8 @@
 
 use serde::Serialize;
 
+use super::select;
+use super::select::Traits;
 use super::Context;
 use crate::cli::Options;
 use crate::nl::Path;
@@ -23,17 +25,29 @@ struct Row {
     dev: Option<String>,
 }
 
-pub(super) fn show(context: &mut Context<'_>) -> Result<(), Error> {
+pub(super) fn show(context: &mut Context<'_>, words: &[String]) -> Result<(), Error> {
     let paths: Vec<Path> = context.list()?;
     let rows = paths.into_iter().map(|path| Row {
         dev: interface(&path, context.system),
         path,
     });
-    let rows: Vec<Row> = rows.collect();
+    let mut rows: Vec<Row> = rows.collect();
+    select::retain(&mut rows, words, traits);
     if context.options.is_json() {
         return context.write_json(&rows);
     }
     context.write_table(&table(&rows, &context.options))
+}
+
+fn traits(Row { path, dev }: &Row) -> Traits {
+    Traits::default()
+        .text(Some(path.id))
+        .text(Some(path.peer))
+        .text(dev.as_ref())
+        .text(path.state)
+        .text(path.way)
+        .end(path.local, None)
+        .end(path.remote, None)
 }
 
 pub(super) fn interface(path: &Path, system: &dyn System) -> Option<String> {

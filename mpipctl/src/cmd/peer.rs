@@ -2,6 +2,8 @@
 
 //! `peer`.
 
+use super::select;
+use super::select::Traits;
 use super::Context;
 use crate::nl::Endpoint;
 use crate::nl::Peer;
@@ -10,8 +12,14 @@ use crate::out::text::or_none;
 use crate::out::text::Table;
 use crate::Error;
 
-pub(super) fn show(context: &mut Context<'_>) -> Result<(), Error> {
-    let peers: Vec<Peer> = context.list()?;
+pub(super) fn show(context: &mut Context<'_>, words: &[String]) -> Result<(), Error> {
+    let mut peers: Vec<Peer> = context.list()?;
+    select::retain(&mut peers, words, |peer| {
+        let addresses = peer.address.iter();
+        addresses.fold(Traits::default().text(Some(peer.id)), |traits, end| {
+            traits.endpoint(Some(end))
+        })
+    });
     if context.options.is_json() {
         return context.write_json(&peers);
     }

@@ -2,6 +2,8 @@
 
 //! `session`.
 
+use super::select;
+use super::select::Traits;
 use super::Context;
 use crate::cli::Options;
 use crate::nl::Lane;
@@ -13,12 +15,23 @@ use crate::out::text::or_none;
 use crate::out::text::Table;
 use crate::Error;
 
-pub(super) fn show(context: &mut Context<'_>) -> Result<(), Error> {
-    let sessions: Vec<Session> = context.list()?;
+pub(super) fn show(context: &mut Context<'_>, words: &[String]) -> Result<(), Error> {
+    let mut sessions: Vec<Session> = context.list()?;
+    select::retain(&mut sessions, words, traits);
     if context.options.is_json() {
         return context.write_json(&sessions);
     }
     context.write_table(&table(&sessions, &context.options))
+}
+
+fn traits(session: &Session) -> Traits {
+    Traits::default()
+        .text(Some(session.id))
+        .text(session.peer)
+        .text(session.protocol)
+        .text(session.state)
+        .endpoint(session.local.as_ref())
+        .endpoint(session.remote.as_ref())
 }
 
 fn table(sessions: &[Session], options: &Options) -> Table {
