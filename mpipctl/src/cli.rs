@@ -447,6 +447,18 @@ pub enum RuleVerb {
         #[arg(value_name = "NAME VALUE", allow_hyphen_values = true)]
         words: Vec<String>,
     },
+    /// Change one: what is not given stays, and `*` takes away what there was
+    ///
+    /// Names and values are those of add. The rule keeps its place unless it is given another
+    /// number, and its packets are counted anew. No packet meets the rules without it.
+    #[command(override_usage = "mpipctl rule change [OPTIONS] NUMBER [NAME VALUE]…")]
+    Change {
+        /// Number of the rule
+        number: String,
+        /// Names and values by turns
+        #[arg(value_name = "NAME VALUE", allow_hyphen_values = true)]
+        words: Vec<String>,
+    },
     /// Add the rules in a file, one per line as for add; all of them or, if one is refused, none
     Load {
         /// Name of the file; - is standard input. # begins a comment
@@ -536,6 +548,7 @@ mod tests {
             ("mpipctl int se wwan0 backup on", "Interface"),
             ("mpipctl iface r wwan0", "Interface"),
             ("mpipctl rule d 3", "Rule"),
+            ("mpipctl rule c 3 port 22", "Rule"),
             ("mpipctl rule a port 22 mode single", "Rule"),
         ] {
             let cli = parse(line).unwrap_or_else(|e| panic!("{line}: {e}"));

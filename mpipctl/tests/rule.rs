@@ -279,6 +279,98 @@ fn delete_and_flush() {
     assert_eq!(run("mpipctl rule flush", kernel), "");
 }
 
+/// What `rule change` sends for a rule: its attributes without those of the draft.
+fn changed(line: &str) -> Vec<Vec<u8>> {
+    let kernel = rules()
+        .answer(CMD_RULE_DRAFT, vec![ack()])
+        .answer(CMD_RULE_DEL, vec![ack()])
+        .answer(CMD_RULE_ADD, vec![ack()])
+        .answer(CMD_RULE_COMMIT, vec![ack()]);
+    let requests = kernel.requests();
+    assert_eq!(run(line, kernel), "");
+    let requests = requests.lock().unwrap();
+    let commands: Vec<u8> = requests.iter().map(|request| request[0]).collect();
+    let expected = [
+        CMD_RULE_DRAFT,
+        CMD_RULE_GET,
+        CMD_RULE_DEL,
+        CMD_RULE_ADD,
+        CMD_RULE_COMMIT,
+    ];
+    assert_eq!(commands, expected.map(|command| command.number));
+    let draft = &requests[0][4..];
+    let of = |at: usize| {
+        let request: &[u8] = &requests[at];
+        request[4..].strip_suffix(draft).unwrap().to_vec()
+    };
+    vec![of(2), of(3)]
+}
+
+#[test]
+fn change() {
+    assert_eq!(
+        changed("mpipctl rule change 1 port 80-90 dst * size any"),
+        [
+            u32(RULE_NUMBER, 1),
+            [
+                u8(RULE_PROTOCOL, 6),
+                u16(RULE_DST_PORT_MIN, 80),
+                u16(RULE_DST_PORT_MAX, 90),
+                u32(RULE_NUMBER, 1),
+                u32(RULE_PRIORITY, 1),
+                u32(RULE_MODE, 0),
+            ]
+            .concat(),
+        ]
+    );
+    // An interface that has gone stays, if nothing is said of interfaces.
+    assert_eq!(
+        changed("mpipctl rule c 2 number 3 mode all delay * loss * rate *")[1],
+        [
+            attr(RULE_SRC, &[10, 0, 0, 1]),
+            u8(RULE_SRC_LEN, 32),
+            u8(RULE_DSCP, 46),
+            u16(RULE_SRC_PORT_MIN, 1024),
+            u16(RULE_SRC_PORT_MAX, 65535),
+            u32(RULE_NUMBER, 3),
+            u32(RULE_PRIORITY, 0),
+            u32(RULE_MODE, 0),
+            attr(RULE_INTERFACES, &[3, 0, 0, 0, 9, 0, 0, 0]),
+        ]
+        .concat()
+    );
+    // What makes no sense is refused before the kernel is asked.
+    for (words, message) in [
+        (
+            "0 port 22",
+            "rule: not the number of a rule, from 1 on: \"0\"",
+        ),
+        ("1", "rule: nothing given; names are "),
+        ("1 prot tcp", "rule: unknown name: \"prot\""),
+        ("1 port", "port: the value is missing"),
+        ("1 mode some", "mode: not one of "),
+        (
+            "1 number *",
+            "number: not the number of a rule, from 1 on: \"*\"",
+        ),
+    ] {
+        let said = error(&format!("mpipctl rule change {words}"), Kernel::new());
+        assert!(said.starts_with(&format!("1 {message}")), "{words}: {said}");
+    }
+    let none = rules().answer(CMD_RULE_DRAFT, vec![ack()]).answer(
+        CMD_RULE_DEL,
+        vec![refusal(
+            2,
+            &[string(1, "there is no rule with this number")],
+        )],
+    );
+    let said = error("mpipctl rule change 9 port 22", none);
+    assert!(
+        said.starts_with("2 the kernel refused: there is no rule"),
+        "{said}"
+    );
+}
+
 fn rules() -> Kernel {
     Kernel::new().answer(
         CMD_RULE_GET,

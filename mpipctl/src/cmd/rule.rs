@@ -40,9 +40,10 @@ pub(super) fn run(context: &mut Context<'_>, verb: Option<RuleVerb>) -> Result<(
             let rule = parse(&words, context.system).map_err(Error::Usage)?;
             Ok(context.client()?.add_rule(&rule)?)
         }
+        RuleVerb::Change { number, words } => change(context, &number, &words),
         RuleVerb::Load { file, replace } => load(context, &file, replace),
         RuleVerb::Delete { number } => {
-            let number = parse_number(&number).map_err(|why| Error::Usage(named("rule", why)))?;
+            let number = which(&number)?;
             Ok(context.client()?.del_rule(number)?)
         }
         RuleVerb::Flush => Ok(context.client()?.flush_rules()?),
@@ -83,6 +84,28 @@ fn show(context: &mut Context<'_>) -> Result<(), Error> {
         table.row(cells, Vec::new());
     }
     context.write_table(&table)
+}
+
+/// The rule that is meant.
+fn which(number: &str) -> Result<u32, Error> {
+    parse_number(number).map_err(|why| Error::Usage(named("rule", why)))
+}
+
+/// Puts another rule in the place of one, in one go. What is not given stays.
+fn change(context: &mut Context<'_>, number: &str, words: &[String]) -> Result<(), Error> {
+    let number = which(number)?;
+    // Whatever is wrong with the words is wrong with those of any rule.
+    let system = context.system;
+    read(&mut Rule::default(), words, system, true).map_err(Error::Usage)?;
+    let mut draft = context.client()?.draft_rules()?;
+    let rules = draft.in_force()?.items;
+    // The kernel says so if there is none.
+    draft.delete(number)?;
+    let old = rules.into_iter().find(|rule| rule.number == Some(number));
+    let mut rule = old.unwrap_or_default();
+    read(&mut rule, words, system, true).map_err(Error::Usage)?;
+    draft.add(&rule)?;
+    Ok(draft.commit()?)
 }
 
 /// All lines are read before the first rule is sent, and the kernel takes all of them or none.
@@ -217,9 +240,24 @@ fn named(name: &str, why: String) -> String {
     format!("{name}: {why}")
 }
 
-/// Reads names and values by turns; the error quotes what is wrong.
+/// Reads a whole rule; the error quotes what is wrong.
 fn parse(words: &[String], system: &dyn System) -> Result<Rule, String> {
     let mut rule = Rule::default();
+    let seen = read(&mut rule, words, system, false)?;
+    match ACTS.iter().any(|act| seen.contains(act)) {
+        true => Ok(rule),
+        false => Err(IDLE.to_string()),
+    }
+}
+
+/// Reads names and values by turns, and tells which names there were. Where a rule is changed, `*`
+/// takes away what there was of anything.
+fn read<'a>(
+    rule: &mut Rule,
+    words: &'a [String],
+    system: &dyn System,
+    is_change: bool,
+) -> Result<Vec<&'a str>, String> {
     let mut seen = Vec::new();
     if words.is_empty() {
         return Err(format!(
@@ -240,12 +278,37 @@ fn parse(words: &[String], system: &dyn System) -> Result<Rule, String> {
             return Err(format!("{name}: given twice"));
         }
         seen.push(name);
-        set(&mut rule, name, value, system).map_err(|why| named(name, why))?;
+        let is_none = is_change && name != "number" && matches!(value.as_str(), "*" | "any");
+        if is_none {
+            clear(rule, name);
+        } else {
+            set(rule, name, value, system).map_err(|why| named(name, why))?;
+        }
     }
-    if !ACTS.iter().any(|act| seen.contains(act)) {
-        return Err(IDLE.to_string());
+    Ok(seen)
+}
+
+/// Takes a value away.
+fn clear(rule: &mut Rule, name: &str) {
+    match name {
+        "dst" => (rule.dst, rule.dst_len) = (None, None),
+        "src" => (rule.src, rule.src_len) = (None, None),
+        "port" => (rule.dst_port_min, rule.dst_port_max) = (None, None),
+        "sport" => (rule.src_port_min, rule.src_port_max) = (None, None),
+        "proto" => rule.protocol = None,
+        "size" => (rule.size_min, rule.size_max) = (None, None),
+        "dscp" => rule.dscp = None,
+        "uid" => (rule.uid_min, rule.uid_max) = (None, None),
+        "cgroup" => rule.cgroup = None,
+        "priority" => rule.priority = None,
+        "mode" => rule.mode = None,
+        "delay" => rule.max_delay_us = None,
+        "loss" => rule.max_loss = None,
+        "rate" => rule.min_rate = None,
+        "cost" => rule.max_cost = None,
+        "dev" => rule.interfaces = None,
+        _ => rule.ordered = None,
     }
-    Ok(rule)
 }
 
 /// True for the path of a control group that is not there.
