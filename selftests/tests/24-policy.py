@@ -528,6 +528,15 @@ def refused(t):
     for number in (0, 2):
         done = t.module.ctl(a, "rule", "delete", number, check=False)
         t.check(done.returncode in (1, 2), f"deleting rule {number}: {done.returncode}")
+    for words, status in (("2 port 23", 2), ("1 mode single", 2), ("1 port 9-7", 1)):
+        done = t.module.ctl(a, "rule", "change", *words.split(), check=False)
+        t.equal(done.returncode, status, f"exit status of a change: {words}: {done.stderr}")
+        t.equal(rules(t, a), before, f"rules after {words}")
+    t.module.ctl(a, "rule", "change", 1, "port", "23", "size", "0-200")
+    (one,) = rules(t, a)
+    found = tuple(one[key] for key in ("dst_port_min", "size_max", "priority"))
+    t.equal(found, (23, 200, "latency"), "a rule that was changed")
+    t.module.ctl(a, "rule", "change", 1, "port", "22", "size", "*")
     t.equal(rules(t, a), before, "rules in the end")
 
 

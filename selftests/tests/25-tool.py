@@ -110,6 +110,27 @@ def sick(t):
     remedy(t, found["address"], "warn")
     t.equal(results(doctor(t, a)["address"]), ["ok"], "arp_ignore by the remedy")
 
+    def role():
+        return next(one["role"] for one in t.module.show(a, "interface") if one["name"] == "a2")
+
+    t.module.ctl(a, "interface", "set", "a2", "budget", "1k", "used", "2k")
+    t.soon(lambda: role() == "budget", 10, "the budget to be used up")
+    found = doctor(t, a)
+    t.equal(results(found["use"], "a2"), ["warn"], "over its budget")
+    t.check("its budget of 1k is used up" in found["use"][0]["text"], f"why: {found['use']}")
+    t.module.ctl(a, "interface", "reset", "a2")
+    # An interface that is not to be used lacks nothing.
+    a.ip(["rule del from 10.0.2.1 lookup 100"])
+    a.sysctl("net/ipv4/conf/a2/rp_filter", 1)
+    t.module.ctl(a, "interface", "set", "a2", "exclude", "on")
+    found = doctor(t, a)
+    for check, result in (("use", "warn"), ("interfaces", "warn"), ("rp_filter", "ok"), ("route", "ok")):
+        t.equal(results(found[check]), [result], f"excluded: {check}")
+    remedy(t, found["use"], "warn")
+    found = doctor(t, a, status=4)
+    t.equal(results(found["rp_filter"], "a2"), ["fail"], "not excluded any more")
+    t.check("use" not in found, f"nothing more to be said: {found.get('use')}")
+
     a.ip(["link set a2 down"])
     t.equal(results(doctor(t, a)["interfaces"])[:1], ["warn"], "one interface only")
     a.ip(["link set a1 down"])
@@ -295,6 +316,14 @@ def prometheus(t):
     t.equal(samples["mpip_sessions"][0][1], str(t.module.show(a, "status")["sessions"]), "sessions")
     paths = {(labels["dev"], labels["local"]) for labels, _ in samples["mpip_path_sent_bytes_total"]}
     t.equal(paths, set(zip(a.dev, a.addr)), "paths")
+    known = {labels["dev"] for labels, _ in samples["mpip_interface_present"]}
+    t.equal(known, {one["name"] for one in t.module.show(a, "interface")}, "interfaces")
+    # Words choose among what is shown.
+    near = pairs[0][0].getsockname()[1]
+    chosen = [session["local"]["port"] for session in t.module.show(a, f"session show tcp :{near}")]
+    t.equal(chosen, [near], "the session with a port")
+    chosen = [(path["dev"], path["local"]) for path in t.module.show(a, f"path show {a.dev[1]}")]
+    t.equal(chosen, [(a.dev[1], a.addr[1])], "the path of an interface")
     # Without rights there are no paths, and everything else.
     done = a.run(*NOBODY, "mpipctl", "stats", "--prometheus", check=False)
     t.equal(done.returncode, 0, f"without rights: {done.stderr}")
