@@ -5,9 +5,24 @@
 
 mod common;
 
+use std::env;
+use std::fs::File;
+use std::io::Read;
+use std::io::Write;
+use std::os::fd::AsFd;
+use std::process::Command;
+use std::process::Stdio;
+
 use common::*;
 use mpipctl::nl::uapi::*;
 use mpipctl::screen::Wake;
+use nix::poll::poll;
+use nix::poll::PollFd;
+use nix::poll::PollFlags;
+use nix::poll::PollTimeout;
+use nix::pty::openpty;
+use nix::pty::Winsize;
+use nix::sys::termios::tcgetattr;
 use ratatui::crossterm::event::KeyCode;
 use ratatui::crossterm::event::KeyEvent;
 use snapbox::assert_data_eq;
@@ -188,6 +203,85 @@ fn keys_do_not_wait_for_a_dump_without_an_end() {
             "3s old, RX",
         ]
     );
+}
+
+/// Says to this program that it is the one on the terminal.
+const INSIDE: &str = "MPIPCTL_TEST_TOP";
+
+/// Runs the test of this name on a terminal, types q when it shows this, and sees that it ends and
+/// leaves the terminal as it was.
+fn quits_once_it_shows(test: &str, what: &str) {
+    let size = Winsize {
+        ws_row: 24,
+        ws_col: 80,
+        ws_xpixel: 0,
+        ws_ypixel: 0,
+    };
+    let ends = openpty(&size, None).unwrap();
+    let before = tcgetattr(&ends.slave).unwrap();
+    let end = || Stdio::from(ends.slave.try_clone().unwrap());
+    let mut child = Command::new(env::current_exe().unwrap())
+        .args(["--exact", test, "--nocapture"])
+        .env(INSIDE, "1")
+        .stdin(end())
+        .stdout(end())
+        .stderr(end())
+        .spawn()
+        .unwrap();
+    let master = File::from(ends.master);
+    let mut written = String::new();
+    let more = |written: &mut String| {
+        let mut fds = [PollFd::new(master.as_fd(), PollFlags::POLLIN)];
+        poll(&mut fds, PollTimeout::from(60_000u16)).unwrap();
+        assert_eq!(fds[0].any(), Some(true), "{what:?} in vain: {written:?}");
+        let mut bytes = [0; 4096];
+        let count = (&master).read(&mut bytes).unwrap();
+        *written += &String::from_utf8_lossy(&bytes[..count]);
+    };
+    while !written.contains(what) {
+        more(&mut written);
+    }
+    (&master).write_all(b"q").unwrap();
+    while !written.contains("and away") {
+        more(&mut written);
+    }
+    assert!(child.wait().unwrap().success(), "{written:?}");
+    assert_eq!(
+        tcgetattr(&ends.slave).unwrap(),
+        before,
+        "modes of the terminal"
+    );
+    assert!(
+        written.find("\x1b[?1049l") < written.find("and away"),
+        "{written:?}"
+    );
+}
+
+/// What is in the terminal's place for the tests above is told of a look; a real one has to see it.
+#[test]
+fn a_terminal_shows_what_the_reader_brings() {
+    if env::var_os(INSIDE).is_some() {
+        let system = Fake::new(watched(&[0])).own_terminal();
+        try_run_on("mpipctl top", system).result.unwrap();
+        println!("and away");
+        return;
+    }
+    quits_once_it_shows("a_terminal_shows_what_the_reader_brings", "10.0.0.2:40008");
+}
+
+#[test]
+fn a_terminal_is_left_in_the_middle_of_a_dump() {
+    if env::var_os(INSIDE).is_some() {
+        let kernel = watched(&[])
+            .answer(CMD_GET, vec![reply(0, &node()), ack()])
+            .answer(CMD_PATH_GET, dump(&[]))
+            .endless(CMD_SESSION_GET, &session(9, 6, 0));
+        let system = Fake::new(kernel).own_terminal();
+        try_run_on("mpipctl top", system).result.unwrap();
+        println!("and away");
+        return;
+    }
+    quits_once_it_shows("a_terminal_is_left_in_the_middle_of_a_dump", "reading");
 }
 
 #[test]

@@ -12,6 +12,7 @@ use std::io;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::sync::Mutex;
+use std::thread;
 use std::time::Duration;
 
 use clap::Parser;
@@ -57,6 +58,7 @@ pub struct Kernel {
     may_join: bool,
     endless: Option<(Command, Vec<u8>)>,
     repeated: Option<Vec<u8>>,
+    repetitions: u32,
 }
 
 impl Default for Kernel {
@@ -72,6 +74,7 @@ impl Default for Kernel {
             may_join: true,
             endless: None,
             repeated: None,
+            repetitions: 0,
         }
     }
 }
@@ -198,12 +201,16 @@ impl Transport for Kernel {
     }
 
     fn receive(&mut self, buffer: &mut Vec<u8>) -> io::Result<()> {
-        let repeated = self.repeated.clone().map(Ok);
-        *buffer = self
-            .pending
-            .pop_front()
-            .or(repeated)
-            .ok_or(io::ErrorKind::WouldBlock)??;
+        let next = self.pending.pop_front();
+        if let (None, Some(datagram)) = (&next, &self.repeated) {
+            // Whoever does not stop to read it does not fill the machine's memory at once.
+            thread::sleep(Duration::from_millis(1));
+            self.repetitions += 1;
+            assert!(self.repetitions < 60_000, "read without an end");
+            buffer.clone_from(datagram);
+            return Ok(());
+        }
+        *buffer = next.ok_or(io::ErrorKind::WouldBlock)??;
         Ok(())
     }
 
@@ -240,6 +247,7 @@ pub struct Fake {
     kernels: Mutex<VecDeque<Kernel>>,
     files: Mutex<HashMap<String, String>>,
     modes: HashMap<String, u32>,
+    has_terminal: bool,
     may_write: bool,
     network: Network,
     ruleset: Option<String>,
@@ -304,6 +312,7 @@ impl Fake {
             kernels: Mutex::new(kernels.into()),
             files: Mutex::default(),
             modes: HashMap::new(),
+            has_terminal: false,
             may_write: true,
             network: Network::default(),
             ruleset: None,
@@ -317,6 +326,12 @@ impl Fake {
     /// The system with a terminal, on which this happens.
     pub fn terminal(self, wakes: impl IntoIterator<Item = Wake>) -> Self {
         *self.wakes.lock().unwrap() = Some(wakes.into_iter().collect());
+        self
+    }
+
+    /// The system with the terminal of this process.
+    pub fn own_terminal(mut self) -> Self {
+        self.has_terminal = true;
         self
     }
 
@@ -457,6 +472,9 @@ impl System for Fake {
     }
 
     fn screen(&self) -> Result<Box<dyn Screen>, mpipctl::Error> {
+        if self.has_terminal {
+            return Ok(Box::new(mpipctl::screen::Terminal::take()?));
+        }
         let wakes = self.wakes.lock().unwrap().take();
         Ok(Box::new(FakeScreen {
             terminal: Terminal::new(TestBackend::new(80, 24))?,
