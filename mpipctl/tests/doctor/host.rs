@@ -85,6 +85,7 @@ pub fn with_paths(
     kernel
         .answer(CMD_GET, answer(enabled, version))
         .answer(CMD_INTERFACE_GET, dump(&[]))
+        .answer(CMD_RULE_GET, dump(&[]))
         .answer(CMD_PARAM_GET, dump(&params))
         .answer(CMD_PATH_GET, dump(paths))
 }
@@ -94,6 +95,7 @@ pub fn with_interfaces(interfaces: &[Vec<Vec<u8>>]) -> Kernel {
     Kernel::new()
         .answer(CMD_GET, answer(1, env!("CARGO_PKG_VERSION")))
         .answer(CMD_INTERFACE_GET, dump(interfaces))
+        .answer(CMD_RULE_GET, dump(&[]))
         .answer(CMD_PARAM_GET, dump(&[]))
         .answer(CMD_PATH_GET, dump(&[]))
 }

@@ -163,7 +163,8 @@ fn module_and_instance() {
     says(&of("7.2.1"), &line, 4);
     let off = Kernel::new()
         .answer(CMD_GET, answer(0, env!("CARGO_PKG_VERSION")))
-        .answer(CMD_INTERFACE_GET, dump(&[]));
+        .answer(CMD_INTERFACE_GET, dump(&[]))
+        .answer(CMD_RULE_GET, dump(&[]));
     let line = "FAIL enabled off in this network namespace \\ fix: mpipctl enable";
     says(&host(off, network()), line, 4);
     let refused = Kernel::new().answer(CMD_GET, vec![refusal(1, &[])]);

@@ -4,11 +4,14 @@
 
 use mpipctl::nl::uapi::*;
 
+use crate::common::attr;
+use crate::common::dump;
 use crate::common::string;
 use crate::common::u32;
 use crate::common::u64;
 use crate::common::u8;
 use crate::common::Fake;
+use crate::common::Kernel;
 use crate::host::*;
 
 const USED: u32 = 0;
@@ -166,4 +169,39 @@ fn why_an_interface_carries_nothing() {
     );
     let (text, _) = doctor(&with(USED, &budget));
     assert!(!text.contains(" use "), "{text}");
+}
+
+#[test]
+fn rules_that_name_what_has_gone() {
+    let rule = |number: u32, indices: &[u32]| {
+        let bytes: Vec<u8> = indices.iter().flat_map(|i| i.to_ne_bytes()).collect();
+        vec![u32(RULE_NUMBER, number), attr(RULE_INTERFACES, &bytes)]
+    };
+    let rules = [
+        rule(1, &[2, 3]),
+        rule(2, &[2, 9, 3]),
+        rule(3, &[9, 10]),
+        vec![u32(RULE_NUMBER, 4)],
+    ];
+    let kernel = || {
+        Kernel::new()
+            .answer(CMD_GET, answer(1, env!("CARGO_PKG_VERSION")))
+            .answer(CMD_INTERFACE_GET, dump(&[]))
+            .answer(CMD_RULE_GET, dump(&rules))
+            .answer(CMD_PARAM_GET, dump(&[]))
+            .answer(CMD_PATH_GET, dump(&[]))
+    };
+    for line in [
+        "WARN rule rule 2 names if9, gone by now: an interface that comes again has another number \\ \
+         fix: mpipctl rule change 2 dev eth0,wwan0,DEV",
+        "WARN rule rule 3 names if9 and if10, gone by now: an interface that comes again has another number \\ \
+         fix: mpipctl rule change 3 dev DEV",
+    ] {
+        says(&host(kernel(), network()), line, 0);
+    }
+    let (text, _) = doctor(&host(kernel(), network()));
+    assert!(
+        !text.contains("rule 1 ") && !text.contains("rule 4 "),
+        "{text}"
+    );
 }

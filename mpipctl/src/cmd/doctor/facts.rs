@@ -15,6 +15,7 @@ use crate::nl::InterfaceRole;
 use crate::nl::Node;
 use crate::nl::Param;
 use crate::nl::Path;
+use crate::nl::Rule;
 use crate::system::System;
 use crate::Error;
 
@@ -30,6 +31,7 @@ pub(super) struct Told {
     pub params: Vec<Param>,
     pub paths: Vec<Path>,
     pub interfaces: Vec<Interface>,
+    pub rules: Vec<Rule>,
 }
 
 /// All that the checks look at.

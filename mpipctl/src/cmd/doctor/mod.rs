@@ -125,7 +125,7 @@ fn examine(context: &mut Context<'_>) -> Vec<Finding> {
     let is_on = node.as_ref().is_ok_and(|node| node.enabled);
     let mut told = Told::default();
     if let Some(client) = context.client.as_mut().filter(|_| node.is_ok()) {
-        told.interfaces = items(client);
+        (told.interfaces, told.rules) = (items(client), items(client));
         if is_on {
             // Without rights there are no paths.
             (told.params, told.paths) = (items(client), items(client));

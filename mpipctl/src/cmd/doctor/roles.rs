@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What is wanted of interfaces, where that is why they carry little or nothing.
+//! What is wanted of interfaces, where that is why they carry little or nothing, or is in vain.
 
 use super::facts::Facts;
 use super::word;
@@ -11,6 +11,7 @@ use crate::cmd::interface::size;
 use crate::network::Network;
 use crate::nl::Interface;
 use crate::nl::InterfaceRole;
+use crate::nl::Interfaces;
 use crate::out::text::milliseconds;
 
 const CHECK: &str = "use";
@@ -24,6 +25,29 @@ pub(super) fn check(facts: &Facts, network: &Network) -> Vec<Finding> {
             InterfaceRole::Excluded => Some(left_out(interface, left)),
             role => in_reserve(interface, role),
         }
+    });
+    found.collect()
+}
+
+/// Rules know interfaces by number. One that has gone has another if it comes again.
+pub(super) fn rules(facts: &Facts, network: &Network) -> Vec<Finding> {
+    let found = facts.told.rules.iter().filter_map(|rule| {
+        let number = rule.number?;
+        let Interfaces(list) = rule.interfaces.as_ref()?;
+        let name = |index: &u32| network.link(*index).map(|link| word(&link.name));
+        let there: Vec<String> = list.iter().filter_map(name).collect();
+        let gone = list.iter().filter(|index| name(index).is_none());
+        let gone: Vec<String> = gone.map(|index| format!("if{index}")).collect();
+        if gone.is_empty() {
+            return None;
+        }
+        let text = format!(
+            "rule {number} names {}, gone by now: an interface that comes again has another number",
+            gone.join(" and ")
+        );
+        let dev = [there, vec!["DEV".to_string()]].concat().join(",");
+        let fix = format!("mpipctl rule change {number} dev {dev}");
+        Some(Finding::new(Outcome::Warn, "rule", text).fix(fix))
     });
     found.collect()
 }
