@@ -153,6 +153,9 @@ fn description(page: &mut Roff) {
          and verbs may be abbreviated while they are unambiguous, list and ls mean show, and options \
          may stand before or after the object. What belongs to the kernel is kept for each network \
          namespace, and is gone when the module is unloaded.",
+        "Everybody may see status, stats, param, ask and interface. Whatever shows addresses of \
+         others, and all that changes something, needs CAP_NET_ADMIN in the network namespace; \
+         -n needs CAP_SYS_ADMIN. root has both.",
     ] {
         page.control("PP", []);
         page.text([roman(text)]);
