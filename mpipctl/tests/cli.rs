@@ -7,6 +7,7 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 
 use clap::CommandFactory;
+use clap::Parser;
 use mpipctl::cli::Cli;
 use snapbox::cmd::cargo_bin;
 use snapbox::cmd::Command;
@@ -223,6 +224,53 @@ fn completion_is_complete() {
             );
         }
     }
+}
+
+/// The commands of a document, from the name of the program on.
+fn commands(text: &str) -> Vec<String> {
+    let lines = text.lines().filter_map(|line| {
+        let line = line.trim().trim_start_matches("$ ");
+        let line = line.trim_start_matches("sudo ");
+        let line = line.trim_start_matches("(umask 077; ");
+        let is_one = line.strip_prefix("mpipctl")?.starts_with([' ', '\0']);
+        let end = line.find(['#', '>', '|', '&', ')', ';', '`', '…', '[', '<']);
+        is_one.then(|| line[..end.unwrap_or(line.len())].trim().to_string())
+    });
+    lines.collect()
+}
+
+/// What documents show can be typed, and names parameters that there are.
+#[test]
+fn documents_are_right() {
+    let names = written("man 5");
+    let mut count = 0;
+    for file in [
+        "README.md",
+        "../README.md",
+        "../docs/quickstart.md",
+        "../docs/cookbook.md",
+        "../docs/protocol.md",
+    ] {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
+        let text = std::fs::read_to_string(path).unwrap();
+        // Prose that begins a line with the program's name is no command.
+        let mut is_code = false;
+        let lines = text.lines().filter(|line| {
+            is_code ^= line.starts_with("```");
+            is_code || line.starts_with("    ")
+        });
+        for line in commands(&lines.collect::<Vec<_>>().join("\n")) {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            let parsed = Cli::try_parse_from(&words);
+            assert!(parsed.is_ok(), "{file}: {line}: {}", parsed.unwrap_err());
+            if let Some(at) = words.windows(2).position(|pair| pair == ["param", "set"]) {
+                let name = format!("\\fB{}\\fR = ", words[at + 2]);
+                assert!(names.contains(&name), "{file}: {line}");
+            }
+            count += 1;
+        }
+    }
+    assert!(count > 80, "only {count} commands");
 }
 
 #[test]
