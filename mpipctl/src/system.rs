@@ -200,6 +200,9 @@ impl System for Real {
     }
 
     fn mode(&self, path: &str) -> Option<u32> {
+        if path == "-" {
+            return None;
+        }
         let metadata = fs::metadata(path).ok()?;
         metadata.is_file().then(|| metadata.mode() & 0o7777)
     }
