@@ -345,8 +345,8 @@ impl Instance {
         );
     }
 
-    /// Sends a REPORT on a lane: a question, or the answer to `echo`. A packet of `behind` bytes for
-    /// which the path was chosen, but which is not counted yet, follows it.
+    /// Sends a REPORT on a lane: a question, or the answer to `echo`. A packet of `behind` bytes,
+    /// for which the path was chosen but which is not counted yet, follows it.
     pub fn send_report(
         &self,
         session: &Session,

@@ -13,10 +13,10 @@
 //! far one anyway; from then on the packets had better wait at the receiver than in the queue of
 //! the near one, where there may be no room.
 //!
-//! A queue ends somewhere. Where packets were lost lately while it was as long as ever, it is not made
-//! that long again as long as another path has room: a near path with a short queue would have TCP
-//! slow down before a far one is worth while. For TCP that other path must not be so far that what is in
-//! flight would be used up meanwhile.
+//! A queue ends somewhere. Where packets were lost lately while it was as long as ever, it is not
+//! made that long again as long as another path has room: a near path with a short queue would have
+//! TCP slow down before a far one is worth while. For TCP that other path must not be so far that
+//! what is in flight would be used up meanwhile.
 //!
 //! Where something urgent is sent, everybody else leaves the queue to it: such a path takes other
 //! packets only while it has next to no queue. So the urgent ones have what they need of the

@@ -28,7 +28,9 @@ const STANDING_SPAN_US: u32 = 100_000;
 const SHARE: u64 = 25;
 /// Bytes that may be sent again at first.
 const ALLOWANCE: u64 = 1 << 16;
-/// What was lost longer ago than one to two of these counts no more, microseconds.
+/// What is lost in a shorter queue need not be the queue's doing, microseconds.
+const END_LEAST_US: u32 = 8_000;
+/// What was lost longer ago than this, or one to two of these, counts no more, microseconds.
 const MEMORY_US: u32 = 10_000_000;
 
 /// The queue that counts as full if the longest one was `longest`, microseconds.
@@ -90,6 +92,55 @@ impl Queue {
     pub fn is_standing(&self) -> bool {
         let [current, before] = self.shortest;
         current.min(before) >= STANDING_US
+    }
+}
+
+/// Where a queue ends: how long it is when packets get lost in it.
+#[derive(Clone, Debug, Default)]
+pub struct QueueEnd {
+    // Microseconds; 0 while nothing is known.
+    end: u32,
+    // When something was lost there last.
+    at: u32,
+    // The longest queue of late, microseconds.
+    peak: u32,
+}
+
+impl QueueEnd {
+    /// Nothing is known.
+    pub const fn new() -> QueueEnd {
+        QueueEnd {
+            end: 0,
+            at: 0,
+            peak: 0,
+        }
+    }
+
+    /// How long the queue is when packets get lost, microseconds: it was about as long as it had
+    /// been shortly before, and some were lost, in the last 10 s. 0 if none were.
+    pub fn get(&self) -> u32 {
+        self.end
+    }
+
+    /// The queue was seen to be this long, microseconds; `lost` says whether something was lost
+    /// since the last time.
+    pub fn sample(&mut self, now: u32, queue: u32, lost: bool) {
+        self.peak = queue.max(self.peak.saturating_sub(self.peak / 16));
+        if seq::age(now, self.at) >= MEMORY_US {
+            self.end = 0;
+        }
+        let full =
+            lost && queue >= END_LEAST_US && queue >= self.peak.saturating_sub(self.peak / 4);
+        if full {
+            self.at = now;
+        }
+        if full && self.end == 0 {
+            self.end = queue;
+        } else if full || self.end != 0 && queue > self.end {
+            // More does fit, or less. A single sample may be a late clock.
+            let step = seq::delta(queue, self.end) / 4;
+            self.end = self.end.saturating_add_signed(step);
+        }
     }
 }
 

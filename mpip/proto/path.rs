@@ -21,6 +21,7 @@ use crate::proto::earliest::Rate;
 use crate::proto::loss;
 use crate::proto::loss::Losses;
 use crate::proto::loss::Queue;
+use crate::proto::loss::QueueEnd;
 use crate::proto::replay::SmallWindow;
 use crate::proto::seq;
 use crate::proto::wire::cm::Data;
@@ -63,11 +64,6 @@ const QUESTIONS: usize = 32;
 /// How often a suspect path is probed, microseconds: at first, after ten seconds, after five
 /// minutes.
 const PROBE_US: [u32; 3] = [100_000, 200_000, 2_000_000];
-
-/// What was lost in a full queue longer ago says nothing of it, microseconds.
-const LIMIT_US: u32 = 10_000_000;
-/// What is lost in a shorter queue need not be the queue's doing, microseconds.
-const LIMIT_LEAST_US: u32 = 8_000;
 
 /// Samples until a path counts as measured.
 const FIRST_SAMPLES: u32 = 8;
@@ -216,10 +212,7 @@ pub struct Path {
     samples: u32,
     // Something was lost since the last answer that told of the queue.
     overflowed: bool,
-    // The queue in which something was lost lately, microseconds, and when; 0 for none.
-    limit: (u32, u32),
-    // The longest queue of late, microseconds.
-    peak: u32,
+    queue_end: QueueEnd,
     // How much longer the queue has turned out to be than it was thought to be, microseconds.
     error: i32,
     sizes: BlackHole,
@@ -267,8 +260,7 @@ impl Path {
             rx_queue: Queue::new(),
             samples: 0,
             overflowed: false,
-            limit: (0, 0),
-            peak: 0,
+            queue_end: QueueEnd::new(),
             error: 0,
             sizes: BlackHole::new(),
             is_black_hole: false,
@@ -336,11 +328,9 @@ impl Path {
         loss::full(self.tx.max_queue())
     }
 
-    /// How long the queue is when packets get lost, microseconds: it was as long as it had been
-    /// shortly before, and some were lost, in the last 10 s. 0 if none were.
+    /// How long the queue is when packets get lost in it, microseconds; 0 while that is unknown.
     pub fn queue_limit(&self) -> u32 {
-        let (limit, _) = self.limit;
-        limit
+        self.queue_end.get()
     }
 
     /// How much longer the queue is than it was thought to be, microseconds, since the last call.
@@ -635,7 +625,8 @@ impl Path {
         let Some(wait) = self.questions.iter().find(asked).map(|q| q.wait) else {
             return;
         };
-        self.note_limit(now, queue);
+        let lost = core::mem::take(&mut self.overflowed);
+        self.queue_end.sample(now, queue, lost);
         self.rate.sample(Arrival {
             at: report.timestamp,
             bytes: report.fb_rx_bytes,
@@ -649,30 +640,6 @@ impl Path {
                 later.wait = (later.wait as i32).saturating_add(error).max(0) as u32;
             }
         }
-    }
-
-    /// An answer has found this queue. If something was lost before it, and it is about as long as
-    /// it was of late, that is where the queue ends.
-    fn note_limit(&mut self, now: u32, queue: u32) {
-        let (mut limit, mut at) = self.limit;
-        self.peak = queue.max(self.peak.saturating_sub(self.peak / 16));
-        if limit != 0 && seq::age(now, at) >= LIMIT_US {
-            limit = 0;
-        }
-        let lost = core::mem::take(&mut self.overflowed);
-        if lost && queue >= LIMIT_LEAST_US && queue >= self.peak - self.peak / 4 {
-            (limit, at) = (if limit == 0 { queue } else { limit }, now);
-        } else if queue <= limit {
-            self.limit = (limit, at);
-            return;
-        }
-        // More does fit, or less. A single sample may be a late clock.
-        let step = if limit == 0 {
-            0
-        } else {
-            seq::delta(queue, limit) / 4
-        };
-        self.limit = (limit.saturating_add_signed(step), at);
     }
 
     /// The question asked at `echo` was answered: it and all before it are settled.

@@ -64,7 +64,8 @@ pub struct Dispatch {
 ///
 /// TCP ends its slow start when the round-trip time grows, which it does as soon as the nearest
 /// path has a queue, whatever the others could carry. So each path that is added, or returns, gets
-/// a slow start of its own, until all have a queue at the same time, but for those that have lost something.
+/// a slow start of its own, until all have a queue at the same time, but for those that have lost
+/// something.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub(super) enum Probing {
     /// No.

@@ -492,7 +492,7 @@ fn candidates() -> impl Strategy<Value = Vec<Candidate>> {
             rtt,
             noise: 0,
             urgent: lane % 3 == 1,
-            limit: 0,
+            limit: if lane % 2 == 1 { rtt } else { 0 },
         };
         lanes.into_iter().zip(fields).map(one).collect()
     })

@@ -626,7 +626,9 @@ proptest! {
             if let Some((part, whole)) = s.take_shrink() {
                 prop_assert!(part <= whole);
             }
-            s.may_grow(now, value, value.wrapping_sub(u32::from(len)), (which % 5 == 0).then_some(Some(usize::from(which)).filter(|w| *w < 8)));
+            let lane = Some(usize::from(which)).filter(|lane| *lane < MAX_LANES);
+            let lost = (which % 5 == 0).then_some(lane);
+            s.may_grow(now, value, value.wrapping_sub(u32::from(len)), lost);
             s.has_room(now);
         }
     }
