@@ -163,10 +163,10 @@ fn join(
                     }
                     return;
                 }
-                // It speaks MPIP but the keys are gone or not agreed yet.
+                // It speaks MPIP but the keys are gone or not agreed yet. They soon are: nothing
+                // is to keep this flow from being looked at then.
                 let mut state = entry.state.lock();
                 if !state.may_repeat(now, &policy) {
-                    entry.be_quiet(now);
                     return;
                 }
             }

@@ -676,6 +676,7 @@ impl Instance {
         let rcu = rcu::read_lock();
         if let Some(entry) = self.avail_entry(&rcu, dest) {
             entry.state.lock().answered(clock::now_ms());
+            entry.be_lively();
         }
         if let Some(node) = node {
             let stale = match self.nodes.get(&rcu, dest) {

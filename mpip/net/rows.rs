@@ -188,6 +188,11 @@ impl AvailEntry {
         self.quiet.store(true, Relaxed);
     }
 
+    /// There is something to ask, or to open.
+    pub fn be_lively(&self) {
+        self.quiet.store(false, Relaxed);
+    }
+
     /// Whether there is nothing to ask now.
     pub fn is_quiet(&self, now_ms: u32) -> bool {
         const MOMENT_MS: u32 = 100;
