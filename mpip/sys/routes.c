@@ -483,14 +483,15 @@ void mpip_shim_port_release(struct socket *sock)
 }
 
 /*
- * Who owns the tuple of an incoming TCP @flow: nobody, a socket that is not
- * established (a request, TIME_WAIT), or one whose stream is then told.
+ * Who owns the tuple of an incoming TCP @flow: nobody, a connection that has
+ * ended (TIME_WAIT), or one whose stream is then told. A request counts: it has
+ * a stream as soon as the acknowledgment arrives that a message overtook.
  */
 int mpip_shim_tcp_lookup(struct net *net, const struct mpip_flow *flow,
 			 int ifindex, struct mpip_stream *stream)
 {
 	struct sock *sk;
-	bool full;
+	bool stream_known = true;
 
 	if (flow->family == 4) {
 		__be32 saddr, daddr;
@@ -509,13 +510,19 @@ int mpip_shim_tcp_lookup(struct net *net, const struct mpip_flow *flow,
 	}
 	if (!sk)
 		return MPIP_OWNER_NONE;
-	full = sk_fullsock(sk);
-	if (full) {
+	if (sk->sk_state == TCP_NEW_SYN_RECV) {
+		const struct tcp_request_sock *req = tcp_rsk(inet_reqsk(sk));
+
+		stream->rcv_nxt = req->rcv_isn + 1;
+		stream->snd_una = req->snt_isn + 1;
+	} else if (sk_fullsock(sk)) {
 		stream->rcv_nxt = READ_ONCE(tcp_sk(sk)->rcv_nxt);
 		stream->snd_una = READ_ONCE(tcp_sk(sk)->snd_una);
+	} else {
+		stream_known = false;
 	}
 	sock_gen_put(sk);
-	return full ? MPIP_OWNER_STREAM : MPIP_OWNER_OTHER;
+	return stream_known ? MPIP_OWNER_STREAM : MPIP_OWNER_OTHER;
 }
 
 /* Whether a UDP socket would get an incoming @flow. */

@@ -72,9 +72,9 @@ pub fn user_of(net: Net, tuple: &Tuple) -> Option<(u32, Option<Cgroup>)> {
 pub enum Owner {
     /// Nobody.
     None,
-    /// A socket without a stream: a connection that begins or has ended.
+    /// A socket without a stream: a connection that has ended.
     Other,
-    /// An established connection.
+    /// A connection, established or about to be.
     Stream {
         /// Next sequence number that it expects.
         rcv_nxt: u32,
