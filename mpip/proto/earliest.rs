@@ -34,6 +34,10 @@ const PAUSE_US: u32 = 500_000;
 const LITTLE: u32 = 3_000;
 /// Queue, all the time, that makes a sample one of the link and not of its user, microseconds.
 const BUSY_US: u32 = 2_000;
+/// The part of a sample's time for which the link may have been idle.
+const IDLE_PART: u32 = 4;
+/// Samples of a link that may have been idle that are worth one of a busy one.
+const GUESSES: u32 = 4;
 /// Lowest rate that is believed, bytes per second.
 const RATE_MIN: u64 = 1_000;
 /// Highest rate that is believed, bytes per second.
@@ -116,10 +120,22 @@ pub fn service(len: u32, rate: u32) -> u32 {
 }
 
 /// Estimator of a path's rate.
+///
+/// What arrived in some time is what the link carries only if it never ran dry meanwhile. A queue
+/// at both ends does not say so: questions leave with the bursts that they ask about, and see the
+/// queue that those make. But if a question waited for as long as has passed since the last one
+/// arrived, it was already waiting then, and the link has been busy all the time.
 #[derive(Clone, Debug, Default)]
 pub struct Rate {
     rate: u64,
+    /// Where the sample begins.
     last: Option<Arrival>,
+    /// When the last question arrived, the peer's clock.
+    seen: u32,
+    /// For how long the link may have been idle since `last`, microseconds.
+    idle: u32,
+    /// While nothing is known: samples of a link that may have been idle, and the highest.
+    guesses: (u32, u64),
 }
 
 /// What a report says of the moment at which its question arrived.
@@ -139,6 +155,9 @@ impl Rate {
         Rate {
             rate: 0,
             last: None,
+            seen: 0,
+            idle: 0,
+            guesses: (0, 0),
         }
     }
 
@@ -147,10 +166,16 @@ impl Rate {
         u32::try_from(self.rate).unwrap_or(u32::MAX)
     }
 
+    fn begin(&mut self, now: Arrival) {
+        self.last = Some(now);
+        self.seen = now.at;
+        self.idle = 0;
+    }
+
     /// Takes in a report.
     pub fn sample(&mut self, now: Arrival) {
         let Some(last) = &mut self.last else {
-            self.last = Some(now);
+            self.begin(now);
             return;
         };
         let time = now.at.wrapping_sub(last.at);
@@ -158,36 +183,54 @@ impl Rate {
         if time > PAUSE_US || bytes >= 1 << 31 {
             // A long pause, or reports that have overtaken each other.
             if time < 1 << 31 {
-                self.last = Some(now);
+                self.begin(now);
             }
             return;
         }
+        let dry = seq::age(now.at, self.seen).saturating_sub(now.queue);
+        self.idle = self.idle.saturating_add(dry);
+        self.seen = now.at;
+        // The shortest queue since the last sample.
+        last.queue = last.queue.min(now.queue);
         if time < SPAN_US {
             return;
         }
-        // The shortest queue since the last sample.
-        last.queue = last.queue.min(now.queue);
-        let busy = last.queue >= BUSY_US;
-        if busy && bytes < LITTLE {
+        let queued = last.queue >= BUSY_US;
+        if queued && bytes < LITTLE {
             // Perhaps it is other people's queue, or none but a clock that is late. Who sends
             // hardly anything has not tried what he could have.
             return;
         }
-        self.last = Some(now);
-        let rate = u64::from(bytes)
-            .saturating_mul(1_000_000)
-            .checked_div(u64::from(time))
-            .unwrap_or(0)
-            .max(RATE_MIN);
+        let busy = queued && self.idle <= time / IDLE_PART;
+        let idle = self.idle;
+        self.begin(now);
+        let rate = |time: u32| {
+            let rate = u64::from(bytes).saturating_mul(1_000_000);
+            rate.checked_div(time.into()).unwrap_or(0).max(RATE_MIN)
+        };
         self.rate = match self.rate {
             // What a path carries says nothing while nobody wants more.
-            0 if !busy => 0,
-            0 => rate,
-            old if busy || rate > old => (old.saturating_mul(3).saturating_add(rate)) / 4,
+            0 if !queued => 0,
+            // Until something is known, all goes there: rather a good guess soon than a sure one
+            // late.
+            0 if idle <= time / 2 => rate(time - idle),
+            0 => self.guess(rate(time)),
+            old if busy || rate(time) > old => old.saturating_mul(3).saturating_add(rate(time)) / 4,
             // What was measured in worse times must not keep everybody away for ever.
-            old if rate < old / 4 => old.saturating_add(old / 16).min(RATE_MAX),
+            old if !queued && rate(time) < old / 4 => old.saturating_add(old / 16).min(RATE_MAX),
             old => old,
         };
+    }
+
+    /// What a link carries at least that may have been idle: the most of several samples, for too
+    /// low a rate would keep everybody away. 0 until there are enough.
+    fn guess(&mut self, rate: u64) -> u64 {
+        let (count, most) = self.guesses;
+        self.guesses = (count.saturating_add(1), most.max(rate));
+        match self.guesses {
+            (GUESSES.., most) => most,
+            _ => 0,
+        }
     }
 }
 

@@ -311,7 +311,7 @@ fn the_rate_is_that_of_a_busy_path() {
             "{}",
             pair.a.rate()
         );
-        busy(&mut pair, 500_000, 5 * MS, 40);
+        busy(&mut pair, 500_000, 25 * MS, 40);
         assert!(pair.a.rate().abs_diff(500_000) < 1_000, "{}", pair.a.rate());
         // Less is sent: that is no rate.
         busy(&mut pair, 200_000, 0, 40);

@@ -46,7 +46,7 @@ fn the_sum_whatever_the_distance() {
     let carries = |links: [L; 2], least| {
         for seed in seeds(1) {
             // This old TCP needs long to find out what a far path carries.
-            let warm = if links[1].1 > 20 { 12 } else { 6 };
+            let warm = if links[1].1 > 20 { 24 } else { 6 };
             let (rate, _) = goodput(seed, &links, warm, 1);
             let share = rate / sum(&links);
             println!("{links:?}: {:.1} %", share * 100.0);
