@@ -231,12 +231,12 @@ fn known(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, entry: &WireEn
     lane.note_sent(now);
     let path = lane.path.clone();
     let tuple = lane.tuple;
-    let fits = {
+    let room = {
         let (mtu, outer) = match &lane.route {
             Some(route) if chosen != 0 => (route.mtu(), lane.ways.current().overhead()),
             _ => (skb.dst_mtu(), 0),
         };
-        skb.fits(mtu.min(path.mtu()).saturating_sub(outer as u32))
+        mtu.min(path.mtu()).saturating_sub(outer as u32)
     };
     if chosen == 0 {
         if let Some((end, _)) = data {
@@ -253,7 +253,7 @@ fn known(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, entry: &WireEn
         link_back(instance, skb, &path, now);
         // A question leaves before the packet, and tells of those before it.
         question(instance, session, &path, &tuple, true, len as u32);
-        path.count_tx(segments, len, || fits);
+        path.count_tx(segments, len, || skb.fits(room));
         instance.count(Counter::TxOriginal);
         if let Some((index, path, tuple)) = forgotten {
             instance.ask(session, &path, &tuple, index == 0);
@@ -278,7 +278,7 @@ fn known(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, entry: &WireEn
     drop(inner);
     instance.send_copies(session, skb, copies, place);
     question(instance, session, &path, &tuple, false, len as u32);
-    path.count_tx(segments, len, || fits);
+    path.count_tx(segments, len, || skb.fits(room));
     if !sent {
         // No memory for a header of its own: the original way needs none.
         instance.count(Counter::NoMemory);

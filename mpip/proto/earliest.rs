@@ -34,9 +34,7 @@ const PAUSE_US: u32 = 500_000;
 const LITTLE: u32 = 3_000;
 /// Queue, all the time, that makes a sample one of the link and not of its user, microseconds.
 const BUSY_US: u32 = 2_000;
-/// The part of a sample's time for which the link may have been idle.
-const IDLE_PART: u32 = 4;
-/// Samples of a link that may have been idle that are worth one of a busy one.
+/// Samples of a link that was mostly idle that are worth one of a busy one.
 const GUESSES: u32 = 4;
 /// Lowest rate that is believed, bytes per second.
 const RATE_MIN: u64 = 1_000;
@@ -124,7 +122,10 @@ pub fn service(len: u32, rate: u32) -> u32 {
 /// What arrived in some time is what the link carries only if it never ran dry meanwhile. A queue
 /// at both ends does not say so: questions leave with the bursts that they ask about, and see the
 /// queue that those make. But if a question waited for as long as has passed since the last one
-/// arrived, it was already waiting then, and the link has been busy all the time.
+/// arrived, it was already waiting then, and the link has been busy all the time. If not, it may
+/// have been idle for as long as is missing: the link carries no less than what came in all the
+/// time, and no more than that in the time in which it was busy for certain. If that is most of the
+/// time, it was probably all.
 #[derive(Clone, Debug, Default)]
 pub struct Rate {
     rate: u64,
@@ -134,7 +135,7 @@ pub struct Rate {
     seen: u32,
     /// For how long the link may have been idle since `last`, microseconds.
     idle: u32,
-    /// While nothing is known: samples of a link that may have been idle, and the highest.
+    /// While nothing is known: samples of a link that was mostly idle, and the highest.
     guesses: (u32, u64),
 }
 
@@ -201,28 +202,32 @@ impl Rate {
             // hardly anything has not tried what he could have.
             return;
         }
-        let busy = queued && self.idle <= time / IDLE_PART;
-        let idle = self.idle;
+        let busy = time.saturating_sub(self.idle);
+        let mostly = queued && busy >= time / 2;
         self.begin(now);
         let rate = |time: u32| {
             let rate = u64::from(bytes).saturating_mul(1_000_000);
-            rate.checked_div(time.into()).unwrap_or(0).max(RATE_MIN)
+            let rate = rate.checked_div(time.into()).unwrap_or(RATE_MAX);
+            rate.clamp(RATE_MIN, RATE_MAX)
         };
+        let (least, most) = (rate(time), rate(busy));
+        let towards = |old: u64, to: u64| (old.saturating_mul(3).saturating_add(to)) / 4;
         self.rate = match self.rate {
-            // What a path carries says nothing while nobody wants more.
-            0 if !queued => 0,
             // Until something is known, all goes there: rather a good guess soon than a sure one
             // late.
-            0 if idle <= time / 2 => rate(time - idle),
-            0 => self.guess(rate(time)),
-            old if busy || rate(time) > old => old.saturating_mul(3).saturating_add(rate(time)) / 4,
+            0 if mostly => rate(time / 2 + busy / 2),
+            // What a path carries says nothing while nobody wants more.
+            0 if queued => self.guess(least),
+            0 => 0,
+            old if mostly || least > old => towards(old, least),
+            old if queued && most < old => towards(old, most),
             // What was measured in worse times must not keep everybody away for ever.
-            old if !queued && rate(time) < old / 4 => old.saturating_add(old / 16).min(RATE_MAX),
+            old if !queued && least < old / 4 => old.saturating_add(old / 16).min(RATE_MAX),
             old => old,
         };
     }
 
-    /// What a link carries at least that may have been idle: the most of several samples, for too
+    /// What a link carries at least that was mostly idle: the most of several samples, for too
     /// low a rate would keep everybody away. 0 until there are enough.
     fn guess(&mut self, rate: u64) -> u64 {
         let (count, most) = self.guesses;
