@@ -93,16 +93,25 @@ need_space() {
 }
 
 # The kernel in use: MPIP_KERNEL if given, otherwise what `setup` found best. The answer is kept in
-# the cache so that later runs need no network.
+# the cache so that later runs need no network. There is one for amd64 and, where it was asked for, one for arm64.
 kernel_choice_file() {
 	local request=${MPIP_KERNEL:-default}
 	[[ $request =~ ^[A-Za-z0-9.+~-]+$ ]] || die "MPIP_KERNEL: not a kernel version: \"$request\""
-	echo "$KERNELS/choice.$request"
+	case $1 in
+	amd64) echo "$KERNELS/choice.$request" ;;
+	*) echo "$KERNELS/choice-$1.$request" ;;
+	esac
 }
 
-kernel_version() {
+kernel_version() { kernel_of amd64; }
+kernel_of() {
 	local file
-	file=$(kernel_choice_file)
-	[ -s "$file" ] || die "no kernel prepared yet: run 'make setup'"
-	cat "$file"
+	file=$(kernel_choice_file "$1")
+	if [ -s "$file" ]; then
+		cat "$file"
+	elif [ "$1" = amd64 ]; then
+		die "no kernel prepared yet: run 'make setup'"
+	else
+		die "no kernel for $1 prepared yet: run 'make test-$1'"
+	fi
 }

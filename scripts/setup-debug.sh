@@ -21,10 +21,7 @@ fetch_clang() {
 	for name in "clang-$major" "libclang-cpp$major" "libclang-common-$major-dev"; do packages+=("$name=$version"); done
 	rm -rf "$new" "$CLANG_DIR"
 	mkdir -p "$new/debs"
-	(cd "$new/debs" && download "${packages[@]}") || {
-		"$REPO/scripts/in-root" --as-root --net apt-get -q -o APT::Sandbox::User=root update
-		(cd "$new/debs" && download "${packages[@]}")
-	}
+	(cd "$new/debs" && download_fresh "${packages[@]}")
 	for deb in "$new"/debs/*.deb; do dpkg-deb -x "$deb" "$new"; done
 	rm -r "$new/debs"
 	mv "$new" "$CLANG_DIR"

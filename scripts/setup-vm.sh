@@ -1,7 +1,6 @@
 # shellcheck shell=bash
 # Part of `setup`: what the VM needs besides the build root.
 
-modules_ready() { [ -e "$ROOT/usr/lib/modules/$1/.mpip-complete" ] && [ -s "$KERNELS/$1/vmlinuz" ]; }
 # MPIP_KVM=0 says nothing about the machine.
 kvm_known() { [ "${MPIP_KVM:-}" = 0 ] || [ -s "$CACHE/accel.$(uname -n)" ]; }
 vm_ready() { modules_ready "$1" && kvm_known; }
