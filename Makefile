@@ -12,7 +12,7 @@ export KDIR MPIP_KERNEL MPIP_CACHE MPIP_MIRROR MPIP_KVM MPIP_VM_MEM MPIP_VM_CPUS
 
 .DEFAULT_GOAL := all
 .PHONY: all module cli static docs-cli docs-screens setup setup-root update-kernel install uninstall \
-        clean distclean-cache help vm uml test host-test kunit test-debug test-intree test-android vm-test demo \
+        clean distclean-cache help vm uml test host-test kunit test-debug test-intree test-arm64 test-android vm-test demo \
         bench bench-failover bench-report experiments \
         check check-module uapi uapi-check
 
@@ -75,6 +75,12 @@ test-debug: setup cli ## test on a kernel with KASAN, lockdep, UBSAN and faults 
 	@scripts/setup --debug
 	@scripts/build-module --debug
 	@scripts/test-debug $(ARGS)
+
+test-arm64: setup cli ## load mpip.ko into Debian's stock kernel for arm64 under QEMU, and test it there (ARGS: tests)
+	@scripts/setup --arm64
+	@scripts/build-module --arm64
+	@scripts/build-static aarch64
+	@scripts/test-arm64 $(ARGS)
 
 test-android: setup cli ## build an arm64 kernel as Android does, MPIP in it, and test in it under QEMU (ARGS: tests)
 	@scripts/setup --android
@@ -152,4 +158,4 @@ distclean-cache: ## delete the cache (build root, kernels)
 	@scripts/distclean
 
 help: ## this list
-	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "%-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / { printf "%-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
