@@ -12,7 +12,7 @@ export KDIR MPIP_KERNEL MPIP_CACHE MPIP_MIRROR MPIP_KVM MPIP_VM_MEM MPIP_VM_CPUS
 
 .DEFAULT_GOAL := all
 .PHONY: all module cli static docs-cli docs-screens setup setup-root update-kernel install uninstall \
-        clean distclean-cache help vm uml test host-test kunit test-debug test-intree test-arm64 test-android vm-test demo \
+        clean distclean-cache help vm uml test host-test kunit test-debug test-intree test-arm64 test-android test-compilers vm-test demo \
         bench bench-failover bench-report experiments \
         check check-module uapi uapi-check
 
@@ -81,6 +81,12 @@ test-arm64: setup cli ## load mpip.ko into Debian's stock kernel for arm64 under
 	@scripts/build-module --arm64
 	@scripts/build-static aarch64
 	@scripts/test-arm64 $(ARGS)
+
+test-compilers: setup cli ## build mpip.ko by clang, and by the newest rustc of Debian, and test both (ARGS: tests)
+	@scripts/setup --compilers
+	@scripts/build-module --clang
+	@scripts/build-module --rustc
+	@scripts/test-compilers $(ARGS)
 
 test-android: setup cli ## build an arm64 kernel as Android does, MPIP in it, and test in it under QEMU (ARGS: tests)
 	@scripts/setup --android

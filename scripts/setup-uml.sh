@@ -8,10 +8,11 @@ UML_RECIPE=1
 uml_id() { echo "recipe $UML_RECIPE $(cat "$ROOT/.mpip-tools" "$REPO/scripts/uml.config" | sha256sum | cut -d' ' -f1)"; }
 uml_ready() { [ "$(cat "$KERNELS/$1/uml/.complete" 2>/dev/null)" = "$(uml_id)" ]; }
 
+# build_uml KVER [RUSTC FOLDER]: by that compiler, there
 build_uml() {
-	local dir=$KERNELS/$1 obj=$KERNELS/$1/uml make missing
+	local dir=$KERNELS/$1 rustc=${2:-rustc} obj=$KERNELS/$1/${3:-uml} make missing
 	make=("$REPO/scripts/in-root" --as-root nice make -C "$dir/source" O="$obj" ARCH=um
-		CC=gcc-14 HOSTCC=gcc-14 -j"$JOBS")
+		CC=gcc-14 HOSTCC=gcc-14 RUSTC="$rustc" -j"$JOBS")
 	mkdir -p "$obj"
 	rm -f "$obj/.complete"
 	cp "$REPO/scripts/uml.config" "$obj/.config"
@@ -22,5 +23,5 @@ build_uml() {
 		return 1
 	fi
 	"${make[@]}"
-	uml_id >"$obj/.complete"
+	if [ "$rustc" = rustc ]; then uml_id; else uml_rustc_id; fi >"$obj/.complete"
 }
