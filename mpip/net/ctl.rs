@@ -4,10 +4,9 @@
 
 use crate::{
     net::{
+        ctl_paths::standing,
         ctl_rules,
-        ns::Namespace,
-        path::Path,
-        peer::MAX_PATHS, //
+        ns::Namespace, //
     },
     proto::{
         addr::{
@@ -22,10 +21,8 @@ use crate::{
             self,
             Param, //
         },
-        path::Standing,
         session::{
             LaneState,
-            PathInfo,
             State,
             Unused,
             MAX_LANES, //
@@ -48,8 +45,7 @@ use kernel::{
     prelude::*,
     sync::{
         atomic::Relaxed,
-        rcu,
-        Arc, //
+        rcu, //
     },
 };
 
@@ -323,15 +319,16 @@ pub fn sessions(namespace: &Namespace, dump: &mut Dump<'_>) -> Result {
             let more = if index == 0 { session.tx() } else { (0, 0) };
             let tx = (tx.0.wrapping_add(more.0), tx.1.wrapping_add(more.1));
             let state = match lane_state {
-                LaneState::Pending => 0,
+                LaneState::Pending => MPIP_PATH_STATE_PENDING,
                 // Kept back by a rule, and would work.
                 LaneState::Active
-                    if standing(&path) == 1 && unused.is_some_and(Unused::is_policy) =>
+                    if standing(&path) == MPIP_PATH_STATE_ACTIVE
+                        && unused.is_some_and(Unused::is_policy) =>
                 {
-                    3
+                    MPIP_PATH_STATE_STANDBY
                 }
                 LaneState::Active => standing(&path),
-                LaneState::Gone => 4,
+                LaneState::Gone => MPIP_PATH_STATE_GONE,
             };
             m.nest(MPIP_A_SESSION_LANE, |m| {
                 m.u8(MPIP_A_LANE_PATH, path.id)?;
@@ -352,130 +349,6 @@ pub fn sessions(namespace: &Namespace, dump: &mut Dump<'_>) -> Result {
         }
         Ok(())
     })
-}
-
-/// Paths of all peers. The cursor is the bucket, the peer within it and the path.
-pub fn paths(namespace: &Namespace, dump: &mut Dump<'_>) -> Result {
-    let Some(instance) = namespace.instance() else {
-        return Ok(());
-    };
-    dump.set_generation(instance.peers.generation());
-    let [bucket, peer_index, path_index, _] = *dump.cursor();
-    let (mut skip_peers, mut skip_paths) = (peer_index, path_index);
-    for bucket in bucket..instance.peers.buckets() as i64 {
-        let rcu = rcu::read_lock();
-        let mut i = 0;
-        let flow = instance.peers.for_bucket(&rcu, bucket as usize, |_, peer| {
-            if i < skip_peers {
-                i += 1;
-                return ControlFlow::Continue(());
-            }
-            for id in skip_paths as usize..MAX_PATHS {
-                let Some(path) = peer.path_by_id(id) else {
-                    continue;
-                };
-                let mtu = instance.mtu_of(path.ifindex()).min(path.mtu());
-                let added = dump.add(|m| one_path(m, peer.node, &path, mtu));
-                if let Err(error) = added {
-                    *dump.cursor() = [bucket, i, id as i64, 0];
-                    return ControlFlow::Break(error);
-                }
-            }
-            skip_paths = 0;
-            i += 1;
-            ControlFlow::Continue(())
-        });
-        if let ControlFlow::Break(error) = flow {
-            return Err(error);
-        }
-        skip_peers = 0;
-    }
-    *dump.cursor() = [instance.peers.buckets() as i64, 0, 0, 0];
-    Ok(())
-}
-
-/// The state of a path that may carry data, as netlink knows it.
-fn standing(path: &Path) -> u32 {
-    match path.standing() {
-        Standing::Good | Standing::Lossy | Standing::Doubtful => 1,
-        Standing::Suspect => 2,
-        Standing::Down => 4,
-    }
-}
-
-fn one_path(m: &mut Message<'_>, node: u64, path: &Arc<Path>, mtu: u32) -> Result {
-    let totals = path.totals(clock::now_us());
-    let reserve = path.reserve();
-    let state = match path.is_confirmed() {
-        true if standing(path) == 1 && reserve.is_some() => 3,
-        true => standing(path),
-        false if path.is_excluded() => 4,
-        false => 0,
-    };
-    m.u8(MPIP_A_PATH_ID, path.id)?;
-    m.u64(MPIP_A_PATH_PEER, node)?;
-    m.u32(MPIP_A_PATH_IFINDEX, path.ifindex())?;
-    m.bytes(MPIP_A_PATH_LOCAL, path.local.as_bytes())?;
-    m.bytes(MPIP_A_PATH_REMOTE, path.remote.as_bytes())?;
-    m.u32(MPIP_A_PATH_STATE, state)?;
-    m.u32(MPIP_A_PATH_WEIGHT, u32::from(path.weight()))?;
-    if mtu != u32::MAX {
-        m.u32(MPIP_A_PATH_MTU, mtu)?;
-    }
-    if path.is_confirmed() {
-        m.u32(MPIP_A_PATH_WAY, path.last_via() as u32)?;
-    }
-    if let Some(observed) = path.state.lock().observed {
-        m.bytes(MPIP_A_PATH_OBSERVED, observed.as_bytes())?;
-    }
-    let silent = (state == 2).then_some(MPIP_EVENT_REASON_SILENT);
-    let excluded = path.is_excluded().then_some(MPIP_EVENT_REASON_EXCLUDED);
-    let reason = excluded.or(path.reason()).or(silent);
-    if let Some(reason) = reason.filter(|_| !matches!(state, 1 | 3)) {
-        m.u32(MPIP_A_PATH_REASON, reason)?;
-    }
-    if let Some(reserve) = reserve {
-        m.u32(
-            MPIP_A_PATH_UNUSED,
-            ctl_rules::reason(Unused::Reserve(reserve)),
-        )?;
-    }
-    m.u64(MPIP_A_PATH_TX_PACKETS, totals.tx_packets)?;
-    m.u64(MPIP_A_PATH_TX_BYTES, path.tx_bytes())?;
-    m.u64(MPIP_A_PATH_RX_PACKETS, totals.rx_packets)?;
-    m.u64(MPIP_A_PATH_RX_BYTES, totals.rx_bytes)?;
-    let (tx, rx, srtt, peer_rx, lost) = {
-        let state = path.state.lock();
-        let tx = state.tx.last().map(|_| {
-            (
-                state.tx.smoothed(),
-                state.tx.min(),
-                state.queue(),
-                state.tx.max_queue(),
-            )
-        });
-        let rx = state.rx.last().map(|_| state.rx.smoothed());
-        (
-            tx,
-            rx,
-            state.rtt.srtt(),
-            (state.peer_rx_packets, state.peer_rx_bytes),
-            state.lost,
-        )
-    };
-    if let Some((delay, min, queue, max_queue)) = tx {
-        m.s32(MPIP_A_PATH_DELAY_US, delay)?;
-        m.s32(MPIP_A_PATH_MIN_DELAY_US, min)?;
-        m.u32(MPIP_A_PATH_QUEUE_US, queue)?;
-        m.u32(MPIP_A_PATH_MAX_QUEUE_US, max_queue)?;
-    }
-    if let Some(delay) = rx {
-        m.s32(MPIP_A_PATH_RX_DELAY_US, delay)?;
-    }
-    m.u32(MPIP_A_PATH_SRTT_US, srtt)?;
-    m.u64(MPIP_A_PATH_PEER_RX_PACKETS, peer_rx.0)?;
-    m.u64(MPIP_A_PATH_PEER_RX_BYTES, peer_rx.1)?;
-    m.u64(MPIP_A_PATH_LOST, lost)
 }
 
 /// Counters.

@@ -113,7 +113,7 @@ pub fn reset(namespace: &Namespace, request: &mut Request<'_>) -> Result {
 fn role_number(role: &Role) -> u32 {
     match role.reserve {
         _ if role.excluded => MPIP_INTERFACE_ROLE_EXCLUDED,
-        None | Some(Reserve::Peer) => MPIP_INTERFACE_ROLE_USED,
+        None | Some(Reserve::Peer | Reserve::Standby) => MPIP_INTERFACE_ROLE_USED,
         Some(Reserve::Backup) => MPIP_INTERFACE_ROLE_BACKUP,
         Some(Reserve::Budget) => MPIP_INTERFACE_ROLE_BUDGET,
         Some(Reserve::Energy) => MPIP_INTERFACE_ROLE_ENERGY,

@@ -397,9 +397,11 @@ pub fn reason(unused: Unused) -> u32 {
         Unused::Replaced => MPIP_LANE_REASON_REPLACED,
         Unused::Unreliable => MPIP_LANE_REASON_UNRELIABLE,
         Unused::Excluded => MPIP_LANE_REASON_EXCLUDED,
+        Unused::Disabled => MPIP_LANE_REASON_DISABLED,
         Unused::Reserve(Reserve::Backup) => MPIP_LANE_REASON_BACKUP,
         Unused::Reserve(Reserve::Budget) => MPIP_LANE_REASON_BUDGET,
         Unused::Reserve(Reserve::Energy) => MPIP_LANE_REASON_ENERGY,
         Unused::Reserve(Reserve::Peer) => MPIP_LANE_REASON_PEER,
+        Unused::Reserve(Reserve::Standby) => MPIP_LANE_REASON_STANDBY,
     }
 }

@@ -67,6 +67,8 @@ pub enum Reason {
     RemoteGone,
     /// The interface is not to be used.
     Excluded,
+    /// The path itself is not to be used.
+    Disabled,
 }
 
 impl Reason {
@@ -84,6 +86,7 @@ impl Reason {
             Reason::LocalGone => MPIP_EVENT_REASON_LOCAL_GONE,
             Reason::RemoteGone => MPIP_EVENT_REASON_REMOTE_GONE,
             Reason::Excluded => MPIP_EVENT_REASON_EXCLUDED,
+            Reason::Disabled => MPIP_EVENT_REASON_DISABLED,
         }
     }
 }

@@ -167,6 +167,9 @@ impl Instance {
             return false;
         };
         self.assign_role(&path);
+        if path.is_disabled() {
+            return true;
+        }
         let mut ways = match self.param(Param::Encap) {
             1 => Ways::only(Via::Raw),
             2 if proto == packet::TCP => Ways::only(Via::Udp),

@@ -35,6 +35,7 @@ use crate::{
             Role,
             Saver,
             Settings,
+            Wish,
             MAX_CANDIDATES,
             MAX_INTERFACES, //
         },
@@ -321,6 +322,18 @@ impl Instance {
             self.tell_reserve(peer, path);
         }
         turned
+    }
+
+    /// Takes in what is wanted of one path, for as long as it lives. Process context.
+    pub fn wish(&self, peer: &Arc<Peer>, path: &Arc<Path>, wish: Wish) {
+        let was_shut = path.is_shut();
+        if path.set_wish(wish) && !path.is_down() {
+            self.tell_reserve(peer, path);
+        }
+        if path.is_shut() != was_shut {
+            // The worker does what it does for addresses.
+            self.network_changed();
+        }
     }
 
     /// Tells a peer at once what is wanted of a path: each report does.

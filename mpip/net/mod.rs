@@ -28,13 +28,14 @@
 //! | `emit` | packets of our own |
 //! | `every` | a CM with every packet, for `cm=every` |
 //! | `ns`, `shared` | namespaces, what they keep |
-//! | `ctl`, `ctl_rules`, `ctl_links`, `event` | netlink |
+//! | `ctl`, `ctl_paths`, `ctl_rules`, `ctl_links`, `event` | netlink |
 
 pub mod ask;
 pub mod control;
 pub mod copies;
 pub mod ctl;
 pub mod ctl_links;
+pub mod ctl_paths;
 pub mod ctl_rules;
 pub mod emit;
 pub mod event;

@@ -120,7 +120,7 @@ impl Instance {
                     continue;
                 };
                 let down =
-                    path.is_excluded() || !route::is_alive(self.net, path.ifindex(), &path.local);
+                    path.is_shut() || !route::is_alive(self.net, path.ifindex(), &path.local);
                 if !path.set_down(down) {
                     continue;
                 }
@@ -190,7 +190,8 @@ impl Instance {
         }
         let mut first = Some(number);
         self.each_way_to(peer, |session, way| {
-            if way.path.is_down() {
+            // One that is only not to be used can tell of that.
+            if way.path.is_down() && !way.path.is_disabled() {
                 return;
             }
             let header = Header {
@@ -214,6 +215,8 @@ impl Instance {
         self.count(Counter::PathDown);
         let reason = if path.is_excluded() {
             Reason::Excluded
+        } else if path.is_disabled() {
+            Reason::Disabled
         } else if path.is_down_here() {
             Reason::LocalGone
         } else {

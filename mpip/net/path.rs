@@ -2,6 +2,8 @@
 
 //! Paths as the kernel keeps them.
 
+mod info;
+
 use crate::{
     net::event::{
         Reason,
@@ -16,12 +18,12 @@ use crate::{
         blackhole::SMALL,
         earliest::{
             self,
-            Backlog,
-            URGENT_US, //
+            Backlog, //
         },
         interface::{
             Reserve,
-            Role, //
+            Role,
+            Wish, //
         },
         loss::Sent,
         packet,
@@ -30,7 +32,6 @@ use crate::{
             Standing, //
         },
         seq,
-        session::PathInfo,
         wire::cm,
         wrap::Via, //
     },
@@ -46,8 +47,7 @@ use kernel::{
             Atomic,
             Full,
             Relaxed, //
-        },
-        Arc, //
+        }, //
     },
 };
 
@@ -91,6 +91,9 @@ pub struct Path {
     excluded: Atomic<bool>,
     reserve: Atomic<u32>,
     cost: Atomic<u32>,
+    // And what it wants of the path itself: a `Wish`, and a weight, 0 for none.
+    wish: Atomic<u32>,
+    fixed_weight: Atomic<u32>,
     peer_reserve: Atomic<bool>,
     translated: Atomic<bool>,
     reason: Atomic<u32>,
@@ -162,6 +165,8 @@ impl Path {
             excluded: Atomic::new(false),
             reserve: Atomic::new(0),
             cost: Atomic::new(0),
+            wish: Atomic::new(Wish::Active as u32),
+            fixed_weight: Atomic::new(0),
             peer_reserve: Atomic::new(false),
             translated: Atomic::new(false),
             reason: Atomic::new(NO_REASON),
@@ -259,9 +264,36 @@ impl Path {
         let number = role.reserve.map_or(0, |reason| reason as u32);
         self.excluded.store(role.excluded, Relaxed);
         self.cost.store(role.cost, Relaxed);
-        self.state.lock().reserve = number != 0;
-        let before = self.reserve.xchg(number, Relaxed);
-        (before != 0) != (number != 0)
+        self.reserve.store(number, Relaxed);
+        self.note_reserve()
+    }
+
+    /// Takes in what is wanted of the path itself. True if the peer has to be told.
+    pub fn set_wish(&self, wish: Wish) -> bool {
+        self.wish.store(wish as u32, Relaxed);
+        self.note_reserve()
+    }
+
+    /// Whoever comes last has seen both.
+    fn note_reserve(&self) -> bool {
+        let mut state = self.state.lock();
+        let reserve = self.is_reserve_here();
+        core::mem::replace(&mut state.reserve, reserve) != reserve
+    }
+
+    /// What is wanted of the path itself.
+    pub fn wish(&self) -> Wish {
+        Wish::from_number(self.wish.load(Relaxed)).unwrap_or(Wish::Active)
+    }
+
+    /// Sets a weight that counts in place of what is learnt; 0 for none.
+    pub fn fix_weight(&self, weight: u16) {
+        self.fixed_weight.store(weight.into(), Relaxed);
+    }
+
+    /// Whether anything was set for the path itself.
+    pub(super) fn is_set(&self) -> bool {
+        self.wish() != Wish::Active || self.fixed_weight.load(Relaxed) != 0
     }
 
     /// Whether its interface is not to be used for lanes.
@@ -269,15 +301,27 @@ impl Path {
         self.excluded.load(Relaxed)
     }
 
+    /// Whether the path itself is not to be used.
+    pub fn is_disabled(&self) -> bool {
+        self.wish() == Wish::Disabled
+    }
+
+    /// Whether this end does not want to use it, be both ends there or not.
+    pub fn is_shut(&self) -> bool {
+        self.is_excluded() || self.is_disabled()
+    }
+
     /// Whether this end wants to use it only when nothing else works.
     pub fn is_reserve_here(&self) -> bool {
-        self.reserve.load(Relaxed) != 0
+        self.reserve.load(Relaxed) != 0 || self.wish() == Wish::Standby
     }
 
     /// Why it is used only when nothing else works.
     pub fn reserve(&self) -> Option<Reserve> {
+        let mine = || (self.wish() == Wish::Standby).then_some(Reserve::Standby);
         let theirs = || self.peer_reserve.load(Relaxed).then_some(Reserve::Peer);
-        Reserve::from_number(self.reserve.load(Relaxed)).or_else(theirs)
+        let links = Reserve::from_number(self.reserve.load(Relaxed));
+        links.or_else(mine).or_else(theirs)
     }
 
     /// A message of the lane exchange tells what the peer calls it, and whether it wants to use it
@@ -600,118 +644,5 @@ impl Path {
             self.black_hole.store(true, Relaxed);
         }
         lower
-    }
-}
-
-impl PathInfo for Arc<Path> {
-    fn standing(&self) -> Standing {
-        Path::standing(self)
-    }
-
-    fn is_strict(&self) -> bool {
-        Path::is_strict(self)
-    }
-
-    fn ifindex(&self) -> u32 {
-        Path::ifindex(self)
-    }
-
-    fn reserve(&self) -> Option<Reserve> {
-        Path::reserve(self)
-    }
-
-    fn is_excluded(&self) -> bool {
-        Path::is_excluded(self)
-    }
-
-    fn cost(&self) -> u32 {
-        self.cost.load(Relaxed)
-    }
-
-    fn is_same(&self, other: &Self) -> bool {
-        Arc::ptr_eq(self, other)
-    }
-
-    fn silent_us(&self, now: u32) -> u32 {
-        if !self.waiting.load(Relaxed) {
-            return 0;
-        }
-        let overdue = seq::delta(now, self.expected.load(Relaxed)).max(0) as u32;
-        overdue.min(seq::age(now, self.heard.load(Relaxed)))
-    }
-
-    fn queue_us(&self) -> u32 {
-        self.queue.load(Relaxed)
-    }
-
-    fn delay_us(&self) -> Option<i32> {
-        self.measured
-            .load(Relaxed)
-            .then(|| self.delay.load(Relaxed))
-    }
-
-    fn base_us(&self) -> Option<i32> {
-        self.measured.load(Relaxed).then(|| self.base.load(Relaxed))
-    }
-
-    fn base_rtt_us(&self) -> u32 {
-        self.base_rtt.load(Relaxed)
-    }
-
-    fn rate(&self) -> u32 {
-        self.rate.load(Relaxed)
-    }
-
-    fn is_forgotten(&self, now: u32, interval: u32) -> bool {
-        let times = self.idle_times.load(Relaxed);
-        self.maybe_due(now, interval.saturating_mul(times))
-    }
-
-    fn noise_us(&self) -> u32 {
-        self.noise.load(Relaxed)
-    }
-
-    fn is_urgent(&self, now: u32) -> bool {
-        seq::age(now, self.urgent_at.load(Relaxed)) < URGENT_US
-    }
-
-    fn hurry(&self, now: u32) {
-        self.urgent_at.store(now, Relaxed);
-    }
-
-    fn full_us(&self) -> u32 {
-        self.full_queue.load(Relaxed)
-    }
-
-    fn limit_us(&self) -> u32 {
-        self.queue_limit.load(Relaxed)
-    }
-
-    fn loss(&self) -> u32 {
-        self.loss.load(Relaxed)
-    }
-
-    fn wait_us(&self, now: u32) -> u32 {
-        self.backlog().wait(now)
-    }
-
-    fn queued(&self, now: u32, len: u32) {
-        let backlog = self.backlog();
-        self.chosen_bytes.add(u64::from(len), Relaxed);
-        if backlog.wait(now) >= self.full_queue.load(Relaxed) {
-            self.crowded_bytes.add(u64::from(len), Relaxed);
-        }
-        let rate = self.rate.load(Relaxed);
-        if rate != 0 {
-            self.set_backlog(backlog.add(now, len, rate));
-        }
-    }
-
-    fn weight(&self) -> u16 {
-        self.weight.load(Relaxed) as u16
-    }
-
-    fn learn(&self, weight: u16) {
-        self.weight.store(u32::from(weight), Relaxed);
     }
 }

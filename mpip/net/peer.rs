@@ -284,7 +284,12 @@ impl Peer {
                     }
                     return Some(path.clone());
                 }
-                Some(path) if i < limit && !path.is_used() => unused = Some(i),
+                // What was set for a path is kept as long as there is another place.
+                Some(path) if i < limit && !path.is_used() => {
+                    if unused.is_none() || !path.is_set() {
+                        unused = Some(i);
+                    }
+                }
                 Some(_) => {}
                 None if free.is_none() && i < limit => free = Some(i),
                 None => {}

@@ -397,6 +397,10 @@ impl Instance {
             return true;
         };
         self.assign_role(&path);
+        if path.is_disabled() {
+            self.count(Counter::LaneRefusedInterface);
+            return true;
+        }
         let path_bound = path.clone();
         let lanes = self.param(Param::MaxLanes) as usize;
         let now = clock::now_us();

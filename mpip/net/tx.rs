@@ -394,7 +394,7 @@ fn link_back(instance: &Instance, skb: &Skb<'_>, path: &Path, now: u32) {
         route.solicit(&path.remote);
     }
     if path.is_down()
-        && !path.is_excluded()
+        && !path.is_shut()
         && route::is_alive(instance.net, path.ifindex(), &path.local)
     {
         instance.network_changed();

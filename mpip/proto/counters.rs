@@ -66,7 +66,7 @@ counters! {
     LaneRefusedRst "lane-refused-rst";
     /// Added paths given up because of an ICMP error.
     LaneRefusedIcmp "lane-refused-icmp";
-    /// Added paths refused because their interface, or that of the session, is not to be used.
+    /// Added paths refused because they, their interface or that of the session are not to be used.
     LaneRefusedInterface "lane-refused-interface";
     /// Path MTUs lowered because of an ICMP error.
     PathMtuLowered "path-mtu-lowered";

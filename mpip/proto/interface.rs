@@ -135,6 +135,8 @@ pub enum Reserve {
     Energy = 3,
     /// The peer wants it so.
     Peer = 4,
+    /// This end wants it so of the path alone, see [`Wish`].
+    Standby = 5,
 }
 
 impl Reserve {
@@ -145,6 +147,30 @@ impl Reserve {
             2 => Some(Reserve::Budget),
             3 => Some(Reserve::Energy),
             4 => Some(Reserve::Peer),
+            5 => Some(Reserve::Standby),
+            _ => None,
+        }
+    }
+}
+
+/// What is wanted of one path, besides what is wanted of its interface.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum Wish {
+    /// To be used as the interface is.
+    Active = 0,
+    /// Only when nothing else works.
+    Standby = 1,
+    /// Not at all.
+    Disabled = 2,
+}
+
+impl Wish {
+    /// The wish with this number.
+    pub const fn from_number(number: u32) -> Option<Wish> {
+        match number {
+            0 => Some(Wish::Active),
+            1 => Some(Wish::Standby),
+            2 => Some(Wish::Disabled),
             _ => None,
         }
     }

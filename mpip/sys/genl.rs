@@ -14,6 +14,7 @@ use super::{
 use crate::net::{
     ctl,
     ctl_links,
+    ctl_paths,
     ctl_rules,
     ns::Namespace, //
 };
@@ -178,6 +179,12 @@ impl Request<'_> {
             bindings::mpip_shim_info_fail(self.info.as_ptr(), why.as_char_ptr(), attr as c_int)
         };
         error
+    }
+
+    /// Says something about a request that is granted.
+    pub fn remark(&mut self, what: &'static CStr) {
+        // SAFETY: The request is alive; the kernel copies the text.
+        unsafe { bindings::mpip_shim_info_fail(self.info.as_ptr(), what.as_char_ptr(), 0) };
     }
 
     /// Replies with what `f` writes.
@@ -417,6 +424,7 @@ requests! {
     mpip_nl_rule_flush_doit => ctl_rules::flush;
     mpip_nl_rule_draft_doit => ctl_rules::draft;
     mpip_nl_rule_commit_doit => ctl_rules::commit;
+    mpip_nl_path_set_doit => ctl_paths::set;
     mpip_nl_interface_set_doit => ctl_links::set;
     mpip_nl_interface_reset_doit => ctl_links::reset;
 }
@@ -424,7 +432,7 @@ requests! {
 dumps! {
     mpip_nl_peer_get_dumpit, uapi::MPIP_CMD_PEER_GET => ctl::peers;
     mpip_nl_session_get_dumpit, uapi::MPIP_CMD_SESSION_GET => ctl::sessions;
-    mpip_nl_path_get_dumpit, uapi::MPIP_CMD_PATH_GET => ctl::paths;
+    mpip_nl_path_get_dumpit, uapi::MPIP_CMD_PATH_GET => ctl_paths::dump;
     mpip_nl_counter_get_dumpit, uapi::MPIP_CMD_COUNTER_GET => ctl::counters;
     mpip_nl_param_get_dumpit, uapi::MPIP_CMD_PARAM_GET => ctl::params;
     mpip_nl_avail_get_dumpit, uapi::MPIP_CMD_AVAIL_GET => ctl::avail;
@@ -518,6 +526,8 @@ pub mod uapi {
         MPIP_A_PATH_RX_BYTES,
         MPIP_A_PATH_RX_DELAY_US,
         MPIP_A_PATH_RX_PACKETS,
+        MPIP_A_PATH_SET_STATE,
+        MPIP_A_PATH_SET_WEIGHT,
         MPIP_A_PATH_SRTT_US,
         MPIP_A_PATH_STATE,
         MPIP_A_PATH_TX_BYTES,
@@ -596,6 +606,7 @@ pub mod uapi {
         MPIP_EVENT_KIND_PEER_UP,
         MPIP_EVENT_REASON_BUDGET,
         MPIP_EVENT_REASON_CROWDED,
+        MPIP_EVENT_REASON_DISABLED,
         MPIP_EVENT_REASON_ENERGY,
         MPIP_EVENT_REASON_EXCLUDED,
         MPIP_EVENT_REASON_GOODBYE,
@@ -614,6 +625,7 @@ pub mod uapi {
         MPIP_INTERFACE_ROLE_USED,
         MPIP_LANE_REASON_BACKUP,
         MPIP_LANE_REASON_BUDGET,
+        MPIP_LANE_REASON_DISABLED,
         MPIP_LANE_REASON_ENERGY,
         MPIP_LANE_REASON_EXCLUDED,
         MPIP_LANE_REASON_INTERFACE,
@@ -622,7 +634,14 @@ pub mod uapi {
         MPIP_LANE_REASON_NOT_CHOSEN,
         MPIP_LANE_REASON_PEER,
         MPIP_LANE_REASON_REPLACED,
+        MPIP_LANE_REASON_STANDBY,
         MPIP_LANE_REASON_UNRELIABLE,
+        MPIP_PATH_STATE_ACTIVE,
+        MPIP_PATH_STATE_DISABLED,
+        MPIP_PATH_STATE_GONE,
+        MPIP_PATH_STATE_PENDING,
+        MPIP_PATH_STATE_STANDBY,
+        MPIP_PATH_STATE_SUSPECT,
         MPIP_RULE_MODE_ALL,
         MPIP_RULE_MODE_NEVER,
         MPIP_RULE_MODE_PROTECTED,

@@ -115,6 +115,14 @@ static const struct nla_policy mpip_interface_reset_nl_policy[MPIP_A_INTERFACE_N
 	[MPIP_A_INTERFACE_NAME] = { .type = NLA_NUL_STRING, .len = 15, },
 };
 
+/* MPIP_CMD_PATH_SET - do */
+static const struct nla_policy mpip_path_set_nl_policy[MPIP_A_PATH_SET_STATE + 1] = {
+	[MPIP_A_PATH_ID] = { .type = NLA_U8, },
+	[MPIP_A_PATH_PEER] = { .type = NLA_U64, },
+	[MPIP_A_PATH_SET_WEIGHT] = NLA_POLICY_MAX(NLA_U32, 1000),
+	[MPIP_A_PATH_SET_STATE] = NLA_POLICY_MAX(NLA_U32, 2),
+};
+
 /* Ops table for mpip */
 static const struct genl_split_ops mpip_nl_ops[] = {
 	{
@@ -244,6 +252,13 @@ static const struct genl_split_ops mpip_nl_ops[] = {
 		.doit		= mpip_nl_interface_reset_doit,
 		.policy		= mpip_interface_reset_nl_policy,
 		.maxattr	= MPIP_A_INTERFACE_NAME,
+		.flags		= GENL_UNS_ADMIN_PERM | GENL_CMD_CAP_DO,
+	},
+	{
+		.cmd		= MPIP_CMD_PATH_SET,
+		.doit		= mpip_nl_path_set_doit,
+		.policy		= mpip_path_set_nl_policy,
+		.maxattr	= MPIP_A_PATH_SET_STATE,
 		.flags		= GENL_UNS_ADMIN_PERM | GENL_CMD_CAP_DO,
 	},
 };

@@ -36,6 +36,7 @@ int mpip_nl_interface_get_dumpit(struct sk_buff *skb,
 				 struct netlink_callback *cb);
 int mpip_nl_interface_set_doit(struct sk_buff *skb, struct genl_info *info);
 int mpip_nl_interface_reset_doit(struct sk_buff *skb, struct genl_info *info);
+int mpip_nl_path_set_doit(struct sk_buff *skb, struct genl_info *info);
 
 enum {
 	MPIP_NLGRP_EVENTS,

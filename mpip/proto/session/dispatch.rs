@@ -153,7 +153,7 @@ impl<P: PathInfo, D, H: Hold<Lane<P, D>>> Session<P, D, H> {
         (best, lanes)
     }
 
-    /// Algorithm 1 for the eligible lanes, every interval T.
+    /// Algorithm 1 for the eligible lanes, every interval T. Where a weight was set none is learnt.
     fn adjust(&mut self, now: u32, eligible: u32, dispatch: &Dispatch) {
         if seq::age(now, self.last_adjust) < dispatch.interval {
             return;
@@ -168,7 +168,7 @@ impl<P: PathInfo, D, H: Hold<Lane<P, D>>> Session<P, D, H> {
             if eligible & (1 << i) == 0 {
                 continue;
             }
-            weights[n] = self.weights[i];
+            weights[n] = self.weight(i);
             queues[n] = lane.path.queue_us();
             index[n] = i;
             n += 1;
@@ -178,9 +178,10 @@ impl<P: PathInfo, D, H: Hold<Lane<P, D>>> Session<P, D, H> {
         }
         weighted::adjust(&mut weights[..n], &queues[..n], dispatch.step);
         for (weight, i) in weights[..n].iter().zip(&index[..n]) {
-            self.weights[*i] = *weight;
-            if let Some(lane) = self.lane(*i) {
-                lane.path.learn(*weight);
+            let path = self.lane(*i).map(|lane| &lane.path);
+            if let Some(path) = path.filter(|path| path.fixed_weight() == 0) {
+                path.learn(*weight);
+                self.weights[*i] = *weight;
             }
         }
     }
@@ -340,7 +341,8 @@ impl<P: PathInfo, D, H: Hold<Lane<P, D>>> Session<P, D, H> {
             true => self.quickest(among),
             false => None,
         };
-        quickest.or_else(|| self.smooth.pick(&self.weights, among, len))
+        let weights = core::array::from_fn(|i| self.weight(i));
+        quickest.or_else(|| self.smooth.pick(&weights, among, len))
     }
 
     fn by_arrival(

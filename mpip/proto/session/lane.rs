@@ -38,6 +38,8 @@ pub trait PathInfo {
     fn reserve(&self) -> Option<Reserve>;
     /// Whether its interface is not to be used for lanes.
     fn is_excluded(&self) -> bool;
+    /// Whether the path itself is not to be used.
+    fn is_disabled(&self) -> bool;
     /// What its interface is said to cost.
     fn cost(&self) -> u32;
     /// Whether it is the same path.
@@ -75,6 +77,8 @@ pub trait PathInfo {
     fn weight(&self) -> u16;
     /// Keeps a weight for later sessions.
     fn learn(&self, weight: u16);
+    /// The weight that was set and counts in place of what is learnt; 0 for none.
+    fn fixed_weight(&self) -> u16;
 }
 
 /// A lane. `P` is the path, `D` a route that the caller caches.

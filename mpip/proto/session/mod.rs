@@ -168,9 +168,14 @@ impl<P: PathInfo, D, H: Hold<Lane<P, D>>> Session<P, D, H> {
             .position(|l| l.as_ref().is_some_and(|l| l.tuple == *tuple))
     }
 
-    /// The weight of a lane.
+    /// The weight of a lane: what was set for its path, or was learnt; 0 if it is not active.
     pub fn weight(&self, index: usize) -> u16 {
-        self.weights.get(index).copied().unwrap_or(0)
+        let learnt = self.weights.get(index).copied().unwrap_or(0);
+        let fixed = || self.lane(index).map_or(0, |lane| lane.path.fixed_weight());
+        match learnt {
+            0 => 0,
+            _ => Some(fixed()).filter(|set| *set != 0).unwrap_or(learnt),
+        }
     }
 
     /// The lanes that may carry data, one bit each.

@@ -90,6 +90,8 @@ pub enum Unused {
     Unreliable,
     /// Its interface is not to be used.
     Excluded,
+    /// The path itself is not to be used.
+    Disabled,
     /// It is used only when nothing else works.
     Reserve(Reserve),
 }
@@ -99,7 +101,7 @@ impl Unused {
     pub const fn is_policy(self) -> bool {
         !matches!(
             self,
-            Unused::Replaced | Unused::Unreliable | Unused::Excluded
+            Unused::Replaced | Unused::Unreliable | Unused::Excluded | Unused::Disabled
         )
     }
 }
@@ -163,6 +165,7 @@ impl<P: PathInfo, D, H: Hold<Lane<P, D>>> Session<P, D, H> {
             !treatment.interfaces.is_any() && !treatment.interfaces.contains(lane.path.ifindex());
         let active = lane.state == LaneState::Active;
         let (excluded, reserve) = (lane.path.is_excluded(), lane.path.reserve());
+        let disabled = lane.path.is_disabled();
         let used = self.lanes_for(now, treatment);
         if !active || (used | self.copies(now, used, treatment)) & bit != 0 {
             return None;
@@ -171,6 +174,7 @@ impl<P: PathInfo, D, H: Hold<Lane<P, D>>> Session<P, D, H> {
         Some(match (treatment.mode, reserve) {
             (Mode::Never, _) => Unused::Never,
             _ if excluded => Unused::Excluded,
+            _ if disabled => Unused::Disabled,
             (_, Some(reserve)) => Unused::Reserve(reserve),
             _ if elsewhere => Unused::Interface,
             (Mode::Selected, _) if self.watched.get() & bit != 0 => Unused::Limits,

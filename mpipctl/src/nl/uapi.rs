@@ -218,6 +218,8 @@ attribute_sets! {
         PATH_OBSERVED = 23 "observed",
         PATH_REASON = 24 "reason",
         PATH_UNUSED = 25 "unused",
+        PATH_SET_WEIGHT = 26 "set-weight",
+        PATH_SET_STATE = 27 "set-state",
     }
     COUNTER "counter" {
         COUNTER_NAME = 1 "name",
@@ -327,6 +329,7 @@ commands! {
     CMD_INTERFACE_GET = 20 "interface-get" INTERFACE,
     CMD_INTERFACE_SET = 21 "interface-set" INTERFACE,
     CMD_INTERFACE_RESET = 22 "interface-reset" INTERFACE,
+    CMD_PATH_SET = 23 "path-set" PATH,
 }
 
 enums! {
@@ -351,6 +354,17 @@ enums! {
         Standby = 3 "standby",
         /// Refused by the peer or without a local route.
         Gone = 4 "gone",
+        /// Not to be used: that was set.
+        Disabled = 5 "disabled",
+    }
+    /// What is wanted of one path, besides what is wanted of its interface.
+    PathWish "path-wish" {
+        /// To be used as its interface is.
+        Active = 0 "active",
+        /// To be used only when nothing else works.
+        Standby = 1 "standby",
+        /// Not to be used; sessions that have no other way go on there all the same.
+        Disabled = 2 "disabled",
     }
     /// How packets of a path travel.
     PathWay "path-way" {
@@ -419,6 +433,8 @@ enums! {
         Budget = 11 "budget",
         /// What interfaces carry for each joule.
         Energy = 12 "energy",
+        /// The path is not to be used.
+        Disabled = 13 "disabled",
     }
     /// What counts most for a rule's packets.
     RulePriority "rule-priority" {
@@ -464,6 +480,10 @@ enums! {
         Energy = 9 "energy",
         /// The peer wants the path to be a backup, and other paths work.
         Peer = 10 "peer",
+        /// The path was set to standby, and other paths work.
+        Standby = 11 "standby",
+        /// The path was set to disabled.
+        Disabled = 12 "disabled",
     }
     /// What an interface is used for.
     InterfaceRole "interface-role" {

@@ -14,6 +14,7 @@ use mpip_host::proto::interface::Reserve;
 use mpip_host::proto::interface::Role;
 use mpip_host::proto::interface::Saver;
 use mpip_host::proto::interface::Settings;
+use mpip_host::proto::interface::Wish;
 use proptest::prelude::*;
 
 #[test]
@@ -84,10 +85,16 @@ fn roles() {
         Reserve::Budget,
         Reserve::Energy,
         Reserve::Peer,
+        Reserve::Standby,
     ] {
         assert_eq!(Reserve::from_number(reason as u32), Some(reason));
     }
     assert_eq!(Reserve::from_number(0), None);
+    assert_eq!(Reserve::from_number(6), None);
+    for wish in [Wish::Active, Wish::Standby, Wish::Disabled] {
+        assert_eq!(Wish::from_number(wish as u32), Some(wish));
+    }
+    assert_eq!(Wish::from_number(3), None);
 }
 
 const BUDGET: Budget = Budget {

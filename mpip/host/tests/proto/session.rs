@@ -32,12 +32,15 @@ struct Known {
     ifindex: Cell<u32>,
     reserve: Cell<Option<Reserve>>,
     excluded: Cell<bool>,
+    disabled: Cell<bool>,
     cost: Cell<u32>,
     /// Whether a question is due while it carries nothing.
     due: Cell<bool>,
     queue: Cell<u32>,
     delay: Cell<Option<i32>>,
     weight: Cell<u16>,
+    /// What was set in its place; 0 for nothing.
+    fixed: Cell<u16>,
     rate: Cell<u32>,
     loss: Cell<u32>,
     full: Cell<u32>,
@@ -63,11 +66,13 @@ impl Default for Path {
             ifindex: Cell::default(),
             reserve: Cell::default(),
             excluded: Cell::default(),
+            disabled: Cell::default(),
             cost: Cell::default(),
             due: Cell::default(),
             queue: Cell::default(),
             delay: Cell::default(),
             weight: Cell::default(),
+            fixed: Cell::default(),
             rate: Cell::default(),
             loss: Cell::default(),
             full: Cell::new(u32::MAX),
@@ -103,6 +108,10 @@ impl PathInfo for Path {
 
     fn is_excluded(&self) -> bool {
         self.0.excluded.get()
+    }
+
+    fn is_disabled(&self) -> bool {
+        self.0.disabled.get()
     }
 
     fn cost(&self) -> u32 {
@@ -175,6 +184,10 @@ impl PathInfo for Path {
 
     fn learn(&self, weight: u16) {
         self.0.weight.set(weight);
+    }
+
+    fn fixed_weight(&self) -> u16 {
+        self.0.fixed.get()
     }
 }
 

@@ -24,6 +24,38 @@ fn weights_start_from_what_is_known() {
     assert_eq!((s.weight(0), s.weight(1)), (800, 30));
 }
 
+#[test]
+fn a_weight_that_was_set_counts_in_place_of_what_is_learnt() {
+    let (mut s, paths) = open(3, 0);
+    let weights = |s: &Session<Path, ()>| [0, 1, 2].map(|i| s.weight(i));
+    assert_eq!(weights(&s), [333; 3]);
+    // At once, before anything is learnt.
+    paths[1].0.fixed.set(999);
+    assert_eq!(weights(&s), [333, 999, 333]);
+    let mut packets = [0u32; 3];
+    for _ in 0..1665 {
+        packets[s.pick(0, 1000, Class::Datagram, &DISPATCH, |_, _| true)] += 1;
+    }
+    assert!(packets[1].abs_diff(999) <= 3, "{packets:?}");
+    // The others learn, also from its queue; it does not, nor is it kept for later sessions.
+    paths[0].0.queue.set(50_000);
+    paths[1].0.queue.set(90_000);
+    for i in 1..=20 {
+        s.pick(i * 100_000, 1000, Class::Datagram, &DISPATCH, |_, _| true);
+    }
+    assert_eq!(weights(&s), [133, 999, 533]);
+    assert_eq!([0, 1, 2].map(|i: usize| paths[i].weight()), [133, 0, 533]);
+    // What it had learnt before is still known, and it goes on from there.
+    paths[1].0.fixed.set(0);
+    assert_eq!(weights(&s), [133, 333, 533]);
+    s.pick(2_100_000, 1000, Class::Datagram, &DISPATCH, |_, _| true);
+    assert_eq!(weights(&s), [123, 323, 543]);
+    // A lane that is not active has none.
+    paths[1].0.fixed.set(500);
+    s.refuse(1, 2_200_000);
+    assert_eq!(s.weight(1), 0);
+}
+
 /// The lanes that ten full packets of a class take.
 fn taken(s: &mut Session<Path, ()>, now: u32, class: Class) -> BTreeSet<usize> {
     (0..10)

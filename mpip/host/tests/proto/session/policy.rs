@@ -364,6 +364,7 @@ fn a_backup_waits_until_nothing_else_works() {
         Reserve::Budget,
         Reserve::Energy,
         Reserve::Peer,
+        Reserve::Standby,
     ] {
         let (mut s, paths) = measured(&[50, 5, 40]);
         paths[1].0.reserve.set(Some(reason));
@@ -455,8 +456,20 @@ fn what_is_not_to_be_used_says_so() {
     paths[1].0.standing.set(Standing::Down);
     let plain = treated(Treatment::PLAIN);
     assert_eq!(taken(&mut s, 0, Class::Datagram, &plain), [0].into());
-    let why = s.why_unused(0, 1, &Treatment::PLAIN);
-    assert_eq!(why, Some(Unused::Excluded));
+    let why = |s: &mut Session<Path, ()>, index| s.why_unused(0, index, &Treatment::PLAIN);
+    assert_eq!(why(&mut s, 1), Some(Unused::Excluded));
+    // What was said of the path itself comes after that, and before a setting that keeps it back.
+    paths[1].0.disabled.set(true);
+    paths[1].0.reserve.set(Some(Reserve::Backup));
+    assert_eq!(why(&mut s, 1), Some(Unused::Excluded));
+    paths[1].0.excluded.set(false);
+    assert_eq!(why(&mut s, 1), Some(Unused::Disabled));
+    assert!(!Unused::Disabled.is_policy());
+    // What has no other way goes on by the session's own.
+    paths[0].0.disabled.set(true);
+    paths[0].0.standing.set(Standing::Down);
+    assert_eq!(taken(&mut s, 0, Class::Datagram, &plain), [0].into());
+    assert_eq!(why(&mut s, 0), None);
 }
 
 #[test]

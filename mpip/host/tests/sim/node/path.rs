@@ -137,6 +137,10 @@ impl PathInfo for Path {
         false
     }
 
+    fn is_disabled(&self) -> bool {
+        false
+    }
+
     fn cost(&self) -> u32 {
         0
     }
@@ -217,5 +221,9 @@ impl PathInfo for Path {
 
     fn learn(&self, weight: u16) {
         self.state.borrow_mut().weight = weight;
+    }
+
+    fn fixed_weight(&self) -> u16 {
+        0
     }
 }

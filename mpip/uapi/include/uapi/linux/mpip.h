@@ -33,6 +33,7 @@ enum mpip_availability {
  *   used.
  * @MPIP_PATH_STATE_STANDBY: Usable, but kept back by policy.
  * @MPIP_PATH_STATE_GONE: Refused by the peer or without a local route.
+ * @MPIP_PATH_STATE_DISABLED: Not to be used, see path-wish.
  */
 enum mpip_path_state {
 	MPIP_PATH_STATE_PENDING,
@@ -40,6 +41,21 @@ enum mpip_path_state {
 	MPIP_PATH_STATE_SUSPECT,
 	MPIP_PATH_STATE_STANDBY,
 	MPIP_PATH_STATE_GONE,
+	MPIP_PATH_STATE_DISABLED,
+};
+
+/**
+ * enum mpip_path_wish - What is wanted of one path, besides what is wanted of
+ *   its interface.
+ * @MPIP_PATH_WISH_ACTIVE: To be used as its interface is.
+ * @MPIP_PATH_WISH_STANDBY: To be used only when nothing else works.
+ * @MPIP_PATH_WISH_DISABLED: Not to be used. Sessions that have no other way go
+ *   on there all the same.
+ */
+enum mpip_path_wish {
+	MPIP_PATH_WISH_ACTIVE,
+	MPIP_PATH_WISH_STANDBY,
+	MPIP_PATH_WISH_DISABLED,
 };
 
 /**
@@ -120,6 +136,7 @@ enum mpip_event_kind {
  * @MPIP_EVENT_REASON_EXCLUDED: The interface is not to be used.
  * @MPIP_EVENT_REASON_BUDGET: What an interface may carry in the period.
  * @MPIP_EVENT_REASON_ENERGY: What interfaces carry for each joule.
+ * @MPIP_EVENT_REASON_DISABLED: The path is not to be used.
  */
 enum mpip_event_reason {
 	MPIP_EVENT_REASON_GOODBYE,
@@ -135,6 +152,7 @@ enum mpip_event_reason {
 	MPIP_EVENT_REASON_EXCLUDED,
 	MPIP_EVENT_REASON_BUDGET,
 	MPIP_EVENT_REASON_ENERGY,
+	MPIP_EVENT_REASON_DISABLED,
 };
 
 /**
@@ -186,6 +204,9 @@ enum mpip_rule_mode {
  * @MPIP_LANE_REASON_ENERGY: Another interface carries more for each joule.
  * @MPIP_LANE_REASON_PEER: The peer wants the path to be a backup, and other
  *   paths work.
+ * @MPIP_LANE_REASON_STANDBY: The path was set to standby, and other paths
+ *   work.
+ * @MPIP_LANE_REASON_DISABLED: The path was set to disabled.
  */
 enum mpip_lane_reason {
 	MPIP_LANE_REASON_NEVER,
@@ -199,6 +220,8 @@ enum mpip_lane_reason {
 	MPIP_LANE_REASON_BUDGET,
 	MPIP_LANE_REASON_ENERGY,
 	MPIP_LANE_REASON_PEER,
+	MPIP_LANE_REASON_STANDBY,
+	MPIP_LANE_REASON_DISABLED,
 };
 
 /**
@@ -319,6 +342,8 @@ enum {
 	MPIP_A_PATH_OBSERVED,
 	MPIP_A_PATH_REASON,
 	MPIP_A_PATH_UNUSED,
+	MPIP_A_PATH_SET_WEIGHT,
+	MPIP_A_PATH_SET_STATE,
 
 	__MPIP_A_PATH_MAX,
 	MPIP_A_PATH_MAX = (__MPIP_A_PATH_MAX - 1)
@@ -458,6 +483,7 @@ enum {
 	MPIP_CMD_INTERFACE_GET,
 	MPIP_CMD_INTERFACE_SET,
 	MPIP_CMD_INTERFACE_RESET,
+	MPIP_CMD_PATH_SET,
 
 	__MPIP_CMD_MAX,
 	MPIP_CMD_MAX = (__MPIP_CMD_MAX - 1)
