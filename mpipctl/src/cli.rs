@@ -121,7 +121,12 @@ pub enum Object {
     /// Sessions and how many of their paths are active; -d shows each path
     Session(Shown),
     /// Paths, with delays and weights
-    Path(Shown),
+    #[command(subcommand_value_name = "VERB", subcommand_help_heading = "Verbs")]
+    Path {
+        /// What to do with paths; nothing means show.
+        #[command(subcommand)]
+        verb: Option<PathVerb>,
+    },
     /// Counters
     Stats(Stats),
     /// Parameters
@@ -355,6 +360,38 @@ pub enum SelectVerb {
     },
 }
 
+/// Verbs of paths.
+#[derive(Clone, Debug, Subcommand)]
+pub enum PathVerb {
+    /// List them, or only some; -d shows what is set
+    #[command(aliases = ["list", "ls"])]
+    Show {
+        /// Only those that have all these words: an id, a state, an interface, a peer, an ADDRESS or
+        /// ADDRESS/LENGTH of either end
+        #[arg(value_name = "WORD")]
+        words: Vec<String>,
+    },
+    /// Change what is wanted of one; what is not given stays
+    ///
+    /// Names and values by turns. state standby: sessions use it, in both directions, only when no
+    /// other path of theirs works. state disabled: it is not used, in either direction, and what is
+    /// in flight there is sent again on others; what has no other path at all goes on there all the
+    /// same. state active: it is used as the settings of its interface say. weight NUMBER from 1 to
+    /// 1000, in place of the one that is learnt, which weight auto brings back: the scheduler weighted
+    /// uses it, earliest, the default, does not. peer ID says whose path it is, if several peers have
+    /// one with the id. It acts at once and lasts as long as the path: until the peer is forgotten,
+    /// MPIP is disabled, or the address or its interface is not there any more. A configuration has
+    /// nothing of it; what is to last is set for the interface.
+    #[command(override_usage = "mpipctl path set [OPTIONS] ID [NAME VALUE]…")]
+    Set {
+        /// Id of the path
+        id: String,
+        /// Names and values by turns
+        #[arg(value_name = "NAME VALUE", allow_hyphen_values = true)]
+        words: Vec<String>,
+    },
+}
+
 /// The verb of objects that can only be shown as a whole.
 #[derive(Clone, Copy, Debug, Subcommand)]
 pub enum ShowVerb {
@@ -534,6 +571,7 @@ mod tests {
             ("mpipctl sess l", "Session"),
             ("mpipctl pe sh", "Peer"),
             ("mpipctl path ls", "Path"),
+            ("mpipctl path se 1 state standby", "Path"),
             ("mpipctl av list", "Avail"),
             ("mpipctl statu", "Status"),
             ("mpipctl par se ask every", "Param"),

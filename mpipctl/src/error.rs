@@ -42,6 +42,15 @@ pub enum Error {
         /// Why.
         error: Box<Error>,
     },
+    /// There is no such thing, says the kernel.
+    NoSuch {
+        /// What was asked for.
+        what: String,
+        /// What the kernel said.
+        error: nl::Error,
+        /// The command that shows what there is.
+        list: &'static str,
+    },
     /// Mistakes in configuration files, each with its place.
     Mistakes(Vec<String>),
     /// The kernel has something else than the configuration, as was said.
@@ -64,7 +73,7 @@ impl Error {
                 _ => 2,
             },
             Self::Netlink(nl::Error::FamilyMissing | nl::Error::FamilyGone) => 3,
-            Self::Netlink(_) => 2,
+            Self::Netlink(_) | Self::NoSuch { .. } => 2,
             Self::Line { error, .. } | Self::LeftOff(error) => error.exit_status(),
             Self::Unwell(_) => 4,
             Self::Output(_) | Self::Mistakes(_) | Self::Differs => 1,
@@ -105,6 +114,7 @@ impl fmt::Display for Error {
             }
             Self::Netlink(error) => error.fmt(f),
             Self::Line { place, error } => write!(f, "{place}: {error}"),
+            Self::NoSuch { what, error, list } => write!(f, "{what}: {error}; try: {list}"),
             Self::LeftOff(error) => write!(
                 f,
                 "{error}; MPIP has ended and could not begin anew: it is off; try: mpipctl enable"

@@ -49,6 +49,10 @@ const EXAMPLES: &[(&str, &str)] = &[
         "Use the modem only when nothing else works, and for 2 GiB in 30 days.",
     ),
     (
+        "mpipctl path set 1 state standby",
+        "Use this path only when nothing else works, until it goes; mpipctl path shows the ids.",
+    ),
+    (
         "mpipctl interface set wlan0 power 1076mW",
         "Say what Wi-Fi draws in use, for param set energy on; the paper on mobile MPTCP has it at 1076 mW and 3G at 1069 mW.",
     ),
@@ -365,7 +369,8 @@ mod tests {
             assert!(objects.contains(&name), "{name}");
         }
         assert!(!objects.contains("\\fBman\\fR"));
-        for names in [crate::cmd::RULE_NAMES, crate::cmd::INTERFACE_NAMES] {
+        use crate::cmd;
+        for names in [cmd::RULE_NAMES, cmd::INTERFACE_NAMES, cmd::PATH_NAMES] {
             for name in names {
                 assert!(objects.contains(&format!("{name} ")), "{name}");
             }

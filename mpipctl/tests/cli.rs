@@ -103,7 +103,8 @@ Paths, with delays and weights
 Usage: mpipctl path [OPTIONS] [VERB]
 
 Verbs:
-  show  List them, or only some
+  show  List them, or only some; -d shows what is set
+  set   Change what is wanted of one; what is not given stays
   help  Print this message or the help of the given subcommand(s)
 
 Options:

@@ -257,7 +257,13 @@ pub(super) fn set(interface: &mut Interface, name: &str, text: &str) -> Result<(
 }
 
 /// As a parameter of this unit would be read.
-fn quantity(name: &str, text: &str, unit: &str, min: u64, max: u64) -> Result<u64, String> {
+pub(super) fn quantity(
+    name: &str,
+    text: &str,
+    unit: &str,
+    min: u64,
+    max: u64,
+) -> Result<u64, String> {
     let like = Param {
         name: name.to_string(),
         value: min,

@@ -45,6 +45,8 @@ pub(crate) use config::mistakes_in as config_mistakes;
 #[cfg(test)]
 pub(crate) use interface::NAMES as INTERFACE_NAMES;
 #[cfg(test)]
+pub(crate) use path::NAMES as PATH_NAMES;
+#[cfg(test)]
 pub(crate) use rule::NAMES as RULE_NAMES;
 
 /// What commands work with. It outlives a command, so that several can share a connection.
@@ -124,7 +126,7 @@ pub fn run(object: Option<Object>, context: &mut Context<'_>) -> Result<(), Erro
         Object::Disable => enable::set(context, false),
         Object::Peer(what) => peer::show(context, what.words()),
         Object::Session(what) => session::show(context, what.words()),
-        Object::Path(what) => path::show(context, what.words()),
+        Object::Path { verb } => path::run(context, verb),
         Object::Stats(how) => stats::show(context, &how),
         Object::Param { verb } => param::run(context, verb),
         Object::Avail(what) => avail::show(context, what.words()),

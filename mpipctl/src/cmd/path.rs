@@ -2,13 +2,22 @@
 
 //! `path`.
 
+use nix::errno::Errno;
 use serde::Serialize;
 
+use super::interface::quantity;
+use super::rule::choice;
 use super::select;
 use super::select::Traits;
 use super::Context;
 use crate::cli::Options;
+use crate::cli::PathVerb;
+use crate::nl;
+use crate::nl::NodeId;
+use crate::nl::Param;
 use crate::nl::Path;
+use crate::nl::PathChange;
+use crate::nl::PathWish;
 use crate::out::text::count;
 use crate::out::text::microseconds;
 use crate::out::text::or_none;
@@ -25,7 +34,111 @@ struct Row {
     dev: Option<String>,
 }
 
-pub(super) fn show(context: &mut Context<'_>, words: &[String]) -> Result<(), Error> {
+/// The names of values.
+pub(crate) const NAMES: &[&str] = &["weight", "state", "peer"];
+/// What brings back the weight that is learnt.
+const AUTO: &str = "auto";
+
+pub(super) fn run(context: &mut Context<'_>, verb: Option<PathVerb>) -> Result<(), Error> {
+    match verb.unwrap_or(PathVerb::Show { words: Vec::new() }) {
+        PathVerb::Show { words } => show(context, &words),
+        PathVerb::Set { id, words } => set(context, &id, &words),
+    }
+}
+
+fn set(context: &mut Context<'_>, id: &str, words: &[String]) -> Result<(), Error> {
+    let change = parse(id, words).map_err(Error::Usage)?;
+    context.client()?.set_path(&change).map_err(|error| {
+        let whose = change.peer.map(|peer| format!(" of peer {peer}"));
+        match error {
+            nl::Error::Refused(ref refusal) if refusal.errno == Errno::ENOENT as i32 => {
+                Error::NoSuch {
+                    what: format!("path \"{id}\"{}", whose.unwrap_or_default()),
+                    error,
+                    list: "mpipctl path",
+                }
+            }
+            error => error.into(),
+        }
+    })?;
+    if change.weight.is_some_and(|weight| weight != 0) {
+        remark_on_scheduler(context);
+    }
+    Ok(())
+}
+
+/// A weight that nobody uses now is worth a remark. What cannot be found out is none.
+fn remark_on_scheduler(context: &mut Context<'_>) {
+    let params: Vec<Param> = context.list().unwrap_or_default();
+    let scheduler = params.iter().find(|param| param.name == "scheduler");
+    let name = scheduler.and_then(|param| param.choice(param.value));
+    if let Some(name) = name.filter(|name| *name != "weighted") {
+        context.warnings.push(format!(
+            "weight: the scheduler weighted uses it, and the scheduler is {name} now; \
+             try: mpipctl param set scheduler weighted"
+        ));
+    }
+}
+
+/// Reads names and values by turns; the error quotes what is wrong.
+fn parse(id: &str, words: &[String]) -> Result<PathChange, String> {
+    let number = id.parse();
+    let mut change = PathChange {
+        id: number
+            .map_err(|_| format!("path: not the id of a path: \"{id}\"; try: mpipctl path"))?,
+        ..PathChange::default()
+    };
+    let mut seen = Vec::new();
+    for pair in words.chunks(2) {
+        let key = pair[0].as_str();
+        if !NAMES.contains(&key) {
+            let names = NAMES.join(", ");
+            return Err(format!("path: unknown name: \"{key}\"; names are {names}"));
+        }
+        let [_, text] = pair else {
+            return Err(format!("{key}: the value is missing"));
+        };
+        if seen.contains(&key) {
+            return Err(format!("{key}: given twice"));
+        }
+        seen.push(key);
+        match key {
+            "weight" => change.weight = Some(weight(text)?),
+            "state" => change.state = Some(state(text)?),
+            _ => change.peer = Some(peer(text)?),
+        }
+    }
+    match (change.weight, change.state) {
+        (None, None) => Err("path: nothing to change; give weight or state".to_string()),
+        _ => Ok(change),
+    }
+}
+
+fn weight(text: &str) -> Result<u32, String> {
+    if text == AUTO {
+        return Ok(0);
+    }
+    let (least, most) = PathChange::WEIGHTS.into_inner();
+    let number = quantity("weight", text, "", least.into(), most.into());
+    let number = number.map_err(|why| format!("{why}, or {AUTO}"))?;
+    Ok(u32::try_from(number).unwrap_or(most))
+}
+
+fn state(text: &str) -> Result<PathWish, String> {
+    let number = choice(text, PathWish::NAMES).map_err(|why| format!("state: {why}"))?;
+    Ok(number.into())
+}
+
+fn peer(text: &str) -> Result<NodeId, String> {
+    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let number = u64::from_str_radix(text, 16).ok().filter(|_| digits);
+    let number = number.ok_or_else(|| {
+        format!("peer: not a node id of up to 16 hexadecimal digits: \"{text}\"; try: mpipctl peer")
+    })?;
+    Ok(NodeId(number))
+}
+
+fn show(context: &mut Context<'_>, words: &[String]) -> Result<(), Error> {
     let paths: Vec<Path> = context.list()?;
     let rows = paths.into_iter().map(|path| Row {
         dev: interface(&path, context.system),
@@ -81,7 +194,7 @@ fn table(rows: &[Row], options: &Options) -> Table {
             or_none(dev.clone().or(number.map(|index| format!("if{index}")))),
             or_none(path.local),
             or_none(path.remote),
-            or_none(path.weight),
+            weight_of(path),
             delay(srtt),
             delay(path.queue_us),
             or_none(path.state),
@@ -96,6 +209,14 @@ fn table(rows: &[Row], options: &Options) -> Table {
         table.row(cells, details(path, options));
     }
     table
+}
+
+/// With a sign before it if it was set.
+fn weight_of(path: &Path) -> String {
+    match path.set_weight {
+        Some(weight) => format!("={weight}"),
+        None => or_none(path.weight),
+    }
 }
 
 fn details(path: &Path, options: &Options) -> Vec<String> {
@@ -120,6 +241,14 @@ fn details(path: &Path, options: &Options) -> Vec<String> {
         let known: Vec<String> = [way, seen, reason, unused].into_iter().flatten().collect();
         if !known.is_empty() {
             lines.push(known.join(" "));
+        }
+        let state = path.set_state.map(|state| format!(" state {state}"));
+        let weight = path
+            .set_weight
+            .map(|weight| format!(" weight {weight}, which only the scheduler weighted uses"));
+        if state.is_some() || weight.is_some() {
+            let set: String = [state, weight].into_iter().flatten().collect();
+            lines.push(format!("set:{set}"));
         }
         if options.statistics {
             lines.push(format!(

@@ -44,6 +44,7 @@ use super::Error;
 use super::Interface;
 use super::Monitor;
 use super::Node;
+use super::PathChange;
 use super::Prefix;
 use super::Psk;
 use super::Record;
@@ -278,6 +279,11 @@ impl Client {
     pub fn reset_interface(&mut self, name: &str) -> Result<(), Error> {
         let request = Request::new(uapi::CMD_INTERFACE_RESET).string(uapi::INTERFACE_NAME, name);
         self.call(&request, |_| Ok(()))
+    }
+
+    /// Changes what is wanted of a path, for as long as it lives.
+    pub fn set_path(&mut self, change: &PathChange) -> Result<(), Error> {
+        self.call(&change.request(), |_| Ok(()))
     }
 
     /// Adds a rule, with its number if it has one, at the end if not.

@@ -4,12 +4,15 @@
 
 use std::net::IpAddr;
 
+use super::attr::Request;
 use super::record::record;
+use super::uapi;
 use super::EventReason;
 use super::LaneReason;
 use super::NodeId;
 use super::PathState;
 use super::PathWay;
+use super::PathWish;
 
 record! {
     /// A pair of a local and a remote address of a peer.
@@ -26,7 +29,7 @@ record! {
         remote: Option<IpAddr> = PATH_REMOTE,
         /// State.
         state: Option<PathState> = PATH_STATE,
-        /// The weight a new session starts with, 1 to 1000.
+        /// The weight a new session starts with, 1 to 1000; if one was set, that of all.
         weight: Option<u32> = PATH_WEIGHT,
         /// Smoothed one-way delay to the peer, microseconds. The clocks' offset is in it, the
         /// same for all paths of a peer.
@@ -65,5 +68,41 @@ record! {
         reason: Option<EventReason> = PATH_REASON,
         /// Why the path is used only when nothing else works.
         unused: Option<LaneReason> = PATH_UNUSED,
+        /// The weight that was set, which the scheduler `weighted` uses in place of what it learns.
+        set_weight: Option<u32> = PATH_SET_WEIGHT,
+        /// What was set to be done with it; `None` for [`PathWish::Active`].
+        set_state: Option<PathWish> = PATH_SET_STATE,
+    }
+}
+
+/// What is to be changed of a path; what is `None` stays.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PathChange {
+    /// Path id.
+    pub id: u8,
+    /// Whose path it is, if several peers have one with this id.
+    pub peer: Option<NodeId>,
+    /// The weight, [`PathChange::WEIGHTS`]; 0 for what is learnt.
+    pub weight: Option<u32>,
+    /// What is to be done with it.
+    pub state: Option<PathWish>,
+}
+
+impl PathChange {
+    /// What a weight may be set to.
+    pub const WEIGHTS: std::ops::RangeInclusive<u32> = 1..=1000;
+
+    pub(super) fn request(&self) -> Request {
+        let mut request = Request::new(uapi::CMD_PATH_SET).u8(uapi::PATH_ID, self.id);
+        if let Some(peer) = self.peer {
+            request = request.u64(uapi::PATH_PEER, peer.0);
+        }
+        if let Some(weight) = self.weight {
+            request = request.u32(uapi::PATH_SET_WEIGHT, weight);
+        }
+        match self.state {
+            Some(state) => request.u32(uapi::PATH_SET_STATE, state.into()),
+            None => request,
+        }
     }
 }

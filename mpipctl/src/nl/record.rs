@@ -18,6 +18,7 @@ use super::uapi::InterfaceRole;
 use super::uapi::LaneReason;
 use super::uapi::PathState;
 use super::uapi::PathWay;
+use super::uapi::PathWish;
 use super::uapi::RuleMode;
 use super::uapi::RulePriority;
 use super::uapi::SessionState;
@@ -66,6 +67,7 @@ values! {
     Availability = |attr| attr.u32()?.into();
     PathState = |attr| attr.u32()?.into();
     PathWay = |attr| attr.u32()?.into();
+    PathWish = |attr| attr.u32()?.into();
     SessionState = |attr| attr.u32()?.into();
     EventKind = |attr| attr.u32()?.into();
     EventReason = |attr| attr.u32()?.into();

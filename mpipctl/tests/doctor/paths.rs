@@ -38,6 +38,28 @@ fn with(params: &[(&str, u64, &str)], paths: &[Vec<Vec<u8>>]) -> Fake {
 }
 
 #[test]
+fn disabled() {
+    let path = |state: u32, id: u8, ifindex: u32| {
+        path(id, ifindex, [192, 0, 2, 2], &[u32(PATH_STATE, state)])
+    };
+    let (active, suspect, disabled) = (1, 2, 5);
+    says(
+        &with(&[AUTO], &[path(active, 0, 2), path(disabled, 1, 3)]),
+        "OK use wwan0: path 1 to peer 0000000000000007 is disabled: it carries nothing",
+        0,
+    );
+    says(
+        &with(&[AUTO], &[path(suspect, 0, 2), path(disabled, 1, 9)]),
+        "WARN use path 1 to peer 0000000000000007 is disabled: it carries nothing but what has no \
+         other path, and no other works \\ \
+         fix: mpipctl path set 1 state active peer 0000000000000007",
+        0,
+    );
+    let (text, _) = doctor(&with(&[AUTO], &[path(active, 0, 2)]));
+    assert!(!text.contains(" use "), "{text}");
+}
+
+#[test]
 fn nats() {
     let active = u32(PATH_STATE, 1);
     let seen = |addr: [u8; 4]| attr(PATH_OBSERVED, &addr);

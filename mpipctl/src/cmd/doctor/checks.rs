@@ -30,6 +30,7 @@ pub(super) fn all(facts: &Facts) -> Vec<Finding> {
         Ok(network) => {
             findings.extend(links::check(facts, network));
             findings.extend(roles::check(facts, network));
+            findings.extend(roles::paths(facts, network));
             findings.extend(roles::rules(facts, network));
             findings.extend(offload::check(facts, network));
             findings.extend(paths::check(facts, network));

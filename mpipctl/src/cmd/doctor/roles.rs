@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What is wanted of interfaces, where that is why they carry little or nothing, or is in vain.
+//! What is wanted of interfaces and paths, where that is why they carry little or nothing, or is in
+//! vain.
 
 use super::facts::Facts;
 use super::word;
@@ -12,6 +13,8 @@ use crate::network::Network;
 use crate::nl::Interface;
 use crate::nl::InterfaceRole;
 use crate::nl::Interfaces;
+use crate::nl::Path;
+use crate::nl::PathState;
 use crate::out::text::milliseconds;
 
 const CHECK: &str = "use";
@@ -24,6 +27,34 @@ pub(super) fn check(facts: &Facts, network: &Network) -> Vec<Finding> {
         match interface.role? {
             InterfaceRole::Excluded => Some(left_out(interface, left)),
             role => in_reserve(interface, role),
+        }
+    });
+    found.collect()
+}
+
+/// Paths that were disabled, each of which is missed if nothing else leads to its peer.
+pub(super) fn paths(facts: &Facts, network: &Network) -> Vec<Finding> {
+    let all = &facts.told.paths;
+    let disabled = |path: &&Path| path.state == Some(PathState::Disabled);
+    let found = all.iter().filter(disabled).map(|path| {
+        let (id, peer) = (path.id, path.peer);
+        let others = all.iter().any(|other| {
+            let works = matches!(other.state, Some(PathState::Active | PathState::Standby));
+            other.peer == peer && works
+        });
+        let text = format!("path {id} to peer {peer} is disabled: it carries nothing");
+        let finding = match others {
+            true => Finding::new(Outcome::Ok, CHECK, text),
+            false => Finding::new(
+                Outcome::Warn,
+                CHECK,
+                format!("{text} but what has no other path, and no other works"),
+            )
+            .fix(format!("mpipctl path set {id} state active peer {peer}")),
+        };
+        match path.ifindex.and_then(|index| network.link(index)) {
+            Some(link) => finding.dev(&link.name),
+            None => finding,
         }
     });
     found.collect()

@@ -71,6 +71,8 @@ fn path(second: u64, id: u8) -> (Path, Option<String>) {
         observed: None,
         reason: None,
         unused: None,
+        set_weight: None,
+        set_state: None,
     };
     (path, (id != 3).then(|| format!("eth{id}")))
 }
