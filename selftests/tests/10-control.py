@@ -109,6 +109,7 @@ def rights(t):
         ["enable"],
         ["session"],
         ["path"],
+        ["path", "set", "0", "state", "standby"],
         ["peer"],
         ["avail"],
         ["param", "set", "cm", "every"],
@@ -207,14 +208,28 @@ def ynl(t):
     t.equal(len(ask(a, "--dump", "avail-get")), len(t.module.show(a, "avail")), "availability rows")
     ask(a, "--do", "param-set", "--json", json.dumps({"name": "weight_step", "value": 55}))
     t.equal(t.module.params(a)["weight_step"]["value"], 55, "parameter set by ynl")
+    path = paths[1]["id"]
+    ask(a, "--do", "path-set", "--json", json.dumps({"id": path, "set-state": "standby", "set-weight": 7}))
+    one = next(p for p in ask(a, "--dump", "path-get") if p["id"] == path)
+    t.equal((one["set-state"], one["set-weight"], one["weight"]), ("standby", 7, 7), "what is wanted of a path")
+    for request, values in (
+        ("param-set", {"name": "weight_step", "value": 100000}),
+        ("path-set", {"id": path, "set-weight": 1001}),
+        ("path-set", {"id": path, "set-state": 3}),
+        ("path-set", {"id": 200, "set-weight": 5}),
+        ("path-set", {"id": path, "peer": 1, "set-weight": 5}),
+        ("path-set", {"set-weight": 5}),
+        ("path-set", {"id": path}),
+    ):
+        try:
+            ask(a, "--do", request, "--json", json.dumps(values))
+        except NetemError as error:
+            t.note(error)
+        else:
+            t.check(False, f"{request} {values} is refused by the kernel itself")
+    t.equal(next(p for p in t.module.paths(a) if p["id"] == path)["set_weight"], 7, "weight")
     ask(a, "--do", "set", "--json", '{"enabled": 0}')
     t.check(not t.module.show(a, "status")["enabled"], "disabled by ynl")
-    try:
-        ask(a, "--do", "param-set", "--json", json.dumps({"name": "weight_step", "value": 100000}))
-    except NetemError as error:
-        t.note(error)
-    else:
-        t.check(False, "a value out of range is refused by the kernel itself")
     xfer.Traffic(pairs, 1000, 1000).wait()
 
 
