@@ -91,7 +91,12 @@ const SYN_SLOTS: usize = 256;
 /// Exchanges of keys that are remembered.
 const USED_EXCHANGES: usize = 64;
 
-/// A working instance.
+/// How far an instance is: it waits for another one to have ended, works, or is being stopped.
+const WAITING: u32 = 0;
+const WORKING: u32 = 1;
+const STOPPING: u32 = 2;
+
+/// An instance.
 #[pin_data]
 pub struct Instance {
     // First, because fields are dropped in order: no hook and no work may run when the rest goes.
@@ -130,8 +135,7 @@ pub struct Instance {
     #[pin]
     pub prefixes: BhLock<KVec<Prefix>>,
     /// Ports that belong to MPIP.
-    #[pin]
-    pub ports: Ports,
+    pub ports: Arc<Ports>,
     #[pin]
     jobs: BhLock<KVVec<Job>>,
     // Empty, to take the place of the one before.
@@ -144,7 +148,7 @@ pub struct Instance {
     pub attention: BhLock<KVec<Arc<Session>>>,
     /// The id of the next session that this end opens, below its highest bit.
     pub next_session: Atomic<u32>,
-    stopping: Atomic<bool>,
+    stage: Atomic<u32>,
     /// A device or an address has changed since the last look.
     pub changed: Atomic<bool>,
     /// Routes and addresses as they were at the last look, see [`route::generation`].
@@ -194,16 +198,25 @@ struct Machinery {
 }
 
 impl Instance {
-    /// Makes an instance and starts it. Process context.
-    pub fn start(
+    /// Makes an instance with all that it needs, which does nothing until [`Instance::begin`].
+    /// `stop` has to be called in any case. One that is to take the place of another, `old`, takes
+    /// over its ports. Process context.
+    pub fn new(
         net: Net,
         shared: Arc<Shared>,
         prefixes: KVec<Prefix>,
         psk: [u8; PSK_LEN],
+        old: Option<&Instance>,
     ) -> Result<Arc<Instance>> {
         let max_sessions = shared.settings.get(Param::MaxSessions) as usize;
         let max_peers = shared.settings.get(Param::MaxPeers) as usize;
-        let port = shared.settings.get(Param::Port) as u16;
+        let ports = match old {
+            Some(old) => old.ports.clone(),
+            None => {
+                let port = shared.settings.get(Param::Port) as u16;
+                Arc::pin_init(Ports::new(net, port), GFP_KERNEL)?
+            }
+        };
         let identity = Identity::new(&Algo, clock::random_bytes(), clock::random_bytes());
         let riders = rider::slots()?;
         let gate = Gate::new()?;
@@ -233,13 +246,13 @@ impl Instance {
                 syns <- new_bh_lock!(syns, "mpip_syns"),
                 addrs <- new_bh_lock!([None; MAX_LOCAL], "mpip_addrs"),
                 prefixes <- new_bh_lock!(prefixes, "mpip_prefixes"),
-                ports <- Ports::new(*net, port),
+                ports,
                 jobs <- new_bh_lock!(jobs, "mpip_jobs"),
                 spare_jobs <- new_bh_lock!(spare_jobs, "mpip_spare_jobs"),
                 joining <- new_bh_lock!(joining, "mpip_joining"),
                 attention <- new_bh_lock!(attention, "mpip_attention"),
                 next_session: Atomic::new(clock::random_u64() as u32),
-                stopping: Atomic::new(false),
+                stage: Atomic::new(WAITING),
                 changed: Atomic::new(false),
                 generation: Atomic::new(generation),
                 looked_ms: Atomic::new(now),
@@ -273,13 +286,10 @@ impl Instance {
             }? Error),
             GFP_KERNEL,
         )?;
-        instance.gate.set_port(instance.ports.own());
-        instance.refresh_addrs();
         // SAFETY: `stop` drops the work before the instance can go; every holder of the first
         // reference calls it.
         let work = unsafe { Work::new(&instance) }.ok_or(ENOMEM)?;
         instance.machinery.lock().work = Some(work);
-        instance.kick(100);
         // SAFETY: As above.
         match unsafe { Watch::new(net, &instance) } {
             Ok(watch) => instance.machinery.lock().watch = Some(watch),
@@ -299,10 +309,18 @@ impl Instance {
         Ok(instance)
     }
 
+    /// Begins. None other may be at work in the namespace. Process context.
+    pub fn begin(&self) {
+        self.gate.set_port(self.ports.own());
+        self.refresh_addrs();
+        self.stage.store(WORKING, Relaxed);
+        self.kick(100);
+    }
+
     /// Stops the instance: says goodbye if there is time, then waits for hooks and work to end
     /// and forgets everything. Process context.
     pub fn stop(&self, gently: bool) {
-        self.stopping.store(true, Relaxed);
+        self.stage.store(STOPPING, Relaxed);
         if gently {
             self.goodbye();
         }
@@ -347,9 +365,14 @@ impl Instance {
         }
     }
 
-    /// Whether it is being stopped: no new session, no data on added lanes.
+    /// Whether it is being stopped, or does not work yet: no new session, no data on added lanes.
     pub fn is_stopping(&self) -> bool {
-        self.stopping.load(Relaxed)
+        self.stage.load(Relaxed) != WORKING
+    }
+
+    /// Whether another one has to end first: packets are none of this one's business.
+    pub fn is_waiting(&self) -> bool {
+        self.stage.load(Relaxed) == WAITING
     }
 
     /// The value of a parameter.

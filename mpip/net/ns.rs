@@ -99,33 +99,39 @@ impl Namespace {
         let mut control = self.control.lock();
         match control.instance {
             Some(_) => Ok(()),
-            None => self.start(&mut control),
+            None => {
+                let instance = self.prepare(&control, control.psk)?;
+                instance.begin();
+                control.instance = Some(instance);
+                Ok(())
+            }
         }
     }
 
-    fn start(&self, control: &mut Control) -> Result {
+    /// An instance that has all it needs, to be begun when the one that there is has ended.
+    fn prepare(&self, control: &Control, psk: [u8; PSK_LEN]) -> Result<Arc<Instance>> {
         let mut prefixes = KVec::new();
         prefixes.extend_from_slice(&control.prefixes, GFP_KERNEL)?;
         let shared = self.shared.clone();
-        control.instance = Some(Instance::start(self.net, shared, prefixes, control.psk)?);
-        Ok(())
+        Instance::new(self.net, shared, prefixes, psk, control.instance.as_deref())
     }
 
     /// Sets the pre-shared key, zeros for none. What was agreed with another one does not count any
-    /// more: an instance begins anew.
+    /// more: an instance begins anew. If there is no memory for that all stays as it is.
     pub fn set_psk(&self, psk: [u8; PSK_LEN]) -> Result {
         let mut control = self.control.lock();
         if control.psk == psk {
             return Ok(());
         }
-        control.psk = psk;
-        match control.instance.take() {
-            Some(instance) => {
-                instance.stop(true);
-                self.start(&mut control)
+        if control.instance.is_some() {
+            let fresh = self.prepare(&control, psk)?;
+            if let Some(old) = control.instance.replace(fresh.clone()) {
+                old.stop(true);
             }
-            None => Ok(()),
+            fresh.begin();
         }
+        control.psk = psk;
+        Ok(())
     }
 
     /// Whether there is a pre-shared key, or whether it is this one.
@@ -139,7 +145,7 @@ impl Namespace {
 
     /// Disables the instance; nothing happens if it is not enabled.
     pub fn disable(&self, gently: bool) {
-        // The lock is kept meanwhile: there are never two instances in a namespace.
+        // The lock is kept meanwhile: there are never two instances at work in a namespace.
         let mut control = self.control.lock();
         if let Some(instance) = control.instance.take() {
             instance.stop(gently);

@@ -47,6 +47,9 @@ unsafe fn run_hook(
     };
     // SAFETY: `Hooks` keeps the instance alive until no hook runs any more.
     let instance = unsafe { &*instance.cast::<Instance>() };
+    if instance.is_waiting() {
+        return NF_ACCEPT;
+    }
     // SAFETY: Netfilter gave us both for the time of the hook.
     let mut skb = unsafe { Skb::from_hook(skb, state) };
     match hook(instance, &mut skb) {

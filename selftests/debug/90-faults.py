@@ -5,8 +5,10 @@ For a kernel with fault injection (`make test-debug`), which also tells what is 
 """
 
 import contextlib
+import tempfile
 
 from lib import NetemError, active, case
+from lib.net import command
 from lib.watch import faults
 from tools import udpcount, xfer
 
@@ -125,6 +127,48 @@ def switched(t):
     t.spread(a, b, pairs)
     xfer.exchange(pairs, MIB, MIB)
     t.check(all(active(s) for s in t.module.sessions(a, protocol=6)), "sessions are open")
+
+
+@case("the pre-shared key is changed while memory is refused: it is, or the old one and all sessions stay", timeout=300)
+def key(t):
+    a, b = t.two_hosts(2)
+    t.load(a, b)
+    pairs = xfer.connect(a, b, b.addr[0], count=2)
+    t.spread(a, b, pairs)
+    keys = [t.module.ctl(None, "psk", "generate").stdout for _ in range(2)]
+    outcomes, current = [], None
+
+    def has(text):
+        """Whether A has this key."""
+        with tempfile.NamedTemporaryFile("w", suffix=".toml") as config, tempfile.NamedTemporaryFile("w") as file:
+            file.write(text)
+            config.write(f'psk = "{file.name}"\n')
+            for each in (file, config):
+                each.flush()
+            return "psk" not in t.module.ctl(a, "config", "diff", "-f", config.name, check=False).stdout
+
+    for n, percent in enumerate((100, 5, 15, 40) * 4):
+        wanted = keys[n % 2]
+        before = t.module.show(a, "status")
+        with faults("failslab", percent):
+            done = command("mpipctl", "-n", a.name, "psk", "set", "-", stdin=wanted, check=False)
+        after = t.module.show(a, "status")
+        t.check(after["enabled"], f"MPIP is on with {percent} %: {done.stderr}")
+        outcomes.append(done.returncode == 0)
+        if done.returncode == 0:
+            current = wanted
+        else:
+            t.check("memory" in done.stderr, f"another reason: {done.stderr}")
+            t.equal(after["id"], before["id"], "node id of what goes on")
+            if current is None:
+                t.equal(after["sessions"], before["sessions"], "sessions that go on")
+        t.equal([has(text) for text in keys], [text == current for text in keys], f"the key, {percent} %")
+        xfer.exchange(pairs, 20_000, 20_000)
+    t.note(f"{outcomes.count(True)} times changed, {outcomes.count(False)} times refused")
+    t.at_least(outcomes.count(False), 4, "times it was refused")
+    command("mpipctl", "-n", a.name, "psk", "set", "-", stdin=keys[0])
+    command("mpipctl", "-n", b.name, "psk", "set", "-", stdin=keys[0])
+    t.spread(a, b, xfer.connect(a, b, b.addr[0]))
 
 
 def enabled(t, host):

@@ -475,6 +475,7 @@ def shared_key(t):
     pairs = xfer.connect(a, b, b.addr[0], count=2)
     t.spread(a, b, pairs)
     old = {host.name: t.module.show(host, "status")["id"] for host in (a, b)}
+    port = t.module.show(b, "status")["udp_port"]
 
     # From now on they are strangers to each other, and TCP goes on.
     set_key(t, a, keys[0])
@@ -504,6 +505,7 @@ def shared_key(t):
     t.spread(a, b, fresh)
     now = {host.name: t.module.show(host, "status")["id"] for host in (a, b)}
     t.check(all(now[name] != old[name] for name in now), "both have begun anew")
+    t.equal(t.module.show(b, "status")["udp_port"], port, "B's own port")
 
     # The same again changes nothing, nor do mistakes.
     set_key(t, a, keys[0])

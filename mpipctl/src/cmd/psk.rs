@@ -39,8 +39,8 @@ pub(super) fn run(context: &mut Context<'_>, verb: Option<PskVerb>) -> Result<()
     }
 }
 
-/// Sets the key, or takes it away. MPIP begins anew with another one: if it cannot, it is not left
-/// off where that can be helped.
+/// Sets the key, or takes it away. MPIP begins anew with another one: if it cannot, it goes on as it
+/// was, but for older modules; then it is not left off where that can be helped.
 fn change(context: &mut Context<'_>, psk: Option<&Psk>) -> Result<(), Error> {
     let client = context.client()?;
     let was_on = client.status()?.enabled;
