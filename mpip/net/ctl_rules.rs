@@ -6,6 +6,7 @@ use crate::{
     net::{
         ns::Namespace,
         rules::{
+            Counted,
             RuleError,
             Rules, //
         }, //
@@ -22,6 +23,7 @@ use crate::{
             Limits,
             Match,
             Mode,
+            Names,
             Priority,
             Rule,
             Span,
@@ -104,7 +106,20 @@ fn interfaces_of(request: &mut Request<'_>) -> Result<Interfaces> {
     Ok(interfaces)
 }
 
-fn rule_of(request: &mut Request<'_>) -> Result<Rule> {
+fn names_of(request: &mut Request<'_>) -> Result<Option<Names>> {
+    let attr = MPIP_A_RULE_INTERFACE_NAMES;
+    let Some(text) = request.text(attr) else {
+        return Ok(None);
+    };
+    let names = Names::parse(text);
+    let why = c_str!("not 1 to 8 names of interfaces with blanks between");
+    names
+        .map(Some)
+        .ok_or_else(|| request.refuse(EINVAL, attr, why))
+}
+
+fn rule_of(request: &mut Request<'_>) -> Result<(Rule, Option<Names>)> {
+    let (interfaces, names) = (interfaces_of(request)?, names_of(request)?);
     let matches = Match {
         dst: prefix_of(request, MPIP_A_RULE_DST, MPIP_A_RULE_DST_LEN)?,
         src: prefix_of(request, MPIP_A_RULE_SRC, MPIP_A_RULE_SRC_LEN)?,
@@ -137,14 +152,20 @@ fn rule_of(request: &mut Request<'_>) -> Result<Rule> {
             rate: request.u32(MPIP_A_RULE_MIN_RATE).unwrap_or(none.rate),
             cost: request.u32(MPIP_A_RULE_MAX_COST).unwrap_or(none.cost),
         },
-        interfaces: interfaces_of(request)?,
+        interfaces: match names {
+            Some(_) => Interfaces::NAMED,
+            None => interfaces,
+        },
         ordered: request.u8(MPIP_A_RULE_ORDERED) == Some(1),
     };
     let rule = Rule { matches, treatment };
     match rule.flaw() {
-        None => Ok(rule),
+        None => Ok((rule, names)),
         Some(flaw) => {
-            let (attr, why) = explain(flaw);
+            let (mut attr, why) = explain(flaw);
+            if attr == MPIP_A_RULE_INTERFACES && request.bytes(attr).is_none() {
+                attr = MPIP_A_RULE_INTERFACE_NAMES;
+            }
             Err(request.refuse(EINVAL, attr, why))
         }
     }
@@ -233,11 +254,11 @@ fn refuse(request: &mut Request<'_>, error: RuleError) -> Error {
 
 /// Adds a rule.
 pub fn add(namespace: &Namespace, request: &mut Request<'_>) -> Result {
-    let rule = rule_of(request)?;
+    let (rule, names) = rule_of(request)?;
     let draft = request.u32(MPIP_A_RULE_DRAFT);
     let number = request.u32(MPIP_A_RULE_NUMBER);
     namespace
-        .add_rule(draft, number, rule)
+        .add_rule(draft, number, rule, names)
         .map_err(|error| refuse(request, error))
 }
 
@@ -299,8 +320,17 @@ fn put_span(m: &mut Message<'_>, first: u32, last: u32, span: Span) -> Result {
     m.u16(last, span.last)
 }
 
-fn put_rule(m: &mut Message<'_>, number: u32, rule: &Rule, hits: u64) -> Result {
-    let Rule { matches, treatment } = rule;
+fn put_names(m: &mut Message<'_>, names: &Names) -> Result {
+    let (list, len) = names.list();
+    let list = list.get(..len.saturating_add(1)).unwrap_or(&[0]);
+    m.bytes(MPIP_A_RULE_INTERFACE_NAMES, list)
+}
+
+fn put_rule(m: &mut Message<'_>, number: u32, counted: &Counted) -> Result {
+    let (matches, treatment) = (&counted.rule.matches, counted.treatment());
+    if let Some(names) = counted.names() {
+        put_names(m, names)?;
+    }
     m.u32(MPIP_A_RULE_NUMBER, number)?;
     put_prefix(m, MPIP_A_RULE_DST, MPIP_A_RULE_DST_LEN, matches.dst)?;
     put_prefix(m, MPIP_A_RULE_SRC, MPIP_A_RULE_SRC_LEN, matches.src)?;
@@ -367,7 +397,7 @@ fn put_rule(m: &mut Message<'_>, number: u32, rule: &Rule, hits: u64) -> Result 
     if treatment.ordered {
         m.u8(MPIP_A_RULE_ORDERED, 1)?;
     }
-    m.u64(MPIP_A_RULE_HITS, hits)
+    m.u64(MPIP_A_RULE_HITS, counted.hits())
 }
 
 /// Rules.
@@ -381,7 +411,7 @@ pub fn dump(namespace: &Namespace, dump: &mut Dump<'_>) -> Result {
         let Some(counted) = table.get(number) else {
             continue;
         };
-        dump.add(|m| put_rule(m, number as u32, &counted.rule, counted.hits()))?;
+        dump.add(|m| put_rule(m, number as u32, counted))?;
         dump.cursor()[0] = number as i64;
     }
     Ok(())

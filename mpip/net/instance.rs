@@ -312,6 +312,7 @@ impl Instance {
     /// Begins. None other may be at work in the namespace. Process context.
     pub fn begin(&self) {
         self.gate.set_port(self.ports.own());
+        self.find_interfaces();
         self.refresh_addrs();
         self.stage.store(WORKING, Relaxed);
         self.kick(100);

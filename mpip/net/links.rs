@@ -295,9 +295,10 @@ impl Instance {
         self.kick(0);
     }
 
-    /// Finds out which interfaces the settings are for. Process context.
+    /// Finds out which interfaces the settings and the rules are for. Process context.
     pub fn find_interfaces(&self) {
         self.shared.links.find(self.net);
+        self.shared.rules.find(self.net);
     }
 
     /// Has all paths know what is wanted of their interfaces, and tells the peers. True if an

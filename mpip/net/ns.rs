@@ -27,7 +27,10 @@ use crate::{
             Name,
             Settings, //
         },
-        policy::Rule, //
+        policy::{
+            Names,
+            Rule, //
+        }, //
     },
     sys::{
         net::Net,
@@ -183,14 +186,16 @@ impl Namespace {
     }
 
     /// Adds a rule, to a draft or those in force, so that it has this number, from 1 on; at the end
-    /// without one.
+    /// without one. With names it is for these interfaces.
     pub fn add_rule(
         &self,
         draft: Option<u32>,
         number: Option<u32>,
         rule: Rule,
+        names: Option<Names>,
     ) -> Result<(), RuleError> {
-        let rule = Counted::new(rule)?;
+        let rule = Counted::new(rule, names)?;
+        rule.find(self.net);
         self.change_rules(draft, |table| table.with(number, rule))
     }
 
@@ -248,7 +253,10 @@ impl Namespace {
         if draft.generation != rules.generation() {
             return Err(RuleError::Changed);
         }
-        rules.set(draft.table)
+        rules.set(draft.table)?;
+        // Some may have come or gone since they were added.
+        rules.find(self.net);
+        Ok(())
     }
 
     /// Changes what is set for an interface, and how much of its budget is used.

@@ -24,16 +24,21 @@ use crate::{
             self,
             Flow,
             Groups,
+            Interfaces,
             Mode,
+            Names,
             Rule,
             Traits,
             Treatment,
+            MAX_INTERFACES,
             MAX_RULES, //
         }, //
     },
     sys::{
         bh::BhLock,
         count::PerCpuCount,
+        device,
+        net::Net,
         skb::Skb,
         socket, //
     },
@@ -77,18 +82,56 @@ impl From<AllocError> for RuleError {
     }
 }
 
+/// Interfaces that a rule names, and which they are now.
+struct Named {
+    names: Names,
+    // As in `Interfaces`.
+    indices: [Atomic<u32>; MAX_INTERFACES],
+}
+
 /// A rule and how many packets fell under it.
 pub struct Counted {
-    /// The rule.
+    /// The rule. Which interfaces it is for, [`Counted::treatment`] tells.
     pub rule: Rule,
+    named: Option<KBox<Named>>,
     hits: PerCpuCount,
 }
 
 impl Counted {
-    /// No packet yet. Process context.
-    pub fn new(rule: Rule) -> Result<Arc<Counted>, AllocError> {
+    /// No packet yet. With names the rule is for these interfaces. Process context.
+    pub fn new(rule: Rule, names: Option<Names>) -> Result<Arc<Counted>, AllocError> {
         let hits = PerCpuCount::new().ok_or(AllocError)?;
-        Arc::new(Counted { rule, hits }, GFP_KERNEL)
+        let named = names.map(|names| {
+            let indices = [const { Atomic::new(0) }; MAX_INTERFACES];
+            KBox::new(Named { names, indices }, GFP_KERNEL)
+        });
+        let named = named.transpose()?;
+        Arc::new(Counted { rule, named, hits }, GFP_KERNEL)
+    }
+
+    /// What becomes of its packets now.
+    pub fn treatment(&self) -> Treatment {
+        let Some(named) = &self.named else {
+            return self.rule.treatment;
+        };
+        let index = |i: usize| named.indices.get(i).map_or(0, |index| index.load(Relaxed));
+        Treatment {
+            interfaces: Interfaces(core::array::from_fn(index)),
+            ..self.rule.treatment
+        }
+    }
+
+    /// The interfaces that it names.
+    pub fn names(&self) -> Option<&Names> {
+        self.named.as_deref().map(|named| &named.names)
+    }
+
+    /// Finds out which interfaces have the names. Live sessions follow with their next packet.
+    pub fn find(&self, net: Net) {
+        let Some(named) = &self.named else { return };
+        for (name, index) in named.names.iter().zip(&named.indices) {
+            index.store(device::index_of(net, name), Relaxed);
+        }
     }
 
     /// Counts packets.
@@ -113,6 +156,7 @@ pub struct Table {
     never: bool,
     owners: bool,
     groups: bool,
+    named: bool,
 }
 
 impl Table {
@@ -242,6 +286,7 @@ impl Table {
         self.len = self.parts.iter().map(|part| part.len()).sum();
         for counted in self.parts.iter().flat_map(|part| part.iter()) {
             self.never |= counted.rule.treatment.mode == Mode::Never;
+            self.named |= counted.named.is_some();
             let matches = &counted.rule.matches;
             self.groups |= matches.group.is_some();
             self.owners |= matches.uids.is_some() || matches.group.is_some();
@@ -289,6 +334,7 @@ pub struct Rules {
     never: Atomic<bool>,
     owners: Atomic<bool>,
     groups: Atomic<bool>,
+    named: Atomic<bool>,
 }
 
 impl Rules {
@@ -301,6 +347,7 @@ impl Rules {
             never: Atomic::new(false),
             owners: Atomic::new(false),
             groups: Atomic::new(false),
+            named: Atomic::new(false),
         })
     }
 
@@ -313,7 +360,7 @@ impl Rules {
     /// Has another table count from now on. Process context; writers keep each other out.
     pub fn set(&self, table: Table) -> Result<(), RuleError> {
         let (any, never) = (table.len != 0, table.never);
-        let (owners, groups) = (table.owners, table.groups);
+        let (owners, groups, named) = (table.owners, table.groups, table.named);
         let mut table = Arc::new(table, GFP_KERNEL)?;
         let mut current = self.table.lock();
         core::mem::swap(&mut *current, &mut table);
@@ -321,6 +368,7 @@ impl Rules {
         self.never.store(never, Relaxed);
         self.owners.store(owners, Relaxed);
         self.groups.store(groups, Relaxed);
+        self.named.store(named, Relaxed);
         let next = self.generation().wrapping_add(1);
         self.generation.store(next, Relaxed);
         // The lock goes first: what is freed may be much.
@@ -342,6 +390,17 @@ impl Rules {
     /// Whether one of them asks for control groups.
     pub fn ask_groups(&self) -> bool {
         self.groups.load(Relaxed)
+    }
+
+    /// Finds out which interfaces have the names that rules are for. Process context.
+    pub fn find(&self, net: Net) {
+        if !self.named.load(Relaxed) {
+            return;
+        }
+        let (table, _) = self.get();
+        for (_, counted) in table.iter() {
+            counted.find(net);
+        }
     }
 
     /// Whether there are any.
@@ -375,7 +434,7 @@ impl Verdict {
     /// How packets are treated that no rule for some packets only is for.
     fn of_session(&self) -> Option<Treatment> {
         let (_, last) = self.0.last()?;
-        (!last.rule.matches.asks_packet()).then_some(last.rule.treatment)
+        (!last.rule.matches.asks_packet()).then(|| last.treatment())
     }
 }
 
@@ -397,7 +456,7 @@ impl Inner {
         match verdict.find(&traits) {
             Some((counted, passing)) => {
                 counted.hit(count);
-                (counted.rule.treatment, passing)
+                (counted.treatment(), passing)
             }
             None => (Treatment::PLAIN, false),
         }

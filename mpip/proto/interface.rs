@@ -41,10 +41,14 @@ impl Name {
         &self.0
     }
 
+    /// The name.
+    pub fn as_bytes(&self) -> &[u8] {
+        self.0.split(|b| *b == 0).next().unwrap_or(&[])
+    }
+
     /// The name, as far as it is one for people.
     pub fn as_str(&self) -> &str {
-        let name = self.0.split(|b| *b == 0).next().unwrap_or(&[]);
-        core::str::from_utf8(name).unwrap_or("?")
+        core::str::from_utf8(self.as_bytes()).unwrap_or("?")
     }
 }
 

@@ -11,6 +11,8 @@
 
 use crate::proto::addr::Prefix;
 use crate::proto::addr::Tuple;
+use crate::proto::interface::Name;
+use crate::proto::interface::MAX_NAME;
 use crate::proto::packet;
 
 /// Rules of a namespace at most.
@@ -225,6 +227,9 @@ impl Interfaces {
     /// No choice is made.
     pub const ANY: Interfaces = Interfaces([0; MAX_INTERFACES]);
 
+    /// Some, which their [`Names`] tell: an index that none has.
+    pub const NAMED: Interfaces = Interfaces([u32::MAX, 0, 0, 0, 0, 0, 0, 0]);
+
     /// Whether no choice is made.
     pub fn is_any(&self) -> bool {
         self.0 == [0; MAX_INTERFACES]
@@ -233,6 +238,47 @@ impl Interfaces {
     /// Whether it is one of them.
     pub fn contains(&self, ifindex: u32) -> bool {
         ifindex != 0 && self.0.contains(&ifindex)
+    }
+}
+
+/// Interfaces by their names, be they there or not.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub struct Names([Option<Name>; MAX_INTERFACES]);
+
+impl Names {
+    /// Bytes of a list at most.
+    pub const MAX_LEN: usize = MAX_INTERFACES * (MAX_NAME + 1) - 1;
+
+    /// Reads a list with blanks between the names. `None` if there is none, if there are too many,
+    /// or if one is not what an interface can be called.
+    pub fn parse(list: &[u8]) -> Option<Names> {
+        let mut names = [None; MAX_INTERFACES];
+        let mut slots = names.iter_mut();
+        for text in list.split(|b| *b == b' ').filter(|text| !text.is_empty()) {
+            *slots.next()? = Some(Name::new(text)?);
+        }
+        names.first()?.is_some().then_some(Names(names))
+    }
+
+    /// The list as it is read, and its length; behind it are zeros, at least one.
+    pub fn list(&self) -> ([u8; Names::MAX_LEN + 1], usize) {
+        let mut list = [0; Names::MAX_LEN + 1];
+        let mut len = 0;
+        for name in self.iter() {
+            let gap: &[u8] = if len == 0 { b"" } else { b" " };
+            for text in [gap, name.as_bytes()] {
+                for (to, from) in list.iter_mut().skip(len).zip(text) {
+                    *to = *from;
+                }
+                len = len.saturating_add(text.len());
+            }
+        }
+        (list, len)
+    }
+
+    /// The names.
+    pub fn iter(&self) -> impl Iterator<Item = &Name> {
+        self.0.iter().flatten()
     }
 }
 

@@ -47,7 +47,7 @@ static const struct nla_policy mpip_prefix_del_nl_policy[MPIP_A_PREFIX_LEN + 1] 
 };
 
 /* MPIP_CMD_RULE_ADD - do */
-static const struct nla_policy mpip_rule_add_nl_policy[MPIP_A_RULE_MAX_COST + 1] = {
+static const struct nla_policy mpip_rule_add_nl_policy[MPIP_A_RULE_INTERFACE_NAMES + 1] = {
 	[MPIP_A_RULE_NUMBER] = NLA_POLICY_MIN(NLA_U32, 1),
 	[MPIP_A_RULE_DST] = NLA_POLICY_MAX_LEN(16),
 	[MPIP_A_RULE_DST_LEN] = NLA_POLICY_MAX(NLA_U8, 128),
@@ -73,6 +73,7 @@ static const struct nla_policy mpip_rule_add_nl_policy[MPIP_A_RULE_MAX_COST + 1]
 	[MPIP_A_RULE_DRAFT] = NLA_POLICY_MIN(NLA_U32, 1),
 	[MPIP_A_RULE_CGROUP] = NLA_POLICY_MIN(NLA_U64, 1),
 	[MPIP_A_RULE_MAX_COST] = { .type = NLA_U32, },
+	[MPIP_A_RULE_INTERFACE_NAMES] = { .type = NLA_NUL_STRING, .len = 127, },
 };
 
 /* MPIP_CMD_RULE_DEL - do */
@@ -204,7 +205,7 @@ static const struct genl_split_ops mpip_nl_ops[] = {
 		.cmd		= MPIP_CMD_RULE_ADD,
 		.doit		= mpip_nl_rule_add_doit,
 		.policy		= mpip_rule_add_nl_policy,
-		.maxattr	= MPIP_A_RULE_MAX_COST,
+		.maxattr	= MPIP_A_RULE_INTERFACE_NAMES,
 		.flags		= GENL_UNS_ADMIN_PERM | GENL_CMD_CAP_DO,
 	},
 	{

@@ -288,6 +288,7 @@ attribute_sets! {
         RULE_DRAFT = 24 "draft",
         RULE_CGROUP = 25 "cgroup",
         RULE_MAX_COST = 26 "max-cost",
+        RULE_INTERFACE_NAMES = 27 "interface-names",
     }
     INTERFACE "interface" {
         INTERFACE_NAME = 1 "name",

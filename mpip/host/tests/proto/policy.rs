@@ -18,6 +18,7 @@ use mpip_host::proto::policy::Interfaces;
 use mpip_host::proto::policy::Limits;
 use mpip_host::proto::policy::Match;
 use mpip_host::proto::policy::Mode;
+use mpip_host::proto::policy::Names;
 use mpip_host::proto::policy::Priority;
 use mpip_host::proto::policy::Rule;
 use mpip_host::proto::policy::Span;
@@ -485,6 +486,49 @@ fn what_is_read_of_a_packet() {
     let packet = Packet::parse(&ip, 48, 6).unwrap();
     let traits = Traits { size: 48, dscp };
     assert_eq!(Traits::read(&ip, &packet, 48, 0), traits);
+}
+
+#[test]
+fn names_of_interfaces() {
+    let read = |list: &[u8]| {
+        let names = Names::parse(list)?;
+        let (text, len) = names.list();
+        assert!(text[len..].iter().all(|b| *b == 0) && text.len() > len);
+        Some((names.iter().count(), text[..len].to_vec()))
+    };
+    for (list, n, text) in [
+        ("eth0", 1, "eth0"),
+        ("usb7 eth0", 2, "usb7 eth0"),
+        ("  a   b ", 2, "a b"),
+        ("1 2 3 4 5 6 7 8", 8, "1 2 3 4 5 6 7 8"),
+    ] {
+        assert_eq!(read(list.as_bytes()), Some((n, text.as_bytes().to_vec())));
+    }
+    let longest = ["fifteen-letters"; 8].join(" ");
+    assert_eq!(longest.len(), Names::MAX_LEN);
+    assert_eq!(read(longest.as_bytes()), Some((8, longest.into_bytes())));
+    for wrong in [
+        "",
+        " ",
+        "1 2 3 4 5 6 7 8 9",
+        "eth0 a/b",
+        "..",
+        "sixteen-letters-",
+    ] {
+        assert_eq!(read(wrong.as_bytes()), None, "{wrong}");
+    }
+    // A rule with names has a choice of interfaces, which none fits before it is known.
+    assert!(!Interfaces::NAMED.is_any());
+    assert!((0..1000).all(|index| !Interfaces::NAMED.contains(index)));
+    let rule = Rule {
+        matches: Match::ALL,
+        treatment: Treatment {
+            mode: Mode::Never,
+            interfaces: Interfaces::NAMED,
+            ..Treatment::PLAIN
+        },
+    };
+    assert_eq!(rule.flaw(), Some(Flaw::InterfacesUnused));
 }
 
 fn any_match() -> impl Strategy<Value = Match> {
