@@ -216,8 +216,8 @@ pub struct Config {
     #[arg(short, long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub file: Option<String>,
 
-    /// Leave out interfaces, and rules for control groups, that are not there, with a warning; and
-    /// have apply only enable MPIP if there is no file at all
+    /// Take interfaces that are not there, and leave out rules for control groups that are not, with
+    /// a warning; and have apply only enable MPIP if there is no file at all
     #[arg(long, global = true)]
     pub lenient: bool,
 

@@ -45,6 +45,7 @@ fn add() {
             u32(RULE_MAX_LOSS, 25),
             u32(RULE_MIN_RATE, 187_500),
             attr(RULE_INTERFACES, &[2, 0, 0, 0, 3, 0, 0, 0]),
+            string(RULE_INTERFACE_NAMES, "eth0 wwan0"),
         ]
         .concat()
     );
@@ -462,6 +463,62 @@ fn what_is_shown_is_understood() {
         sent(words);
     }
     sent(words[1].strip_suffix(",if9").unwrap());
+}
+
+/// The kernel keeps names, of interfaces that are there and of others.
+#[test]
+fn interfaces_by_name() {
+    let rules = || {
+        let rule = |number, more: &[Vec<u8>]| {
+            let mut attrs = vec![
+                u32(RULE_NUMBER, number),
+                u32(RULE_PRIORITY, 0),
+                u32(RULE_MODE, 2),
+            ];
+            attrs.extend(more.iter().cloned());
+            attrs
+        };
+        let names = |list| string(RULE_INTERFACE_NAMES, list);
+        Kernel::new().answer(
+            CMD_RULE_GET,
+            dump(&[
+                rule(
+                    1,
+                    &[names("usb7 eth0"), attr(RULE_INTERFACES, &[2, 0, 0, 0])],
+                ),
+                rule(2, &[names("usb7")]),
+            ]),
+        )
+    };
+    assert_data_eq!(
+        run("mpipctl rule", rules()),
+        str![[r#"
+NUMBER RULE
+1      mode single dev usb7,eth0
+2      mode single dev usb7
+
+"#]]
+    );
+    assert_data_eq!(
+        run("mpipctl -j rule", rules()),
+        str![[r#"
+[{"number":1,"priority":"throughput","mode":"single","interfaces":[2],"dev":["usb7","eth0"]},{"number":2,"priority":"throughput","mode":"single","dev":["usb7"]}]
+
+"#]]
+    );
+    // A change of something else keeps them.
+    let kernel = rules()
+        .answer(CMD_RULE_DRAFT, vec![ack()])
+        .answer(CMD_RULE_DEL, vec![ack()])
+        .answer(CMD_RULE_ADD, vec![ack()])
+        .answer(CMD_RULE_COMMIT, vec![ack()]);
+    let requests = kernel.requests();
+    assert_eq!(run("mpipctl rule change 1 port 22", kernel), "");
+    let requests = requests.lock().unwrap();
+    let mut added = requests.iter().filter(|r| r[0] == CMD_RULE_ADD.number);
+    let added = added.next().unwrap();
+    let has = |attr: Vec<u8>| added.windows(attr.len()).any(|part| part == attr);
+    assert!(has(string(RULE_INTERFACE_NAMES, "usb7 eth0")));
 }
 
 #[test]

@@ -2,11 +2,11 @@
 
 //! `rule`.
 
-use serde::Serialize;
-
+use super::interface::check_name;
 use super::Context;
 use crate::cli::RuleVerb;
 use crate::nl::Interfaces;
+use crate::nl::Names;
 use crate::nl::Prefix;
 use crate::nl::Protocol;
 use crate::nl::Rule;
@@ -50,24 +50,14 @@ pub(super) fn run(context: &mut Context<'_>, verb: Option<RuleVerb>) -> Result<(
     }
 }
 
-/// A rule with what only the system can tell: indices mean nothing outside the namespace.
-#[derive(Serialize)]
-struct Row {
-    #[serde(flatten)]
-    rule: Rule,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    dev: Vec<String>,
-}
-
 fn show(context: &mut Context<'_>) -> Result<(), Error> {
-    let rules: Vec<Rule> = context.list()?;
+    let mut rules: Vec<Rule> = context.list()?;
     if context.options.is_json() {
-        let rows = rules.into_iter().map(|rule| Row {
-            dev: interfaces(&rule, context.system),
-            rule,
-        });
-        let rows: Vec<Row> = rows.collect();
-        return context.write_json(&rows);
+        // Indices mean nothing outside the namespace.
+        for rule in rules.iter_mut().filter(|rule| rule.interfaces.is_some()) {
+            rule.dev = Some(Names(interfaces(rule, context.system)));
+        }
+        return context.write_json(&rules);
     }
     let mut header = vec!["NUMBER"];
     if context.options.statistics {
@@ -135,7 +125,11 @@ fn load(context: &mut Context<'_>, file: &str, replace: bool) -> Result<(), Erro
     Ok(loaded?)
 }
 
-fn interfaces(rule: &Rule, system: &dyn System) -> Vec<String> {
+/// The names of its interfaces, also of those that it has by index.
+pub(super) fn interfaces(rule: &Rule, system: &dyn System) -> Vec<String> {
+    if let Some(Names(names)) = &rule.dev {
+        return names.clone();
+    }
     let name = |index: &u32| match system.interface(*index) {
         Some(name) => name,
         None => format!("if{index}"),
@@ -306,7 +300,7 @@ fn clear(rule: &mut Rule, name: &str) {
         "loss" => rule.max_loss = None,
         "rate" => rule.min_rate = None,
         "cost" => rule.max_cost = None,
-        "dev" => rule.interfaces = None,
+        "dev" => (rule.interfaces, rule.dev) = (None, None),
         _ => rule.ordered = None,
     }
 }
@@ -375,7 +369,15 @@ pub(super) fn set(
             rule.max_cost = Some(value.parse().map_err(wrong)?);
         }
         "ordered" => rule.ordered = Some(choice(value, &["off", "on"])? == 1),
-        "dev" => rule.interfaces = Some(Interfaces(devices(value, system)?)),
+        "dev" => {
+            let names: Vec<String> = value.split(',').map(str::to_string).collect();
+            // A typing error is more likely than an interface that is to come.
+            let absent = |name: &&String| system.interface_index(name).is_none();
+            if let Some(name) = names.iter().find(absent) {
+                return Err(format!("no such interface: \"{name}\""));
+            }
+            set_devices(rule, names, system)?;
+        }
         _ => rule.number = Some(parse_number(value)?),
     }
     Ok(())
@@ -456,14 +458,22 @@ fn quantity(text: &str, units: &[(&str, f64)], divide: f64, what: &str) -> Resul
     Ok(number as u32)
 }
 
-fn devices(text: &str, system: &dyn System) -> Result<Vec<u32>, String> {
-    let index = |name: &str| {
-        let index = system.interface_index(name);
-        index.ok_or_else(|| format!("no such interface: \"{name}\""))
-    };
-    let list: Vec<u32> = text.split(',').map(index).collect::<Result<_, _>>()?;
-    if list.len() > MAX_INTERFACES {
-        return Err(format!("more than {MAX_INTERFACES} interfaces: \"{text}\""));
+/// Has it use the paths by these interfaces, of which some may not be there.
+pub(super) fn set_devices(
+    rule: &mut Rule,
+    names: Vec<String>,
+    system: &dyn System,
+) -> Result<(), String> {
+    for name in &names {
+        check_name(name)?;
     }
-    Ok(list)
+    if names.len() > MAX_INTERFACES {
+        let list = names.join(",");
+        return Err(format!("more than {MAX_INTERFACES} interfaces: \"{list}\""));
+    }
+    let there = names.iter().filter_map(|name| system.interface_index(name));
+    let there = Interfaces(there.collect());
+    rule.interfaces = Some(there).filter(|there| !there.0.is_empty());
+    rule.dev = Some(Names(names));
+    Ok(())
 }

@@ -127,9 +127,6 @@ const INTERFACE: &[(&str, &str, &str)] = &[
     ),
 ];
 
-/// Has an interface that has come, or has got its name, put into rules.
-const UDEV: &str = r#"ACTION=="add|move", SUBSYSTEM=="net", RUN+="/usr/bin/systemctl --no-block try-reload-or-restart mpip.service""#;
-
 /// Files, and what each is for. A test has them all read.
 const EXAMPLES: &[(&str, &str)] = &[
     (
@@ -374,12 +371,12 @@ fn rules(page: &mut Roff) {
                 ". The first that fits a packet counts, in the order in which they stand. All \
                  conditions have to be met; what is not there is met by all packets. A rule says \
                  priority, mode, dev or ordered. The interfaces and the control group of a rule have to \
-                 be there when the file is applied; with ",
+                 be there when the file is applied, or it is taken for a mistake; with ",
             ),
             bold("mpipctl config apply --lenient"),
             roman(
-                ", as the systemd unit has it, interfaces that are not are left out, and so are whole \
-                 rules for control groups that are not. What else rules can do is told by ",
+                ", as the systemd unit has it, interfaces may come later, and rules for control groups \
+                 that are not there are left out. What else rules can do is told by ",
             ),
             bold("mpipctl rule add --help"),
             roman("."),
@@ -396,26 +393,17 @@ fn later(page: &mut Roff) {
         page,
         [
             roman(
-                "The systemd unit applies the files before the network is configured. An interface \
-                 that is made or plugged in later is left out of rules then: the journal has a \
-                 warning with file, line and name, the rule does without it, and MPIP goes on \
-                 using all that there is. The same holds for one that goes and comes again. Once it \
-                 is there, ",
+                "The systemd unit applies the files before the network is configured. Rules and \
+                 tables ",
             ),
-            bold("systemctl reload mpip"),
-            roman(
-                " puts it in; nothing else is changed, and no session is disturbed. udev does so by \
-                 itself with this line in a file such as /etc/udev/rules.d/90-mpip.rules:",
-            ),
-        ],
-    );
-    listing(page, UDEV);
-    paragraph(
-        page,
-        [
-            roman("Tables "),
             bold("[interface.NAME]"),
-            roman(" do not need that: they count as soon as there is such an interface."),
+            roman(
+                " know interfaces by their names: they count as soon as there is one that is made, \
+                 plugged in, or gets the name, and for one that goes and comes again. Where a rule's \
+                 interface is not there when the files are applied, the journal has a warning with \
+                 file, line and name, and until it comes the rule does without it: MPIP uses all \
+                 that there is.",
+            ),
         ],
     );
 }

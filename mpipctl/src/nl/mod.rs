@@ -59,6 +59,7 @@ pub use psk::Psk;
 pub use psk::PskError;
 pub use record::Record;
 pub use rule::Interfaces;
+pub use rule::Names;
 pub use rule::Rule;
 pub use session::Lane;
 pub use session::Session;

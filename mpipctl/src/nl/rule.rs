@@ -6,9 +6,12 @@ use std::net::IpAddr;
 
 use serde::Serialize;
 
+use super::attr::Attr;
 use super::attr::Request;
 use super::record::record;
+use super::record::Value;
 use super::uapi;
+use super::DecodeError;
 use super::Prefix;
 use super::Protocol;
 use super::RuleMode;
@@ -17,6 +20,18 @@ use super::RulePriority;
 /// Indices of interfaces.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Interfaces(pub Vec<u32>);
+
+/// Names of interfaces.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Names(pub Vec<String>);
+
+impl Value for Names {
+    fn read(attr: &Attr<'_>) -> Result<Self, DecodeError> {
+        let list = attr.string()?;
+        let names = list.split(' ').filter(|name| !name.is_empty());
+        Ok(Self(names.map(str::to_string).collect()))
+    }
+}
 
 record! {
     /// A rule (Table 6 of the paper). An absent condition is met by every packet.
@@ -64,7 +79,7 @@ record! {
         min_rate: Option<u32> = RULE_MIN_RATE,
         /// Largest cost of the interface.
         max_cost: Option<u32> = RULE_MAX_COST,
-        /// Interfaces whose paths are used.
+        /// Interfaces whose paths are used; of those that `dev` names the ones that are there.
         interfaces: Option<Interfaces> = RULE_INTERFACES,
         /// Packets that fell under it.
         hits: Option<u64> = RULE_HITS,
@@ -72,6 +87,8 @@ record! {
         cgroup: Option<u64> = RULE_CGROUP,
         /// Whether the receiver puts datagrams in order.
         ordered: Option<bool> = RULE_ORDERED,
+        /// The names of these interfaces, be they there or not: each counts when it is.
+        dev: Option<Names> = RULE_INTERFACE_NAMES,
     }
 }
 
@@ -133,8 +150,11 @@ impl Rule {
         if let Some(id) = self.cgroup {
             request = request.u64(uapi::RULE_CGROUP, id);
         }
-        match &self.interfaces {
-            Some(interfaces) => request.u32s(uapi::RULE_INTERFACES, &interfaces.0),
+        if let Some(Interfaces(list)) = &self.interfaces {
+            request = request.u32s(uapi::RULE_INTERFACES, list);
+        }
+        match &self.dev {
+            Some(Names(names)) => request.string(uapi::RULE_INTERFACE_NAMES, &names.join(" ")),
             None => request,
         }
     }

@@ -182,6 +182,11 @@ fn rules_that_name_what_has_gone() {
         rule(2, &[2, 9, 3]),
         rule(3, &[9, 10]),
         vec![u32(RULE_NUMBER, 4)],
+        vec![
+            u32(RULE_NUMBER, 5),
+            string(RULE_INTERFACE_NAMES, "usb7 eth0 usb8"),
+        ],
+        vec![u32(RULE_NUMBER, 6), string(RULE_INTERFACE_NAMES, "eth0")],
     ];
     let kernel = || {
         Kernel::new()
@@ -196,12 +201,15 @@ fn rules_that_name_what_has_gone() {
          fix: mpipctl rule change 2 dev eth0,wwan0,DEV",
         "WARN rule rule 3 names if9 and if10, gone by now: an interface that comes again has another number \\ \
          fix: mpipctl rule change 3 dev DEV",
+        "OK rule rule 5 names usb7 and usb8: it counts when there is such an interface",
     ] {
         says(&host(kernel(), network()), line, 0);
     }
     let (text, _) = doctor(&host(kernel(), network()));
     assert!(
-        !text.contains("rule 1 ") && !text.contains("rule 4 "),
+        !["rule 1 ", "rule 4 ", "rule 6 "]
+            .iter()
+            .any(|rule| text.contains(rule)),
         "{text}"
     );
 }

@@ -25,7 +25,7 @@ use crate::nl;
 use crate::nl::Client;
 use crate::nl::Draft;
 use crate::nl::Interface;
-use crate::nl::Interfaces;
+use crate::nl::Names;
 use crate::nl::Param;
 use crate::nl::Prefix;
 use crate::nl::Rule;
@@ -380,7 +380,7 @@ fn rules(now: &State, wanted: &Config, system: &dyn System) -> Vec<Step> {
 
 /// What is the same for rules that do the same.
 pub(super) fn key(rule: &Rule, system: &dyn System) -> String {
-    rule::words(&plain(rule), system)
+    rule::words(&by_name(rule, system), system)
 }
 
 /// The rule with its defaults said, without limits that are none, and without what is not its own.
@@ -394,11 +394,19 @@ pub(super) fn plain(rule: &Rule) -> Rule {
     rule.min_rate = rule.min_rate.filter(|rate| *rate != 0);
     rule.max_cost = rule.max_cost.filter(|cost| *cost != u32::MAX);
     rule.ordered = rule.ordered.filter(|is| *is);
-    if let Some(Interfaces(list)) = &mut rule.interfaces {
-        list.sort_unstable();
-        list.dedup();
-    }
     rule
+}
+
+/// The same, with the names of its interfaces in place of their indices, and in a settled order.
+pub(super) fn by_name(rule: &Rule, system: &dyn System) -> Rule {
+    let mut names = rule::interfaces(rule, system);
+    names.sort_unstable();
+    names.dedup();
+    Rule {
+        dev: Some(Names(names)).filter(|names| !names.0.is_empty()),
+        interfaces: None,
+        ..plain(rule)
+    }
 }
 
 /// What a file has to say so that the kernel's state is what it and `others` say together.

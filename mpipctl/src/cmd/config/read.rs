@@ -42,7 +42,7 @@ type Span = Option<Range<usize>>;
 pub(super) struct Reader<'a> {
     params: &'a [Param],
     system: &'a dyn System,
-    /// Interfaces that are not there are left out, and rules for control groups that are not.
+    /// Interfaces need not be there, and rules for control groups that are not are left out.
     lenient: bool,
     /// Such rules are kept nevertheless, for a group that nothing has: each table has its rule.
     keeps: bool,
@@ -365,13 +365,16 @@ impl<'a> Reader<'a> {
                 self.unknown(span_of(table.key(name), item), name, &names);
                 continue;
             }
+            if name == "dev" {
+                let names = self.devices(item).unwrap_or_default();
+                if let Err(why) = rule::set_devices(&mut rule, names, self.system) {
+                    self.wrong(item.span(), format!("dev: {why}"));
+                }
+                continue;
+            }
             let Some(text) = self.rule_value(name, item) else {
                 continue;
             };
-            // Nothing is left if no interface is there.
-            if text.is_empty() && name == "dev" {
-                continue;
-            }
             // Without this condition it would be for everybody.
             if name == "cgroup" && self.lenient && rule::is_gone(&text, self.system) {
                 rule.cgroup = Some(0);
@@ -411,9 +414,6 @@ impl<'a> Reader<'a> {
 
     /// The text of a value as `rule add` takes it.
     fn rule_value(&mut self, name: &str, item: &Item) -> Option<String> {
-        if name == "dev" {
-            return self.devices(item);
-        }
         let text = item.as_value().and_then(scalar);
         if text.is_none() {
             self.mistyped(name, "a number or a string", item.span());
@@ -422,7 +422,7 @@ impl<'a> Reader<'a> {
     }
 
     /// A name, several with commas between, or a list.
-    fn devices(&mut self, item: &Item) -> Option<String> {
+    fn devices(&mut self, item: &Item) -> Option<Vec<String>> {
         let names: Vec<(String, Span)> = if let Some(text) = item.as_str() {
             let names = text.split(',');
             names.map(|name| (name.to_string(), item.span())).collect()
@@ -443,23 +443,20 @@ impl<'a> Reader<'a> {
             );
             return None;
         }
-        let mut there = Vec::new();
-        for (name, span) in names {
-            if self.system.interface_index(&name).is_some() {
-                there.push(name);
+        for (name, span) in &names {
+            if self.system.interface_index(name).is_some() {
                 continue;
             }
             let text = format!("dev: no such interface: \"{name}\"");
             if self.lenient && !self.keeps {
-                let place = self.place(span);
-                self.warnings.push(format!(
-                    "{place}: {text}; it is left out until this is applied again"
-                ));
+                let place = self.place(span.clone());
+                self.warnings
+                    .push(format!("{place}: {text}; it counts when there is"));
             } else if !self.lenient {
-                self.wrong(span, text);
+                self.wrong(span.clone(), text);
             }
         }
-        Some(there.join(","))
+        Some(names.into_iter().map(|(name, _)| name).collect())
     }
 }
 
@@ -519,7 +516,7 @@ fn flaw(rule: &Rule) -> Option<(&'static str, &'static str)> {
             ),
         ),
         (
-            mode == RuleMode::Never && rule.interfaces.is_some(),
+            mode == RuleMode::Never && rule.dev.is_some(),
             (
                 "dev",
                 "mode never keeps to the interface that routing chooses",

@@ -15,8 +15,8 @@ use toml_edit::Table;
 use toml_edit::TableLike;
 use toml_edit::Value;
 
+use super::plan::by_name;
 use super::plan::key;
-use super::plan::plain;
 use super::plan::shown;
 use super::Config;
 use super::Known;
@@ -203,8 +203,8 @@ fn interface_value(name: &str, text: &str) -> Value {
     }
 }
 
-/// Rules without interfaces that have gone, and none for control groups that have: only a number is
-/// left of these.
+/// None for control groups that have gone, and without interfaces that have which a rule has by
+/// index: only a number is left of these.
 pub(super) fn lasting(rules: &[Rule], system: &dyn System) -> (Vec<Rule>, Vec<String>) {
     let mut warnings = Vec::new();
     let mut keep = |rule: &Rule| {
@@ -214,6 +214,10 @@ pub(super) fn lasting(rules: &[Rule], system: &dyn System) -> (Vec<Rule>, Vec<St
             let text = format!("rule {number}: control group {id} has gone");
             warnings.push(format!("{text}; the rule is left out"));
             return None;
+        }
+        // Those that it names may come again.
+        if rule.dev.is_some() {
+            rule.interfaces = None;
         }
         let mut list = rule.interfaces.take().unwrap_or_default().0;
         list.retain(|index| {
@@ -293,7 +297,7 @@ fn rules(document: &mut DocumentMut, said: Vec<String>, wanted: &[Rule], system:
 
 fn table_of(rule: &Rule, system: &dyn System) -> Table {
     let mut table = Table::new();
-    for (name, text) in rule::pairs(&plain(rule), system) {
+    for (name, text) in rule::pairs(&by_name(rule, system), system) {
         let value: Value = match text.parse::<i64>() {
             _ if name == "dev" => text.split(',').collect::<Array>().into(),
             Ok(number) => number.into(),

@@ -13,6 +13,7 @@ use crate::network::Network;
 use crate::nl::Interface;
 use crate::nl::InterfaceRole;
 use crate::nl::Interfaces;
+use crate::nl::Names;
 use crate::nl::Path;
 use crate::nl::PathState;
 use crate::out::text::milliseconds;
@@ -60,10 +61,21 @@ pub(super) fn paths(facts: &Facts, network: &Network) -> Vec<Finding> {
     found.collect()
 }
 
-/// Rules know interfaces by number. One that has gone has another if it comes again.
+/// Interfaces of rules that are not there. One that a rule knows by number has another if it comes
+/// again.
 pub(super) fn rules(facts: &Facts, network: &Network) -> Vec<Finding> {
     let found = facts.told.rules.iter().filter_map(|rule| {
         let number = rule.number?;
+        if let Some(Names(names)) = &rule.dev {
+            let is_there = |name: &String| network.links.iter().any(|link| link.name == *name);
+            let absent = names.iter().filter(|name| !is_there(name));
+            let absent: Vec<String> = absent.map(|name| word(name)).collect();
+            let text = format!(
+                "rule {number} names {}: it counts when there is such an interface",
+                absent.join(" and ")
+            );
+            return (!absent.is_empty()).then(|| Finding::new(Outcome::Ok, "rule", text));
+        }
         let Interfaces(list) = rule.interfaces.as_ref()?;
         let name = |index: &u32| network.link(*index).map(|link| word(&link.name));
         let there: Vec<String> = list.iter().filter_map(name).collect();
