@@ -212,8 +212,18 @@ def ynl(t):
     ask(a, "--do", "path-set", "--json", json.dumps({"id": path, "set-state": "standby", "set-weight": 7}))
     one = next(p for p in ask(a, "--dump", "path-get") if p["id"] == path)
     t.equal((one["set-state"], one["set-weight"], one["weight"]), ("standby", 7, 7), "what is wanted of a path")
+    names = f"nosuch9 {a.dev[1]}"
+    ask(a, "--do", "rule-add", "--json", json.dumps({"mode": "single", "interface-names": names}))
+    t.equal(ask(a, "--dump", "rule-get")[0]["interface-names"], names, "a rule's interfaces by name")
+    index = json.loads(a.run("ip", "-j", "link", "show", a.dev[1]).stdout)[0]["ifindex"]
+    rule = t.module.show(a, "rule")[0]
+    t.equal((rule["dev"], rule["interfaces"]), (names.split(), [index]), "the same as mpipctl has it")
     for request, values in (
         ("param-set", {"name": "weight_step", "value": 100000}),
+        ("rule-add", {"mode": "single", "interface-names": "a/b"}),
+        ("rule-add", {"mode": "single", "interface-names": "1 2 3 4 5 6 7 8 9"}),
+        ("rule-add", {"mode": "single", "interface-names": ""}),
+        ("rule-add", {"mode": "never", "interface-names": "nosuch9"}),
         ("path-set", {"id": path, "set-weight": 1001}),
         ("path-set", {"id": path, "set-state": 3}),
         ("path-set", {"id": 200, "set-weight": 5}),

@@ -13,6 +13,7 @@ import time
 
 from lib import Link, case
 from lib.net import command
+from lib.world import TX_BYTES
 from tools import xfer
 from tools.traffic import QUIET, Traffic
 
@@ -182,6 +183,46 @@ def energy(t):
     t.reaches(promoted["time_us"] - demoted["time_us"], 3_900_000, "microseconds for which it was held")
     t.module.set(a, energy="off")
     traffic.takes_both("both at the end")
+    traffic.stop()
+
+
+@case("a rule names an interface: whichever has the name, as soon as it has, or none")
+def by_name(t):
+    a, b, _ = t.switched([EQUAL, EQUAL])
+    t.load(a, b)
+    traffic = Traffic(t, a, b)
+    traffic.spread()
+
+    def sent():
+        """What A sends on each link in a while."""
+        before = a.counters()
+        time.sleep(0.4)
+        now = a.counters()
+        return [now[dev][TX_BYTES] - before[dev][TX_BYTES] for dev in a.dev]
+
+    def rename(name):
+        a.ip([f"link set {a.dev[1]} name {name}"])
+        a.dev[1] = name
+
+    with tempfile.NamedTemporaryFile("w", suffix=".toml") as file:
+        file.write('[[rule]]\nmode = "all"\ndev = "later0"\n')
+        file.flush()
+        done = t.module.ctl(a, "config", "apply", "--lenient", "-f", file.name)
+        t.check('no such interface: "later0"; it counts when there is' in done.stderr, f"warning: {done.stderr}")
+        rule = t.module.show(a, "rule")[0]
+        t.equal((rule["dev"], rule.get("interfaces")), (["later0"], None), "a rule for what is not there")
+        t.soon(lambda: min(sent()) > 2 * QUIET, 15, "A to use both links")
+        rename("later0")
+        index = json.loads(a.run("ip", "-j", "link", "show", "later0").stdout)[0]["ifindex"]
+        t.soon(lambda: t.module.show(a, "rule")[0].get("interfaces") == [index], 10, "it to be known by its name")
+        t.soon(lambda: (one := sent())[0] * 5 < one[1], 15, "A to keep to the second link")
+        rename("other0")
+        t.soon(lambda: min(sent()) > 2 * QUIET, 15, "A to use both links again")
+        # Nothing differs, and what is saved has the name.
+        t.equal(t.module.ctl(a, "config", "diff", "--lenient", "-f", file.name).stdout, "", "differences")
+        t.module.ctl(a, "config", "save", "-f", file.name)
+        with open(file.name, encoding="utf-8") as saved:
+            t.check("later0" in saved.read(), "the name is saved")
     traffic.stop()
 
 

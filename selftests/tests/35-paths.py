@@ -4,6 +4,8 @@
 All is set at A. B, to which nothing was said, has to keep to it in its direction.
 """
 
+import time
+
 from lib import Link, case
 from lib.world import TX_BYTES
 from tools import xfer
@@ -85,7 +87,7 @@ def weights(t):
 
     def shares():
         before = a.counters()
-        traffic.goes_on("traffic")
+        time.sleep(0.4)
         now = a.counters()
         return [now[d][TX_BYTES] - before[d][TX_BYTES] for d in a.dev]
 
