@@ -429,8 +429,8 @@ fn cm_interval(instance: &Instance) -> u32 {
     (instance.param(Param::CmInterval) as u32).saturating_mul(1000)
 }
 
-/// Asks for a report on a path when one is due. A packet follows; if the path was chosen for it, its
-/// length is `behind`.
+/// Asks for a report on a path when one is due. A packet follows; if the path was chosen for it,
+/// its length is `behind`.
 fn question(
     instance: &Instance,
     session: &Arc<Session>,
