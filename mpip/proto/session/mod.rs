@@ -286,12 +286,13 @@ impl<P: PathInfo, D, H: Hold<Lane<P, D>>> Session<P, D, H> {
         true
     }
 
-    /// LANE_CONFIRM came in: true if it answers our challenge.
+    /// LANE_CONFIRM came in: true if it answers our challenge. Then the initiator uses the lane, even
+    /// if it has been given up here: a reset may be older, or be somebody's guess.
     pub fn on_lane_confirm(&mut self, index: usize, echo: u64) -> bool {
         let Some(lane) = self.lane_mut(index) else {
             return false;
         };
-        if lane.is_initiator() || lane.challenge != echo || lane.state == LaneState::Gone {
+        if lane.is_initiator() || lane.challenge != echo {
             return false;
         }
         lane.set_proven();

@@ -401,6 +401,19 @@ fn a_lane_that_the_other_end_uses_is_tried_again() {
 }
 
 #[test]
+fn a_reset_does_not_make_ends_disagree() {
+    let (mut a, mut b) = ends();
+    assert!(b.on_lane(1, 11, 22, 0));
+    assert!(a.on_lane_ack(1, 22, 11));
+    // It comes between LANE_ACK and LANE_CONFIRM.
+    assert!(b.refuse(1, 0));
+    assert_eq!((a.active_lanes(), b.active_lanes()), (2, 1));
+    assert!(b.on_lane_confirm(1, 22));
+    assert_eq!((a.active_lanes(), b.active_lanes()), (2, 2));
+    assert_eq!((a.poll_in(0), b.poll_in(0)), (None, None));
+}
+
+#[test]
 fn a_lane_that_was_up_is_tried_by_either_end() {
     let (mut a, mut b) = ends();
     assert!(b.on_lane(1, 11, 22, 0));
