@@ -13,7 +13,6 @@ import time
 
 from lib import Link, case
 from lib.net import command
-from lib.world import TX_BYTES
 from tools import xfer
 from tools.traffic import QUIET, Traffic
 
@@ -109,16 +108,7 @@ def lists(t):
     t.module.set(a, interfaces="enrolled")
     traffic.keeps_off(0, "not enrolled")
     t.equal(roles(t, a), {a.dev[0]: "excluded", a.dev[1]: "used"}, "what the interfaces are used for")
-    fresh = xfer.connect(a, b, b.addr[0])
-    port = fresh[0][0].getsockname()[1]
-
-    def opened():
-        xfer.exchange(fresh, 3000, 3000, 7)
-        found = t.module.sessions(b, port)
-        # B looks for lanes a while after the session has opened, and is refused.
-        return found and found[0]["state"] == "open" and found[0]["age_ms"] > 1000
-
-    t.wait(opened, 20, "another session")
+    port = traffic.another()
     t.at_least(t.module.stats(a)["lane_refused_interface"], 1, "lanes that B asked for in vain")
     t.equal(len(t.module.sessions(a, port)[0]["lane"]), 1, "lanes of a session that routing sends elsewhere")
     interface(t, a, a.dev[0], "enrol", "on")
@@ -193,13 +183,6 @@ def by_name(t):
     traffic = Traffic(t, a, b)
     traffic.spread()
 
-    def sent():
-        """What A sends on each link in a while."""
-        before = a.counters()
-        time.sleep(0.4)
-        now = a.counters()
-        return [now[dev][TX_BYTES] - before[dev][TX_BYTES] for dev in a.dev]
-
     def rename(name):
         a.ip([f"link set {a.dev[1]} name {name}"])
         a.dev[1] = name
@@ -211,13 +194,13 @@ def by_name(t):
         t.check('no such interface: "later0"; it counts when there is' in done.stderr, f"warning: {done.stderr}")
         rule = t.module.show(a, "rule")[0]
         t.equal((rule["dev"], rule.get("interfaces")), (["later0"], None), "a rule for what is not there")
-        t.soon(lambda: min(sent()) > 2 * QUIET, 15, "A to use both links")
+        t.soon(lambda: min(traffic.sent()) > 2 * QUIET, 15, "A to use both links")
         rename("later0")
         index = json.loads(a.run("ip", "-j", "link", "show", "later0").stdout)[0]["ifindex"]
         t.soon(lambda: t.module.show(a, "rule")[0].get("interfaces") == [index], 10, "it to be known by its name")
-        t.soon(lambda: (one := sent())[0] * 5 < one[1], 15, "A to keep to the second link")
+        t.soon(lambda: (one := traffic.sent())[0] * 5 < one[1], 15, "A to keep to the second link")
         rename("other0")
-        t.soon(lambda: min(sent()) > 2 * QUIET, 15, "A to use both links again")
+        t.soon(lambda: min(traffic.sent()) > 2 * QUIET, 15, "A to use both links again")
         # Nothing differs, and what is saved has the name.
         t.equal(t.module.ctl(a, "config", "diff", "--lenient", "-f", file.name).stdout, "", "differences")
         t.module.ctl(a, "config", "save", "-f", file.name)

@@ -4,10 +4,7 @@
 All is set at A. B, to which nothing was said, has to keep to it in its direction.
 """
 
-import time
-
 from lib import Link, case
-from lib.world import TX_BYTES
 from tools import xfer
 from tools.traffic import Traffic
 
@@ -48,15 +45,7 @@ def states(t):
     t.soon(lambda: all(lane["state"] == "gone" for lane in traffic.lanes(b, 1)), 10, "B's lanes there to go")
     t.equal(on(t, b, b.addr[1]).get("reason"), "remote-gone", "what B says of it")
     # New sessions get no lane there, whichever end looks for one.
-    fresh = xfer.connect(a, b, b.addr[0])
-    port = fresh[0][0].getsockname()[1]
-
-    def opened():
-        xfer.exchange(fresh, 3000, 3000, 7)
-        found = t.module.sessions(b, port)
-        return found and found[0]["state"] == "open" and found[0]["age_ms"] > 1000
-
-    t.wait(opened, 20, "another session")
+    port = traffic.another()
     t.equal(len(t.module.sessions(a, port)[0]["lane"]), 1, "its lanes")
     t.equal(path_set(t, a, a.addr[1], "state", "active"), "", "remarks")
     t.check("set_state" not in on(t, a, a.addr[1]), "nothing is set")
@@ -85,19 +74,13 @@ def weights(t):
     t.module.set(a, scheduler="weighted")
     t.equal(path_set(t, a, a.addr[0], "weight", 100), "", "remarks")
 
-    def shares():
-        before = a.counters()
-        time.sleep(0.4)
-        now = a.counters()
-        return [now[d][TX_BYTES] - before[d][TX_BYTES] for d in a.dev]
-
-    t.soon(lambda: (sent := shares())[1] > 4 * sent[0], 15, "A to send most by the second link")
+    t.soon(lambda: (sent := traffic.sent())[1] > 4 * sent[0], 15, "A to send most by the second link")
     t.equal([on(t, a, addr)["set_weight"] for addr in a.addr], [100, 900], "weights that were set")
     lanes = [lane for s in t.module.sessions(a) for lane in s["lane"] if lane["state"] == "active"]
     t.equal({(lane["local"]["addr"], lane["weight"]) for lane in lanes}, set(zip(a.addr, (100, 900))), "weights of lanes")
     path_set(t, a, a.addr[0], "weight", 900)
     path_set(t, a, a.addr[1], "weight", 100)
-    t.soon(lambda: (sent := shares())[0] > 4 * sent[1], 15, "A to send most by the first link")
+    t.soon(lambda: (sent := traffic.sent())[0] > 4 * sent[1], 15, "A to send most by the first link")
     for addr in a.addr:
         path_set(t, a, addr, "weight", "auto")
     t.equal([on(t, a, addr).get("set_weight") for addr in a.addr], [None, None], "weights that were set")

@@ -47,12 +47,29 @@ class Traffic:
 
         self.t.soon(ready, 20, "four sessions with two lanes")
 
-    def used(self, seconds=1.0):
-        """Bytes on each link of A in this time, both ways."""
+    def used(self, seconds=1.0, fields=(RX_BYTES, TX_BYTES)):
+        """Bytes on each link of A in this time, both ways unless said otherwise."""
         before = self.a.counters()
         time.sleep(seconds)
         now = self.a.counters()
-        return [sum(now[d][f] - before[d][f] for f in (RX_BYTES, TX_BYTES)) for d in self.a.dev]
+        return [sum(now[d][f] - before[d][f] for f in fields) for d in self.a.dev]
+
+    def sent(self):
+        """Bytes that A sends on each of its links in a while."""
+        return self.used(0.4, (TX_BYTES,))
+
+    def another(self):
+        """A new session, old enough for B to have looked for lanes; its port at A."""
+        fresh = xfer.connect(self.a, self.b, self.b.addr[0])
+        port = fresh[0][0].getsockname()[1]
+
+        def opened():
+            xfer.exchange(fresh, 3000, 3000, 7)
+            found = self.t.module.sessions(self.b, port)
+            return found and found[0]["state"] == "open" and found[0]["age_ms"] > 1000
+
+        self.t.wait(opened, 20, "another session")
+        return port
 
     def keeps_off(self, link, what):
         """Wait until everything goes by the other link of two."""
