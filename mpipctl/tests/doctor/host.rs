@@ -90,6 +90,11 @@ pub fn with_paths(
         .answer(CMD_PATH_GET, dump(paths))
 }
 
+/// The kernel, which from then on tells of these paths, as often as it is asked in two seconds.
+pub fn then(kernel: Kernel, paths: &[Vec<Vec<u8>>]) -> Kernel {
+    (0..20).fold(kernel, |kernel, _| kernel.answer(CMD_PATH_GET, dump(paths)))
+}
+
 /// A kernel that knows of interfaces, and of no paths.
 pub fn with_interfaces(interfaces: &[Vec<Vec<u8>>]) -> Kernel {
     Kernel::new()

@@ -128,7 +128,7 @@ fn examine(context: &mut Context<'_>) -> Vec<Finding> {
         (told.interfaces, told.rules) = (items(client), items(client));
         if is_on {
             // Without rights there are no paths.
-            (told.params, told.paths) = (items(client), items(client));
+            (told.params, told.paths) = (items(client), paths::settled(client, context.system));
         }
     }
     let facts = Facts::gather(context.system, node, told);

@@ -4,16 +4,25 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use super::facts::Facts;
+use super::items;
 use super::Finding;
 use super::Outcome;
 use crate::network::Network;
+use crate::nl::Client;
 use crate::nl::EventReason;
 use crate::nl::Param;
 use crate::nl::Path;
 use crate::nl::PathState;
 use crate::nl::PathWay;
+use crate::system::System;
+
+/// How long a path that has fallen silent may take to be heard again before that is told.
+const HEARD: Duration = Duration::from_secs(2);
+/// How often that is looked at.
+const LOOK: Duration = Duration::from_millis(100);
 
 const NAT: &str = "nat";
 const PORT: &str = "port";
@@ -23,6 +32,20 @@ pub(super) fn check(facts: &Facts, network: &Network) -> Vec<Finding> {
     findings.extend(pinned(facts, network));
     findings.extend(port(facts));
     findings
+}
+
+/// The paths, as far as they are told. A crowded link keeps a path silent for a moment now and then:
+/// whether it stays so is waited for.
+pub(super) fn settled(client: &mut Client, system: &dyn System) -> Vec<Path> {
+    let until = system.clock() + HEARD;
+    loop {
+        let paths: Vec<Path> = items(client);
+        let in_doubt = |path: &Path| path.state == Some(PathState::Suspect) && is_silent(path);
+        if !paths.iter().any(in_doubt) || system.clock() >= until {
+            return paths;
+        }
+        system.sleep(LOOK);
+    }
 }
 
 /// The paths tell what the peers see of each local address.
@@ -87,8 +110,7 @@ fn behind(facts: &Facts, own: IpAddr, paths: &[&Path], seen: &BTreeSet<IpAddr>) 
 fn pinned(facts: &Facts, network: &Network) -> Option<Finding> {
     let encap = param(facts, "encap")?;
     let encap = encap.choice(encap.value).filter(|encap| *encap != "auto")?;
-    let is_silent = |path: &&Path| !is_active(path) && path.reason == Some(EventReason::Silent);
-    let path = facts.told.paths.iter().find(is_silent)?;
+    let path = facts.told.paths.iter().find(|path| is_silent(path))?;
     let text = format!("a path has fallen silent, and encap {encap} lets no other way be tried");
     let finding = Finding::new(Outcome::Fail, NAT, text).fix("mpipctl param set encap auto");
     let link = path.ifindex.and_then(|index| network.link(index));
@@ -100,6 +122,10 @@ fn pinned(facts: &Facts, network: &Network) -> Option<Finding> {
 
 fn param<'a>(facts: &'a Facts, name: &str) -> Option<&'a Param> {
     facts.told.params.iter().find(|param| param.name == name)
+}
+
+fn is_silent(path: &Path) -> bool {
+    !is_active(path) && path.reason == Some(EventReason::Silent)
 }
 
 fn is_active(path: &Path) -> bool {
