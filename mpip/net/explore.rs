@@ -130,7 +130,7 @@ impl Instance {
                 let followed = shares && (l.path.is_translated() || inner.doubted);
                 let narrow = l.path.is_black_hole();
                 let blind = i == 0 && (l.path.is_strict() || alone || followed || narrow);
-                !blind && on(&l.tuple, l.path.ifindex())
+                !blind && !l.is_forsaken() && on(&l.tuple, l.path.ifindex())
             })
     }
 
@@ -189,6 +189,7 @@ impl Instance {
         if inner.dead {
             return false;
         }
+        let place = inner.s.forsaken_on(&path).unwrap_or(place);
         self.evict_lane(session, &mut inner, place);
         let (random, now) = (clock::random_u64(), clock::now_us());
         let via = ways.current();

@@ -592,6 +592,10 @@ impl Instance {
                 Some(Todo::Open) => self.send_open(session),
                 Some(Todo::Lane(index)) => self.send_lane_todo(session, index, Kind::Lane),
                 Some(Todo::GaveUp(index)) => self.lane_gave_up(session, index),
+                Some(Todo::Explore) => {
+                    session.inner.lock().explored_ms = 0;
+                    self.explore(session);
+                }
                 Some(Todo::Switch(index)) => self.switch_lane(session, index),
                 Some(Todo::LaneAck(index)) => self.send_lane_todo(session, index, Kind::LaneAck),
             }

@@ -105,7 +105,7 @@ pub struct Lane<P, D> {
     pub tx_bytes: u64,
     // When this end sent something last, in `SENT_BITS`th parts of the clock.
     sent: u8,
-    // `ASKED`, `PROVEN`: lanes are many, and this is the byte that made them too large.
+    // `ASKED`, `PROVEN`, `FORSAKEN`: lanes are many, and this is the byte that made them too large.
     marks: u8,
     pub(super) tries: u8,
     pub(super) refusals: u8,
@@ -116,6 +116,8 @@ pub struct Lane<P, D> {
 const ASKED: u8 = 1;
 /// See [`Lane::is_proven`].
 const PROVEN: u8 = 2;
+/// See [`Lane::is_forsaken`].
+const FORSAKEN: u8 = 4;
 
 /// Bits of the clock, microseconds, that make no difference to when something was sent.
 const SENT_BITS: u32 = 21;
@@ -172,6 +174,22 @@ impl<P, D> Lane<P, D> {
 
     pub(super) fn set_proven(&mut self) {
         self.marks |= PROVEN;
+    }
+
+    /// Whether the other end asked for it, it never came up, and this end no longer waits for the
+    /// other to ask again: that one may have taken a lane that this end asked for, as this end has
+    /// taken this one. Then there are two, each known to one end only.
+    pub fn is_forsaken(&self) -> bool {
+        self.state == LaneState::Gone && self.marks & FORSAKEN != 0
+    }
+
+    /// Whether the lane is to be forsaken: once.
+    pub(super) fn may_be_forsaken(&self) -> bool {
+        self.state == LaneState::Gone && self.marks & (ASKED | PROVEN | FORSAKEN) == 0
+    }
+
+    pub(super) fn forsake(&mut self) {
+        self.marks |= FORSAKEN;
     }
 }
 

@@ -78,6 +78,9 @@ pub enum Todo {
     Switch(usize),
     /// This lane did not get through in any way; it is tried again later.
     GaveUp(usize),
+    /// A lane of the other end came to nothing, and it may have no part in it any more: look for
+    /// lanes again, as if there were none between those addresses (see [`Lane::is_forsaken`]).
+    Explore,
     /// The peer does not answer: forget the session.
     Abandon,
 }
@@ -369,6 +372,15 @@ impl<P: PathInfo, D, H: Hold<Lane<P, D>>> Session<P, D, H> {
         any
     }
 
+    /// Where a lane on a path is kept that counts as none, see [`Lane::is_forsaken`].
+    pub fn forsaken_on(&self, path: &P) -> Option<usize> {
+        let mut lanes = self.lanes.iter().enumerate().skip(1);
+        lanes.find_map(|(i, lane)| {
+            let lane = lane.as_ref()?;
+            (lane.is_forsaken() && lane.path.is_same(path)).then_some(i)
+        })
+    }
+
     /// The tuple of an active added lane on a path.
     pub fn added_on(&self, path: &P) -> Option<Tuple> {
         let mut added = self.lanes.iter().skip(1).flatten();
@@ -440,6 +452,13 @@ impl<P: PathInfo, D, H: Hold<Lane<P, D>>> Session<P, D, H> {
         }
         if self.state != State::Open {
             return None;
+        }
+        // One end is enough: both would be at cross purposes again.
+        let first = self.initiator;
+        let mut added = self.lanes.iter_mut().skip(1).flatten();
+        if let Some(lane) = added.find(|l| first && l.may_be_forsaken()) {
+            lane.forsake();
+            return Some(Todo::Explore);
         }
         let mut dropped = None;
         for (i, slot) in self.lanes.iter_mut().enumerate() {
@@ -525,12 +544,12 @@ impl<P: PathInfo, D, H: Hold<Lane<P, D>>> Session<P, D, H> {
                 .iter()
                 .skip(1)
                 .flatten()
-                .filter(|l| match l.state {
-                    LaneState::Active => false,
-                    LaneState::Pending => true,
-                    LaneState::Gone => l.is_initiator() || l.is_proven(),
+                .filter_map(|l| match l.state {
+                    LaneState::Active => None,
+                    LaneState::Pending => Some(until(l.next_try)),
+                    LaneState::Gone if l.is_initiator() || l.is_proven() => Some(until(l.next_try)),
+                    LaneState::Gone => (self.initiator && l.may_be_forsaken()).then_some(0),
                 })
-                .map(|l| until(l.next_try))
                 .min(),
         }
     }

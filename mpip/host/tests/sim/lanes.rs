@@ -18,6 +18,9 @@ use mpip_host::proto::packet::UDP;
 use mpip_host::proto::params::Param;
 use mpip_host::proto::session::LaneState;
 use mpip_host::proto::wire::cm::Kind;
+use rand_chacha::rand_core::RngCore;
+use rand_chacha::rand_core::SeedableRng;
+use rand_chacha::ChaCha8Rng;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -321,6 +324,30 @@ fn rst_refuses_one_lane_for_a_while() {
         let before = w.tcp(B, b).received();
         w.pass(S);
         assert!(w.tcp(B, b).received() > before);
+    }
+}
+
+#[test]
+fn lanes_that_cross_end_in_one() {
+    // Most of what asks for a lane gets lost, until both ends ask: what they send may be on its way
+    // at the same time, when the one that opened the session no longer insists on its own lane.
+    for (seed, t) in (0..200).flat_map(|n| [(n, tcp_tuple()), (n, udp_tuple())]) {
+        let delay = 20 + seed % 40 * 10;
+        let shape = Shape::shaped(5 * MBIT, delay * MS, 50);
+        let mut w = straight(1, &[shape.clone(), shape]);
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        w.tap = Some(Box::new(move |_, wire| {
+            wire.kind() != Some(Kind::Lane) || rng.next_u32() % 5 == 0
+        }));
+        traffic(&mut w, t, 60 * S);
+        if t.proto == UDP {
+            w.start(
+                B,
+                crate::app::Source::app(t.reversed(), 1000, MBIT, MS, 60 * S),
+            );
+        }
+        let took = w.until(60 * S, |w| agree(w, 2));
+        assert!(took.is_some(), "{} {delay} ms, seed {seed}", t.proto);
     }
 }
 

@@ -504,6 +504,7 @@ impl Node {
         self.count(Counter::SessionOpened);
         self.note_available(cx, &(tuple.proto, tuple.remote), Some(peer.node));
         self.send_open_ack(cx, &session, position);
+        self.attend(cx, &session);
     }
 
     fn new_lane(&mut self, cx: &mut Cx<'_>, tuple: &Tuple, raw: &Raw<'_>) -> bool {
@@ -551,6 +552,13 @@ impl Node {
                 let lane = inner.s.lane(*i);
                 lane.is_some_and(|l| l.state != LaneState::Active && l.path.is_same(&path))
             });
+            let crossed = (1..MAX_LANES).any(|i| {
+                let lane = inner.s.lane(i);
+                lane.is_some_and(|l| l.is_begun_here() && l.path.is_same(&path))
+            });
+            if crossed && session.initiator {
+                return true;
+            }
             if let Some(index) = stale.or_else(|| inner.s.place(lanes, true)) {
                 self.evict_lane(&session, &mut inner, index);
             }

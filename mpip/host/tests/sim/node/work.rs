@@ -399,6 +399,10 @@ impl Node {
                     return None;
                 }
                 Some(Todo::Open) => self.send_open(cx, session),
+                Some(Todo::Explore) => {
+                    session.inner.borrow_mut().explored = false;
+                    self.explore(cx, session);
+                }
                 // Unlike `net`, which tells listeners.
                 Some(Todo::GaveUp(_)) => {}
                 Some(Todo::Switch(i)) => unreachable!("lane {i} has one way only"),
@@ -552,6 +556,7 @@ impl Node {
             remote: wire::end(remote, remote_port),
         };
         let mut inner = session.inner.borrow_mut();
+        let place = inner.s.forsaken_on(&path).unwrap_or(place);
         self.evict_lane(session, &mut inner, place);
         let (s, random) = (&mut inner.s, cx.rng.next_u64());
         let raw = Ways::only(Via::Raw);
@@ -609,7 +614,10 @@ fn has_lane(session: &Session, local: &Addr, remote: &Addr) -> bool {
     lanes.any(|(i, lane)| {
         lane.as_ref().is_some_and(|l| {
             let blind = i == 0 && (l.path.is_strict() || l.path.standing() == Standing::Suspect);
-            !blind && l.tuple.local.addr == *local && l.tuple.remote.addr == *remote
+            !blind
+                && !l.is_forsaken()
+                && l.tuple.local.addr == *local
+                && l.tuple.remote.addr == *remote
         })
     })
 }
