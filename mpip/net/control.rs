@@ -323,6 +323,7 @@ impl Instance {
                     was != inner.s.state
                 };
                 if opened {
+                    session.set_known();
                     self.count(Counter::SessionOpened);
                     entry.path.confirm();
                     self.tell_peer_up(&session.peer);

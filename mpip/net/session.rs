@@ -172,6 +172,8 @@ pub struct Session {
     never: Atomic<bool>,
     // The control group of the socket was looked for.
     grouped: Atomic<bool>,
+    // The peer knows of it.
+    known: Atomic<bool>,
     // The generation of the rules that it was looked up in.
     judged: Atomic<u32>,
     // The user that the socket belongs to, or `NO_USER`.
@@ -242,6 +244,7 @@ impl Session {
     ) -> Result<Arc<Session>> {
         let now = clock::now_us();
         let s = session::Session::new(tuple, path, initiator, now);
+        let known = !initiator;
         if s.lane(0).is_none() {
             return Err(ENOMEM);
         }
@@ -272,6 +275,7 @@ impl Session {
                 waking: Atomic::new(false),
                 never: Atomic::new(false),
                 grouped: Atomic::new(false),
+                known: Atomic::new(known),
                 judged: Atomic::new(0),
                 uid: Atomic::new(NO_USER),
                 una: Atomic::new(position.una),
@@ -323,7 +327,15 @@ impl Session {
         let (packets, bytes) = (skb.segments(), skb.len());
         self.tx_packets.add(u64::from(packets), Relaxed);
         self.tx_bytes.add(bytes as u64, Relaxed);
-        path.count_tx(packets, bytes, || skb.fits(skb.dst_mtu().min(path.mtu())));
+        // What the peer does not count would look lost.
+        if self.known.load(Relaxed) {
+            path.count_tx(packets, bytes, || skb.fits(skb.dst_mtu().min(path.mtu())));
+        }
+    }
+
+    /// The peer knows the session, and counts what comes.
+    pub fn set_known(&self) {
+        self.known.store(true, Relaxed);
     }
 
     /// Packets and bytes counted by [`Session::count_tx`].

@@ -206,12 +206,15 @@ pub struct Path {
     next_question: usize,
     // What had been sent but not counted by the peer when it first answered.
     uncounted: Option<u32>,
+    // What was missing at the last answer, and the queue when it became so much, microseconds.
+    absent: (u64, u32),
     reported: Option<(u32, u32)>,
     rate: Rate,
     rx_queue: Queue,
     samples: u32,
-    // Something was lost since the last answer that told of the queue.
-    overflowed: bool,
+    // Something was lost since the last answer that told of the queue, with so much queue,
+    // microseconds.
+    overflow: Option<u32>,
     queue_end: QueueEnd,
     // How much longer the queue has turned out to be than it was thought to be, microseconds.
     error: i32,
@@ -252,6 +255,7 @@ impl Path {
             questions: [Question::NONE; QUESTIONS],
             next_question: 0,
             uncounted: None,
+            absent: (0, 0),
             reported: None,
             rate: Rate::new(),
             losses: Losses::new(),
@@ -259,7 +263,7 @@ impl Path {
             peer_reserve: (0, false),
             rx_queue: Queue::new(),
             samples: 0,
-            overflowed: false,
+            overflow: None,
             queue_end: QueueEnd::new(),
             error: 0,
             sizes: BlackHole::new(),
@@ -602,9 +606,17 @@ impl Path {
         if let Some(asked) = asked {
             let missing = asked.packets.wrapping_sub(packets);
             let base = *self.uncounted.get_or_insert(missing);
-            let lost = u64::from((missing.wrapping_sub(base) as i32).max(0) as u32);
-            self.overflowed |= lost > self.lost;
+            let absent = u64::from((missing.wrapping_sub(base) as i32).max(0) as u32);
+            // A question may overtake packets that another processor has counted already: what is
+            // missing in one answer only was late.
+            let (before, queue) = self.absent;
+            let lost = absent.min(before);
+            if lost > self.lost {
+                self.overflow = Some(queue);
+            }
             self.lost = lost;
+            let queue = if absent > before { self.queue() } else { queue };
+            self.absent = (absent, queue);
             let arrived = blackhole::Arrived { packets, bytes };
             // What was asked before it was found tells of the same packets.
             let anew = self.found_at.is_none_or(|at| seq::after(asked.at, at));
@@ -625,8 +637,9 @@ impl Path {
         let Some(wait) = self.questions.iter().find(asked).map(|q| q.wait) else {
             return;
         };
-        let lost = core::mem::take(&mut self.overflowed);
-        self.queue_end.sample(now, queue, lost);
+        let lost = self.overflow.take();
+        self.queue_end
+            .sample(now, queue.max(lost.unwrap_or(0)), lost.is_some());
         self.rate.sample(Arrival {
             at: report.timestamp,
             bytes: report.fb_rx_bytes,

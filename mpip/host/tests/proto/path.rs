@@ -174,12 +174,17 @@ fn losses_are_counted_once_they_are_certain() {
     let answer = pair.answer(&question, 10_000);
     pair.now += 20_000;
     pair.a.on_report(pair.now, 3, &answer);
+    // They may be late: the next answer says so.
+    assert_eq!(pair.a.lost, 0);
+    pair.rx.rx_packets += 50;
+    pair.rx.rx_bytes += 50_000;
+    pair.ask(10_000, 10_000);
     assert_eq!(pair.a.lost, 3);
-    assert_eq!((pair.a.peer_rx_packets, pair.a.peer_rx_bytes), (7, 7000));
+    assert_eq!((pair.a.peer_rx_packets, pair.a.peer_rx_bytes), (57, 57_000));
     // Counts that are older than those known change nothing.
     let mut late = pair.answer(
         &Report {
-            number: 60,
+            number: question.number + 60,
             ..question
         },
         10_000,
@@ -187,7 +192,7 @@ fn losses_are_counted_once_they_are_certain() {
     late.number += 1;
     late.fb_rx_packets = 2;
     pair.a.on_report(pair.now, 3, &late);
-    assert_eq!(pair.a.peer_rx_packets, 7);
+    assert_eq!(pair.a.peer_rx_packets, 57);
 }
 
 const MS: u32 = 1_000;
@@ -351,6 +356,10 @@ fn the_queue_ends_where_something_is_lost() {
         pair.tx.tx_packets += 10;
         pair.rx.rx_packets += 10 - lost;
         pair.ask(there * MS, 10 * MS);
+        if lost != 0 {
+            // What is missing might have been late.
+            pair.ask(10 * MS, 10 * MS);
+        }
         pair.a.queue_limit()
     };
     for there in [10, 10, 15, 20, 25, 30, 33] {
@@ -375,6 +384,22 @@ fn the_queue_ends_where_something_is_lost() {
     assert_eq!(step(&mut pair, 18, 0), 0);
     // A queue that is hardly there has no end.
     assert_eq!(step(&mut pair, 16, 1), 0);
+}
+
+#[test]
+fn what_a_question_has_overtaken_is_not_lost() {
+    let mut pair = Pair::new(7, 99);
+    for there in [10, 20, 30] {
+        pair.ask(there * MS, 10 * MS);
+    }
+    for _ in 0..10 {
+        // Another processor has counted them, and sends them after the question.
+        pair.tx.tx_packets += 40;
+        pair.ask(30 * MS, 10 * MS);
+        pair.rx.rx_packets += 40;
+        pair.ask(30 * MS, 10 * MS);
+        assert_eq!((pair.a.lost, pair.a.queue_limit()), (0, 0));
+    }
 }
 
 #[test]

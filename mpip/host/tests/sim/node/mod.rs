@@ -116,6 +116,13 @@ impl Session {
         now_ms.wrapping_sub(self.used_ms.get())
     }
 
+    /// Counts a packet that is sent on the session's own tuple, if the peer counts it, too.
+    fn count_tx(&self, path: &Path, bytes: usize) {
+        if self.inner.borrow().s.state != session::State::Opening {
+            path.count_tx(bytes);
+        }
+    }
+
     fn set_over(&self) {
         self.over.set(true);
         self.multi.set(false);

@@ -144,7 +144,7 @@ impl Node {
         }
         if reset || !session.is_multi() || self.stopping {
             self.count(Counter::TxOriginal);
-            entry.path.count_tx(wire.len());
+            session.count_tx(&entry.path, wire.len());
             self.question(cx, session, &entry.path, &session.tuple, true);
             cx.sent.push(wire);
             return;
@@ -159,7 +159,7 @@ impl Node {
             if inner.s.state != State::Open {
                 drop(inner);
                 self.count(Counter::TxOriginal);
-                entry.path.count_tx(wire.len());
+                session.count_tx(&entry.path, wire.len());
                 cx.sent.push(wire);
                 return;
             }
