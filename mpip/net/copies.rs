@@ -88,7 +88,7 @@ impl Instance {
             lane.tx_packets = lane.tx_packets.wrapping_add(u64::from(segments));
             lane.tx_bytes = lane.tx_bytes.wrapping_add(len as u64);
             lane.note_sent(now);
-            lane.path.queued(now, len as u32);
+            lane.path.queued(now, len as u32, 0);
             let whole = index == 0 || is_whole(&skb, lane);
             (lane.tuple, lane.path.clone(), whole)
         };

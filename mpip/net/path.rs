@@ -106,6 +106,7 @@ pub struct Path {
     base: Atomic<i32>,
     base_rtt: Atomic<u32>,
     rate: Atomic<u32>,
+    new: Atomic<bool>,
     loss: Atomic<u32>,
     noise: Atomic<u32>,
     idle_times: Atomic<u32>,
@@ -179,6 +180,7 @@ impl Path {
             base: Atomic::new(0),
             base_rtt: Atomic::new(0),
             rate: Atomic::new(0),
+            new: Atomic::new(true),
             loss: Atomic::new(0),
             noise: Atomic::new(0),
             idle_times: Atomic::new(1),
@@ -543,6 +545,7 @@ impl Path {
             self.base.store(state.tx.min(), Relaxed);
             self.base_rtt.store(state.base_rtt(), Relaxed);
             self.rate.store(state.rate(), Relaxed);
+            self.new.store(state.is_new(), Relaxed);
             self.loss.store(state.loss(), Relaxed);
             self.noise.store(state.tx.deviation(), Relaxed);
             self.full_queue.store(state.full_queue(), Relaxed);

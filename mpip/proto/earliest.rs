@@ -36,6 +36,8 @@ const LITTLE: u32 = 3_000;
 const BUSY_US: u32 = 2_000;
 /// Samples of a link that was mostly idle that are worth one of a busy one.
 const GUESSES: u32 = 4;
+/// If the rate is not known after so many samples, more has to be sent there.
+const TRIES: u32 = 24;
 /// Lowest rate that is believed, bytes per second.
 const RATE_MIN: u64 = 1_000;
 /// Highest rate that is believed, bytes per second.
@@ -137,6 +139,8 @@ pub struct Rate {
     idle: u32,
     /// While nothing is known: samples of a link that was mostly idle, and the highest.
     guesses: (u32, u64),
+    /// While nothing is known: samples of a link that was used.
+    tries: u32,
 }
 
 /// What a report says of the moment at which its question arrived.
@@ -159,7 +163,13 @@ impl Rate {
             seen: 0,
             idle: 0,
             guesses: (0, 0),
+            tries: 0,
         }
+    }
+
+    /// Whether it is unknown, and may soon be known.
+    pub fn is_new(&self) -> bool {
+        self.rate == 0 && self.tries < TRIES
     }
 
     /// The rate, bytes per second; 0 while unknown.
@@ -201,6 +211,9 @@ impl Rate {
             // Perhaps it is other people's queue, or none but a clock that is late. Who sends
             // hardly anything has not tried what he could have.
             return;
+        }
+        if bytes >= LITTLE {
+            self.tries = self.tries.saturating_add(1);
         }
         let busy = time.saturating_sub(self.idle);
         let mostly = queued && busy >= time / 2;

@@ -304,6 +304,11 @@ impl Path {
         self.rate.get()
     }
 
+    /// Whether its rate is unknown, and may soon be known.
+    pub fn is_new(&self) -> bool {
+        self.rate.is_new()
+    }
+
     /// The part of the questions that gets no answer, in 1024ths.
     pub fn loss(&self) -> u32 {
         self.missed

@@ -111,13 +111,16 @@ impl PathInfo for Arc<Path> {
         self.backlog().wait(now)
     }
 
-    fn queued(&self, now: u32, len: u32) {
+    fn queued(&self, now: u32, len: u32, assumed: u32) {
         let backlog = self.backlog();
         self.chosen_bytes.add(u64::from(len), Relaxed);
         if backlog.wait(now) >= self.full_queue.load(Relaxed) {
             self.crowded_bytes.add(u64::from(len), Relaxed);
         }
-        let rate = self.rate.load(Relaxed);
+        let rate = match self.rate.load(Relaxed) {
+            0 if self.new.load(Relaxed) => assumed,
+            known => known,
+        };
         if rate != 0 {
             self.set_backlog(backlog.add(now, len, rate));
         }

@@ -78,6 +78,10 @@ pub(super) enum Probing {
     Until(u32, u32, Mask),
 }
 
+/// How many times the rate of the fastest of the others a path is thought to have before its own
+/// is known: the slowest is the first that is known, for it is the first with a queue.
+const ASSUMED: u32 = 4;
+
 /// Shortest time between two steps of a window that grows, microseconds.
 const PROBE_US: u32 = 25_000;
 
@@ -225,9 +229,10 @@ impl<P: PathInfo, D, H: Hold<Lane<P, D>>> Session<P, D, H> {
                 Scheduler::Earliest => self.by_arrival(now, class, urgent, among, len),
             };
             let Some(index) = choice else { break };
+            let assumed = self.assumed(index, eligible);
             if let Some(lane) = self.lane_mut(index) {
                 if fits(index, lane) {
-                    lane.path.queued(now, len);
+                    lane.path.queued(now, len, assumed);
                     // What goes elsewhere because of the nearest one's queue asks nobody to make
                     // way.
                     if treatment.priority == Priority::Latency && self.is_nearest(index, eligible) {
@@ -403,6 +408,18 @@ impl<P: PathInfo, D, H: Hold<Lane<P, D>>> Session<P, D, H> {
             return Some(chosen.trailing_zeros() as usize);
         }
         self.smooth.pick(&[weighted::MAX; MAX_LANES], chosen, len)
+    }
+
+    /// What the rate of a lane's path is taken for while it is unknown and that of others is not,
+    /// bytes per second. Else all would go there, for the others would seem to have the longer
+    /// queues, and all other paths would run dry.
+    fn assumed(&self, index: usize, eligible: u32) -> u32 {
+        let rate = |i: usize| self.lane(i).map_or(0, |lane| lane.path.rate());
+        if rate(index) != 0 {
+            return 0;
+        }
+        let others = (0..MAX_LANES).filter(|i| eligible & (1 << i) != 0);
+        others.map(rate).max().unwrap_or(0).saturating_mul(ASSUMED)
     }
 
     fn quickest(&self, eligible: u32) -> Option<usize> {

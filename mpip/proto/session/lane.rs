@@ -58,8 +58,9 @@ pub trait PathInfo {
     fn loss(&self) -> u32;
     /// How long a packet that is sent now is expected to wait in its queue, microseconds.
     fn wait_us(&self, now: u32) -> u32;
-    /// So many more bytes are in its queue.
-    fn queued(&self, now: u32, len: u32);
+    /// So many more bytes are in its queue. `assumed` is its rate, bytes per second, until it may
+    /// be known; 0 for none, and they take no time then.
+    fn queued(&self, now: u32, len: u32, assumed: u32);
     /// Whether something urgent was sent on it lately, which others leave its queue to.
     fn is_urgent(&self, now: u32) -> bool;
     /// Something urgent is sent on it.

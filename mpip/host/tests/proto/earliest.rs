@@ -156,6 +156,28 @@ fn the_rate_of_an_idle_path_does_not_fall() {
 }
 
 #[test]
+fn a_rate_is_new_until_it_could_have_been_known() {
+    let mut s = Sampled::new(0, 0);
+    s.next(0, 0, 0);
+    // Times in which next to nothing is sent do not count.
+    for _ in 0..100 {
+        s.next(20 * MS, 2_000, 0);
+    }
+    assert!(s.rate.is_new());
+    for _ in 0..23 {
+        s.next(20 * MS, 25_000, 0);
+    }
+    assert!(s.rate.is_new());
+    s.next(20 * MS, 25_000, 0);
+    assert!(!s.rate.is_new());
+    // Nor is one that is known.
+    let mut s = Sampled::new(0, 0);
+    s.next(0, 0, 25 * MS);
+    assert_eq!(s.next(20 * MS, 25_000, 25 * MS), RATE);
+    assert!(!s.rate.is_new());
+}
+
+#[test]
 fn the_rate_of_a_path_that_is_hardly_used_rises() {
     let mut s = Sampled::new(0, 0);
     s.next(0, 0, 25 * MS);

@@ -50,6 +50,8 @@ struct Known {
     wait: Cell<Option<u32>>,
     /// Bytes for which it was chosen.
     sent: Cell<u64>,
+    /// The rate that was assumed when it was chosen last, bytes per second.
+    assumed: Cell<u32>,
     /// Whether something urgent was sent on it.
     urgent: Cell<bool>,
 }
@@ -80,6 +82,7 @@ impl Default for Path {
             rtt: Cell::default(),
             wait: Cell::default(),
             sent: Cell::default(),
+            assumed: Cell::default(),
             urgent: Cell::default(),
         }))
     }
@@ -174,7 +177,8 @@ impl PathInfo for Path {
         self.0.wait.get().unwrap_or(self.0.queue.get())
     }
 
-    fn queued(&self, _: u32, len: u32) {
+    fn queued(&self, _: u32, len: u32, assumed: u32) {
+        self.0.assumed.set(assumed);
         self.0.sent.set(self.0.sent.get() + u64::from(len));
     }
 

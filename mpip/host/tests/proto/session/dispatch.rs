@@ -346,6 +346,34 @@ fn equally_early_paths_take_turns() {
 }
 
 #[test]
+fn a_rate_that_is_unknown_is_taken_for_more_than_the_others() {
+    let (mut s, paths) = open(3, 0);
+    for path in &paths {
+        path.0.delay.set(Some(5_000));
+    }
+    // The last takes turns with the others, and has no queue.
+    for (rates, assumed) in [
+        ([0, 0, 0], 0),
+        ([2_000_000, 0, 0], 8_000_000),
+        ([2_000_000, 3_000_000, 0], 12_000_000),
+        ([2_000_000, u32::MAX / 2, 0], u32::MAX),
+        ([2_000_000, 3_000_000, 1_000_000], 0),
+    ] {
+        paths.iter().zip(rates).for_each(|(p, r)| p.0.rate.set(r));
+        shared(&mut s, &paths, Class::Datagram);
+        assert_eq!(paths[2].0.assumed.get(), assumed, "{rates:?}");
+    }
+    // One that is not to be used says nothing.
+    paths
+        .iter()
+        .zip([2_000_000, 3_000_000, 0])
+        .for_each(|(p, r)| p.0.rate.set(r));
+    paths[1].0.standing.set(Standing::Suspect);
+    shared(&mut s, &paths, Class::Datagram);
+    assert_eq!(paths[2].0.assumed.get(), 8_000_000);
+}
+
+#[test]
 fn a_slow_link_takes_small_packets_only() {
     let (mut s, paths) = open(2, 0);
     for (path, rate) in paths.iter().zip([200_000, 10_000_000]) {

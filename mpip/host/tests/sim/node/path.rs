@@ -203,13 +203,16 @@ impl PathInfo for Path {
         self.backlog.get().wait(now)
     }
 
-    fn queued(&self, now: u32, len: u32) {
+    fn queued(&self, now: u32, len: u32, assumed: u32) {
         let full = self.wait_us(now) >= self.state.borrow().full_queue();
         let mut sent = self.sent.get();
         sent.all += u64::from(len);
         sent.full += if full { u64::from(len) } else { 0 };
         self.sent.set(sent);
-        let rate = self.rate();
+        let rate = match self.rate() {
+            0 if self.state.borrow().is_new() => assumed,
+            known => known,
+        };
         if rate != 0 {
             self.backlog.set(self.backlog.get().add(now, len, rate));
         }
