@@ -184,11 +184,13 @@ impl Rx {
 }
 
 impl Session {
-    /// A segment came on a lane (PRE_ROUTING): tells the buffer how far that lane is.
-    pub fn lane_progress(&self, lane: u8, end: u32) {
+    /// A segment that begins at `start` came on a lane (PRE_ROUTING): tells the buffer how far that
+    /// lane is. Not where it ends: until it comes as far as LOCAL_IN, another processor would take
+    /// it for lost.
+    pub fn lane_progress(&self, lane: u8, start: u32) {
         let mut rx = self.rx.lock();
         if let Some(buffer) = rx.buffer(self.acked()) {
-            buffer.lane_progress(clock::now_us(), lane, end);
+            buffer.lane_progress(clock::now_us(), lane, start);
         }
     }
 
@@ -206,7 +208,7 @@ impl Session {
         }
         let now = clock::now_us();
         if let Some(buffer) = rx.buffer(next) {
-            buffer.lane_progress(now, lane, datagrams::after(place.number));
+            buffer.lane_progress(now, lane, place.number);
             if let Some(lost) = lost {
                 if !buffer.has_storage() {
                     attach(buffer, packets);

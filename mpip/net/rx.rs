@@ -203,7 +203,7 @@ fn original(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, entry: &Wir
             && packet.payload_len() != 0
             && skb.csum_ok(packet.l4, packet.proto, packet.family)
         {
-            session.lane_progress(0, tcp.seq.wrapping_add(packet.seq_len()));
+            session.lane_progress(0, tcp.seq);
         }
         return Verdict::Accept;
     }
@@ -406,7 +406,7 @@ fn arrived(instance: &Instance, entry: &WireEntry, packet: &Packet, end: usize) 
             session.set_closing();
         }
         if data != 0 {
-            session.lane_progress(entry.lane, tcp.seq.wrapping_add(data as u32));
+            session.lane_progress(entry.lane, tcp.seq);
         }
     }
 }

@@ -244,6 +244,16 @@ fn an_acknowledgement_shows_progress_too() {
 }
 
 #[test]
+fn what_is_between_two_hooks_is_not_lost() {
+    let mut b = two_lanes(0);
+    assert_eq!(push(&mut b, 10, seg(10, 10, 0)), []);
+    b.lane_progress(20, 1, 0);
+    assert_eq!(drain(&mut b, 20), []);
+    assert_eq!(push(&mut b, 21, seg(0, 10, 1)), [0, 10]);
+    assert_eq!(b.take_given_up(), given_up(0, 0, 0));
+}
+
+#[test]
 fn a_retransmission_shows_no_progress() {
     let mut b = two_lanes(0);
     assert_eq!(push(&mut b, 10, seg(10, 10, 0)), []);

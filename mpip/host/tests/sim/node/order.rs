@@ -65,9 +65,9 @@ impl Rx {
 }
 
 impl Session {
-    /// A segment came on a lane.
-    pub fn lane_progress(&self, now: u32, lane: u8, end: u32) {
-        self.rx.borrow_mut().buffer.lane_progress(now, lane, end);
+    /// A segment that begins at `start` came on a lane.
+    pub fn lane_progress(&self, now: u32, lane: u8, start: u32) {
+        self.rx.borrow_mut().buffer.lane_progress(now, lane, start);
     }
 
     /// Gives back all that is held.

@@ -86,8 +86,7 @@ impl Node {
             session.used_ms.set(now_ms);
             entry.path.count_rx(wire.len());
             if session.is_multi() && packet.payload_len() != 0 && wire.l4_ok(packet) {
-                let end = tcp.seq.wrapping_add(packet.seq_len());
-                session.lane_progress(self.now_us(cx), 0, end);
+                session.lane_progress(self.now_us(cx), 0, tcp.seq);
             }
             return Some(wire);
         }
@@ -170,8 +169,7 @@ impl Node {
                 session.closing.set(true);
             }
             if data != 0 {
-                let end = tcp.seq.wrapping_add(data as u32);
-                session.lane_progress(self.now_us(cx), entry.lane, end);
+                session.lane_progress(self.now_us(cx), entry.lane, tcp.seq);
             }
         }
         Some(wire)
