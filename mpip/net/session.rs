@@ -23,6 +23,10 @@ use crate::{
         crypto::HelloIds,
         datagrams::Numbers,
         kept::Kept,
+        packet::{
+            self,
+            TcpHeader, //
+        },
         params::Param,
         policy::{
             Flow,
@@ -504,6 +508,12 @@ impl Session {
         if seq::after(una, self.una.load(Relaxed)) {
             self.una.store(una, Relaxed);
         }
+    }
+
+    /// Whether this is the connection's own SYN-ACK, sent again: a session may be opened before the
+    /// handshake has ended.
+    pub fn is_syn_ack(&self, tcp: &TcpHeader) -> bool {
+        tcp.flags & packet::ACK != 0 && tcp.seq.wrapping_add(1) == self.una.load(Relaxed)
     }
 
     /// A segment with data that ends at `end` is sent. Whether that was sent before.

@@ -120,8 +120,10 @@ fn known(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, entry: &WireEn
     if let Some(tcp) = packet.tcp {
         if tcp.flags & packet::SYN != 0 {
             // A new connection on an old tuple: the session is over.
-            session.set_over();
-            instance.attend(session);
+            if !session.is_syn_ack(&tcp) {
+                session.set_over();
+                instance.attend(session);
+            }
             return Verdict::Accept;
         }
         if tcp.flags & packet::ACK != 0 {

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """One unmodified TCP connection over all paths."""
 
+import socket
 from collections import Counter
 
 from lib import RX_BYTES, TX_BYTES, Link, active, case, sums
@@ -48,6 +49,37 @@ def ipv4(t):
 @case("IPv6: session, lanes, both paths carry at least a fifth, both ways, bytes equal", timeout=90)
 def ipv6(t):
     both_ways(t, 6)
+
+
+@case("a server that takes no connection before data: its SYN-ACK, sent again, ends no session", timeout=60)
+def deferred(t):
+    a, b = t.two_hosts(EQUAL)
+    t.load(a, b)
+    with b.socket() as listener, a.socket() as client:
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, 1)
+        listener.settimeout(10)
+        listener.bind((b.addr[0], 7000))
+        listener.listen(1)
+        client.connect((b.addr[0], 7000))
+
+        def sessions():
+            """The session at both ends, if it has both lanes there."""
+            seen = [t.module.sessions(host, 7000) for host in (a, b)]
+            return [s["id"] for each in seen for s in each if len(active(s)) == 2]
+
+        t.soon(lambda: len(sessions()) == 2, 10, "a session with two lanes at both ends")
+        before, sent = sessions(), b.snmp("RetransSegs")
+        t.soon(lambda: b.snmp("RetransSegs") > sent, 10, "the SYN-ACK to be sent again")
+        data = bytes(range(256)) * 200
+        client.sendall(data[:1000])
+        server, _ = listener.accept()
+        with server:
+            client.sendall(data[1000:])
+            client.shutdown(socket.SHUT_WR)
+            server.settimeout(10)
+            got = b"".join(iter(lambda: server.recv(1 << 16), b""))
+        t.equal(got == data, True, "bytes equal")
+        t.equal(sessions(), before, "the session is there at both ends")
 
 
 @case("two links are clearly faster than one", timeout=90)

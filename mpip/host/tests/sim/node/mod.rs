@@ -28,6 +28,8 @@ use mpip_host::proto::crypto::HelloIds;
 use mpip_host::proto::crypto::Keys;
 use mpip_host::proto::hello::Identity;
 use mpip_host::proto::kept::Kept;
+use mpip_host::proto::packet;
+use mpip_host::proto::packet::TcpHeader;
 use mpip_host::proto::params;
 use mpip_host::proto::params::Param;
 use mpip_host::proto::policy::Treatment;
@@ -114,6 +116,11 @@ impl Session {
     /// Time since the last packet, milliseconds.
     fn idle_ms(&self, now_ms: u32) -> u32 {
         now_ms.wrapping_sub(self.used_ms.get())
+    }
+
+    /// Whether this is the connection's own SYN-ACK, sent again.
+    fn is_syn_ack(&self, tcp: &TcpHeader) -> bool {
+        tcp.flags & packet::ACK != 0 && tcp.seq.wrapping_add(1) == self.una.get()
     }
 
     /// Counts a packet that is sent on the session's own tuple, if the peer counts it, too.

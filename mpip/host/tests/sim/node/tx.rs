@@ -122,8 +122,10 @@ impl Node {
         let mut data = None;
         if let Some(tcp) = packet.tcp {
             if tcp.flags & packet::SYN != 0 {
-                session.set_over();
-                self.attend(cx, session);
+                if !session.is_syn_ack(&tcp) {
+                    session.set_over();
+                    self.attend(cx, session);
+                }
                 cx.sent.push(wire);
                 return;
             }
