@@ -420,6 +420,9 @@ impl Instance {
         if first {
             self.count(Counter::LaneOpened);
         }
+        if entry.session.replaces_own(&entry.path) {
+            entry.path.forgive();
+        }
         self.end_outage(entry);
         // There is a choice from now on: the session's own path has to be measured, too.
         let session = &entry.session;

@@ -537,6 +537,13 @@ impl Path {
         self.tx_bytes.load(Relaxed)
     }
 
+    /// What was lost on it says nothing of it, see [`path::Path::forgive`]. Any context.
+    pub fn forgive(&self) {
+        let mut state = self.state.lock();
+        state.forgive(clock::now_us());
+        self.publish(&state);
+    }
+
     /// Copies what the fast paths need; called with the state just changed.
     pub fn publish(&self, state: &path::Path) {
         if state.tx.last().is_some() {

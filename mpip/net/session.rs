@@ -337,6 +337,13 @@ impl Session {
         }
     }
 
+    /// Whether an added lane on this path has taken the place of the session's own tuple.
+    pub fn replaces_own(&self, path: &Arc<Path>) -> bool {
+        let inner = self.inner.lock();
+        let own = inner.s.lane(0);
+        own.is_some_and(|lane| Arc::ptr_eq(&lane.path, path)) && inner.s.is_replaced()
+    }
+
     /// The peer knows the session, and counts what comes.
     pub fn set_known(&self) {
         self.known.store(true, Relaxed);

@@ -694,6 +694,16 @@ impl Path {
         }
     }
 
+    /// A lane on it has come up in the place of another, which something on the way may have
+    /// forgotten: the questions that were lost there say nothing of the path.
+    pub fn forgive(&mut self, now: u32) {
+        self.missed = 0;
+        self.lossy = false;
+        if self.standing == Standing::Lossy {
+            self.standing = self.good(now);
+        }
+    }
+
     /// Whether it has failed too often to be relied on again at once.
     fn is_resting(&self, now: u32) -> bool {
         self.returned

@@ -351,6 +351,19 @@ fn much_loss_makes_lossy() {
 }
 
 #[test]
+fn a_lossy_path_is_forgiven() {
+    let mut t = Talk::new(0);
+    t.run(2 * S, |at| (at / (20 * MS) % 3 != 0).then_some(30 * MS));
+    assert_eq!(t.was, Standing::Lossy);
+    t.pair.a.forgive(t.pair.now);
+    assert_eq!(t.pair.a.standing(), Standing::Good);
+    assert_eq!(t.pair.a.loss(), 0);
+    // What is lost from then on counts as ever.
+    t.run(2 * S, |at| (at / (20 * MS) % 3 != 0).then_some(30 * MS));
+    assert_eq!(t.was, Standing::Lossy);
+}
+
+#[test]
 fn a_lossy_path_recovers() {
     for clock in CLOCKS {
         for data in [true, false] {
