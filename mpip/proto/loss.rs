@@ -144,6 +144,52 @@ impl QueueEnd {
     }
 }
 
+/// Counts lost packets by what the peer had not counted when a question arrived.
+///
+/// Two answers in a row have to say the same: a question may overtake packets that another
+/// processor has counted already, or be overtaken. The peer may count more than this end does, such
+/// as the first packets of a session that it was told of; that must not hide what is lost.
+#[derive(Clone, Debug, Default)]
+pub struct Missing {
+    // What is missing and was looked at; `None` before the first answer.
+    level: Option<u32>,
+    // What was missing at the last answer, and the queue when it became so much, microseconds.
+    last: u32,
+    queue: u32,
+}
+
+impl Missing {
+    /// Nothing is known.
+    pub const fn new() -> Missing {
+        Missing {
+            level: None,
+            last: 0,
+            queue: 0,
+        }
+    }
+
+    /// Of the packets sent before a question, which had waited for `queue` microseconds, `missing`
+    /// had not been counted, modulo 2^32. If some are lost for certain, how many, and how long the
+    /// queue was when they were missed first, microseconds.
+    pub fn answer(&mut self, missing: u32, queue: u32) -> Option<(u32, u32)> {
+        let Some(level) = self.level else {
+            (self.level, self.last) = (Some(missing), missing);
+            return None;
+        };
+        let before = seq::delta(self.last, level);
+        let now = seq::delta(missing, level);
+        let missed_at = self.queue;
+        if now > before {
+            self.queue = queue;
+        }
+        self.last = missing;
+        let (least, most) = (now.min(before), now.max(before));
+        let step = if least > 0 { least } else { most.min(0) };
+        self.level = Some(level.wrapping_add_signed(step));
+        (step > 0).then_some((step.unsigned_abs(), missed_at))
+    }
+}
+
 /// The losses of a path.
 #[derive(Clone, Debug, Default)]
 pub struct Losses {

@@ -20,6 +20,7 @@ use crate::proto::earliest::Arrival;
 use crate::proto::earliest::Rate;
 use crate::proto::loss;
 use crate::proto::loss::Losses;
+use crate::proto::loss::Missing;
 use crate::proto::loss::Queue;
 use crate::proto::loss::QueueEnd;
 use crate::proto::replay::SmallWindow;
@@ -204,10 +205,7 @@ pub struct Path {
     // The last questions.
     questions: [Question; QUESTIONS],
     next_question: usize,
-    // What had been sent but not counted by the peer when it first answered.
-    uncounted: Option<u32>,
-    // What was missing at the last answer, and the queue when it became so much, microseconds.
-    absent: (u64, u32),
+    missing: Missing,
     reported: Option<(u32, u32)>,
     rate: Rate,
     rx_queue: Queue,
@@ -254,8 +252,7 @@ impl Path {
             asked_before: false,
             questions: [Question::NONE; QUESTIONS],
             next_question: 0,
-            uncounted: None,
-            absent: (0, 0),
+            missing: Missing::new(),
             reported: None,
             rate: Rate::new(),
             losses: Losses::new(),
@@ -610,18 +607,10 @@ impl Path {
         let asked = self.questions.iter().find(|q| echo != 0 && q.at == echo);
         if let Some(asked) = asked {
             let missing = asked.packets.wrapping_sub(packets);
-            let base = *self.uncounted.get_or_insert(missing);
-            let absent = u64::from((missing.wrapping_sub(base) as i32).max(0) as u32);
-            // A question may overtake packets that another processor has counted already: what is
-            // missing in one answer only was late.
-            let (before, queue) = self.absent;
-            let lost = absent.min(before);
-            if lost > self.lost {
+            if let Some((lost, queue)) = self.missing.answer(missing, self.queue()) {
+                self.lost = self.lost.wrapping_add(u64::from(lost));
                 self.overflow = Some(queue);
             }
-            self.lost = lost;
-            let queue = if absent > before { self.queue() } else { queue };
-            self.absent = (absent, queue);
             let arrived = blackhole::Arrived { packets, bytes };
             // What was asked before it was found tells of the same packets.
             let anew = self.found_at.is_none_or(|at| seq::after(asked.at, at));

@@ -409,7 +409,8 @@ def forgets(t, which, boxes, family=4):
                     break
                 if time.monotonic() - start > 10:
                     raise Unsteady(
-                        f"{name}: shares of the uplinks {count.shares()}, exact {whole}, 10 s after the mapping was lost"
+                        f"{name}: 10 s after the mapping was lost: "
+                        f"shares of the uplinks {count.shares()}, exact {whole}"
                     )
             t.note(f"{name}: both uplinks again after {time.monotonic() - start:.2f} s")
             if protocol == 17:

@@ -403,6 +403,23 @@ fn what_a_question_has_overtaken_is_not_lost() {
 }
 
 #[test]
+fn what_the_peer_counts_besides_hides_no_loss() {
+    let mut pair = Pair::new(7, 99);
+    pair.ask(10 * MS, 10 * MS);
+    for lost in 1..100 {
+        // The first packets of a session that the peer was told of.
+        pair.rx.rx_packets += 3;
+        pair.ask(10 * MS, 10 * MS);
+        pair.ask(10 * MS, 10 * MS);
+        pair.tx.tx_packets += 10;
+        pair.rx.rx_packets += 9;
+        pair.ask(10 * MS, 10 * MS);
+        pair.ask(10 * MS, 10 * MS);
+        assert_eq!(pair.a.lost, lost);
+    }
+}
+
+#[test]
 fn the_way_back_is_crowded_at_its_longest_queue() {
     let mut pair = Pair::new(7, 99);
     for _ in 0..10 {
