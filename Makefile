@@ -57,7 +57,7 @@ ifdef RUN
 		{ status=$$?; echo "exit status $$status" >&2; exit $$status; }
 endif
 
-test: ## build, and run the tests of logic, tool and module
+test: ## build, and run the tests of module, logic and tool
 	@scripts/test
 
 host-test: setup-root ## test the logic and mpipctl without a kernel
