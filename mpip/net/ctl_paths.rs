@@ -147,7 +147,7 @@ fn one_path(m: &mut Message<'_>, node: u64, path: &Arc<Path>, mtu: u32) -> Resul
     m.u64(MPIP_A_PATH_TX_BYTES, path.tx_bytes())?;
     m.u64(MPIP_A_PATH_RX_PACKETS, totals.rx_packets)?;
     m.u64(MPIP_A_PATH_RX_BYTES, totals.rx_bytes)?;
-    let (tx, rx, srtt, peer_rx, lost) = {
+    let (tx, rx, srtt, peer_rx, lost, learnt) = {
         let state = path.state.lock();
         let tx = state.tx.last().map(|_| {
             (
@@ -164,6 +164,7 @@ fn one_path(m: &mut Message<'_>, node: u64, path: &Arc<Path>, mtu: u32) -> Resul
             state.rtt.srtt(),
             (state.peer_rx_packets, state.peer_rx_bytes),
             state.lost,
+            (state.rate(), state.queue_limit(), state.loss()),
         )
     };
     if let Some((delay, min, queue, max_queue)) = tx {
@@ -178,7 +179,15 @@ fn one_path(m: &mut Message<'_>, node: u64, path: &Arc<Path>, mtu: u32) -> Resul
     m.u32(MPIP_A_PATH_SRTT_US, srtt)?;
     m.u64(MPIP_A_PATH_PEER_RX_PACKETS, peer_rx.0)?;
     m.u64(MPIP_A_PATH_PEER_RX_BYTES, peer_rx.1)?;
-    m.u64(MPIP_A_PATH_LOST, lost)
+    m.u64(MPIP_A_PATH_LOST, lost)?;
+    let (rate, queue_limit, loss) = learnt;
+    if rate != 0 {
+        m.u32(MPIP_A_PATH_RATE, rate)?;
+    }
+    if queue_limit != 0 {
+        m.u32(MPIP_A_PATH_QUEUE_LIMIT_US, queue_limit)?;
+    }
+    m.u32(MPIP_A_PATH_UNANSWERED, loss.wrapping_mul(1000) / 1024)
 }
 
 /// A path and whose it is.

@@ -369,14 +369,17 @@ PEER             ID DEV   LOCAL    REMOTE    WEIGHT RTT    QUEUE STATE  TX    RX
 0000000000000042 1  eth0  10.1.0.2 192.0.2.9 620    12.4ms 900us active 81.2M 64.0k 3
     peer 0000000000000042 mtu 1500 max-queue 35.0ms
     one-way, with the clocks' offset: delay -41.0ms min-delay -41.9ms rx-delay 53.0ms
+    rate 37.6Mbit/s queue-limit 33.1ms unanswered 1.2%
     packets tx 70000 rx 900 peer-rx 69997 bytes tx 81234567 rx 64000 peer-rx 81230000
 0000000000000042 2  wwan0 10.2.0.2 192.0.2.9 620    -      900us active 81.2M 64.0k 3
     peer 0000000000000042 mtu 1500 max-queue 35.0ms
     one-way, with the clocks' offset: delay -41.0ms min-delay -41.9ms rx-delay 53.0ms
+    rate 37.6Mbit/s queue-limit 33.1ms unanswered 1.2%
     packets tx 70000 rx 900 peer-rx 69997 bytes tx 81234567 rx 64000 peer-rx 81230000
 0000000000000043 3  if77  10.3.0.2 192.0.2.9 620    1.3s   900us active 81.2M 64.0k 3
     peer 0000000000000043 mtu 1500 max-queue 35.0ms
     one-way, with the clocks' offset: delay -41.0ms min-delay -41.9ms rx-delay 53.0ms
+    rate 37.6Mbit/s queue-limit 33.1ms unanswered 1.2%
     packets tx 70000 rx 900 peer-rx 69997 bytes tx 81234567 rx 64000 peer-rx 81230000
 
 "#]]
@@ -393,7 +396,7 @@ PEER             ID DEV   LOCAL    REMOTE    WEIGHT RTT    QUEUE STATE  TX    RX
     assert_data_eq!(
         run("mpipctl -j path", paths(0x42)),
         str![[r#"
-[{"id":1,"peer":"0000000000000042","ifindex":2,"local":"10.1.0.2","remote":"192.0.2.9","state":"active","weight":620,"delay_us":-41000,"min_delay_us":-41900,"queue_us":900,"max_queue_us":35000,"srtt_us":12400,"mtu":1500,"tx_packets":70000,"tx_bytes":81234567,"rx_packets":900,"rx_bytes":64000,"peer_rx_packets":69997,"peer_rx_bytes":81230000,"lost":3,"rx_delay_us":53000,"dev":"eth0"},{"id":2,"peer":"0000000000000042","ifindex":3,"local":"10.2.0.2","remote":"192.0.2.9","state":"active","weight":620,"delay_us":-41000,"min_delay_us":-41900,"queue_us":900,"max_queue_us":35000,"srtt_us":0,"mtu":1500,"tx_packets":70000,"tx_bytes":81234567,"rx_packets":900,"rx_bytes":64000,"peer_rx_packets":69997,"peer_rx_bytes":81230000,"lost":3,"rx_delay_us":53000,"dev":"wwan0"},{"id":3,"peer":"0000000000000042","ifindex":77,"local":"10.3.0.2","remote":"192.0.2.9","state":"active","weight":620,"delay_us":-41000,"min_delay_us":-41900,"queue_us":900,"max_queue_us":35000,"srtt_us":1250000,"mtu":1500,"tx_packets":70000,"tx_bytes":81234567,"rx_packets":900,"rx_bytes":64000,"peer_rx_packets":69997,"peer_rx_bytes":81230000,"lost":3,"rx_delay_us":53000}]
+[{"id":1,"peer":"0000000000000042","ifindex":2,"local":"10.1.0.2","remote":"192.0.2.9","state":"active","weight":620,"delay_us":-41000,"min_delay_us":-41900,"queue_us":900,"max_queue_us":35000,"srtt_us":12400,"mtu":1500,"tx_packets":70000,"tx_bytes":81234567,"rx_packets":900,"rx_bytes":64000,"peer_rx_packets":69997,"peer_rx_bytes":81230000,"lost":3,"rx_delay_us":53000,"rate":4700000,"queue_limit_us":33100,"unanswered":12,"dev":"eth0"},{"id":2,"peer":"0000000000000042","ifindex":3,"local":"10.2.0.2","remote":"192.0.2.9","state":"active","weight":620,"delay_us":-41000,"min_delay_us":-41900,"queue_us":900,"max_queue_us":35000,"srtt_us":0,"mtu":1500,"tx_packets":70000,"tx_bytes":81234567,"rx_packets":900,"rx_bytes":64000,"peer_rx_packets":69997,"peer_rx_bytes":81230000,"lost":3,"rx_delay_us":53000,"rate":4700000,"queue_limit_us":33100,"unanswered":12,"dev":"wwan0"},{"id":3,"peer":"0000000000000042","ifindex":77,"local":"10.3.0.2","remote":"192.0.2.9","state":"active","weight":620,"delay_us":-41000,"min_delay_us":-41900,"queue_us":900,"max_queue_us":35000,"srtt_us":1250000,"mtu":1500,"tx_packets":70000,"tx_bytes":81234567,"rx_packets":900,"rx_bytes":64000,"peer_rx_packets":69997,"peer_rx_bytes":81230000,"lost":3,"rx_delay_us":53000,"rate":4700000,"queue_limit_us":33100,"unanswered":12}]
 
 "#]]
     );

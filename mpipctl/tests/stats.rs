@@ -237,6 +237,10 @@ mpip_path_active{netns="init",peer="0000000000000042",path="2",dev="",local="10.
 # TYPE mpip_path_weight gauge
 mpip_path_weight{netns="init",peer="0000000000000042",path="1",dev="eth0",local="10.1.0.2",remote="192.0.2.9"} 620
 mpip_path_weight{netns="init",peer="0000000000000042",path="2",dev="",local="10.2.0.2",remote="192.0.2.9"} 620
+# HELP mpip_path_capacity_bytes_per_second What the path carries, as far as this is known.
+# TYPE mpip_path_capacity_bytes_per_second gauge
+mpip_path_capacity_bytes_per_second{netns="init",peer="0000000000000042",path="1",dev="eth0",local="10.1.0.2",remote="192.0.2.9"} 4700000
+mpip_path_capacity_bytes_per_second{netns="init",peer="0000000000000042",path="2",dev="",local="10.2.0.2",remote="192.0.2.9"} 4700000
 # HELP mpip_path_rtt_seconds Smoothed round-trip time of the path.
 # TYPE mpip_path_rtt_seconds gauge
 mpip_path_rtt_seconds{netns="init",peer="0000000000000042",path="1",dev="eth0",local="10.1.0.2",remote="192.0.2.9"} 0.0124

@@ -21,6 +21,8 @@ use crate::nl::PathWish;
 use crate::out::text::count;
 use crate::out::text::microseconds;
 use crate::out::text::or_none;
+use crate::out::text::percent;
+use crate::out::text::rate;
 use crate::out::text::Table;
 use crate::system::System;
 use crate::Error;
@@ -234,6 +236,19 @@ fn details(path: &Path, options: &Options) -> Vec<String> {
             delay(path.min_delay_us),
             delay(path.rx_delay_us),
         ));
+        let rate = path
+            .rate
+            .map(|bytes| format!("rate {}", rate(bytes.into())));
+        let limit = path
+            .queue_limit_us
+            .map(|us| format!("queue-limit {}", delay(Some(us))));
+        let unanswered = path
+            .unanswered
+            .map(|part| format!("unanswered {}", percent(f64::from(part) / 1000.0)));
+        let learnt: Vec<String> = [rate, limit, unanswered].into_iter().flatten().collect();
+        if !learnt.is_empty() {
+            lines.push(learnt.join(" "));
+        }
         let way = path.way.map(|way| format!("way {way}"));
         let seen = path.observed.map(|addr| format!("seen-at {addr}"));
         let reason = path.reason.map(|reason| format!("reason {reason}"));

@@ -178,6 +178,11 @@ fn add_path(metrics: &mut Metrics, path: &Path, dev: Option<String>) {
     for (name, help, value) in [
         ("path_active", "1 if the path carries data.", active),
         ("path_weight", "Weight of the path, in thousandths.", weight),
+        (
+            "path_capacity_bytes_per_second",
+            "What the path carries, as far as this is known.",
+            path.rate.map(u64::from),
+        ),
     ] {
         if let Some(value) = value {
             metrics.add(Kind::Gauge, name, help, &labels, value);

@@ -72,6 +72,13 @@ record! {
         set_weight: Option<u32> = PATH_SET_WEIGHT,
         /// What was set to be done with it; `None` for [`PathWish::Active`].
         set_state: Option<PathWish> = PATH_SET_STATE,
+        /// What the path carries towards the peer, bytes per second; `None` while unknown.
+        rate: Option<u32> = PATH_RATE,
+        /// How long the queue was when packets got lost in it lately, microseconds; `None` if
+        /// none did.
+        queue_limit_us: Option<u32> = PATH_QUEUE_LIMIT_US,
+        /// The part of late questions that got no answer, in thousandths.
+        unanswered: Option<u32> = PATH_UNANSWERED,
     }
 }
 

@@ -220,6 +220,9 @@ attribute_sets! {
         PATH_UNUSED = 25 "unused",
         PATH_SET_WEIGHT = 26 "set-weight",
         PATH_SET_STATE = 27 "set-state",
+        PATH_RATE = 28 "rate",
+        PATH_QUEUE_LIMIT_US = 29 "queue-limit-us",
+        PATH_UNANSWERED = 30 "unanswered",
     }
     COUNTER "counter" {
         COUNTER_NAME = 1 "name",

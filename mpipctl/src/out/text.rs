@@ -144,6 +144,20 @@ pub fn count(number: u64) -> String {
     number.to_string()
 }
 
+/// Bytes per second as people call them: 48.1Mbit/s.
+pub fn rate(bytes: u64) -> String {
+    format!("{}bit/s", count(bytes.saturating_mul(8)))
+}
+
+/// A part of one: 0.0%, 1.2%, 100%.
+pub fn percent(part: f64) -> String {
+    if part >= 0.9995 {
+        "100%".to_string()
+    } else {
+        format!("{:.1}%", part * 100.0)
+    }
+}
+
 /// Microseconds: 350us, 12.4ms, 1.2s.
 pub fn microseconds(us: i64) -> String {
     let sign = if us < 0 { "-" } else { "" };
@@ -191,6 +205,20 @@ mod tests {
             (u64::MAX, "18.4E"),
         ] {
             assert_eq!(count(number), text);
+        }
+    }
+
+    #[test]
+    fn rates_and_parts() {
+        assert_eq!(rate(6_012_500), "48.1Mbit/s");
+        assert_eq!(rate(u64::MAX), "18.4Ebit/s");
+        for (part, text) in [
+            (0.0, "0.0%"),
+            (0.0123, "1.2%"),
+            (0.9994, "99.9%"),
+            (1.0, "100%"),
+        ] {
+            assert_eq!(percent(part), text);
         }
     }
 

@@ -578,6 +578,9 @@ pub fn path_attrs(id: u8, peer: u64, ifindex: u32, srtt: u32) -> Vec<Vec<u8>> {
         u64(PATH_PEER_RX_BYTES, 81_230_000),
         u64(PATH_LOST, 3),
         s32(PATH_RX_DELAY_US, 53_000),
+        u32(PATH_RATE, 4_700_000),
+        u32(PATH_QUEUE_LIMIT_US, 33_100),
+        u32(PATH_UNANSWERED, 12),
     ]
 }
 

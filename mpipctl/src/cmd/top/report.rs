@@ -17,6 +17,8 @@ use crate::cmd::status;
 use crate::nl::Node;
 use crate::out::text::microseconds;
 use crate::out::text::or_none;
+use crate::out::text::percent;
+use crate::out::text::rate;
 use crate::out::text::Table;
 use crate::system::System;
 use crate::Error;
@@ -101,12 +103,12 @@ fn paths(rows: &[PathRow]) -> Table {
             or_none(path.local),
             or_none(path.remote),
             or_none(path.state),
-            or_none(row.rates.tx_rate.map(text::rate)),
-            or_none(row.rates.rx_rate.map(text::rate)),
+            or_none(row.rates.tx_rate.map(rate)),
+            or_none(row.rates.rx_rate.map(rate)),
             or_none(row.rtt().map(|us| microseconds(us.into()))),
             or_none(path.queue_us.map(|us| microseconds(us.into()))),
             or_none(path.weight),
-            or_none(row.loss.map(text::percent)),
+            or_none(row.loss.map(percent)),
         ];
         table.row(cells, Vec::new());
     }
@@ -125,8 +127,8 @@ fn sessions<'a>(rows: impl Iterator<Item = &'a SessionRow>) -> Table {
             or_none(session.remote.as_ref()),
             or_none(session.state),
             format!("{}/{}", row.active(), session.lane.len()),
-            or_none(row.rates.tx_rate.map(text::rate)),
-            or_none(row.rates.rx_rate.map(text::rate)),
+            or_none(row.rates.tx_rate.map(rate)),
+            or_none(row.rates.rx_rate.map(rate)),
             or_none(session.held),
             text::idle(session),
         ];

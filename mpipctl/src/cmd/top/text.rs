@@ -8,23 +8,8 @@ use clap::ValueEnum;
 
 use crate::cli::Column;
 use crate::nl::Session;
-use crate::out::text::count;
 use crate::out::text::milliseconds;
 use crate::out::text::or_none;
-
-/// Bytes per second as people call them: 48.1Mbit/s.
-pub(super) fn rate(bytes: u64) -> String {
-    format!("{}bit/s", count(bytes.saturating_mul(8)))
-}
-
-/// A part of one: 0.0%, 1.2%, 100%.
-pub(super) fn percent(part: f64) -> String {
-    if part >= 0.9995 {
-        "100%".to_string()
-    } else {
-        format!("{:.1}%", part * 100.0)
-    }
-}
 
 /// An interval as short as it can be said: 500ms, 1s, 2.5s.
 pub(super) fn seconds(time: Duration) -> String {
@@ -67,16 +52,6 @@ mod tests {
 
     #[test]
     fn quantities() {
-        assert_eq!(rate(6_012_500), "48.1Mbit/s");
-        assert_eq!(rate(u64::MAX), "18.4Ebit/s");
-        for (part, text) in [
-            (0.0, "0.0%"),
-            (0.0123, "1.2%"),
-            (0.9994, "99.9%"),
-            (1.0, "100%"),
-        ] {
-            assert_eq!(percent(part), text);
-        }
         for (ms, text) in [
             (500, "500ms"),
             (1000, "1s"),

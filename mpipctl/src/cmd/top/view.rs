@@ -30,6 +30,8 @@ use crate::out::color::Health;
 use crate::out::text::count;
 use crate::out::text::microseconds;
 use crate::out::text::or_none;
+use crate::out::text::percent;
+use crate::out::text::rate;
 
 /// Lines of a path: who it is, its numbers, and its graphs.
 const WORDS: u16 = 2;
@@ -243,10 +245,10 @@ impl Scale {
         let [tx, rx, rtt, _, loss] = self.tops;
         format!(
             "{}, {}, {}, {}",
-            text::rate(tx),
-            text::rate(rx),
+            rate(tx),
+            rate(rx),
             microseconds(rtt as i64),
-            text::percent(loss as f64 / 1e6),
+            percent(loss as f64 / 1e6),
         )
     }
 }
@@ -261,11 +263,11 @@ fn draw_path(frame: &mut Frame<'_>, area: Rect, row: &PathRow, scale: &Scale, th
     frame.render_widget(identity(row, theme), who);
     let path = &row.path;
     let texts = [
-        or_none(row.rates.tx_rate.map(text::rate)),
-        or_none(row.rates.rx_rate.map(text::rate)),
+        or_none(row.rates.tx_rate.map(rate)),
+        or_none(row.rates.rx_rate.map(rate)),
         or_none(row.rtt().map(|us| microseconds(us.into()))),
         or_none(path.weight),
-        or_none(row.loss.map(text::percent)),
+        or_none(row.loss.map(percent)),
     ];
     for (n, (at, text)) in columns(numbers).into_iter().zip(texts).enumerate() {
         let (name, color) = GRAPHS[n];
