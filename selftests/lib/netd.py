@@ -33,6 +33,7 @@ FIRST_TABLE = 1000
 WIFI, CELL = 100, 101
 HERE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 CONFIG = f"{HERE}/android-kernel/vendor/mpip.toml"
+MODEM = "rmnet_data0"  # one of the names that CONFIG knows
 LINK = Link(rate="40mbit", delay="5ms", limit=150)
 DESTROYED = 103  # ECONNABORTED
 
@@ -188,10 +189,16 @@ def routes_of(up):
     return [f"{four}/24", six.removesuffix("0") + "/64", *(f"default via {gate}" for gate in up.addresses(1))]
 
 
-def phone(t, links=(LINK, LINK)):
-    """Both networks are up, Wi-Fi is the default, MPIP runs at both ends; the phone is configured as one."""
+def phone(t, links=(LINK, LINK), modem=None):
+    """Both networks are up, Wi-Fi is the default, MPIP runs at both ends; the phone is configured as one.
+
+    As which the modem is no reserve, unless it gets a name that says what it is.
+    """
     a, b, r, of_a, _ = t.uplinks(links, 1)
     # Android has no route in the main table that leads out.
+    if modem:
+        a.ip([f"link set {of_a[1].dev} name {modem}"])
+        a.dev[1] = of_a[1].dev = modem
     ways = [(gate, up.dev, 100 + up.number) for up in of_a for gate in up.addresses(1)]
     a.ip([f"route del default via {gate} dev {dev} metric {metric}" for gate, dev, metric in ways])
     netd = Netd(a)

@@ -12,7 +12,7 @@ import time
 
 from lib import TX_BYTES, case, wireguard
 from lib.net import command
-from lib.netd import DESTROYED, MARKS, WIFI, Physical, Vpn, phone, routes_of
+from lib.netd import DESTROYED, MARKS, MODEM, WIFI, Physical, Vpn, phone, routes_of
 from lib.packet import Capture
 from tools import flow, udpcount, xfer
 
@@ -237,6 +237,42 @@ def anchor(t):
         p.netd.choose(p.wifi)
     p.a.ip([leads_to(wifi)])
     carries(t, stream, p.a, wifi.dev, cell.dev)
+    t.note(f"{stream.stop(20) >> 10} KiB, exact")
+
+
+@case("the default configuration: a modem by its name is a reserve, and takes over when Wi-Fi falls silent")
+def reserve(t):
+    p = phone(t, modem=MODEM)
+    wifi, cell = p.up
+    pair = p.netd.connect(p.b, p.b.addr[0], APP, p.wifi)
+    stream = flow.Tcp(pair, RATE)
+    t.defer(stream.close)
+
+    def ready():
+        t.equal(stream.trouble(), None, "the flow")
+        lanes = [lane["state"] for session in t.module.sessions(p.a) for lane in session["lane"]]
+        return sorted(lanes) == ["active", "standby"]
+
+    t.soon(ready, 20, "a lane in reserve")
+    before, got = p.a.counters(), stream.got()
+    t.soon(lambda: stream.got() - got > 2 * RATE, 20, "two seconds' worth of data")
+    now = p.a.counters()
+    spent = now[cell.dev][TX_BYTES] - before[cell.dev][TX_BYTES]
+    t.at_most(spent, IN_USE, "bytes by the modem while Wi-Fi works")
+    silent = wifi.wire.silence()
+    carries(t, stream, p.a, cell.dev)
+    gap = stream.gap(silent, time.monotonic())[0]
+    t.note(f"{spent} bytes by the modem before; longest gap {gap * 1e3:.0f} ms")
+    t.within(round(gap, 3), GAP, "longest gap when Wi-Fi falls silent, s")
+    wifi.wire.heal()
+
+    def rests():
+        then = sent(p.a, cell.dev)
+        time.sleep(0.5)
+        t.equal(stream.trouble(), None, "the flow")
+        return sent(p.a, cell.dev) - then < 0.05 * RATE
+
+    t.soon(rests, 20, "Wi-Fi carries all again")
     t.note(f"{stream.stop(20) >> 10} KiB, exact")
 
 
