@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0
 """mpipctl and netlink: parameters, bad values, missing rights, the kernel's own ynl tool."""
 
+import importlib
 import json
 import os
 import shutil
+import sys
 import tempfile
 
-from lib import NetemError, case
+from lib import case
 from lib.net import Host, command
 from tools import xfer
 
@@ -161,60 +163,64 @@ def ynl(t):
     t.check(tool, f"YNL_DIR names the kernel's tools/net/ynl: {folder!r}")
     spec = f"{HERE}/mpip/uapi/mpip.yaml"
 
-    def ask(host, *words):
-        done = host.run("python3", tool, "--spec", spec, "--no-schema", "--output-json", *words)
-        return json.loads(done.stdout or "[]")
-
     a, b = t.two_hosts(2)
     t.load(a, b)
+    # The tool as it is typed, once; then what it is made of, which has read the specification already.
+    done = a.run("python3", tool, "--spec", spec, "--no-schema", "--output-json", "--do", "get")
+    typed = json.loads(done.stdout)
+    sys.path.append(folder)
+    library = importlib.import_module("pyynl.lib")
+    with a.inside():
+        family = library.YnlFamily(spec, schema="")
+    t.equal(typed["id"], family.do("get", {})["id"], "node id, by the tool and by its library")
     pairs = xfer.connect(a, b, b.addr[0], 7000)
     t.spread(a, b, pairs)
 
-    status, mine = ask(a, "--do", "get"), t.module.show(a, "status")
+    status, mine = family.do("get", {}), t.module.show(a, "status")
     t.equal(int(status["id"]), int(mine["id"], 16), "node id")
     t.equal((status["enabled"], status["sessions"]), (1, mine["sessions"]), "enabled, sessions")
-    sessions = ask(a, "--dump", "session-get")
+    sessions = family.dump("session-get", {})
     shown = t.module.sessions(a)
     t.equal({s["id"] for s in sessions}, {s["id"] for s in shown}, "session ids")
     one = next(s for s in sessions if s["remote"]["port"] == 7000)
     t.equal((one["state"], one["remote"]["addr"], len(one["lane"])), ("open", b.addr[0], 2), "the session")
     t.equal({lane["state"] for lane in one["lane"]}, {"active"}, "its lanes")
-    paths, shown = ask(a, "--dump", "path-get"), t.module.paths(a)
+    paths, shown = family.dump("path-get", {}), t.module.paths(a)
     t.equal(
         {(p["id"], p["local"], p["remote"]) for p in paths},
         {(p["id"], p["local"], p["remote"]) for p in shown},
         "paths",
     )
     t.equal(
-        [int(p["id"]) for p in ask(a, "--dump", "peer-get")],
+        [int(p["id"]) for p in family.dump("peer-get", {})],
         [int(p["id"], 16) for p in t.module.show(a, "peer")],
         "peers",
     )
     t.equal(
-        {c["name"].replace("-", "_") for c in ask(a, "--dump", "counter-get")},
+        {c["name"].replace("-", "_") for c in family.dump("counter-get", {})},
         set(t.module.stats(a)),
         "counters",
     )
     t.module.ctl(a, "interface", "set", a.dev[1], "backup", "on", "budget", "2G")
-    rows = {one["name"]: one for one in ask(a, "--dump", "interface-get")}
+    rows = {one["name"]: one for one in family.dump("interface-get", {})}
     t.equal(set(rows), {one["name"] for one in t.module.show(a, "interface")}, "interfaces")
     one = rows[a.dev[1]]
     t.equal((one["role"], one["backup"], one["budget"]), ("backup", 1, 2 << 30), "what is wanted of one")
     t.equal(
-        {p["name"]: p["default"] for p in ask(a, "--dump", "param-get")},
+        {p["name"]: p["default"] for p in family.dump("param-get", {})},
         {n: p["default"] for n, p in t.module.params(a).items()},
         "parameters",
     )
-    t.equal(len(ask(a, "--dump", "avail-get")), len(t.module.show(a, "avail")), "availability rows")
-    ask(a, "--do", "param-set", "--json", json.dumps({"name": "weight_step", "value": 55}))
+    t.equal(len(family.dump("avail-get", {})), len(t.module.show(a, "avail")), "availability rows")
+    family.do("param-set", {"name": "weight_step", "value": 55})
     t.equal(t.module.params(a)["weight_step"]["value"], 55, "parameter set by ynl")
     path = paths[1]["id"]
-    ask(a, "--do", "path-set", "--json", json.dumps({"id": path, "set-state": "standby", "set-weight": 7}))
-    one = next(p for p in ask(a, "--dump", "path-get") if p["id"] == path)
+    family.do("path-set", {"id": path, "set-state": "standby", "set-weight": 7})
+    one = next(p for p in family.dump("path-get", {}) if p["id"] == path)
     t.equal((one["set-state"], one["set-weight"], one["weight"]), ("standby", 7, 7), "what is wanted of a path")
     names = f"nosuch9 {a.dev[1]}"
-    ask(a, "--do", "rule-add", "--json", json.dumps({"mode": "single", "interface-names": names}))
-    t.equal(ask(a, "--dump", "rule-get")[0]["interface-names"], names, "a rule's interfaces by name")
+    family.do("rule-add", {"mode": "single", "interface-names": names})
+    t.equal(family.dump("rule-get", {})[0]["interface-names"], names, "a rule's interfaces by name")
     index = json.loads(a.run("ip", "-j", "link", "show", a.dev[1]).stdout)[0]["ifindex"]
     rule = t.module.show(a, "rule")[0]
     t.equal((rule["dev"], rule["interfaces"]), (names.split(), [index]), "the same as mpipctl has it")
@@ -232,13 +238,13 @@ def ynl(t):
         ("path-set", {"id": path}),
     ):
         try:
-            ask(a, "--do", request, "--json", json.dumps(values))
-        except NetemError as error:
+            family.do(request, values)
+        except library.NlError as error:
             t.note(error)
         else:
             t.check(False, f"{request} {values} is refused by the kernel itself")
     t.equal(next(p for p in t.module.paths(a) if p["id"] == path)["set_weight"], 7, "weight")
-    ask(a, "--do", "set", "--json", '{"enabled": 0}')
+    family.do("set", {"enabled": 0})
     t.check(not t.module.show(a, "status")["enabled"], "disabled by ynl")
     xfer.Traffic(pairs, 1000, 1000).wait()
 
