@@ -58,6 +58,10 @@ use crate::{
             LocalAddr,
             MAX_LOCAL, //
         },
+        socket::{
+            LentSource,
+            MAX_LENT, //
+        },
         table::{
             InsertError,
             Table, //
@@ -170,6 +174,9 @@ pub struct Instance {
     pub riding: Atomic<bool>,
     /// What lets packets pass before any of this is looked at.
     pub gate: Gate,
+    /// Sockets that may send from an address that has gone.
+    #[pin]
+    pub lent: Mutex<[Option<LentSource>; MAX_LENT]>,
     /// Paths with open questions.
     #[pin]
     pub watched: BhLock<KVec<Watched>>,
@@ -263,6 +270,7 @@ impl Instance {
                 riders <- new_bh_lock!(riders, "mpip_riders"),
                 riding: Atomic::new(false),
                 gate,
+                lent <- new_mutex!([const { None }; MAX_LENT], "mpip_lent"),
                 watched <- new_bh_lock!(watched, "mpip_watched"),
                 used_exchanges <- new_bh_lock!(([(0, 0); USED_EXCHANGES], 0), "mpip_exchanges"),
                 scan: Atomic::new(0),
@@ -338,6 +346,7 @@ impl Instance {
         drop(work);
         // Only the work would register it anew.
         self.ordering.lock().hooks = None;
+        self.take_all_sources();
         self.clear();
     }
 

@@ -15,7 +15,7 @@
 //! | `numbered` | numbers of datagrams: know copies |
 //! | `resend` | keep what is in flight, send it again when its path fails |
 //! | `watch` | open questions: notice silence |
-//! | `moves` | addresses and interfaces come and go |
+//! | `moves`, `lend` | addresses and interfaces come and go; sockets whose own way has gone |
 //! | `control`, `stranger` | what a control message does, on a lane and on any other tuple |
 //! | `work` | process context: keys, opening, retries |
 //! | `explore` | look for paths that a session could use |
@@ -45,6 +45,7 @@ pub mod explore;
 pub mod icmp;
 pub mod instance;
 pub mod leave;
+pub mod lend;
 pub mod links;
 pub mod moves;
 pub mod ns;
@@ -73,6 +74,8 @@ pub enum Verdict {
     Accept,
     /// It is dropped.
     Drop,
+    /// The same, and who sent it hears of an invalid argument.
+    Refuse,
     /// We have it.
     Stolen,
 }

@@ -5,9 +5,6 @@
 //! The kernel tells of each change; the worker then finds out which paths have
 //! lost or regained their local end, moves what was in flight, tells the peers
 //! and looks for new paths. Only the paths concerned are touched.
-//!
-//! A socket whose own address or route has vanished could not send any more:
-//! it gets the route of a working lane, so that its packets reach our hook.
 
 use crate::{
     net::{
@@ -21,9 +18,7 @@ use crate::{
         session::Session,
     },
     proto::{
-        addr::Tuple,
         counters::Counter,
-        path::Standing,
         session::{
             LaneState,
             MAX_LANES, //
@@ -39,11 +34,7 @@ use crate::{
     },
     sys::{
         clock,
-        route::{
-            self,
-            Dst, //
-        },
-        socket, //
+        route, //
     },
 };
 use kernel::{
@@ -269,41 +260,6 @@ impl Instance {
                 return;
             }
         });
-    }
-
-    /// Sees to it that the session's own socket can send although its own way has gone; true if
-    /// that has to be looked at again soon. Process context.
-    pub fn lend_route(&self, session: &Arc<Session>) -> bool {
-        let displaced = {
-            let inner = session.inner.lock();
-            if inner.dead {
-                return false;
-            }
-            inner.s.lane(0).is_some_and(|l| l.path.is_down_here())
-        };
-        if !displaced || Dst::lookup(self.net, 0, &session.tuple).is_some() {
-            return false;
-        }
-        let mut best: Option<(Standing, u32, Tuple)> = None;
-        {
-            let inner = session.inner.lock();
-            for lane in inner.s.lanes.iter().skip(1).flatten() {
-                let standing = lane.path.standing();
-                let better = best.as_ref().is_none_or(|(b, _, _)| standing > *b);
-                if lane.state == LaneState::Active && standing > Standing::Down && better {
-                    best = Some((standing, lane.path.ifindex(), lane.tuple));
-                }
-            }
-        }
-        let Some((_, ifindex, tuple)) = best else {
-            return true;
-        };
-        if let Some(route) = Dst::lookup(self.net, ifindex, &tuple) {
-            if socket::lend_route(self.net, &session.tuple, &route) {
-                self.count(Counter::RouteLent);
-            }
-        }
-        true
     }
 
     /// Calls `f` for every session, beginning anywhere: what is lost on one session's account is

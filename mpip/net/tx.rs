@@ -63,6 +63,16 @@ pub fn parse(skb: &mut Skb<'_>, family: u8) -> Option<Packet> {
 
 /// POST_ROUTING of an instance.
 pub fn post_routing(instance: &Instance, skb: &mut Skb<'_>, family: u8) -> Verdict {
+    match choose(instance, skb, family) {
+        Verdict::Accept if instance.is_forged(skb) => {
+            instance.count(Counter::SourceRefused);
+            Verdict::Refuse
+        }
+        verdict => verdict,
+    }
+}
+
+fn choose(instance: &Instance, skb: &mut Skb<'_>, family: u8) -> Verdict {
     if !skb.tx_eligible(instance.param(Param::Marks) as u32) {
         return Verdict::Accept;
     }

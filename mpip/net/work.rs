@@ -198,6 +198,7 @@ impl Instance {
         if self.has_changed() {
             self.follow_changes();
         }
+        self.take_sources();
         let mut next = self.attend_sessions();
         self.fit_hooks();
         if self.watch_paths() {

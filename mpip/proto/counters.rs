@@ -119,6 +119,10 @@ counters! {
     TxNoRoute "tx-no-route";
     /// Routes lent to sockets whose own way has gone.
     RouteLent "route-lent";
+    /// Sockets that would have needed more than a route and got nothing: too many have it.
+    SourceOverflow "source-overflow";
+    /// Packets of such sockets that are no session's, and had an address that is none of this host's.
+    SourceRefused "source-refused";
     /// Paths that answered again.
     PathReturned "path-returned";
     /// Maximum segment sizes lowered in a SYN.

@@ -55,6 +55,7 @@ unsafe fn run_hook(
     match hook(instance, &mut skb) {
         Verdict::Accept => NF_ACCEPT,
         Verdict::Drop => NF_DROP,
+        Verdict::Refuse => NF_DROP | EINVAL.to_errno().unsigned_abs() << 16,
         Verdict::Stolen => NF_STOLEN,
     }
 }

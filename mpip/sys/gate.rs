@@ -9,7 +9,11 @@
 use super::{
     bindings,
     route::flow_of,
-    skb::Skb, //
+    skb::Skb,
+    socket::{
+        LentSource,
+        MAX_LENT, //
+    }, //
 };
 use crate::proto::{
     addr::Tuple,
@@ -69,6 +73,23 @@ impl Gate {
     pub fn set_riding(&self, riding: bool) {
         // SAFETY: As above.
         unsafe { bindings::mpip_shim_gate_riding(self.raw(), riding) };
+    }
+
+    /// The `index`-th socket that may send from an address that has gone, below [`MAX_LENT`].
+    pub fn set_lent(&self, index: usize, source: Option<&LentSource>) {
+        let sock = source.map_or(core::ptr::null(), |source| source.raw().cast_const().cast());
+        if index < MAX_LENT {
+            // SAFETY: The gate lives as long as `self`, the index is one of its places; the socket
+            // is only compared.
+            unsafe { bindings::mpip_shim_gate_lent(self.raw(), index as u32, sock) };
+        }
+    }
+
+    /// Whether a packet has a source address that is none of this host's, and leaves only because
+    /// its socket was lent that.
+    pub fn is_forged(&self, skb: &Skb<'_>) -> bool {
+        // SAFETY: As above; the packet and the hook's state are valid.
+        unsafe { bindings::mpip_shim_tx_forges(self.raw(), skb.raw(), skb.state()) }
     }
 
     /// Tells the node's own port.

@@ -57,11 +57,17 @@ struct mpip_gate {
 	u64 key[2];
 	u32 max_cm;
 	__be16 own_port;
-	bool riding;
+	/* Reasons to look at each datagram that leaves: MPIP_LOOK_* */
+	unsigned long looks;
 	atomic_t tuples;
 	atomic_t lanes;
+	/* Sockets that may send from an address that has gone. */
+	const void *lent[MPIP_MAX_LENT];
 	u64 slots[GATE_SLOTS];
 };
+
+#define MPIP_LOOK_RIDING	0
+#define MPIP_LOOK_LENT		1
 
 struct mpip_gate *mpip_shim_gate_new(u32 max_cm)
 {
@@ -95,7 +101,40 @@ void mpip_shim_gate_count(struct mpip_gate *gate, int tuples, int lanes)
 /* Datagrams may have to take something along. */
 void mpip_shim_gate_riding(struct mpip_gate *gate, bool riding)
 {
-	WRITE_ONCE(gate->riding, riding);
+	assign_bit(MPIP_LOOK_RIDING, &gate->looks, riding);
+}
+
+/* The @i-th socket that may send from an address that has gone; NULL for none. */
+void mpip_shim_gate_lent(struct mpip_gate *gate, unsigned int i,
+			 const void *sk)
+{
+	bool any = false;
+
+	WRITE_ONCE(gate->lent[i], sk);
+	for (i = 0; i < MPIP_MAX_LENT; i++)
+		any |= !!gate->lent[i];
+	assign_bit(MPIP_LOOK_LENT, &gate->looks, any);
+}
+
+/*
+ * Whether a packet has a source address that is none of this host's, and leaves
+ * only because we have made that possible for its socket. Softirq or process
+ * context.
+ */
+bool mpip_shim_tx_forges(const struct mpip_gate *gate, const struct sk_buff *skb,
+			 const struct nf_hook_state *state)
+{
+	unsigned int i;
+
+	if (!test_bit(MPIP_LOOK_LENT, &gate->looks) || !skb->sk ||
+	    skb->protocol != htons(ETH_P_IP))
+		return false;
+	for (i = 0; i < MPIP_MAX_LENT; i++) {
+		if (READ_ONCE(gate->lent[i]) == skb->sk)
+			return inet_addr_type(state->net, ip_hdr(skb)->saddr) !=
+			       RTN_LOCAL;
+	}
+	return false;
 }
 
 void mpip_shim_gate_port(struct mpip_gate *gate, u16 port)
@@ -198,7 +237,7 @@ static __always_inline bool gate_lets_out(const struct mpip_gate *gate,
 		if (((const struct tcphdr *)l4)->syn)
 			return false;
 	} else if (proto == IPPROTO_UDP) {
-		if (READ_ONCE(gate->riding))
+		if (READ_ONCE(gate->looks))
 			return false;
 	} else {
 		return true;

@@ -725,6 +725,82 @@ bool mpip_shim_sock_lend(struct net *net, const struct mpip_flow *flow,
 }
 
 /*
+ * A UDP socket without a connection asks for a route with each datagram, and
+ * for IPv4 there is none from an address that the host has not got. This is the
+ * one of @flow, with a reference, if it is bound to the flow's address and free
+ * to choose its way; else NULL.
+ */
+struct sock *mpip_shim_source_find(struct net *net, const struct mpip_flow *flow)
+{
+	struct sock *sk;
+	__be32 local;
+
+	if (flow->family != 4 || flow->proto != IPPROTO_UDP)
+		return NULL;
+	sk = any_socket(net, flow);
+	if (!sk)
+		return NULL;
+	memcpy(&local, flow->src, sizeof(local));
+	if (sk->sk_state != TCP_ESTABLISHED && !sk->sk_bound_dev_if &&
+	    inet_sk(sk)->inet_saddr == local)
+		return sk;
+	sock_put(sk);
+	return NULL;
+}
+
+/*
+ * Let it send from anywhere, by @ifindex if it has chosen no interface. The
+ * hooks see to it that it does not use that to forge addresses. False if it
+ * could do so before. Process context.
+ */
+bool mpip_shim_source_lend(struct sock *sk, int ifindex)
+{
+	bool lent;
+
+	lock_sock(sk);
+	lent = !inet_test_bit(TRANSPARENT, sk);
+	if (lent) {
+		inet_set_bit(TRANSPARENT, sk);
+		if (!inet_sk(sk)->uc_index)
+			WRITE_ONCE(inet_sk(sk)->uc_index, ifindex);
+	}
+	release_sock(sk);
+	return lent;
+}
+
+/* Have it leave by another interface. Process context. */
+void mpip_shim_source_direct(struct sock *sk, int from, int to)
+{
+	lock_sock(sk);
+	if (inet_sk(sk)->uc_index == from)
+		WRITE_ONCE(inet_sk(sk)->uc_index, to);
+	release_sock(sk);
+}
+
+/* Whether such a socket is open, and its address still gone. Any context. */
+bool mpip_shim_source_is_needed(const struct sock *sk)
+{
+	return !sock_flag(sk, SOCK_DEAD) &&
+	       inet_addr_type(sock_net(sk), inet_sk(sk)->inet_saddr) != RTN_LOCAL;
+}
+
+/* Undo what mpip_shim_source_lend() has done. Process context. */
+void mpip_shim_source_take(struct sock *sk, int ifindex)
+{
+	lock_sock(sk);
+	inet_clear_bit(TRANSPARENT, sk);
+	if (inet_sk(sk)->uc_index == ifindex)
+		WRITE_ONCE(inet_sk(sk)->uc_index, 0);
+	release_sock(sk);
+}
+
+/* The reference goes. */
+void mpip_shim_source_put(struct sock *sk)
+{
+	sock_put(sk);
+}
+
+/*
  * Have TCP say again what it has received: its last acknowledgments may be
  * lost with a path, and the other end waits for them. Process context.
  */

@@ -138,6 +138,10 @@ void mpip_shim_gate_free(struct mpip_gate *gate);
 bool mpip_shim_gate_lanes(const struct mpip_gate *gate);
 void mpip_shim_gate_count(struct mpip_gate *gate, int tuples, int lanes);
 void mpip_shim_gate_riding(struct mpip_gate *gate, bool riding);
+void mpip_shim_gate_lent(struct mpip_gate *gate, unsigned int i,
+			 const void *sk);
+bool mpip_shim_tx_forges(const struct mpip_gate *gate, const struct sk_buff *skb,
+			 const struct nf_hook_state *state);
 void mpip_shim_gate_port(struct mpip_gate *gate, u16 port);
 void mpip_shim_gate_pass(struct mpip_gate *gate, const struct sk_buff *skb,
 			 u8 family, bool in);
@@ -210,6 +214,14 @@ bool mpip_shim_udp_owned(struct net *net, const struct mpip_flow *flow,
 bool mpip_shim_addr_is_local(struct net *net, u8 family, const u8 *addr);
 bool mpip_shim_sock_lend(struct net *net, const struct mpip_flow *flow,
 			 const struct mpip_dst *dst);
+/* Sockets at most that may send from an address that has gone. */
+#define MPIP_MAX_LENT	16
+struct sock *mpip_shim_source_find(struct net *net, const struct mpip_flow *flow);
+bool mpip_shim_source_lend(struct sock *sk, int ifindex);
+void mpip_shim_source_direct(struct sock *sk, int from, int to);
+bool mpip_shim_source_is_needed(const struct sock *sk);
+void mpip_shim_source_take(struct sock *sk, int ifindex);
+void mpip_shim_source_put(struct sock *sk);
 bool mpip_shim_flow_owner(struct net *net, const struct mpip_flow *flow,
 			  u32 *uid, void **cgroup);
 void mpip_shim_sock_ack(struct net *net, const struct mpip_flow *flow);

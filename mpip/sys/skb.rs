@@ -62,6 +62,11 @@ impl Skb<'_> {
         self.ptr.as_ptr()
     }
 
+    /// What the hook knows of it; valid for the hook's run.
+    pub(super) fn state(&self) -> *const bindings::nf_hook_state {
+        self.state
+    }
+
     /// Length in bytes, from the IP header on; never 0.
     #[expect(clippy::len_without_is_empty)]
     pub fn len(&self) -> usize {

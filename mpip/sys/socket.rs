@@ -123,6 +123,82 @@ pub fn lend_route(net: Net, tuple: &Tuple, dst: &Dst) -> bool {
     unsafe { bindings::mpip_shim_sock_lend(net.as_ptr(), &flow_of(tuple), &dst.raw()) }
 }
 
+/// Sockets at most that may send from an address that has gone.
+pub const MAX_LENT: usize = bindings::MPIP_MAX_LENT as usize;
+
+/// A UDP socket without a connection, bound to an IPv4 address that has gone; what is lent to it ends
+/// with this.
+///
+/// # Invariants
+///
+/// `sock` is a socket from `mpip_shim_source_find`, with its reference.
+pub struct LentSource {
+    sock: NonNull<bindings::sock>,
+    // The interface by which it sends, if it was lent anything.
+    ifindex: Option<u32>,
+}
+
+// SAFETY: A socket may be changed and given back by any CPU.
+unsafe impl Send for LentSource {}
+// SAFETY: Through a shared reference only atomic flags and the bound address are read.
+unsafe impl Sync for LentSource {}
+
+impl LentSource {
+    /// The socket of an outgoing flow; `None` if it is not of this kind. Any context.
+    pub fn find(net: Net, tuple: &Tuple) -> Option<LentSource> {
+        // SAFETY: `net` is alive; the flow is valid for reads.
+        let sock = unsafe { bindings::mpip_shim_source_find(net.as_ptr(), &flow_of(tuple)) };
+        // INVARIANT: The reference is handed over.
+        let sock = NonNull::new(sock)?;
+        let ifindex = None;
+        Some(LentSource { sock, ifindex })
+    }
+
+    /// Lets it send from its address, by an interface if it has chosen none. False if it could do so
+    /// before. Process context.
+    pub fn lend(&mut self, ifindex: u32) -> bool {
+        if let Some(before) = self.ifindex.replace(ifindex) {
+            let (from, to) = (before as i32, ifindex as i32);
+            // SAFETY: By the invariant.
+            unsafe { bindings::mpip_shim_source_direct(self.sock.as_ptr(), from, to) };
+            return true;
+        }
+        // SAFETY: By the invariant.
+        let lent = unsafe { bindings::mpip_shim_source_lend(self.sock.as_ptr(), ifindex as i32) };
+        if !lent {
+            self.ifindex = None;
+        }
+        lent
+    }
+
+    /// Whether the socket is open, and its address still gone. Any context.
+    pub fn is_needed(&self) -> bool {
+        // SAFETY: By the invariant.
+        unsafe { bindings::mpip_shim_source_is_needed(self.sock.as_ptr()) }
+    }
+
+    /// Whether both are the same socket.
+    pub fn is_same(&self, other: &LentSource) -> bool {
+        self.sock == other.sock
+    }
+
+    pub(super) fn raw(&self) -> *mut bindings::sock {
+        self.sock.as_ptr()
+    }
+}
+
+impl Drop for LentSource {
+    /// Process context.
+    fn drop(&mut self) {
+        if let Some(ifindex) = self.ifindex {
+            // SAFETY: By the invariant.
+            unsafe { bindings::mpip_shim_source_take(self.sock.as_ptr(), ifindex as i32) };
+        }
+        // SAFETY: By the invariant; the reference goes with `self`.
+        unsafe { bindings::mpip_shim_source_put(self.sock.as_ptr()) };
+    }
+}
+
 /// Has the TCP socket of an outgoing flow say again what it has received. Process context.
 pub fn acknowledge(net: Net, tuple: &Tuple) {
     // SAFETY: `net` is alive; the pointer is valid.

@@ -6,6 +6,9 @@ at a few Mbit/s while something changes. The session lives on, whatever happened
 its own addresses, every byte; only the paths concerned go; what is new is used.
 """
 
+import errno
+import socket
+import struct
 import time
 from dataclasses import dataclass, field
 
@@ -26,6 +29,7 @@ PATIENCE = 8
 BITS = {4: 24, 6: 64}
 # The end with the larger port opens the session: A over IPv4, B over IPv6.
 PORT = {4: 7000, 6: 61000}
+IP_PKTINFO, IP_TRANSPARENT = 8, 19
 REFUSED = 50  # datagrams that a socket may refuse around a change
 
 
@@ -123,8 +127,8 @@ class Scene:
         self.t.within(refused, REFUSED, "datagrams that the socket refused")
 
 
-def begin(t, protocol, family, lanes=4, prepare=None, links=(2, 2), back=False):
-    """A flow from A to B over all paths, or `back` from B to A over TCP."""
+def begin(t, protocol, family, lanes=4, prepare=None, links=(2, 2), back=False, loose=False):
+    """A flow from A to B over all paths, or `back` from B to A over TCP; `loose`: of sockets without a connection."""
     a, b, r, of_a, of_b = t.uplinks(*links)
     s = Scene(t, a, b, r, of_a, of_b, protocol, family)
     if prepare:
@@ -134,6 +138,8 @@ def begin(t, protocol, family, lanes=4, prepare=None, links=(2, 2), back=False):
     if protocol == 6:
         pairs = xfer.connect(a, b, theirs, PORT[family])
         s.stream = flow.Tcp(pairs[0][:: -1 if back else 1], TCP_RATE)
+    elif loose:
+        s.stream = flow.Udp(two_sockets(a, b, mine, theirs), UDP_RATE, UDP_SIZE, target=(theirs, 5002))
     else:
         s.stream = flow.Udp(udpcount.pair(a, b, mine, theirs), UDP_RATE, UDP_SIZE)
     t.defer(s.stream.close)
@@ -143,6 +149,15 @@ def begin(t, protocol, family, lanes=4, prepare=None, links=(2, 2), back=False):
         f"a session with {lanes} active lanes at both ends",
     )
     return s
+
+
+def two_sockets(a, b, mine, theirs):
+    """UDP sockets that are bound to these addresses, and connected to nobody."""
+    kind = (socket.AF_INET6 if ":" in mine else socket.AF_INET, socket.SOCK_DGRAM)
+    near, far = a.socket(*kind), b.socket(*kind)
+    near.bind((mine, 5001))
+    far.bind((theirs, 5002))
+    return near, far
 
 
 NAMES = {6: "TCP", 17: "UDP"}
@@ -169,8 +184,8 @@ def declare(what, kinds, timeout=60):
 
 
 @declare("the session's own address at A goes, and comes back", ALL)
-def own_goes(t, protocol, family):
-    s = begin(t, protocol, family)
+def own_goes(t, protocol, family, loose=False):
+    s = begin(t, protocol, family, loose=loose)
     own, other = s.of_a
     s.remove(own)
     gone = s.changed()
@@ -183,6 +198,43 @@ def own_goes(t, protocol, family):
     t.note(f"used again after {time.monotonic() - back:.2f} s")
     t.within(time.monotonic() - back, NEW, "seconds until the address is used again")
     s.finish()
+
+
+@declare("the session's own address at A goes, of a socket without a connection", ((17, 4), (17, 6)))
+def own_goes_loose(t, protocol, family):
+    own_goes(t, protocol, family, loose=True)
+
+
+@case("UDP IPv4: what a socket may do while its address is gone is to send from there to its sessions, and no more")
+def no_forger(t):
+    s = begin(t, 17, 4, loose=True)
+    near = s.stream.pair[0]
+    theirs = s.stream.target
+    s.remove(s.of_a[0])
+    s.carries(s.of_a[1])
+    t.soon(lambda: near.getsockopt(socket.SOL_IP, IP_TRANSPARENT), 5, "the socket to be lent what it needs")
+    for what, address, source in (
+        ("another source", theirs, "10.9.9.9"),
+        ("its own, to a port that knows no session", (theirs[0], 9), None),
+    ):
+        source = source and [(socket.SOL_IP, IP_PKTINFO, struct.pack("I4s4x", 0, socket.inet_aton(source)))]
+        try:
+            near.sendmsg([b"forged"], source or [], 0, address)
+        except OSError as error:
+            t.equal(error.errno, errno.EINVAL, what)
+        else:
+            t.check(False, f"{what}: it was sent")
+    t.equal(t.module.stats(s.a)["source_refused"], 2, "refusals that were counted")
+    s.flows()
+    # It may not keep it, neither when the address is back nor without the module.
+    s.configure(s.of_a[0])
+    t.soon(lambda: not near.getsockopt(socket.SOL_IP, IP_TRANSPARENT), 5, "the socket to be as it was")
+    s.remove(s.of_a[0])
+    t.soon(lambda: near.getsockopt(socket.SOL_IP, IP_TRANSPARENT), 5, "the socket to be lent it again")
+    s.flows()
+    t.module.disable(s.a)
+    t.equal(near.getsockopt(socket.SOL_IP, IP_TRANSPARENT), 0, "transparent, without MPIP")
+    s.stream.close()
 
 
 @declare("the session's own address at B goes", TWO)

@@ -228,13 +228,14 @@ class Tcp(Flow):
 class Udp(Flow):
     """Numbered datagrams from the first socket of the pair to the second.
 
-    rate  datagrams a second
+    rate    datagrams a second
+    target  where they are sent, if the first socket is not connected
     """
 
     QUIET = 0.4
 
-    def __init__(self, pair, rate, size=1200, stream=1):
-        self.rate, self.size, self.stream = rate, size, stream
+    def __init__(self, pair, rate, size=1200, stream=1, target=None):
+        self.rate, self.size, self.stream, self.target = rate, size, stream, target
         udpcount.noise()
         for sock in pair:
             sock.setblocking(True)
@@ -252,19 +253,20 @@ class Udp(Flow):
     def send(self):
         """The sender's process."""
         sock, ledger = self.pair[0], self.went
+        send = sock.send if self.target is None else lambda data: sock.sendto(data, self.target)
         pace = self.pace()
         number = 0
         while not ledger.head[STOP]:
             data = udpcount.payload(self.stream, number, self.size)
             ledger.add(time.monotonic(), number)
             try:
-                sock.send(data)
+                send(data)
             except OSError as error:
                 # A datagram that could not leave counts as one that is lost; the ICMP error of an
                 # earlier one costs this one nothing.
                 if error.errno in (errno.ECONNREFUSED, errno.EHOSTUNREACH):
                     with contextlib.suppress(OSError):
-                        sock.send(data)
+                        send(data)
                 elif error.errno not in (errno.ENETUNREACH, errno.ENOBUFS, errno.ENETDOWN, errno.EINVAL):
                     raise
                 ledger.head[CORRUPT] += 1
