@@ -130,7 +130,10 @@ pub fn param_set(namespace: &Namespace, request: &mut Request<'_>) -> Result {
             instance.interfaces_changed();
         }
         instance.apply_caps();
-        instance.change_own_port();
+        // Not with any parameter: while the port is taken each time would bring another one.
+        if param == Param::Port {
+            instance.change_own_port();
+        }
     }
     Ok(())
 }
