@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from benches.stage import Stage
 from lib.rows import Row
+from lib.vt import Terminal
 from tools.burst import many_flows, sink
 
 ADDRESSES = 6
@@ -80,6 +81,29 @@ class Addresses(Stage):
             time.sleep(0.2)
 
 
+def watched(host):
+    """What a person at `mpipctl top` waits for, seconds: the first picture, another order of the sessions."""
+    terminal = Terminal("mpipctl", "-n", host, "top")
+
+    def until(shown, start):
+        while not any(shown in line for line in terminal.look()):
+            if time.monotonic() - start > 120:
+                raise TimeoutError(f"{shown!r} is not on the screen: {terminal.look()}")
+            time.sleep(0.005)
+        return time.monotonic() - start
+
+    try:
+        result = {"top_seconds": until("SESSIONS 1-", time.monotonic())}
+        start = time.monotonic()
+        terminal.type("s")
+        result["key_seconds"] = until("RX▼", start)
+        terminal.type("q")
+        terminal.wait()
+        return result
+    finally:
+        terminal.close()
+
+
 def nanoseconds(burst, packets, times):
     """Time per datagram: the best of a few bursts, which is the one that was not disturbed."""
     took = []
@@ -124,6 +148,7 @@ def scale(args):
                         listed = stage.module.ctl(stage.a, "-o", "session").stdout.count("\n")
                         result["dump_seconds"] = time.monotonic() - start
                         result["dumped"] = listed
+                        result |= watched(stage.a)
                         start = time.monotonic()
                         stage.module.unload()
                         result["unload_seconds"] = time.monotonic() - start
