@@ -71,7 +71,7 @@ kunit: setup ## run the KUnit suites of the module in User-Mode Linux (ARGS='mpi
 	@scripts/setup --uml
 	@scripts/kunit $(ARGS)
 
-test-debug: setup cli ## test on a kernel with KASAN, lockdep, UBSAN and faults (ARGS: tests)
+test-debug: setup cli ## test on a kernel with KASAN, lockdep, UBSAN, kmemleak and faults (ARGS: tests)
 	@scripts/setup --debug
 	@scripts/build-module --debug
 	@scripts/test-debug $(ARGS)
