@@ -342,11 +342,11 @@ impl Instance {
             )
         };
         drop(watch);
-        drop(hooks);
         drop(work);
+        self.take_all_sources();
+        drop(hooks);
         // Only the work would register it anew.
         self.ordering.lock().hooks = None;
-        self.take_all_sources();
         self.clear();
     }
 

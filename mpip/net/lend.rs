@@ -81,6 +81,9 @@ impl Instance {
             old.lend(ifindex);
             return false;
         }
+        if fresh.is_free() {
+            return false;
+        }
         let Some((index, slot)) = lent.iter_mut().enumerate().find(|(_, slot)| slot.is_none())
         else {
             self.count(Counter::SourceOverflow);
@@ -88,30 +91,31 @@ impl Instance {
         };
         // What it sends is looked at before it can send from anywhere.
         self.gate.set_lent(index, Some(&fresh));
-        if !fresh.lend(ifindex) {
-            self.gate.set_lent(index, None);
-            return false;
-        }
+        fresh.lend(ifindex);
         *slot = Some(fresh);
         true
     }
 
-    /// Takes back from sockets what they do not need any more: their address is there again, or
-    /// they are closed. Process context.
+    /// Takes back from sockets what they do not need any more because their address is there again.
+    /// Until it is closed a socket is kept an eye on: it may have been about to send. Process
+    /// context.
     pub fn take_sources(&self) {
-        self.take_sources_if(|source| !source.is_needed());
-    }
-
-    /// Takes everything back. Process context.
-    pub fn take_all_sources(&self) {
-        self.take_sources_if(|_| true);
-    }
-
-    fn take_sources_if(&self, over: impl Fn(&LentSource) -> bool) {
         for (index, slot) in self.lent.lock().iter_mut().enumerate() {
-            if slot.as_ref().is_some_and(&over) {
-                // Only then may the gate let its packets through unseen.
+            let Some(source) = slot else { continue };
+            if !source.is_open() {
+                self.gate.set_lent(index, None);
                 *slot = None;
+            } else if !source.is_needed() {
+                source.take();
+            }
+        }
+    }
+
+    /// Takes everything back, before the hook goes that looks at what they send. Process context.
+    pub fn take_all_sources(&self) {
+        for (index, slot) in self.lent.lock().iter_mut().enumerate() {
+            if let Some(mut source) = slot.take() {
+                source.take();
                 self.gate.set_lent(index, None);
             }
         }

@@ -63,13 +63,14 @@ pub fn parse(skb: &mut Skb<'_>, family: u8) -> Option<Packet> {
 
 /// POST_ROUTING of an instance.
 pub fn post_routing(instance: &Instance, skb: &mut Skb<'_>, family: u8) -> Verdict {
-    match choose(instance, skb, family) {
-        Verdict::Accept if instance.is_forged(skb) => {
-            instance.count(Counter::SourceRefused);
-            Verdict::Refuse
-        }
+    let verdict = match choose(instance, skb, family) {
+        Verdict::Accept if instance.is_forged(skb) => Verdict::Refuse,
         verdict => verdict,
+    };
+    if verdict == Verdict::Refuse {
+        instance.count(Counter::SourceRefused);
     }
+    verdict
 }
 
 fn choose(instance: &Instance, skb: &mut Skb<'_>, family: u8) -> Verdict {
@@ -87,12 +88,13 @@ fn choose(instance: &Instance, skb: &mut Skb<'_>, family: u8) -> Verdict {
     }
     let rcu = rcu::read_lock();
     let tuple = packet.tx_tuple();
-    if packet.proto == packet::UDP {
+    if packet.proto == packet::UDP && !instance.is_forged(skb) {
         instance.take_along(skb, &packet, &tuple);
     }
     match instance.wire.get(&rcu, &tuple) {
         Some(entry) if entry.lane == 0 => known(instance, skb, &packet, entry),
         Some(_) => Verdict::Accept,
+        None if instance.is_forged(skb) => Verdict::Refuse,
         None => {
             ask::unknown(instance, skb, &packet, &tuple, &rcu);
             Verdict::Accept
@@ -251,6 +253,9 @@ fn known(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, entry: &WireEn
         mtu.min(path.mtu()).saturating_sub(outer as u32)
     };
     if chosen == 0 {
+        if instance.is_forged(skb) {
+            return Verdict::Refuse;
+        }
         if let Some((end, _)) = data {
             session.keep(&mut inner, skb, 0, start..end, now);
         }

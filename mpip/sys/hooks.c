@@ -57,7 +57,7 @@ struct mpip_gate {
 	u64 key[2];
 	u32 max_cm;
 	__be16 own_port;
-	/* Reasons to look at each datagram that leaves: MPIP_LOOK_* */
+	/* Reasons to look at datagrams that leave: MPIP_LOOK_* */
 	unsigned long looks;
 	atomic_t tuples;
 	atomic_t lanes;
@@ -116,6 +116,20 @@ void mpip_shim_gate_lent(struct mpip_gate *gate, unsigned int i,
 	assign_bit(MPIP_LOOK_LENT, &gate->looks, any);
 }
 
+/* Whether a socket may send from an address that has gone, or could lately. */
+static bool gate_lent(const struct mpip_gate *gate, const struct sock *sk)
+{
+	unsigned int i;
+
+	if (!sk || !test_bit(MPIP_LOOK_LENT, &gate->looks))
+		return false;
+	for (i = 0; i < MPIP_MAX_LENT; i++) {
+		if (READ_ONCE(gate->lent[i]) == sk)
+			return true;
+	}
+	return false;
+}
+
 /*
  * Whether a packet has a source address that is none of this host's, and leaves
  * only because we have made that possible for its socket. Softirq or process
@@ -124,17 +138,17 @@ void mpip_shim_gate_lent(struct mpip_gate *gate, unsigned int i,
 bool mpip_shim_tx_forges(const struct mpip_gate *gate, const struct sk_buff *skb,
 			 const struct nf_hook_state *state)
 {
-	unsigned int i;
+	struct mpip_flow before;
+	__be32 source;
 
-	if (!test_bit(MPIP_LOOK_LENT, &gate->looks) || !skb->sk ||
-	    skb->protocol != htons(ETH_P_IP))
+	/* What loops back of a multicast has no socket of its own. */
+	if (!gate_lent(gate, state->sk) || skb->protocol != htons(ETH_P_IP))
 		return false;
-	for (i = 0; i < MPIP_MAX_LENT; i++) {
-		if (READ_ONCE(gate->lent[i]) == skb->sk)
-			return inet_addr_type(state->net, ip_hdr(skb)->saddr) !=
-			       RTN_LOCAL;
-	}
-	return false;
+	source = ip_hdr(skb)->saddr;
+	/* Nor may this host's NAT give a false one the looks of a good one. */
+	if (mpip_shim_rx_before_nat(skb, &before))
+		memcpy(&source, before.src, sizeof(source));
+	return inet_addr_type(state->net, source) != RTN_LOCAL;
 }
 
 void mpip_shim_gate_port(struct mpip_gate *gate, u16 port)
@@ -226,7 +240,8 @@ static __always_inline u64 gate_hash(const struct mpip_gate *gate, bool in,
 
 /* Whether an outgoing packet is none that Rust has to see. */
 static __always_inline bool gate_lets_out(const struct mpip_gate *gate,
-					  const struct sk_buff *skb, u8 family)
+					  const struct sk_buff *skb,
+					  const struct sock *sk, u8 family)
 {
 	const u8 *l4;
 	u8 proto;
@@ -237,7 +252,9 @@ static __always_inline bool gate_lets_out(const struct mpip_gate *gate,
 		if (((const struct tcphdr *)l4)->syn)
 			return false;
 	} else if (proto == IPPROTO_UDP) {
-		if (READ_ONCE(gate->looks))
+		if (unlikely(READ_ONCE(gate->looks)) &&
+		    (test_bit(MPIP_LOOK_RIDING, &gate->looks) ||
+		     gate_lent(gate, sk)))
 			return false;
 	} else {
 		return true;
@@ -326,7 +343,7 @@ static unsigned int hook_out4(void *priv, struct sk_buff *skb,
 {
 	struct mpip_gate *gate = priv;
 
-	if (gate_lets_out(gate, skb, 4))
+	if (gate_lets_out(gate, skb, state->sk, 4))
 		return NF_ACCEPT;
 	return mpip_rs_post_routing(gate->instance, skb, state, 4);
 }
@@ -336,7 +353,7 @@ static unsigned int hook_out6(void *priv, struct sk_buff *skb,
 {
 	struct mpip_gate *gate = priv;
 
-	if (gate_lets_out(gate, skb, 6))
+	if (gate_lets_out(gate, skb, state->sk, 6))
 		return NF_ACCEPT;
 	return mpip_rs_post_routing(gate->instance, skb, state, 6);
 }

@@ -748,50 +748,47 @@ struct sock *mpip_shim_source_find(struct net *net, const struct mpip_flow *flow
 	return NULL;
 }
 
+/* Whether it may send from anywhere by its own right. Any context. */
+bool mpip_shim_source_is_free(const struct sock *sk)
+{
+	return inet_test_bit(TRANSPARENT, sk);
+}
+
 /*
  * Let it send from anywhere, by @ifindex if it has chosen no interface. The
- * hooks see to it that it does not use that to forge addresses. False if it
- * could do so before. Process context.
+ * hooks see to it that it does not use that to forge addresses. True if it has
+ * chosen none. Without the socket's lock, which who sends may hold as long as
+ * it pleases: the option is set without it, too. Any context.
  */
 bool mpip_shim_source_lend(struct sock *sk, int ifindex)
 {
-	bool lent;
-
-	lock_sock(sk);
-	lent = !inet_test_bit(TRANSPARENT, sk);
-	if (lent) {
-		inet_set_bit(TRANSPARENT, sk);
-		if (!inet_sk(sk)->uc_index)
-			WRITE_ONCE(inet_sk(sk)->uc_index, ifindex);
-	}
-	release_sock(sk);
-	return lent;
+	inet_set_bit(TRANSPARENT, sk);
+	return !cmpxchg(&inet_sk(sk)->uc_index, 0, ifindex);
 }
 
-/* Have it leave by another interface. Process context. */
+/* Have it leave by another interface. Any context. */
 void mpip_shim_source_direct(struct sock *sk, int from, int to)
 {
-	lock_sock(sk);
-	if (inet_sk(sk)->uc_index == from)
-		WRITE_ONCE(inet_sk(sk)->uc_index, to);
-	release_sock(sk);
+	cmpxchg(&inet_sk(sk)->uc_index, from, to);
 }
 
-/* Whether such a socket is open, and its address still gone. Any context. */
+/* Whether its address has gone. Any context. */
 bool mpip_shim_source_is_needed(const struct sock *sk)
 {
-	return !sock_flag(sk, SOCK_DEAD) &&
-	       inet_addr_type(sock_net(sk), inet_sk(sk)->inet_saddr) != RTN_LOCAL;
+	return inet_addr_type(sock_net(sk), inet_sk(sk)->inet_saddr) != RTN_LOCAL;
 }
 
-/* Undo what mpip_shim_source_lend() has done. Process context. */
-void mpip_shim_source_take(struct sock *sk, int ifindex)
+/* Whether anybody still has it open. Any context. */
+bool mpip_shim_source_is_open(const struct sock *sk)
 {
-	lock_sock(sk);
+	return !sock_flag(sk, SOCK_DEAD);
+}
+
+/* Undo what mpip_shim_source_lend() has done; a route that it got so goes. */
+void mpip_shim_source_take(struct sock *sk)
+{
 	inet_clear_bit(TRANSPARENT, sk);
-	if (inet_sk(sk)->uc_index == ifindex)
-		WRITE_ONCE(inet_sk(sk)->uc_index, 0);
-	release_sock(sk);
+	sk_dst_reset(sk);
 }
 
 /* The reference goes. */

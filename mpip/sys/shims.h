@@ -219,8 +219,10 @@ bool mpip_shim_sock_lend(struct net *net, const struct mpip_flow *flow,
 struct sock *mpip_shim_source_find(struct net *net, const struct mpip_flow *flow);
 bool mpip_shim_source_lend(struct sock *sk, int ifindex);
 void mpip_shim_source_direct(struct sock *sk, int from, int to);
+bool mpip_shim_source_is_free(const struct sock *sk);
 bool mpip_shim_source_is_needed(const struct sock *sk);
-void mpip_shim_source_take(struct sock *sk, int ifindex);
+bool mpip_shim_source_is_open(const struct sock *sk);
+void mpip_shim_source_take(struct sock *sk);
 void mpip_shim_source_put(struct sock *sk);
 bool mpip_shim_flow_owner(struct net *net, const struct mpip_flow *flow,
 			  u32 *uid, void **cgroup);

@@ -134,7 +134,8 @@ pub const MAX_LENT: usize = bindings::MPIP_MAX_LENT as usize;
 /// `sock` is a socket from `mpip_shim_source_find`, with its reference.
 pub struct LentSource {
     sock: NonNull<bindings::sock>,
-    // The interface by which it sends, if it was lent anything.
+    lent: bool,
+    // The interface that it was given, if it had chosen none.
     ifindex: Option<u32>,
 }
 
@@ -150,31 +151,58 @@ impl LentSource {
         let sock = unsafe { bindings::mpip_shim_source_find(net.as_ptr(), &flow_of(tuple)) };
         // INVARIANT: The reference is handed over.
         let sock = NonNull::new(sock)?;
-        let ifindex = None;
-        Some(LentSource { sock, ifindex })
+        Some(LentSource {
+            sock,
+            lent: false,
+            ifindex: None,
+        })
     }
 
-    /// Lets it send from its address, by an interface if it has chosen none. False if it could do so
-    /// before. Process context.
-    pub fn lend(&mut self, ifindex: u32) -> bool {
-        if let Some(before) = self.ifindex.replace(ifindex) {
-            let (from, to) = (before as i32, ifindex as i32);
-            // SAFETY: By the invariant.
-            unsafe { bindings::mpip_shim_source_direct(self.sock.as_ptr(), from, to) };
-            return true;
-        }
+    /// Whether it may send from anywhere by its own right.
+    pub fn is_free(&self) -> bool {
         // SAFETY: By the invariant.
-        let lent = unsafe { bindings::mpip_shim_source_lend(self.sock.as_ptr(), ifindex as i32) };
-        if !lent {
+        !self.lent && unsafe { bindings::mpip_shim_source_is_free(self.sock.as_ptr()) }
+    }
+
+    /// Lets it send from its address, by an interface if it has chosen none. Any context.
+    pub fn lend(&mut self, ifindex: u32) {
+        let to = ifindex as i32;
+        if !self.lent {
+            self.lent = true;
+            // SAFETY: By the invariant.
+            let chosen = unsafe { bindings::mpip_shim_source_lend(self.sock.as_ptr(), to) };
+            self.ifindex = chosen.then_some(ifindex);
+        } else if let Some(from) = self.ifindex.replace(ifindex) {
+            // SAFETY: By the invariant.
+            unsafe { bindings::mpip_shim_source_direct(self.sock.as_ptr(), from as i32, to) };
+        } else {
             self.ifindex = None;
         }
-        lent
     }
 
-    /// Whether the socket is open, and its address still gone. Any context.
+    /// Takes that back, if it was lent. Any context.
+    pub fn take(&mut self) {
+        if !core::mem::take(&mut self.lent) {
+            return;
+        }
+        if let Some(from) = self.ifindex.take() {
+            // SAFETY: By the invariant.
+            unsafe { bindings::mpip_shim_source_direct(self.sock.as_ptr(), from as i32, 0) };
+        }
+        // SAFETY: By the invariant.
+        unsafe { bindings::mpip_shim_source_take(self.sock.as_ptr()) };
+    }
+
+    /// Whether its address has gone. Any context.
     pub fn is_needed(&self) -> bool {
         // SAFETY: By the invariant.
         unsafe { bindings::mpip_shim_source_is_needed(self.sock.as_ptr()) }
+    }
+
+    /// Whether anybody still has it open. Any context.
+    pub fn is_open(&self) -> bool {
+        // SAFETY: By the invariant.
+        unsafe { bindings::mpip_shim_source_is_open(self.sock.as_ptr()) }
     }
 
     /// Whether both are the same socket.
@@ -188,12 +216,9 @@ impl LentSource {
 }
 
 impl Drop for LentSource {
-    /// Process context.
+    /// Any context.
     fn drop(&mut self) {
-        if let Some(ifindex) = self.ifindex {
-            // SAFETY: By the invariant.
-            unsafe { bindings::mpip_shim_source_take(self.sock.as_ptr(), ifindex as i32) };
-        }
+        self.take();
         // SAFETY: By the invariant; the reference goes with `self`.
         unsafe { bindings::mpip_shim_source_put(self.sock.as_ptr()) };
     }

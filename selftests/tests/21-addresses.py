@@ -213,8 +213,12 @@ def no_forger(t):
     s.remove(s.of_a[0])
     s.carries(s.of_a[1])
     t.soon(lambda: near.getsockopt(socket.SOL_IP, IP_TRANSPARENT), 5, "the socket to be lent what it needs")
+    nat = "chain c {\ntype nat hook postrouting priority srcnat;\nip saddr 10.9.9.0/24 masquerade\n}"
+    with s.a.inside():
+        command("nft", "-f", "-", stdin=f"table ip t {{\n{nat}\n}}\n")
     for what, address, source in (
-        ("another source", theirs, "10.9.9.9"),
+        ("another source", theirs, "10.8.8.8"),
+        ("another source that this host translates", theirs, "10.9.9.9"),
         ("its own, to a port that knows no session", (theirs[0], 9), None),
     ):
         source = source and [(socket.SOL_IP, IP_PKTINFO, struct.pack("I4s4x", 0, socket.inet_aton(source)))]
@@ -224,7 +228,7 @@ def no_forger(t):
             t.equal(error.errno, errno.EINVAL, what)
         else:
             t.check(False, f"{what}: it was sent")
-    t.equal(t.module.stats(s.a)["source_refused"], 2, "refusals that were counted")
+    t.equal(t.module.stats(s.a)["source_refused"], 3, "refusals that were counted")
     s.flows()
     # It may not keep it, neither when the address is back nor without the module.
     s.configure(s.of_a[0])
