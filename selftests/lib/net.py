@@ -54,8 +54,9 @@ __all__ = [
 class Link:
     """Properties of one cable. Delay, loss and so on apply to each direction.
 
-    `netem` is added verbatim to the qdisc's arguments; `limit` is its queue in
-    packets. `back` overrides the properties of the way from B to A.
+    `netem` is added verbatim to the qdisc's arguments; `limit` is how many packets
+    it may hold, those that it delays included; without one there is a queue of 100 ms
+    besides these. `back` overrides the properties of the way from B to A.
     """
 
     rate: str = ""
@@ -75,20 +76,34 @@ class Link:
             args += ["rate", self.rate]
         if self.netem:
             args += [self.netem]
-        if args and (self.limit or self.rate):
-            args += ["limit", str(self.limit or queue_limit(self.rate))]
-        elif args:
-            args += ["limit", "10000"]
+        if args:
+            args += ["limit", str(self.room())]
         return " ".join(args)
+
+    def room(self):
+        """Packets that the qdisc may hold."""
+        if self.limit or not self.rate:
+            return self.limit or 10000
+        return queue_limit(self.rate, 0.1 + quantity(self.delay, TIMES))
+
+
+RATES = {"kbit": 1e3, "mbit": 1e6, "gbit": 1e9}
+TIMES = {"us": 1e-6, "ms": 1e-3, "s": 1.0}
+
+
+def quantity(text, units):
+    """A number with a unit, or 0 for nothing."""
+    for unit, factor in units.items():
+        if text.lower().endswith(unit):
+            return float(text[: -len(unit)]) * factor
+    if text:
+        raise ValueError(text)
+    return 0
 
 
 def queue_limit(rate, seconds=0.1):
     """Packets of 1500 bytes that a link of this rate sends in `seconds`."""
-    scale = {"kbit": 1e3, "mbit": 1e6, "gbit": 1e9}
-    for unit, factor in scale.items():
-        if rate.lower().endswith(unit):
-            return max(20, int(float(rate[: -len(unit)]) * factor * seconds / 8 / 1500))
-    raise ValueError(f"rate: {rate}")
+    return max(20, int(quantity(rate, RATES) * seconds / 8 / 1500))
 
 
 class Host:

@@ -24,7 +24,7 @@ events with the same lack of haste.
 
 import time
 
-from .net import Host, Link, _links, command, queue_limit, settle
+from .net import RATES, TIMES, Host, Link, _links, command, quantity, settle
 from .rtnl import Rtnl, cut_in_software
 
 THERE, BACK, BOTH = "there", "back", "both"
@@ -77,19 +77,8 @@ class Wire:
 
 def numbers(link):
     """What Rtnl.netem needs to know of a link."""
-    rate = seconds(link.rate, {"kbit": 1e3, "mbit": 1e6, "gbit": 1e9})
-    limit = link.limit or (queue_limit(link.rate) if link.rate else 10000)
-    return {"rate": rate, "limit": limit, "delay": seconds(link.delay, {"us": 1e-6, "ms": 1e-3, "s": 1.0})}
-
-
-def seconds(text, units):
-    """A number with a unit, or 0 for nothing."""
-    for unit, factor in units.items():
-        if text.lower().endswith(unit):
-            return float(text[: -len(unit)]) * factor
-    if text:
-        raise ValueError(text)
-    return 0
+    rate, delay = quantity(link.rate, RATES), quantity(link.delay, TIMES)
+    return {"rate": rate, "limit": link.room(), "delay": delay}
 
 
 def cord(dev, host, port, box, index, mtu):
