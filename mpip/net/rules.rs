@@ -155,6 +155,7 @@ pub struct Table {
     len: usize,
     never: bool,
     owners: bool,
+    single: bool,
     groups: bool,
     named: bool,
 }
@@ -290,6 +291,7 @@ impl Table {
             let matches = &counted.rule.matches;
             self.groups |= matches.group.is_some();
             self.owners |= matches.uids.is_some() || matches.group.is_some();
+            self.single |= counted.rule.treatment.mode == Mode::Single;
         }
     }
 
@@ -333,6 +335,7 @@ pub struct Rules {
     any: Atomic<bool>,
     never: Atomic<bool>,
     owners: Atomic<bool>,
+    single: Atomic<bool>,
     groups: Atomic<bool>,
     named: Atomic<bool>,
 }
@@ -346,6 +349,7 @@ impl Rules {
             any: Atomic::new(false),
             never: Atomic::new(false),
             owners: Atomic::new(false),
+            single: Atomic::new(false),
             groups: Atomic::new(false),
             named: Atomic::new(false),
         })
@@ -359,7 +363,7 @@ impl Rules {
 
     /// Has another table count from now on. Process context; writers keep each other out.
     pub fn set(&self, table: Table) -> Result<(), RuleError> {
-        let (any, never) = (table.len != 0, table.never);
+        let (any, never, single) = (table.len != 0, table.never, table.single);
         let (owners, groups, named) = (table.owners, table.groups, table.named);
         let mut table = Arc::new(table, GFP_KERNEL)?;
         let mut current = self.table.lock();
@@ -367,6 +371,7 @@ impl Rules {
         self.any.store(any, Relaxed);
         self.never.store(never, Relaxed);
         self.owners.store(owners, Relaxed);
+        self.single.store(single, Relaxed);
         self.groups.store(groups, Relaxed);
         self.named.store(named, Relaxed);
         let next = self.generation().wrapping_add(1);
@@ -385,6 +390,11 @@ impl Rules {
     /// Whether one of them asks for users or control groups.
     pub fn ask_owners(&self) -> bool {
         self.owners.load(Relaxed)
+    }
+
+    /// Whether one of them has sessions use one path at a time.
+    pub fn know_single(&self) -> bool {
+        self.single.load(Relaxed)
     }
 
     /// Whether one of them asks for control groups.
@@ -429,6 +439,11 @@ impl Verdict {
         let mut fitting = rules.filter(|counted| counted.rule.matches.fits_packet(traits));
         let counted = fitting.next()?;
         Some((counted, counted.rule.matches.asks_packet()))
+    }
+
+    /// Whether the session uses one path at a time.
+    pub fn is_single(&self) -> bool {
+        self.of_session().is_some_and(|t| t.mode == Mode::Single)
     }
 
     /// How packets are treated that no rule for some packets only is for.

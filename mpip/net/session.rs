@@ -489,6 +489,12 @@ impl Session {
         core::mem::take(&mut self.inner.lock().lost)
     }
 
+    /// Whether its rule has it use one path at a time.
+    pub fn is_single(&self) -> bool {
+        let inner = self.inner.lock();
+        inner.verdict.as_deref().is_some_and(Verdict::is_single)
+    }
+
     /// A way is open again, and nothing may come to tell the socket so.
     pub fn wants_wake(&self) {
         self.waking.store(true, Relaxed);

@@ -27,6 +27,7 @@ use crate::{
         counters::Counter,
         packet,
         params::Param,
+        path::Standing,
         session::{
             LaneState,
             MAX_LANES, //
@@ -251,15 +252,17 @@ impl Instance {
                 lane.is_some_and(|l| l.state == LaneState::Active && Arc::ptr_eq(&l.path, path));
             !inner.dead && ours && session.is_multi() && session.idle_ms() < FORGET_MS
         };
-        let (failed, again) = {
+        let (failed, doubted, again) = {
             let mut state = path.state.lock();
+            let relied_on = state.standing() > Standing::Doubtful;
             let failed = state.check(now);
+            let doubted = relied_on && state.standing() == Standing::Doubtful;
             path.publish(&state);
             if !usable || path.is_down() || !(state.is_waiting() || path.is_busy(now)) {
                 path.unwatch();
-                (failed, None)
+                (failed, doubted, None)
             } else {
-                (failed, Some(state.ask_again(now)))
+                (failed, doubted, Some(state.ask_again(now)))
             }
         };
         // The kernel may tell of a lost carrier up to a second late.
@@ -276,6 +279,9 @@ impl Instance {
             });
             self.path_failed(&session.peer, path);
         }
+        if doubted {
+            self.path_doubted(&session.peer, path);
+        }
         match again {
             Some(true) => {
                 let ifindex = if watched.original { 0 } else { path.ifindex() };
@@ -288,6 +294,19 @@ impl Instance {
             None => return false,
         }
         true
+    }
+
+    /// An answer is overdue on a path. Sessions that use one path at a time have moved to another one,
+    /// on which nothing is in the way: what is in flight need not wait for certainty. Process context.
+    fn path_doubted(&self, peer: &Arc<Peer>, path: &Arc<Path>) {
+        if !self.shared.rules.know_single() {
+            return;
+        }
+        self.each_session_on(peer, path, |session, lanes| {
+            if session.is_single() && self.resend(session, lanes) {
+                self.attend(session);
+            }
+        });
     }
 
     /// A path does not work any more: what is in flight on it leaves on others. Process context.
