@@ -212,6 +212,7 @@ pub(super) fn write(out: &mut dyn Write) -> io::Result<()> {
     rules(&mut page);
     later(&mut page);
     places(&mut page);
+    exit_status(&mut page);
     examples(&mut page);
     page.control("SH", ["SEE ALSO"]);
     page.text([
@@ -436,6 +437,33 @@ fn places(page: &mut Roff) {
     }
 }
 
+/// Of the commands that read the files. Those of all commands are in mpipctl(8).
+fn exit_status(page: &mut Roff) {
+    page.control("SH", ["EXIT STATUS"]);
+    for (status, meaning) in [
+        (
+            "0",
+            "config check: there is no mistake. config diff: there is no difference. config apply: all \
+             that the files say counts.",
+        ),
+        (
+            "1",
+            "There is a mistake in a file, or the file cannot be read: nothing was changed. config diff: \
+             there is a difference.",
+        ),
+        (
+            "2",
+            "The kernel refused something: what had been changed before was undone, and what could not \
+             be is said.",
+        ),
+        ("3", "The module is not loaded."),
+    ] {
+        page.control("TP", []);
+        page.text([bold(status)]);
+        page.text([roman(meaning)]);
+    }
+}
+
 fn examples(page: &mut Roff) {
     page.control("SH", ["EXAMPLES"]);
     for (meaning, text) in EXAMPLES {
@@ -496,6 +524,7 @@ mod tests {
             "RULES",
             "INTERFACES THAT COME LATER",
             "FILES",
+            "EXIT STATUS",
             "EXAMPLES",
             "SEE ALSO",
         ];

@@ -142,7 +142,7 @@ fn module_and_instance() {
     let absent = || host(Kernel::without_module(), network());
     let line = format!(
         "FAIL module not loaded, and not installed for kernel {RELEASE} \\ \
-         fix: make && make install && modprobe mpip"
+         fix: make MPIP_KERNEL={RELEASE} && make install && modprobe mpip"
     );
     says(&absent(), &line, 4);
     let of = |release: &str| {
@@ -173,7 +173,7 @@ fn module_and_instance() {
     let newer = with_paths(Kernel::new(), 1, "9.0.0", &[], &[]);
     let line = format!(
         "WARN module version 9.0.0, but mpipctl is {}: one may not know what the other does \\ \
-         fix: make && make install",
+         fix: make MPIP_KERNEL={RELEASE} && make install",
         env!("CARGO_PKG_VERSION")
     );
     says(&host(newer, network()), &line, 0);
@@ -578,11 +578,25 @@ fn firewalls_that_close_the_port() {
 }
 
 #[test]
+fn without_rights() {
+    let denied = || vec![refusal(1, &[])];
+    let kernel = Kernel::new()
+        .answer(CMD_GET, answer(1, env!("CARGO_PKG_VERSION")))
+        .answer(CMD_INTERFACE_GET, dump(&[]))
+        .answer(CMD_RULE_GET, denied())
+        .answer(CMD_PARAM_GET, dump(&[]))
+        .answer(CMD_PATH_GET, denied());
+    let line = "WARN rights paths and rules are told to root only: they were not checked \\ \
+                fix: sudo mpipctl doctor";
+    says(&host(kernel, network()), line, 0);
+}
+
+#[test]
 fn a_host_without_nft() {
     let system = Fake::new(kernel()).network(network());
     let (text, status) = doctor(&system);
     assert!(
-        text.contains("OK firewall not looked at, nft does not tell: "),
+        text.contains("OK firewall not looked at: there is no nft here"),
         "{text}"
     );
     assert_eq!(status, 0);

@@ -26,6 +26,7 @@ pub(super) fn all(facts: &Facts) -> Vec<Finding> {
     let mut findings = vec![module(facts)];
     findings.extend(signature(facts));
     findings.extend(enabled(facts));
+    findings.extend(rights(facts));
     match &facts.network {
         Ok(network) => {
             findings.extend(links::check(facts, network));
@@ -56,20 +57,19 @@ fn module(facts: &Facts) -> Finding {
     );
     if absent {
         let finding = |text: String| Finding::new(Fail, "module", text);
+        let build = format!("make MPIP_KERNEL={release} && make install && modprobe mpip");
         return if facts.installed.contains(release) {
             finding("not loaded".to_string()).fix("modprobe mpip")
         } else if let Some(other) = facts.installed.last() {
             finding(format!(
                 "installed for kernel {other}, but {release} is running"
             ))
-            .fix(format!(
-                "make MPIP_KERNEL={release} && make install && modprobe mpip"
-            ))
+            .fix(build)
         } else {
             finding(format!(
                 "not loaded, and not installed for kernel {release}"
             ))
-            .fix("make && make install && modprobe mpip")
+            .fix(build)
         };
     }
     let version = facts
@@ -83,7 +83,8 @@ fn module(facts: &Facts) -> Finding {
             let text = format!(
                 "version {version}, but mpipctl is {own}: one may not know what the other does"
             );
-            Finding::new(Warn, "module", text).fix("make && make install")
+            Finding::new(Warn, "module", text)
+                .fix(format!("make MPIP_KERNEL={release} && make install"))
         }
         _ => {
             let version = version.unwrap_or("unknown");
@@ -94,6 +95,14 @@ fn module(facts: &Facts) -> Finding {
             )
         }
     }
+}
+
+/// What is not told is not checked.
+fn rights(facts: &Facts) -> Option<Finding> {
+    facts.told.denied.then(|| {
+        let text = "paths and rules are told to root only: they were not checked";
+        Finding::new(Warn, "rights", text).fix("sudo mpipctl doctor")
+    })
 }
 
 /// What matters is whether the module gets in, which a loaded one did.

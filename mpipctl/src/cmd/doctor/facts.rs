@@ -32,6 +32,8 @@ pub(super) struct Told {
     pub paths: Vec<Path>,
     pub interfaces: Vec<Interface>,
     pub rules: Vec<Rule>,
+    /// Rights were lacking for some of it.
+    pub denied: bool,
 }
 
 /// All that the checks look at.

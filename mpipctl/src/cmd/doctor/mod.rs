@@ -21,6 +21,7 @@ use self::facts::Facts;
 use self::facts::Told;
 use super::Context;
 use crate::cli;
+use crate::nl;
 use crate::nl::Client;
 use crate::nl::Record;
 use crate::out::text::Table;
@@ -125,10 +126,11 @@ fn examine(context: &mut Context<'_>) -> Vec<Finding> {
     let is_on = node.as_ref().is_ok_and(|node| node.enabled);
     let mut told = Told::default();
     if let Some(client) = context.client.as_mut().filter(|_| node.is_ok()) {
-        (told.interfaces, told.rules) = (items(client), items(client));
+        let denied = &mut told.denied;
+        (told.interfaces, told.rules) = (items(client, denied), items(client, denied));
         if is_on {
-            // Without rights there are no paths.
-            (told.params, told.paths) = (items(client), paths::settled(client, context.system));
+            told.params = items(client, denied);
+            told.paths = paths::settled(client, context.system, denied);
         }
     }
     let facts = Facts::gather(context.system, node, told);
@@ -156,11 +158,15 @@ pub(super) fn word(name: &str) -> String {
     }
 }
 
-/// What the kernel lists, as far as it does.
-fn items<T: Record>(client: &mut Client) -> Vec<T> {
-    client
-        .list()
-        .map_or_else(|_| Vec::new(), |listing| listing.items)
+/// What the kernel lists, as far as it does; `denied` becomes true if rights are lacking.
+fn items<T: Record>(client: &mut Client, denied: &mut bool) -> Vec<T> {
+    match client.list() {
+        Ok(listing) => listing.items,
+        Err(error) => {
+            *denied |= matches!(&error, nl::Error::Refused(why) if why.is_permission());
+            Vec::new()
+        }
+    }
 }
 
 /// What has a command run in a network namespace that was given by the option -n.

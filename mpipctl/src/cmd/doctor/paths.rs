@@ -36,10 +36,10 @@ pub(super) fn check(facts: &Facts, network: &Network) -> Vec<Finding> {
 
 /// The paths, as far as they are told. A crowded link keeps a path silent for a moment now and then:
 /// whether it stays so is waited for.
-pub(super) fn settled(client: &mut Client, system: &dyn System) -> Vec<Path> {
+pub(super) fn settled(client: &mut Client, system: &dyn System, denied: &mut bool) -> Vec<Path> {
     let until = system.clock() + HEARD;
     loop {
-        let paths: Vec<Path> = items(client);
+        let paths: Vec<Path> = items(client, denied);
         let in_doubt = |path: &Path| path.state == Some(PathState::Suspect) && is_silent(path);
         if !paths.iter().any(in_doubt) || system.clock() >= until {
             return paths;
