@@ -6,7 +6,15 @@
 KERNEL_RECIPE=1
 # A kernel's architecture is the end of its name.
 kernel_arch() { echo "${1##*-}"; }
-kernel_flavour() { echo "cloud-$1"; }
+# Who asks for a kernel by its whole name may mean another flavour than the cloud's, which is the smallest: that of
+# the machine at hand, such as 7.3.4+deb13-amd64.
+kernel_flavour() {
+	if [[ ${MPIP_KERNEL:-} =~ ^[0-9.]+\+deb[^-]*-(([a-z0-9]+-)*)(amd64|arm64)$ ]]; then
+		echo "${BASH_REMATCH[1]}$1"
+	else
+		echo "cloud-$1"
+	fi
+}
 
 # has ARCH PACKAGE VERSION: is exactly this version available?
 has() { grep -qxF "$2 $3" "$CACHE/kernel-packages.$1"; }
@@ -59,7 +67,7 @@ choose_kernel() {
 	local arch=$1 request=${MPIP_KERNEL:-} flavour default kver version image headers=$CACHE/headers.new packages
 	flavour=$(kernel_flavour "$arch")
 	# Who pins a kernel by its whole name means the same one of the other architecture.
-	request=${request/%-cloud-amd64/-$flavour}
+	request=${request/%amd64/$arch}
 	apt "$arch" apt-get -o APT::Update::Error-Mode=any update
 	readarray -t packages < <(apt "$arch" apt-cache pkgnames linux- |
 		grep -E "^linux-(headers|modules|binary(-unsigned)?|source)-[0-9]")

@@ -142,6 +142,12 @@ def crowd(parts):
         value = ratio(part, row, many, [one], "nanoseconds")
         if value is not None:
             found.append((f"time per packet, {many} / one: at most 1.1", f"{value:.2f}", value <= 1.1))
+        took = median(part.values(row, many, "dump_seconds"))
+        if took is not None:
+            runs = part.runs(row, many)
+            whole = all(run.get("dumped", 0) >= run.get("sessions", 0) for run in runs)
+            goal = f"`mpipctl session`, {many}: all of them within 2 s"
+            found.append((goal, f"{number(took, 3)} s{'' if whole else ', not all'}", whole and took <= 2))
         size = median(part.values(row, many, "bytes_per_session"))
         if size is not None:
             found.append(
