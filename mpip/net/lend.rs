@@ -21,16 +21,13 @@ use crate::{
     },
     sys::{
         route::Dst,
-        skb::Skb,
         socket::{
             self,
             LentSource, //
         }, //
     },
 };
-use kernel::{
-    sync::Arc, //
-};
+use kernel::sync::Arc;
 
 impl Instance {
     /// Sees to it that the session's own socket can send although its own way has gone; true if
@@ -119,11 +116,5 @@ impl Instance {
                 self.gate.set_lent(index, None);
             }
         }
-    }
-
-    /// Whether an outgoing packet has a source address that only our help lets it have, and that it
-    /// may not use: a packet of a session has left by a lane, with the lane's address.
-    pub fn is_forged(&self, skb: &Skb<'_>) -> bool {
-        self.gate.is_forged(skb)
     }
 }

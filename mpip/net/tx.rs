@@ -64,7 +64,7 @@ pub fn parse(skb: &mut Skb<'_>, family: u8) -> Option<Packet> {
 /// POST_ROUTING of an instance.
 pub fn post_routing(instance: &Instance, skb: &mut Skb<'_>, family: u8) -> Verdict {
     let verdict = match choose(instance, skb, family) {
-        Verdict::Accept if instance.is_forged(skb) => Verdict::Refuse,
+        Verdict::Accept if instance.gate.is_forged(skb) => Verdict::Refuse,
         verdict => verdict,
     };
     if verdict == Verdict::Refuse {
@@ -88,13 +88,13 @@ fn choose(instance: &Instance, skb: &mut Skb<'_>, family: u8) -> Verdict {
     }
     let rcu = rcu::read_lock();
     let tuple = packet.tx_tuple();
-    if packet.proto == packet::UDP && !instance.is_forged(skb) {
+    if packet.proto == packet::UDP && !instance.gate.is_forged(skb) {
         instance.take_along(skb, &packet, &tuple);
     }
     match instance.wire.get(&rcu, &tuple) {
         Some(entry) if entry.lane == 0 => known(instance, skb, &packet, entry),
         Some(_) => Verdict::Accept,
-        None if instance.is_forged(skb) => Verdict::Refuse,
+        None if instance.gate.is_forged(skb) => Verdict::Refuse,
         None => {
             ask::unknown(instance, skb, &packet, &tuple, &rcu);
             Verdict::Accept
@@ -253,7 +253,7 @@ fn known(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, entry: &WireEn
         mtu.min(path.mtu()).saturating_sub(outer as u32)
     };
     if chosen == 0 {
-        if instance.is_forged(skb) {
+        if instance.gate.is_forged(skb) {
             return Verdict::Refuse;
         }
         if let Some((end, _)) = data {

@@ -85,8 +85,8 @@ impl Gate {
         }
     }
 
-    /// Whether a packet has a source address that is none of this host's, and leaves only because
-    /// its socket was lent that.
+    /// Whether an outgoing packet has a source address that is none of this host's, and leaves only
+    /// because its socket was lent that: what a session has sent by a lane has the lane's address.
     pub fn is_forged(&self, skb: &Skb<'_>) -> bool {
         // SAFETY: As above; the packet and the hook's state are valid.
         unsafe { bindings::mpip_shim_tx_forges(self.raw(), skb.raw(), skb.state()) }

@@ -212,6 +212,8 @@ int mpip_shim_tcp_lookup(struct net *net, const struct mpip_flow *flow,
 bool mpip_shim_udp_owned(struct net *net, const struct mpip_flow *flow,
 			 int ifindex);
 bool mpip_shim_addr_is_local(struct net *net, u8 family, const u8 *addr);
+/* Of an outgoing @flow, with a reference; for the shims themselves. */
+struct sock *mpip_flow_socket(struct net *net, const struct mpip_flow *flow);
 bool mpip_shim_sock_lend(struct net *net, const struct mpip_flow *flow,
 			 const struct mpip_dst *dst);
 /* Sockets at most that may send from an address that has gone. */

@@ -170,13 +170,12 @@ impl LentSource {
         if !self.lent {
             self.lent = true;
             // SAFETY: By the invariant.
-            let chosen = unsafe { bindings::mpip_shim_source_lend(self.sock.as_ptr(), to) };
-            self.ifindex = chosen.then_some(ifindex);
-        } else if let Some(from) = self.ifindex.replace(ifindex) {
+            let given = unsafe { bindings::mpip_shim_source_lend(self.sock.as_ptr(), to) };
+            self.ifindex = given.then_some(ifindex);
+        } else if let Some(now) = &mut self.ifindex {
             // SAFETY: By the invariant.
-            unsafe { bindings::mpip_shim_source_direct(self.sock.as_ptr(), from as i32, to) };
-        } else {
-            self.ifindex = None;
+            unsafe { bindings::mpip_shim_source_direct(self.sock.as_ptr(), *now as i32, to) };
+            *now = ifindex;
         }
     }
 
