@@ -21,6 +21,7 @@ use crate::{
             self,
             Param, //
         },
+        seq,
         session::{
             LaneState,
             State,
@@ -410,7 +411,7 @@ pub fn avail(namespace: &Namespace, dump: &mut Dump<'_>) -> Result {
         m.u32(MPIP_A_AVAIL_QUERIES, u32::from(state.queries()))?;
         m.u64(
             MPIP_A_AVAIL_AGE_MS,
-            u64::from(now.wrapping_sub(state.changed_ms())),
+            u64::from(seq::age(now, state.changed_ms())),
         )
     })
 }

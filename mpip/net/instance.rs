@@ -36,6 +36,7 @@ use crate::{
         hello::Identity,
         params::Param,
         policy::Treatment,
+        seq,
         session::{
             Dispatch,
             Scheduler,
@@ -359,7 +360,7 @@ impl Instance {
         let mut ordering = self.ordering.lock();
         let now = clock::now_ms();
         if !self.gate.has_lanes() {
-            if now.wrapping_sub(ordering.used_ms) >= LINGER_MS {
+            if seq::age(now, ordering.used_ms) >= LINGER_MS {
                 ordering.hooks = None;
             }
             return;
@@ -496,9 +497,7 @@ impl Instance {
         let now = clock::now_ms();
         let at = self.syn_index(tuple);
         match self.joining.lock().get_mut(at) {
-            Some(Some((known, since)))
-                if *known == *tuple && now.wrapping_sub(*since) < AGAIN_MS =>
-            {
+            Some(Some((known, since))) if *known == *tuple && seq::age(now, *since) < AGAIN_MS => {
                 false
             }
             Some(slot) => {
@@ -570,7 +569,7 @@ impl Instance {
     pub fn addrs_may_differ(&self) -> bool {
         const MOMENT_MS: u32 = 10;
         let now = clock::coarse_ms();
-        if now.wrapping_sub(self.compared_ms.load(Relaxed)) < MOMENT_MS {
+        if seq::age(now, self.compared_ms.load(Relaxed)) < MOMENT_MS {
             return false;
         }
         self.compared_ms.store(now, Relaxed);

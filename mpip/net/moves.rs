@@ -19,6 +19,7 @@ use crate::{
     },
     proto::{
         counters::Counter,
+        seq,
         session::{
             LaneState,
             MAX_LANES, //
@@ -67,7 +68,7 @@ impl Instance {
     pub fn has_changed(&self) -> bool {
         // Some changes are told by nobody, such as an address that becomes deprecated.
         let now = clock::now_ms();
-        let look = now.wrapping_sub(self.looked_ms.load(Relaxed)) >= LOOK_MS;
+        let look = seq::age(now, self.looked_ms.load(Relaxed)) >= LOOK_MS;
         if look {
             self.looked_ms.store(now, Relaxed);
         }
@@ -82,7 +83,7 @@ impl Instance {
         };
         let generation = route::generation(self.net);
         let routes = generation != self.generation.load(Relaxed)
-            && now.wrapping_sub(self.followed_ms.load(Relaxed)) >= pace;
+            && seq::age(now, self.followed_ms.load(Relaxed)) >= pace;
         if told || routes {
             self.generation.store(generation, Relaxed);
             self.followed_ms.store(now, Relaxed);
@@ -93,7 +94,7 @@ impl Instance {
     /// When to look again because an address or a device has changed lately, milliseconds: nobody
     /// tells of routes.
     pub fn settles_in(&self) -> Option<u32> {
-        let since = clock::now_ms().wrapping_sub(self.told_ms.load(Relaxed));
+        let since = seq::age(clock::now_ms(), self.told_ms.load(Relaxed));
         (since < SETTLE_MS).then_some(SETTLE_PACE_MS)
     }
 

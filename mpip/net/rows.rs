@@ -20,6 +20,7 @@ use crate::{
             self,
             Packet, //
         },
+        seq,
         wrap::Via, //
     },
     sys::{
@@ -196,7 +197,7 @@ impl AvailEntry {
     /// Whether there is nothing to ask now.
     pub fn is_quiet(&self, now_ms: u32) -> bool {
         const MOMENT_MS: u32 = 100;
-        self.quiet.load(Relaxed) && now_ms.wrapping_sub(self.quiet_from.load(Relaxed)) < MOMENT_MS
+        self.quiet.load(Relaxed) && seq::age(now_ms, self.quiet_from.load(Relaxed)) < MOMENT_MS
     }
 }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! Serial number arithmetic (RFC 1982) on 32 bits: TCP sequence numbers, CM
-//! numbers and times in microseconds.
+//! numbers and times in microseconds or milliseconds.
 //!
 //! All comparisons are meaningful while the two values are less than 2^31
 //! apart.
@@ -35,10 +35,10 @@ pub const fn max(a: u32, b: u32) -> u32 {
     }
 }
 
-/// The time from `then` to `now`, microseconds.
+/// The time from `then` to `now`, in their unit (microseconds or milliseconds).
 ///
-/// Times are read on several CPUs before a lock is taken: a `then` that lies
-/// up to a second in the future counts as now.
+/// Times are read on several CPUs before a lock is taken: a `then` that lies up to 10^6 units in
+/// the future counts as now, not as long ago.
 pub const fn age(now: u32, then: u32) -> u32 {
     const SKEW: u32 = 1_000_000;
     if then.wrapping_sub(now) <= SKEW {

@@ -69,7 +69,9 @@ impl Habits {
             self.single |= TEMPTED;
             self.since = now;
         }
-        u32::from(now.wrapping_sub(self.since)) > STEADY_US >> SINCE_BITS
+        let since = now.wrapping_sub(self.since);
+        // Whoever was first may have read his clock a moment later, on another CPU.
+        since != u16::MAX && u32::from(since) > STEADY_US >> SINCE_BITS
     }
 }
 

@@ -135,3 +135,24 @@ fn idle() {
     entry.touch(u32::MAX);
     assert_eq!(entry.idle_ms(15), 16);
 }
+
+#[test]
+fn times_of_another_cpu() {
+    // The one who looks read the clock before the one who asked did.
+    for start in [3, 12345, u32::MAX] {
+        let mut entry = Entry::new(start);
+        let earlier = start.wrapping_sub(4);
+        entry.asked(start);
+        entry.touch(start);
+        assert_eq!(entry.idle_ms(earlier), 0);
+        assert!(!entry.should_ask(earlier, &POLICY));
+        for _ in 1..POLICY.threshold {
+            entry.asked(start);
+        }
+        assert!(!entry.silent(earlier, &POLICY));
+        entry.left(start);
+        assert!(!entry.should_ask(earlier, &POLICY));
+        entry.syn_timed_out(start);
+        assert!(!entry.may_use_option(earlier, &POLICY));
+    }
+}

@@ -168,6 +168,16 @@ fn single_takes_the_nearest_and_stays() {
 }
 
 #[test]
+fn single_with_times_of_another_cpu() {
+    let (mut s, _paths) = measured(&[30, 20]);
+    let single = treated(mode(Mode::Single));
+    // A path has just become better, and the next packet's clock was read a moment before.
+    for now in [1 << 14, (1 << 14) - 1, 1 << 14] {
+        assert_eq!(taken(&mut s, now, Class::Datagram, &single), [0].into());
+    }
+}
+
+#[test]
 fn single_without_measures() {
     let (mut s, paths) = open(3, 0);
     let single = treated(mode(Mode::Single));
