@@ -142,7 +142,8 @@ fn join(
         return;
     }
     let policy = instance.ask_policy();
-    {
+    // Counted before it is sent: another CPU may be about to ask the same.
+    let question = {
         let mut state = entry.state.lock();
         state.touch(now);
         match state.state() {
@@ -169,6 +170,7 @@ fn join(
                 if !state.may_repeat(now, &policy) {
                     return;
                 }
+                state.asked(now)
             }
             _ => {
                 state.silent(now, &policy);
@@ -189,17 +191,19 @@ fn join(
                         return;
                     }
                 }
+                state.asked(now)
             }
         }
-    }
+    };
     if tcp {
         let asked = instance.submit(Job::Ask {
             tuple: *tuple,
             position,
         });
         if asked {
-            entry.state.lock().asked(now);
             instance.count(Counter::QueryTxHello);
+        } else {
+            entry.state.lock().take_back(question);
         }
     } else {
         let mut buf = [0u8; MAX_LEN];
@@ -220,11 +224,11 @@ fn join(
             let full = entry.full.load(Relaxed).saturating_add(1);
             entry.full.store(full % UDP_ROOM, Relaxed);
             if full < UDP_ROOM {
+                entry.state.lock().take_back(question);
                 return;
             }
             instance.send_raw(&Target::own(tuple, position), cm);
         }
-        entry.state.lock().asked(now);
         instance.count(Counter::QueryTxHello);
     }
 }

@@ -38,6 +38,12 @@ const LEFT_MS: u32 = 1_000;
 /// milliseconds.
 const QUIET_MS: u32 = 5_000;
 
+/// A question that was counted: when the one before it was.
+#[derive(Copy, Clone, Debug)]
+pub struct Question {
+    asked_ms: u32,
+}
+
 /// The state of one destination.
 #[derive(Copy, Clone, Debug)]
 pub struct Entry {
@@ -96,14 +102,24 @@ impl Entry {
         }
     }
 
-    /// A question was sent.
-    pub fn asked(&mut self, now_ms: u32) {
+    /// A question is sent. What is returned takes it back if that fails.
+    pub fn asked(&mut self, now_ms: u32) -> Question {
+        let before = Question {
+            asked_ms: self.asked_ms,
+        };
         if self.state == Availability::Unavailable {
             self.set(Availability::Unknown, now_ms);
             self.queries = 0;
         }
         self.queries = self.queries.saturating_add(1);
         self.asked_ms = now_ms;
+        before
+    }
+
+    /// A question that was counted was not sent.
+    pub fn take_back(&mut self, question: Question) {
+        self.queries = self.queries.saturating_sub(1);
+        self.asked_ms = question.asked_ms;
     }
 
     /// The destination answered, or asked us, authentically or not: whether it

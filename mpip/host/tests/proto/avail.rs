@@ -156,3 +156,16 @@ fn times_of_another_cpu() {
         assert!(!entry.may_use_option(earlier, &POLICY));
     }
 }
+
+#[test]
+fn a_question_that_was_not_sent() {
+    let mut entry = Entry::new(0);
+    entry.asked(0);
+    let second = entry.asked(200);
+    assert_eq!(entry.queries(), 2);
+    assert!(!entry.should_ask(201, &POLICY));
+    entry.take_back(second);
+    assert_eq!(entry.queries(), 1);
+    assert!(entry.should_ask(201, &POLICY));
+    assert_eq!(silence(&mut entry, 201), (vec![0, 400], 1200));
+}
