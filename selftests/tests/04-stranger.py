@@ -68,7 +68,7 @@ def tcp(t, family):
         rest -= stats["query_tx_syn"] + stats["query_tx_hello"] >= limit
     packets, elsewhere = capture.stop(), other.stop()
 
-    questions = 0
+    asked = []
     for n, port in enumerate(ends):
         size = 2 << 20 if n == 0 else 20000
         seeds = 2 * n, 500 + 2 * n, 900 + 2 * n
@@ -80,8 +80,9 @@ def tcp(t, family):
             if extra:
                 t.equal((account.asked, account.carriers), (0, 0), "what B itself sends of MPIP")
             else:
-                questions += account.asked + account.carriers
-    t.note(f"{questions} questions in {len(ends)} connections, {len(packets)} packets")
+                asked.append((account.asked, account.carriers))
+    questions = sum(map(sum, asked))
+    t.note(f"{questions} questions (by SYN and by carrier: {asked}), {len(packets)} packets")
     t.at_least(questions, 1, "questions asked")
     t.at_most(questions, limit, "questions asked")
     t.equal([p.tuple for p in elsewhere if p.protocol in (TCP, UDP)], [], "packets on the other link")
