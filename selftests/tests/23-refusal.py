@@ -115,7 +115,9 @@ def declare_icmp(family, how, ends):
 
         def gone():
             (session,) = t.module.sessions(a, protocol=6)
-            return len(active(session)) == 1 or not ends
+            # The other path may have two by now: what was lost looks like a box that follows windows.
+            added = [lane for lane in active(session) if lane["local"]["addr"] in (a.addr[1], a.addr6[1])]
+            return not added or not ends
 
         t.soon(gone, 10, "the added lane to be given up")
         xfer.exchange(pairs, 300_000, 300_000, 9, timeout=20)
