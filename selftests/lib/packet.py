@@ -12,6 +12,7 @@ import time
 from dataclasses import dataclass, field
 
 from .net import Busy, NetemError, wait_for
+from .process import written
 
 ETH_IP, ETH_IP6 = 0x0800, 0x86DD
 TCP, UDP, ICMP, ICMP6 = 6, 17, 1, 58
@@ -163,8 +164,7 @@ class Capture:
 
     def read_log(self):
         """What tcpdump has said."""
-        self.log.seek(0)
-        return self.log.read()
+        return written(self.log)
 
     def stop(self):
         """End the capture; returns its packets. A capture with gaps proves nothing and is an error."""

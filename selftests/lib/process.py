@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """Commands that must not fail, and conditions that are waited for."""
 
+import os
 import subprocess
 import time
 
@@ -26,6 +27,14 @@ def wait_for(condition, timeout, what="condition", step=0.05):
         if time.monotonic() >= end:
             raise TimeoutError(f"waited {timeout} s in vain for: {what}")
         time.sleep(step)
+
+
+def written(file, most=1 << 20):
+    """What another process has written to a file that it has from us.
+
+    Not by seeking: the place in the file is that process's as well, and it writes in pieces.
+    """
+    return os.pread(file.fileno(), most, 0)
 
 
 def command(*argv, stdin=None, check=True, timeout=60, **kwargs):

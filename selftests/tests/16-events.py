@@ -10,6 +10,7 @@ import time
 
 from lib import case
 from lib.net import Host
+from lib.process import written
 from tools import xfer
 
 HERE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -45,8 +46,7 @@ class Listener:
 
     def said(self):
         """What it has written to standard error."""
-        self.errors.seek(0)
-        return self.errors.read().decode()
+        return written(self.errors).decode()
 
     def read(self):
         """All events so far."""

@@ -13,6 +13,7 @@ import time
 
 from lib import Link, case
 from lib.net import command
+from lib.process import written
 from tools import xfer
 from tools.traffic import QUIET, Traffic
 
@@ -48,8 +49,8 @@ class Listener:
 
     def heard(self, **wanted):
         """Events with these members."""
-        self.file.seek(0)
-        events = [json.loads(line) for line in self.file.read().decode().splitlines()]
+        whole, _, _ = written(self.file).decode().rpartition("\n")
+        events = [json.loads(line) for line in whole.splitlines()]
         return [e for e in events if all(e.get(k) == v for k, v in wanted.items())]
 
     def close(self):
