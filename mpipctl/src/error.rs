@@ -42,14 +42,14 @@ pub enum Error {
         /// Why.
         error: Box<Error>,
     },
-    /// There is no such thing, says the kernel.
-    NoSuch {
-        /// What was asked for.
+    /// The kernel refused what was asked for of something.
+    Refused {
+        /// Of what.
         what: String,
         /// What the kernel said.
         error: nl::Error,
-        /// The command that shows what there is.
-        list: &'static str,
+        /// The command that shows what there is, if this is not.
+        list: Option<&'static str>,
     },
     /// Mistakes in configuration files, each with its place.
     Mistakes(Vec<String>),
@@ -64,6 +64,19 @@ pub enum Error {
 }
 
 impl Error {
+    /// Why something could not be done with `what`, which is quoted as the user has named it; `list`
+    /// is the command that shows what there is. What is not the fault of `what` stays as it is.
+    pub(crate) fn of(what: impl Into<String>, list: &'static str, error: nl::Error) -> Self {
+        match &error {
+            nl::Error::Refused(refusal) if !refusal.is_permission() => Self::Refused {
+                what: what.into(),
+                list: (refusal.errno == Errno::ENOENT as i32).then_some(list),
+                error,
+            },
+            _ => Self::Netlink(error),
+        }
+    }
+
     /// The exit status to end with.
     pub fn exit_status(&self) -> u8 {
         match self {
@@ -73,7 +86,7 @@ impl Error {
                 _ => 2,
             },
             Self::Netlink(nl::Error::FamilyMissing | nl::Error::FamilyGone) => 3,
-            Self::Netlink(_) | Self::NoSuch { .. } => 2,
+            Self::Netlink(_) | Self::Refused { .. } => 2,
             Self::Line { error, .. } | Self::LeftOff(error) => error.exit_status(),
             Self::Unwell(_) => 4,
             Self::Output(_) | Self::Mistakes(_) | Self::Differs => 1,
@@ -114,7 +127,10 @@ impl fmt::Display for Error {
             }
             Self::Netlink(error) => error.fmt(f),
             Self::Line { place, error } => write!(f, "{place}: {error}"),
-            Self::NoSuch { what, error, list } => write!(f, "{what}: {error}; try: {list}"),
+            Self::Refused { what, error, list } => {
+                write!(f, "{what}: {error}")?;
+                list.map_or(Ok(()), |list| write!(f, "; try: {list}"))
+            }
             Self::LeftOff(error) => write!(
                 f,
                 "{error}; MPIP has ended and could not begin anew: it is off; try: mpipctl enable"

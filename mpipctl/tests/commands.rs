@@ -511,7 +511,7 @@ fn param_set_refused_by_the_kernel() {
     assert_data_eq!(
         error("mpipctl param set ask never", kernel),
         str![[r#"
-2 the kernel refused: param.value: not while sessions are open: Device or resource busy
+2 param "ask": the kernel refused: param.value: not while sessions are open: Device or resource busy
 
 "#]]
     );
@@ -567,7 +567,7 @@ fn ask() {
     assert_data_eq!(
         error("mpipctl ask del 10.0.0.0/8", kernel),
         str![[r#"
-2 the kernel refused: No such file or directory
+2 prefix "10.0.0.0/8": the kernel refused: No such file or directory; try: mpipctl ask
 
 "#]]
     );

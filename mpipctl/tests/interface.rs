@@ -200,8 +200,8 @@ MissingRequiredArgument
 1 period: out of range: "400d"; allowed: 1000 to 31622400000 ms
 1 power: unknown unit: "3V"; allowed: 0 to 4294967295 mW
 1 enrol: an interface is either enrolled or excluded
-2 the kernel refused: interface.enrolled: an interface is either enrolled or excluded: Invalid argument
-2 the kernel refused: nothing is set for an interface of this name: No such file or directory
+2 interface "eth0": the kernel refused: interface.enrolled: an interface is either enrolled or excluded: Invalid argument
+2 interface "eth0": the kernel refused: nothing is set for an interface of this name: No such file or directory; try: mpipctl interface
 
 "#]]
     );

@@ -154,8 +154,8 @@ UnknownArgument
 1 peer: not a node id of up to 16 hexadecimal digits: "fedcba98765432100"; try: mpipctl peer
 2 path "9": the kernel refused: path.id: no such path: No such file or directory; try: mpipctl path
 2 path "9" of peer 0000000000000042: the kernel refused: path.id: no such path: No such file or directory; try: mpipctl path
-2 the kernel refused: path.id: several peers have a path with this id: say which peer: Invalid argument
-2 the kernel refused: path.set-weight: integer out of range: Numerical result out of range
+2 path "1": the kernel refused: path.id: several peers have a path with this id: say which peer: Invalid argument
+2 path "1": the kernel refused: path.set-weight: integer out of range: Numerical result out of range
 
 "#]]
     );

@@ -264,7 +264,7 @@ fn refusals() {
     assert_data_eq!(
         error("mpipctl rule add mode selected", kernel),
         str![[r#"
-2 the kernel refused: rule.mode: mode selected needs a limit of delay, loss or rate: Invalid argument
+2 rule "mode selected": the kernel refused: rule.mode: mode selected needs a limit of delay, loss or rate: Invalid argument
 
 "#]]
     );
@@ -367,7 +367,8 @@ fn change() {
     );
     let said = error("mpipctl rule change 9 port 22", none);
     assert!(
-        said.starts_with("2 the kernel refused: there is no rule"),
+        said.starts_with("2 rule \"9\": the kernel refused: there is no rule")
+            && said.trim_end().ends_with("; try: mpipctl rule"),
         "{said}"
     );
 }

@@ -4,6 +4,7 @@
 
 use super::Context;
 use crate::cli::AskVerb;
+use crate::nl;
 use crate::nl::Prefix;
 use crate::Error;
 
@@ -11,14 +12,21 @@ pub(super) fn run(context: &mut Context<'_>, verb: Option<AskVerb>) -> Result<()
     match verb.unwrap_or(AskVerb::Show) {
         AskVerb::Show => show(context),
         AskVerb::Add { prefix } => {
-            let prefix = parse(&prefix)?;
-            Ok(context.client()?.add_prefix(&prefix)?)
+            let parsed = parse(&prefix)?;
+            let client = context.client()?;
+            client.add_prefix(&parsed).map_err(refused(&prefix))
         }
         AskVerb::Del { prefix } => {
-            let prefix = parse(&prefix)?;
-            Ok(context.client()?.del_prefix(&prefix)?)
+            let parsed = parse(&prefix)?;
+            let client = context.client()?;
+            client.del_prefix(&parsed).map_err(refused(&prefix))
         }
     }
+}
+
+/// What the kernel said of a prefix.
+fn refused(prefix: &str) -> impl FnOnce(nl::Error) -> Error + '_ {
+    move |error| Error::of(format!("prefix \"{prefix}\""), "mpipctl ask", error)
 }
 
 fn show(context: &mut Context<'_>) -> Result<(), Error> {

@@ -6,6 +6,7 @@ use super::rule::choice;
 use super::value;
 use super::Context;
 use crate::cli::InterfaceVerb;
+use crate::nl;
 use crate::nl::Choices;
 use crate::nl::Interface;
 use crate::nl::Param;
@@ -32,13 +33,20 @@ pub(super) fn run(context: &mut Context<'_>, verb: Option<InterfaceVerb>) -> Res
                 let text = format!("\"{name}\": no such interface now; it counts when there is");
                 context.warnings.push(text);
             }
-            Ok(context.client()?.set_interface(&interface)?)
+            let client = context.client()?;
+            client.set_interface(&interface).map_err(refused(&name))
         }
         InterfaceVerb::Reset { name } => {
             check_name(&name).map_err(Error::Usage)?;
-            Ok(context.client()?.reset_interface(&name)?)
+            let client = context.client()?;
+            client.reset_interface(&name).map_err(refused(&name))
         }
     }
+}
+
+/// What the kernel said of an interface.
+fn refused(name: &str) -> impl FnOnce(nl::Error) -> Error + '_ {
+    move |error| Error::of(format!("interface \"{name}\""), "mpipctl interface", error)
 }
 
 fn show(context: &mut Context<'_>, name: Option<&str>) -> Result<(), Error> {

@@ -33,7 +33,8 @@ fn show(context: &mut Context<'_>, name: Option<&str>) -> Result<(), Error> {
 fn set(context: &mut Context<'_>, name: &str, text: &str) -> Result<(), Error> {
     let params: Vec<Param> = context.list()?;
     let value = value::parse(find(&params, name)?, text).map_err(Error::Usage)?;
-    Ok(context.client()?.set_param(name, value)?)
+    let refused = |error| Error::of(format!("param \"{name}\""), "mpipctl param", error);
+    context.client()?.set_param(name, value).map_err(refused)
 }
 
 /// The parameter with this name.

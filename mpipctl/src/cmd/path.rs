@@ -2,7 +2,6 @@
 
 //! `path`.
 
-use nix::errno::Errno;
 use serde::Serialize;
 
 use super::interface::quantity;
@@ -12,7 +11,6 @@ use super::select::Traits;
 use super::Context;
 use crate::cli::Options;
 use crate::cli::PathVerb;
-use crate::nl;
 use crate::nl::NodeId;
 use crate::nl::Param;
 use crate::nl::Path;
@@ -52,16 +50,8 @@ fn set(context: &mut Context<'_>, id: &str, words: &[String]) -> Result<(), Erro
     let change = parse(id, words).map_err(Error::Usage)?;
     context.client()?.set_path(&change).map_err(|error| {
         let whose = change.peer.map(|peer| format!(" of peer {peer}"));
-        match error {
-            nl::Error::Refused(ref refusal) if refusal.errno == Errno::ENOENT as i32 => {
-                Error::NoSuch {
-                    what: format!("path \"{id}\"{}", whose.unwrap_or_default()),
-                    error,
-                    list: "mpipctl path",
-                }
-            }
-            error => error.into(),
-        }
+        let what = format!("path \"{id}\"{}", whose.unwrap_or_default());
+        Error::of(what, "mpipctl path", error)
     })?;
     if change.weight.is_some_and(|weight| weight != 0) {
         remark_on_scheduler(context);

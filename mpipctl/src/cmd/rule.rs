@@ -26,6 +26,8 @@ pub(crate) const NAMES: &[&str] = &[
 pub(super) const ACTS: &[&str] = &["priority", "mode", "dev", "ordered"];
 pub(super) const IDLE: &str =
     "rule: says nothing of what to do; give priority, mode, dev or ordered";
+/// Shows what rules there are.
+const LIST: &str = "mpipctl rule";
 /// Units of time in microseconds.
 const TIMES: &[(&str, f64)] = &[("us", 1.0), ("ms", 1e3), ("s", 1e6)];
 /// Units of a rate in bits per second.
@@ -38,13 +40,15 @@ pub(super) fn run(context: &mut Context<'_>, verb: Option<RuleVerb>) -> Result<(
         RuleVerb::Show => show(context),
         RuleVerb::Add { words } => {
             let rule = parse(&words, context.system).map_err(Error::Usage)?;
-            Ok(context.client()?.add_rule(&rule)?)
+            let refused = |error| Error::of(named_rule(&words.join(" ")), LIST, error);
+            context.client()?.add_rule(&rule).map_err(refused)
         }
         RuleVerb::Change { number, words } => change(context, &number, &words),
         RuleVerb::Load { file, replace } => load(context, &file, replace),
         RuleVerb::Delete { number } => {
+            let refused = |error| Error::of(named_rule(&number), LIST, error);
             let number = which(&number)?;
-            Ok(context.client()?.del_rule(number)?)
+            context.client()?.del_rule(number).map_err(refused)
         }
         RuleVerb::Flush => Ok(context.client()?.flush_rules()?),
     }
@@ -76,6 +80,11 @@ fn show(context: &mut Context<'_>) -> Result<(), Error> {
     context.write_table(&table)
 }
 
+/// A rule as the user has named it.
+fn named_rule(what: &str) -> String {
+    format!("rule \"{what}\"")
+}
+
 /// The rule that is meant.
 fn which(number: &str) -> Result<u32, Error> {
     parse_number(number).map_err(|why| Error::Usage(named("rule", why)))
@@ -83,6 +92,7 @@ fn which(number: &str) -> Result<u32, Error> {
 
 /// Puts another rule in the place of one, in one go. What is not given stays.
 fn change(context: &mut Context<'_>, number: &str, words: &[String]) -> Result<(), Error> {
+    let refused = |error| Error::of(named_rule(number), LIST, error);
     let number = which(number)?;
     // Whatever is wrong with the words is wrong with those of any rule.
     let system = context.system;
@@ -90,11 +100,11 @@ fn change(context: &mut Context<'_>, number: &str, words: &[String]) -> Result<(
     let mut draft = context.client()?.draft_rules()?;
     let rules = draft.in_force()?.items;
     // The kernel says so if there is none.
-    draft.delete(number)?;
+    draft.delete(number).map_err(refused)?;
     let old = rules.into_iter().find(|rule| rule.number == Some(number));
     let mut rule = old.unwrap_or_default();
     read(&mut rule, words, system, true).map_err(Error::Usage)?;
-    draft.add(&rule)?;
+    draft.add(&rule).map_err(refused)?;
     Ok(draft.commit()?)
 }
 
