@@ -259,7 +259,8 @@ pub fn sessions(namespace: &Namespace, dump: &mut Dump<'_>) -> Result {
     let Some(instance) = namespace.instance() else {
         return Ok(());
     };
-    let now = clock::now_us64() / 1000;
+    let now_us = clock::now_us64();
+    let now = now_us / 1000;
     table(dump, &instance.sessions, |m, _, session| {
         m.u32(MPIP_A_SESSION_ID, session.id)?;
         m.u64(MPIP_A_SESSION_PEER, session.peer.node)?;
@@ -300,9 +301,12 @@ pub fn sessions(namespace: &Namespace, dump: &mut Dump<'_>) -> Result {
         for index in 0..MAX_LANES {
             let (tuple, path, lane_state, weight, tx, unused) = {
                 let mut inner = session.inner.lock();
+                if inner.s.lane(index).is_none() {
+                    continue;
+                }
                 let treatment = inner.treatment();
                 let unused = match session.is_multi() {
-                    true => inner.s.why_unused(clock::now_us(), index, &treatment),
+                    true => inner.s.why_unused(now_us as u32, index, &treatment),
                     false => None,
                 };
                 let Some(lane) = inner.s.lane(index) else {

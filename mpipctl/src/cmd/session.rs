@@ -21,7 +21,7 @@ pub(super) fn show(context: &mut Context<'_>, words: &[String]) -> Result<(), Er
     if context.options.is_json() {
         return context.write_json(&sessions);
     }
-    context.write_table(&table(&sessions, &context.options))
+    context.write_table(&table(sessions, &context.options))
 }
 
 fn traits(session: &Session) -> Traits {
@@ -34,7 +34,8 @@ fn traits(session: &Session) -> Traits {
         .endpoint(session.remote.as_ref())
 }
 
-fn table(sessions: &[Session], options: &Options) -> Table {
+/// Each session goes as soon as it has its row: there may be very many.
+fn table(sessions: Vec<Session>, options: &Options) -> Table {
     let mut header = vec!["ID", "PROTO", "LOCAL", "REMOTE", "STATE", "PATHS", "IDLE"];
     if options.statistics {
         header.extend(["TX", "RX", "HELD"]);
@@ -62,7 +63,7 @@ fn table(sessions: &[Session], options: &Options) -> Table {
         }
         let mut details = Vec::new();
         if options.details {
-            details.push(own_details(session));
+            details.push(own_details(&session));
             let lines = lanes
                 .iter()
                 .map(|lane| lane_details(lane, options.statistics));

@@ -118,7 +118,10 @@ impl<T: Value> Field for Option<T> {
 
 impl<T: Value> Field for Vec<T> {
     fn take(slot: &mut Option<Self>, attr: &Attr<'_>) -> Result<(), DecodeError> {
-        slot.get_or_insert_default().push(T::read(attr)?);
+        let list = slot.get_or_insert_default();
+        // Of a hundred thousand records each has one or two: room for more would be most of all.
+        list.reserve_exact(1);
+        list.push(T::read(attr)?);
         Ok(())
     }
 
