@@ -560,7 +560,7 @@ impl Instance {
     fn follow_peer(&self, peer: &Arc<Peer>) {
         const PACE_MS: u32 = 100;
         let now = clock::now_ms();
-        let soon = seq::age(now, peer.followed_ms.load(Relaxed)) >= PACE_MS;
+        let soon = seq::age_ms(now, peer.followed_ms.load(Relaxed)) >= PACE_MS;
         if !peer.has_moved.xchg(true, Relaxed) && soon {
             peer.followed_ms.store(now, Relaxed);
             self.submit(Job::Follow { peer: peer.clone() });

@@ -259,9 +259,9 @@ pub fn sessions(namespace: &Namespace, dump: &mut Dump<'_>) -> Result {
     let Some(instance) = namespace.instance() else {
         return Ok(());
     };
-    let now_us = clock::now_us64();
-    let now = now_us / 1000;
     table(dump, &instance.sessions, |m, _, session| {
+        let now_us = clock::now_us64();
+        let now = now_us / 1000;
         m.u32(MPIP_A_SESSION_ID, session.id)?;
         m.u64(MPIP_A_SESSION_PEER, session.peer.node)?;
         m.u8(MPIP_A_SESSION_PROTOCOL, session.tuple.proto)?;
@@ -415,7 +415,7 @@ pub fn avail(namespace: &Namespace, dump: &mut Dump<'_>) -> Result {
         m.u32(MPIP_A_AVAIL_QUERIES, u32::from(state.queries()))?;
         m.u64(
             MPIP_A_AVAIL_AGE_MS,
-            u64::from(seq::age(now, state.changed_ms())),
+            u64::from(seq::age_ms(now, state.changed_ms())),
         )
     })
 }

@@ -360,7 +360,7 @@ impl Instance {
         let mut ordering = self.ordering.lock();
         let now = clock::now_ms();
         if !self.gate.has_lanes() {
-            if seq::age(now, ordering.used_ms) >= LINGER_MS {
+            if seq::age_ms(now, ordering.used_ms) >= LINGER_MS {
                 ordering.hooks = None;
             }
             return;
@@ -497,7 +497,9 @@ impl Instance {
         let now = clock::now_ms();
         let at = self.syn_index(tuple);
         match self.joining.lock().get_mut(at) {
-            Some(Some((known, since))) if *known == *tuple && seq::age(now, *since) < AGAIN_MS => {
+            Some(Some((known, since)))
+                if *known == *tuple && seq::age_ms(now, *since) < AGAIN_MS =>
+            {
                 false
             }
             Some(slot) => {
@@ -569,7 +571,7 @@ impl Instance {
     pub fn addrs_may_differ(&self) -> bool {
         const MOMENT_MS: u32 = 10;
         let now = clock::coarse_ms();
-        if seq::age(now, self.compared_ms.load(Relaxed)) < MOMENT_MS {
+        if seq::age_ms(now, self.compared_ms.load(Relaxed)) < MOMENT_MS {
             return false;
         }
         self.compared_ms.store(now, Relaxed);

@@ -68,7 +68,7 @@ impl Instance {
     pub fn has_changed(&self) -> bool {
         // Some changes are told by nobody, such as an address that becomes deprecated.
         let now = clock::now_ms();
-        let look = seq::age(now, self.looked_ms.load(Relaxed)) >= LOOK_MS;
+        let look = seq::age_ms(now, self.looked_ms.load(Relaxed)) >= LOOK_MS;
         if look {
             self.looked_ms.store(now, Relaxed);
         }
@@ -83,7 +83,7 @@ impl Instance {
         };
         let generation = route::generation(self.net);
         let routes = generation != self.generation.load(Relaxed)
-            && seq::age(now, self.followed_ms.load(Relaxed)) >= pace;
+            && seq::age_ms(now, self.followed_ms.load(Relaxed)) >= pace;
         if told || routes {
             self.generation.store(generation, Relaxed);
             self.followed_ms.store(now, Relaxed);
@@ -94,7 +94,7 @@ impl Instance {
     /// When to look again because an address or a device has changed lately, milliseconds: nobody
     /// tells of routes.
     pub fn settles_in(&self) -> Option<u32> {
-        let since = seq::age(clock::now_ms(), self.told_ms.load(Relaxed));
+        let since = seq::age_ms(clock::now_ms(), self.told_ms.load(Relaxed));
         (since < SETTLE_MS).then_some(SETTLE_PACE_MS)
     }
 

@@ -621,7 +621,8 @@ impl Path {
     /// The path MTU that an ICMP error told or the loss of all that was larger, bytes.
     pub fn mtu(&self) -> u32 {
         let mtu = self.mtu.load(Relaxed);
-        if mtu != u32::MAX && seq::age(clock::now_ms(), self.mtu_at.load(Relaxed)) >= MTU_LIFE_MS {
+        if mtu != u32::MAX && seq::age_ms(clock::now_ms(), self.mtu_at.load(Relaxed)) >= MTU_LIFE_MS
+        {
             self.mtu.store(u32::MAX, Relaxed);
             self.black_hole.store(false, Relaxed);
             return u32::MAX;

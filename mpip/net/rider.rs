@@ -94,7 +94,7 @@ impl Instance {
             return false;
         };
         let again = slot.as_ref().is_some_and(|last| {
-            let lately = seq::age(now, last.at_ms) < REPEAT_MS;
+            let lately = seq::age_ms(now, last.at_ms) < REPEAT_MS;
             last.tuple == *tuple && last.kind == kind && lately
         });
         if let Some(to) = rider.cm.get_mut(..cm.len()).filter(|_| answer || again) {
@@ -118,7 +118,7 @@ impl Instance {
             let mut slots = self.riders.lock();
             match slots.get_mut(at) {
                 Some(Some(rider)) if rider.tuple == *tuple && rider.len != 0 => {
-                    let len = if seq::age(now, rider.at_ms) < WAIT_MS {
+                    let len = if seq::age_ms(now, rider.at_ms) < WAIT_MS {
                         cm = rider.cm;
                         rider.len
                     } else {
@@ -144,7 +144,7 @@ impl Instance {
         let now = clock::now_ms();
         let mut waiting = false;
         for rider in self.riders.lock().iter_mut().flatten() {
-            if seq::age(now, rider.at_ms) >= WAIT_MS {
+            if seq::age_ms(now, rider.at_ms) >= WAIT_MS {
                 rider.len = 0;
             }
             waiting |= rider.len != 0;

@@ -197,7 +197,7 @@ impl AvailEntry {
     /// Whether there is nothing to ask now.
     pub fn is_quiet(&self, now_ms: u32) -> bool {
         const MOMENT_MS: u32 = 100;
-        self.quiet.load(Relaxed) && seq::age(now_ms, self.quiet_from.load(Relaxed)) < MOMENT_MS
+        self.quiet.load(Relaxed) && seq::age_ms(now_ms, self.quiet_from.load(Relaxed)) < MOMENT_MS
     }
 }
 

@@ -322,7 +322,7 @@ impl Session {
         if now != before {
             self.used_ms.store(now, Relaxed);
         }
-        seq::age(now, before) > QUIET_MS
+        seq::age_ms(now, before) > QUIET_MS
     }
 
     /// Counts a packet that was sent on the original lane without a choice, for the session and
@@ -356,7 +356,7 @@ impl Session {
 
     /// Time since the last packet, milliseconds.
     pub fn idle_ms(&self) -> u32 {
-        seq::age(clock::coarse_ms(), self.used_ms.load(Relaxed))
+        seq::age_ms(clock::coarse_ms(), self.used_ms.load(Relaxed))
     }
 
     /// Time since it was made, milliseconds.
@@ -401,7 +401,7 @@ impl Session {
         if first == 0 {
             self.doubted_ms.store(now, Relaxed);
         }
-        first != 0 && seq::age(now, first) >= WHILE_MS
+        first != 0 && seq::age_ms(now, first) >= WHILE_MS
     }
 
     /// Whether it is to be removed at once.

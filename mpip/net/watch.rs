@@ -133,7 +133,7 @@ impl Instance {
         core::mem::swap(&mut *self.watched.lock(), &mut list);
         let mut open = false;
         for mut watched in list.drain_all() {
-            let turn = seq::age(clock::now_ms(), watched.since_ms);
+            let turn = seq::age_ms(clock::now_ms(), watched.since_ms);
             if turn >= TURN_MS && !watched.path.is_usable() {
                 self.take_turns(&mut watched);
             }

@@ -93,7 +93,7 @@ impl Entry {
         match self.state {
             Availability::Available => false,
             Availability::Unavailable => {
-                seq::age(now_ms, self.changed_ms) >= self.negative_ms(policy)
+                seq::age_ms(now_ms, self.changed_ms) >= self.negative_ms(policy)
             }
             Availability::Unknown => {
                 self.queries == 0
@@ -135,7 +135,7 @@ impl Entry {
     /// when it just became unavailable.
     pub fn silent(&mut self, now_ms: u32, policy: &AskPolicy) -> bool {
         let enough = self.queries >= policy.threshold && self.waited(now_ms, policy);
-        let quiet = self.queries > 0 && seq::age(now_ms, self.asked_ms) >= QUIET_MS;
+        let quiet = self.queries > 0 && seq::age_ms(now_ms, self.asked_ms) >= QUIET_MS;
         let give_up = self.state == Availability::Unknown && (enough || quiet);
         if give_up {
             self.hold_ms = self.hold_ms.saturating_mul(2);
@@ -184,13 +184,13 @@ impl Entry {
     /// unanswered.
     pub fn may_use_option(&self, now_ms: u32, policy: &AskPolicy) -> bool {
         self.option_lost_ms
-            .is_none_or(|lost| seq::age(now_ms, lost) >= policy.ttl_ms)
+            .is_none_or(|lost| seq::age_ms(now_ms, lost) >= policy.ttl_ms)
     }
 
     /// Whether the destination was known for so long without anything having been asked or
     /// answered.
     pub fn is_patient(&self, now_ms: u32, patience_ms: u32) -> bool {
-        self.queries == 0 && seq::age(now_ms, self.changed_ms) >= patience_ms
+        self.queries == 0 && seq::age_ms(now_ms, self.changed_ms) >= patience_ms
     }
 
     /// Whether nothing was ever asked or answered.
@@ -207,7 +207,7 @@ impl Entry {
 
     /// Time since the last packet, milliseconds.
     pub fn idle_ms(&self, now_ms: u32) -> u32 {
-        seq::age(now_ms, self.used_ms)
+        seq::age_ms(now_ms, self.used_ms)
     }
 
     fn set(&mut self, state: Availability, now_ms: u32) {
@@ -221,6 +221,6 @@ impl Entry {
     fn waited(&self, now_ms: u32, policy: &AskPolicy) -> bool {
         let doublings = u32::from(self.queries.saturating_sub(1).min(16));
         let wait = policy.retry_ms.saturating_mul(1 << doublings);
-        seq::age(now_ms, self.asked_ms) >= wait
+        seq::age_ms(now_ms, self.asked_ms) >= wait
     }
 }

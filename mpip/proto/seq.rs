@@ -35,13 +35,21 @@ pub const fn max(a: u32, b: u32) -> u32 {
     }
 }
 
-/// The time from `then` to `now`, in their unit (microseconds or milliseconds).
+/// The time from `then` to `now`, microseconds.
 ///
-/// Times are read on several CPUs before a lock is taken: a `then` that lies up to 10^6 units in
-/// the future counts as now, not as long ago.
+/// Times are read on several CPUs before a lock is taken: a `then` that lies up to a second in the
+/// future counts as now, not as long ago.
 pub const fn age(now: u32, then: u32) -> u32 {
-    const SKEW: u32 = 1_000_000;
-    if then.wrapping_sub(now) <= SKEW {
+    since(now, then, 1_000_000)
+}
+
+/// As [`age`], in milliseconds. Up to a minute in the future counts as now.
+pub const fn age_ms(now: u32, then: u32) -> u32 {
+    since(now, then, 60_000)
+}
+
+const fn since(now: u32, then: u32, skew: u32) -> u32 {
+    if then.wrapping_sub(now) <= skew {
         0
     } else {
         now.wrapping_sub(then)

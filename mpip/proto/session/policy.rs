@@ -43,6 +43,8 @@ const TEMPTED: u8 = 0x80;
 
 /// Bits of the clock, microseconds, that make no difference to when another lane became better.
 const SINCE_BITS: u32 = 14;
+/// So much later, in the same parts, may a time be that was read on another CPU: a second.
+const SKEW: u16 = (1_000_000 >> SINCE_BITS) as u16;
 
 impl Habits {
     pub(super) const fn new() -> Habits {
@@ -70,8 +72,8 @@ impl Habits {
             self.since = now;
         }
         let since = now.wrapping_sub(self.since);
-        // Whoever was first may have read his clock a moment later, on another CPU.
-        since != u16::MAX && u32::from(since) > STEADY_US >> SINCE_BITS
+        // Whoever was first may have read his clock later, on another CPU.
+        since < u16::MAX - SKEW && u32::from(since) > STEADY_US >> SINCE_BITS
     }
 }
 

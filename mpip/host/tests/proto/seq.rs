@@ -30,4 +30,7 @@ fn age_tolerates_skew() {
     assert_eq!(seq::age(0, 1_000_000), 0);
     assert_eq!(seq::age(0, 1_000_001), u32::MAX - 1_000_000);
     assert_eq!(seq::age(4_000_000_000, 0), 4_000_000_000);
+    assert_eq!(seq::age_ms(10, 3), 7);
+    assert_eq!(seq::age_ms(0, 60_000), 0);
+    assert_eq!(seq::age_ms(0, 60_001), u32::MAX - 60_000);
 }
