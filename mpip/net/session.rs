@@ -186,7 +186,7 @@ pub struct Session {
     sent: Atomic<u32>,
     acked: Atomic<u32>,
     window: Atomic<u32>,
-    // When a reset was not believed first; 0 for never.
+    // When a reset was not believed and the peer was asked; 0 for never.
     doubted_ms: Atomic<u32>,
     tx_packets: Atomic<u64>,
     tx_bytes: Atomic<u64>,
@@ -199,6 +199,8 @@ pub struct Session {
     pub id: u32,
     /// Whether this end opened it.
     pub initiator: bool,
+    // How often the socket is to ask whether the peer still has the connection.
+    challenges: Atomic<i8>,
     /// The other end.
     pub peer: Arc<Peer>,
     /// Settings and counters of the namespace.
@@ -231,6 +233,11 @@ impl TcpPosition {
         window: 0,
     };
 }
+
+/// In which CLOSE comes if the peer means a reset, milliseconds.
+const CLOSE_MS: u32 = 300;
+/// How often the peer is asked about it.
+const CHALLENGES: i8 = 3;
 
 impl Session {
     /// A session with its original lane. Any context.
@@ -277,6 +284,7 @@ impl Session {
                 multi: Atomic::new(false),
                 attended: Atomic::new(false),
                 waking: Atomic::new(false),
+                challenges: Atomic::new(0),
                 never: Atomic::new(false),
                 grouped: Atomic::new(false),
                 known: Atomic::new(known),
@@ -392,16 +400,34 @@ impl Session {
         self.set_multi(false);
     }
 
-    /// A reset is not believed: whether one was not believed a while ago either.
+    /// A reset is not believed: whether one was not believed a while ago either. The peer is asked
+    /// whether it still has the connection.
     pub fn doubts_again(&self) -> bool {
-        /// In which CLOSE comes if the peer means it, milliseconds.
-        const WHILE_MS: u32 = 300;
         let now = clock::now_ms().max(1);
-        let first = self.doubted_ms.load(Relaxed);
-        if first == 0 {
+        let last = self.doubted_ms.load(Relaxed);
+        let again = last != 0 && seq::age_ms(now, last) >= CLOSE_MS;
+        if last == 0 || again {
             self.doubted_ms.store(now, Relaxed);
+            self.challenges.store(CHALLENGES, Relaxed);
         }
-        first != 0 && seq::age_ms(now, first) >= WHILE_MS
+        again
+    }
+
+    /// When the socket is to acknowledge once more what it has received, milliseconds from now, 0
+    /// once for each time: a peer without the connection answers that with another reset. The
+    /// worker's.
+    pub fn challenge_in(&self) -> Option<u32> {
+        let left = self.challenges.load(Relaxed);
+        if left == 0 || self.is_closing() {
+            return None;
+        }
+        let age = seq::age_ms(clock::now_ms(), self.doubted_ms.load(Relaxed));
+        let due = (CHALLENGES.saturating_sub(left) as u32).saturating_mul(CLOSE_MS);
+        let wait = due.saturating_sub(age);
+        if wait == 0 {
+            self.challenges.store(left.saturating_sub(1), Relaxed);
+        }
+        Some(wait)
     }
 
     /// Whether it is to be removed at once.

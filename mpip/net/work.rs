@@ -547,7 +547,9 @@ impl Instance {
             if dead {
                 continue;
             }
-            if let Some(ms) = self.look_after(&session) {
+            let challenge = self.challenge(&session);
+            let due = Iterator::chain(self.look_after(&session).into_iter(), challenge).min();
+            if let Some(ms) = due {
                 next = next.min(ms);
                 if session.attend() {
                     let again = self.attention.lock().push(session.clone(), GFP_ATOMIC);
@@ -559,6 +561,17 @@ impl Instance {
             }
         }
         next
+    }
+
+    /// A reset was not believed: asks whether the peer has the connection; returns when to do so
+    /// again, milliseconds.
+    fn challenge(&self, session: &Session) -> Option<u32> {
+        let mut wait = session.challenge_in();
+        while wait == Some(0) {
+            socket::acknowledge(self.net, &session.tuple);
+            wait = session.challenge_in();
+        }
+        wait
     }
 
     /// Does what a session needs now; returns when to look again, milliseconds.

@@ -72,6 +72,26 @@ for cell in itertools.product((4, 6), (0, 1), (False, True)):
     declare_reset(*cell)
 
 
+@case("A resets a session, and its CLOSE is lost: B, which sends nothing, hears of it all the same", timeout=60)
+def close_lost(t):
+    a, b, wires = t.switched([Link(rate="50mbit", delay="3ms")] * 2)
+    t.load(a, b)
+    pairs = xfer.connect(a, b, b.addr[0], PORT[4])
+    t.spread(a, b, pairs)
+    xfer.exchange(pairs, 300_000, 300_000)
+    before = t.module.stats(b)
+    wires[1].silence()
+    abort(pairs[0][0])
+    def doubted():
+        # An added lane on the session's own path, if there is one by now, brings CLOSE.
+        return t.module.stats(b)["reset_doubted"] > before["reset_doubted"] or is_reset(pairs[0][1])
+
+    t.wait(doubted, 5, "B to doubt the RST")
+    wires[1].heal()
+    t.soon(lambda: is_reset(pairs[0][1]), SOON, "B to hear of the reset")
+    forgotten(t, (a, b))
+
+
 def declare_nat(which):
     """Resets through NATs that drop what they find out of the window."""
 
