@@ -671,7 +671,12 @@ void mpip_shim_tx_grow(const struct sk_buff *skb)
 		tp->snd_ssthresh = want;
 }
 
-/* Make the window smaller, to @part of @whole. */
+/*
+ * Make the window smaller, to @part of @whole less an eighth, which is room for
+ * what was in flight and is sent again. Congestion control that remembers how
+ * large it was would have it there again within a few round trips: it is told
+ * of a loss at the window as it is now.
+ */
 void mpip_shim_tx_shrink(const struct sk_buff *skb, u32 part, u32 whole)
 {
 	struct tcp_sock *tp = tx_locked_tcp(skb);
@@ -679,9 +684,11 @@ void mpip_shim_tx_shrink(const struct sk_buff *skb, u32 part, u32 whole)
 
 	if (!tp || !whole || part >= whole)
 		return;
-	cwnd = max_t(u32, div_u64((u64)tcp_snd_cwnd(tp) * part, whole), 4);
+	cwnd = div_u64((u64)tcp_snd_cwnd(tp) * part, whole);
+	cwnd = max_t(u32, cwnd - cwnd / 8, 4);
 	if (cwnd < tcp_snd_cwnd(tp))
 		tcp_snd_cwnd_set(tp, cwnd);
+	inet_csk(skb->sk)->icsk_ca_ops->ssthresh(skb->sk);
 	tp->snd_ssthresh = min(tp->snd_ssthresh, cwnd);
 }
 
