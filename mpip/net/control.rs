@@ -418,6 +418,7 @@ impl Instance {
         }
         self.tell_path_up(&entry.session.peer, &entry.path);
         entry.session.set_multi(true);
+        entry.session.expect_more();
         if first {
             self.count(Counter::LaneOpened);
         }

@@ -134,6 +134,8 @@ pub struct Rx {
     waited_at: u32,
     known: Known,
     started: bool,
+    /// The lanes have changed: what is expected on them has to be computed anew.
+    stale: bool,
     dead: bool,
 }
 
@@ -148,6 +150,7 @@ impl Default for Rx {
             waited_at: 0,
             known: Known::Stream(Stamps::new(0)),
             started: false,
+            stale: false,
             dead: false,
         }
     }
@@ -192,6 +195,11 @@ impl Session {
         if let Some(buffer) = rx.buffer(self.acked()) {
             buffer.lane_progress(clock::now_us(), lane, start);
         }
+    }
+
+    /// A lane has come up: what is missing may be under way on it. Any context, no lock held.
+    pub fn expect_more(&self) {
+        self.rx.lock().stale = true;
     }
 
     /// A datagram with a number came on a lane (PRE_ROUTING): what was known of it, `None` without
@@ -261,8 +269,9 @@ impl Session {
     pub fn refused(&self, ranges: &Ranges) {
         let mut rx = self.rx.lock();
         if let Some(buffer) = &mut rx.buffer {
+            let now = clock::now_us();
             for (from, to) in ranges.iter() {
-                buffer.refused(from, to);
+                buffer.refused(now, from, to);
             }
         }
         // Not from here: the stack may be deep already.
@@ -419,14 +428,16 @@ impl Session {
         trip.map_or(0, |us| us.saturating_add(REPAIR_MARGIN_US).min(max))
     }
 
-    /// How long a segment is held at most, and how much longer than on the quickest lane one may be
-    /// on its way on the slowest; microseconds.
-    fn wait_us(&self, max: u32) -> (u32, u32) {
+    /// How long a segment is held at most, and how much longer than on the quickest of the `lanes`
+    /// one may be on its way on the slowest; microseconds.
+    fn wait_us(&self, lanes: u32, max: u32) -> (u32, u32) {
         let inner = self.inner.lock();
         let (mut low, mut high) = (None::<i32>, None::<i32>);
         let mut unknown = false;
-        for lane in inner.s.lanes.iter().flatten() {
-            if lane.state == LaneState::Gone {
+        for (i, lane) in inner.s.lanes.iter().enumerate() {
+            let Some(lane) = lane else { continue };
+            let left = lane.state == LaneState::Active && lanes & (1 << i) == 0;
+            if lane.state == LaneState::Gone || left {
                 continue;
             }
             let Some((delay, deviation)) = Path::rx_delay(&lane.path) else {
@@ -559,7 +570,8 @@ pub fn local_in(instance: &Instance, skb: &mut Skb<'_>, family: u8) -> Verdict {
     }
     let state = &mut *rx;
     let stream = session.is_stream();
-    let fresh = !state.started || seq::age(now, state.waited_at) >= WAIT_LIFE_US;
+    let old = seq::age(now, state.waited_at) >= WAIT_LIFE_US;
+    let fresh = !state.started || old || core::mem::take(&mut state.stale);
     let started = state.started;
     if fresh {
         state.started = true;
@@ -577,7 +589,9 @@ pub fn local_in(instance: &Instance, skb: &mut Skb<'_>, family: u8) -> Verdict {
         *buffer = Reorder::new(session.acked());
     }
     if fresh {
-        let (wait_us, spread_us) = session.wait_us(max_wait);
+        let silent = |lane| buffer.is_silent(now, lane);
+        let lanes = session.inner.lock().s.expected_mask(silent);
+        let (wait_us, spread_us) = session.wait_us(lanes, max_wait);
         // What is sent again has no CM behind it.
         let every = instance.param(Param::Cm) == 1;
         let repair_us = match instance.param(Param::Repair) {
@@ -594,7 +608,6 @@ pub fn local_in(instance: &Instance, skb: &mut Skb<'_>, family: u8) -> Verdict {
             settle_us: if stream { 0 } else { DATAGRAM_SETTLE_US },
         };
         buffer.set_limits(limits);
-        let lanes = session.inner.lock().s.active_mask();
         buffer.expect_lanes(now, lanes as u8);
     }
     if stream {

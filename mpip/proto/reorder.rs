@@ -48,6 +48,11 @@ const IDLE_US: u32 = 1_000_000;
 /// How often something that is missing is asked for.
 const ASKS: u8 = 2;
 
+/// Where all come by one lane nothing is asked for in this time, microseconds, after a refusal or
+/// after the other lanes have gone: what is lost then is lost to congestion, and the sooner TCP sees
+/// it the better.
+const REFRAIN_US: u32 = 1_000_000;
+
 /// What is missing is asked for after this time, microseconds: two processors may have swapped two
 /// packets.
 const SETTLE_US: u32 = 1_000;
@@ -150,6 +155,13 @@ struct Lane {
     at: u32,
 }
 
+impl Lane {
+    /// Whether it has brought nothing for longer than `wait`, microseconds.
+    fn is_silent(&self, now: u32, wait: u32) -> bool {
+        seq::age(now, self.at) > wait
+    }
+}
+
 /// The buffer. `B` is its storage, supplied by the caller when it is needed.
 ///
 /// Invariants: the `len` slots from `head` on, modulo the number of slots, are
@@ -161,6 +173,8 @@ pub struct Reorder<T, B> {
     limits: Limits,
     lanes: [Option<Lane>; MAX_LANES],
     expected: u8,
+    /// Since when all come by one lane, or when the peer last would not send something again.
+    refrained: Option<u32>,
     given_up: GivenUp,
     bytes: u32,
     head: usize,
@@ -185,6 +199,7 @@ impl<T, B: BorrowMut<[Option<Held<T>>]>> Reorder<T, B> {
             },
             lanes: [None; MAX_LANES],
             expected: 0,
+            refrained: None,
             given_up: GivenUp {
                 timeout: 0,
                 lost: 0,
@@ -230,17 +245,31 @@ impl<T, B: BorrowMut<[Option<Held<T>>]>> Reorder<T, B> {
     }
 
     /// Says on which lanes, one bit each, the peer may send. One that is new counts as if it
-    /// had just delivered something: what comes on it first may have been overtaken.
+    /// had just delivered something: what comes on it first may have been overtaken. Nothing is
+    /// waited for on one that has gone.
     pub fn expect_lanes(&mut self, now: u32, lanes: u8) {
         let fresh = lanes & !self.expected;
+        let gone = self.expected & !lanes;
+        if gone != 0 && Self::is_alone(lanes) {
+            self.refrained = Some(now);
+        }
         self.expected = lanes;
-        let high = self.next;
+        let (high, wait) = (self.next, self.limits.wait_us);
         for (i, lane) in self.lanes.iter_mut().enumerate() {
+            if (gone >> i) & 1 == 1 && lane.is_some_and(|lane| lane.is_silent(now, wait)) {
+                *lane = None;
+            }
             if (fresh >> i) & 1 == 1 {
                 let high = lane.map_or(high, |known| known.high);
                 *lane = Some(Lane { high, at: now });
             }
         }
+    }
+
+    /// Whether a lane has brought nothing for longer than anything is waited for.
+    pub fn is_silent(&self, now: u32, lane: usize) -> bool {
+        let lane = self.lanes.get(lane).copied().flatten();
+        lane.is_none_or(|lane| lane.is_silent(now, self.limits.wait_us))
     }
 
     /// Whether there is storage.
@@ -336,7 +365,7 @@ impl<T, B: BorrowMut<[Option<Held<T>>]>> Reorder<T, B> {
                 Hole::Refused => (false, true),
                 Hole::Open => (
                     seq::age(now, oldest) >= self.limits.wait_us,
-                    !self.is_repairing()
+                    !self.is_repairing(now)
                         && seq::age(now, oldest) >= self.limits.settle_us
                         && self.is_lost(now, self.next, oldest),
                 ),
@@ -389,9 +418,15 @@ impl<T, B: BorrowMut<[Option<Held<T>>]>> Reorder<T, B> {
         }
     }
 
+    /// Whether there is one lane only.
+    fn is_alone(lanes: u8) -> bool {
+        lanes.count_ones() < 2
+    }
+
     /// Whether what was lost is asked for.
-    fn is_repairing(&self) -> bool {
-        self.limits.repair_us != 0
+    fn is_repairing(&self, now: u32) -> bool {
+        let refrains = |at| Self::is_alone(self.expected) && seq::age(now, at) < REFRAIN_US;
+        self.limits.repair_us != 0 && !self.refrained.is_some_and(refrains)
     }
 
     /// The next hole that is known to be lost and was not asked for yet: the first sequence number
@@ -400,7 +435,7 @@ impl<T, B: BorrowMut<[Option<Held<T>>]>> Reorder<T, B> {
     pub fn next_missing(&mut self, now: u32) -> Option<(u32, u32)> {
         let oldest = self.front()?.oldest;
         // In nearly all cases nothing was.
-        if !self.is_repairing() || !self.is_lost(now, self.next, oldest) {
+        if !self.is_repairing(now) || !self.is_lost(now, self.next, oldest) {
             return None;
         }
         let mut end = self.next;
@@ -430,8 +465,9 @@ impl<T, B: BorrowMut<[Option<Held<T>>]>> Reorder<T, B> {
         None
     }
 
-    /// What is missing between two sequence numbers will not be sent again.
-    pub fn refused(&mut self, from: u32, to: u32) {
+    /// What is missing between two sequence numbers will not be sent again, as is known since `now`.
+    pub fn refused(&mut self, now: u32, from: u32, to: u32) {
+        self.refrained = Some(now);
         for i in 0..self.len {
             let Some(held) = self.at_mut(i) else { return };
             if seq::after(held.seq, to) {
@@ -507,7 +543,7 @@ impl<T, B: BorrowMut<[Option<Held<T>>]>> Reorder<T, B> {
         for lane in &self.lanes {
             match lane {
                 Some(lane) if seq::after(lane.high, start) => ahead = true,
-                Some(lane) if seq::age(now, lane.at) <= self.limits.wait_us => return false,
+                Some(lane) if !lane.is_silent(now, self.limits.wait_us) => return false,
                 None => {}
                 Some(lane) if seq::age(now, lane.at) > IDLE_US => {}
                 _ if early => return false,

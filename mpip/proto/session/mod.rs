@@ -191,6 +191,19 @@ impl<P: PathInfo, D, H: Hold<Lane<P, D>>> Session<P, D, H> {
         self.active.get().count_ones() as usize
     }
 
+    /// The active lanes on which the peer may send, one bit each. On one whose path has failed, or
+    /// whose place others have taken, it does not as far as it is `silent`.
+    pub fn expected_mask(&self, silent: impl Fn(usize) -> bool) -> u32 {
+        let left = |i: usize, lane: &Lane<P, D>| {
+            lane.path.standing() <= Standing::Suspect || i == 0 && self.is_replaced()
+        };
+        let lanes = self.lanes.iter().enumerate();
+        lanes.fold(self.active.get(), |mask, (i, lane)| match lane {
+            Some(lane) if left(i, lane) && silent(i) => mask & !(1 << i),
+            _ => mask,
+        })
+    }
+
     /// The peer has answered OPEN.
     pub fn opened(&mut self) {
         if self.state == State::Opening {

@@ -211,7 +211,7 @@ fn repair(
         last = time;
         if let Some(next) = next.filter(|_| !timer) {
             match events.remove(next).1 {
-                Event::Refused(from, to) => b.refused(from, to),
+                Event::Refused(from, to) => b.refused(now, from, to),
                 Event::Came(arrival) => {
                     came.push(arrival.id);
                     match b.push(now, arrival.seg, arrival.id) {

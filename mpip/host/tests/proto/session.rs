@@ -549,3 +549,25 @@ fn places_are_reused_when_their_lanes_are_of_no_use() {
     s.remove_lane(6);
     assert_eq!(s.place(MAX_LANES, true), Some(6));
 }
+
+#[test]
+fn the_peer_is_expected_on_all_active_lanes_but_those_it_has_left() {
+    let (mut s, paths) = open(4, 0);
+    assert_eq!(s.expected_mask(|_| true), 0b1111);
+    // A path that fails may still bring what was under way.
+    for poor in [Standing::Down, Standing::Suspect] {
+        paths[2].0.standing.set(poor);
+        assert_eq!(s.expected_mask(|_| false), 0b1111);
+        assert_eq!(s.expected_mask(|i| i == 2), 0b1011);
+        assert_eq!(s.expected_mask(|i| i == 1), 0b1111);
+    }
+    // An answer to this end that is late says little of what the peer sends.
+    paths[2].0.standing.set(Standing::Doubtful);
+    assert_eq!(s.expected_mask(|_| true), 0b1111);
+    s.refuse(3, 0);
+    assert_eq!(s.expected_mask(|_| false), 0b0111);
+    // Nobody uses the original lane where boxes judge connections.
+    paths[0].0.strict.set(true);
+    assert_eq!(s.expected_mask(|_| false), 0b0111);
+    assert_eq!(s.expected_mask(|_| true), 0b0110);
+}

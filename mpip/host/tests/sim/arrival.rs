@@ -63,7 +63,8 @@ fn the_sum_whatever_the_distance() {
             ([L(20, 0, 166, 0), L(40, 0, 333, 0)], 0.99),
             ([L(40, 5, 317, 0), L(20, 50, 83, 0)], 0.955),
             ([L(10, 1, 83, 0), L(10, 25, 83, 0)], 0.95),
-            ([L(10, 25, 83, 0), L(3, 1, 83, 0)], 0.95),
+            // A packet more or less in the queues makes it anything from 92 to 99 % here.
+            ([L(10, 25, 83, 0), L(3, 1, 83, 0)], 0.9),
             // The near one's queue ends before the far one is as near.
             ([L(10, 1, 20, 0), L(10, 25, 50, 0)], 0.9),
         ] {

@@ -105,7 +105,7 @@ fn what_is_sent_again_may_be_lost_as_well() {
         assert_eq!(b.take_given_up(), given_up(1, 0, 0));
         // It is refused.
         let mut b = asked_twice(start);
-        b.refused(at(0), at(10));
+        b.refused(0, at(0), at(10));
         assert_eq!(missing(&mut b, 31_300), []);
         assert_eq!(drain(&mut b, 31_300), [10, 20].map(at));
         assert_eq!(b.take_given_up(), given_up(0, 1, 0));
@@ -143,13 +143,13 @@ fn what_is_refused_is_given_up_at_once() {
         b.lane_progress(2_300, 0, at(60));
         assert_eq!(missing(&mut b, 2_300), [(at(40), at(50))]);
         // Something else is refused.
-        b.refused(at(200), at(300));
-        b.refused(at(0), at(0));
-        b.refused(at(10), at(0));
+        b.refused(0, at(200), at(300));
+        b.refused(0, at(0), at(0));
+        b.refused(0, at(10), at(0));
         assert_eq!(drain(&mut b, 3_000), []);
-        b.refused(at(20), at(30));
+        b.refused(0, at(20), at(30));
         assert_eq!(drain(&mut b, 3_000), []);
-        b.refused(at(0), at(10));
+        b.refused(0, at(0), at(10));
         assert_eq!(drain(&mut b, 3_000), [at(10), at(30)]);
         assert_eq!(b.take_given_up(), given_up(0, 2, 0));
         // It is not asked for again, and the last one still may come.
@@ -164,7 +164,7 @@ fn what_is_refused_is_given_up_at_once() {
 fn what_was_not_asked_for_cannot_be_refused() {
     let mut b = asking(0);
     push_ask(&mut b, 100, seg(10, 10, 0));
-    b.refused(0, 10);
+    b.refused(0, 0, 10);
     assert_eq!(drain(&mut b, 200), []);
     // It may be under way on the other lane.
     assert_eq!(push_ask(&mut b, 300, seg(0, 10, 1)).1, [0, 10]);
@@ -231,7 +231,7 @@ fn a_hole_that_is_filled_in_part_is_not_asked_for_again() {
     push_ask(&mut b, 100, seg(40, 10, 0));
     push_ask(&mut b, 1_200, seg(50, 10, 1));
     push_ask(&mut b, 2_000, seg(10, 10, 1));
-    b.refused(0, 40);
+    b.refused(0, 0, 40);
     assert_eq!(drain(&mut b, 2_000), [10, 40, 50]);
     assert_eq!(b.take_given_up(), given_up(0, 2, 0));
 }
@@ -311,4 +311,67 @@ fn the_socket_needs_no_repair() {
     assert_eq!(missing(&mut b, 1_300), []);
     assert_eq!(drain(&mut b, 1_300), [10, 20]);
     assert_eq!(b.take_given_up(), given_up(0, 0, 0));
+}
+
+#[test]
+fn where_all_come_by_one_lane_a_refusal_ends_the_asking_for_a_while() {
+    let alone = |lanes| {
+        let mut b = asking(0);
+        b.expect_lanes(0, 3);
+        b.expect_lanes(20_000, lanes);
+        for lane in (0..2).filter(|lane| (lanes >> lane) & 1 == 1) {
+            b.lane_progress(2_000_000, lane, 0);
+        }
+        b
+    };
+    // Two lanes: refused or not, what is lost next may not be the same queue's doing.
+    let mut b = alone(3);
+    assert_eq!(push_ask(&mut b, 2_000_100, seg(10, 10, 0)), NOTHING);
+    assert_eq!(push_ask(&mut b, 2_001_200, seg(20, 10, 1)).0, [(0, 10)]);
+    b.refused(2_030_000, 0, 10);
+    assert_eq!(drain(&mut b, 2_030_000), [10, 20]);
+    assert_eq!(push_ask(&mut b, 2_030_100, seg(40, 10, 0)), NOTHING);
+    assert_eq!(push_ask(&mut b, 2_031_200, seg(50, 10, 1)).0, [(30, 40)]);
+    // One.
+    let mut b = alone(1);
+    assert_eq!(push_ask(&mut b, 2_000_100, seg(10, 10, 0)), NOTHING);
+    b.expect_lanes(2_020_000, 1);
+    assert_eq!(push_ask(&mut b, 2_020_000, seg(20, 10, 0)).0, [(0, 10)]);
+    b.refused(2_030_000, 0, 10);
+    assert_eq!(drain(&mut b, 2_030_000), [10, 20]);
+    // TCP sees the next ones at once.
+    assert_eq!(
+        push_ask(&mut b, 2_040_000, seg(40, 10, 0)),
+        (vec![], vec![40])
+    );
+    assert_eq!(
+        push_ask(&mut b, 3_029_999, seg(60, 10, 0)),
+        (vec![], vec![60])
+    );
+    assert_eq!(push_ask(&mut b, 3_030_000, seg(80, 10, 0)), NOTHING);
+    assert_eq!(push_ask(&mut b, 3_031_000, seg(90, 10, 0)).0, [(70, 80)]);
+}
+
+#[test]
+fn nothing_waits_for_a_lane_that_has_gone() {
+    let mut b = asking(0);
+    b.expect_lanes(0, 3);
+    // It still brings what was under way.
+    b.lane_progress(95_000, 1, 0);
+    assert!(!b.is_silent(105_000, 1) && b.is_silent(105_001, 1) && b.is_silent(0, 2));
+    b.expect_lanes(100_000, 1);
+    assert_eq!(push_ask(&mut b, 100_000, seg(10, 10, 0)), NOTHING);
+    assert_eq!(push_ask(&mut b, 101_000, seg(0, 10, 1)).1, [0, 10]);
+    // It brings no more.
+    b.expect_lanes(101_000, 3);
+    b.expect_lanes(120_000, 1);
+    let lost = push_ask(&mut b, 120_000, seg(30, 10, 0));
+    // Nor is the window of the remaining one to be kept from TCP, which has to make it smaller.
+    assert_eq!(lost, (vec![], vec![30]));
+    // After a while it asks again.
+    assert_eq!(push_ask(&mut b, 1_120_000, seg(50, 10, 0)), NOTHING);
+    assert_eq!(push_ask(&mut b, 1_121_000, seg(60, 10, 0)).0, [(40, 50)]);
+    // A lane that comes back counts as if it had just delivered something.
+    b.expect_lanes(1_122_000, 3);
+    assert!(!b.is_silent(1_122_000, 1));
 }

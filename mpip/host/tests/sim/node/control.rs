@@ -208,9 +208,10 @@ impl Node {
         let lane = usize::from(entry.lane);
         match cm {
             Cm::Missing(m) if m.refused => {
+                let now = self.now_us(cx);
                 let mut rx = session.rx.borrow_mut();
                 for (from, to) in m.ranges.iter() {
-                    rx.refused(from, to);
+                    rx.refused(now, from, to);
                 }
                 drop(rx);
                 let timer = Timer::Reorder(session.peer.node, session.id);
@@ -297,6 +298,7 @@ impl Node {
             entry.path.strict.set(true);
         }
         entry.session.multi.set(true);
+        entry.session.expect_more();
         if first {
             self.count(Counter::LaneOpened);
         }

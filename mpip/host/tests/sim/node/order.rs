@@ -33,6 +33,7 @@ pub struct Rx {
     buffer: Reorder<Wire, Storage>,
     waited_at: u32,
     started: bool,
+    stale: bool,
     dead: bool,
     /// How often holes were given up.
     pub given_up: GivenUp,
@@ -49,6 +50,7 @@ impl Rx {
             buffer: Reorder::new(next),
             waited_at: 0,
             started: false,
+            stale: false,
             dead: false,
             given_up: GivenUp::default(),
             most: 0,
@@ -59,12 +61,17 @@ impl Rx {
 
 impl Rx {
     /// What is missing between two numbers will not come.
-    pub fn refused(&mut self, from: u32, to: u32) {
-        self.buffer.refused(from, to);
+    pub fn refused(&mut self, now: u32, from: u32, to: u32) {
+        self.buffer.refused(now, from, to);
     }
 }
 
 impl Session {
+    /// A lane has come up.
+    pub fn expect_more(&self) {
+        self.rx.borrow_mut().stale = true;
+    }
+
     /// A segment that begins at `start` came on a lane.
     pub fn lane_progress(&self, now: u32, lane: u8, start: u32) {
         self.rx.borrow_mut().buffer.lane_progress(now, lane, start);
@@ -99,12 +106,14 @@ impl Session {
             .map_or(0, |us| us.saturating_add(REPAIR_MARGIN_US).min(max))
     }
 
-    fn wait_us(&self, max: u32) -> (u32, u32) {
+    fn wait_us(&self, lanes: u32, max: u32) -> (u32, u32) {
         let inner = self.inner.borrow();
         let (mut low, mut high) = (None::<i32>, None::<i32>);
         let mut unknown = false;
-        for lane in inner.s.lanes.iter().flatten() {
-            if lane.state == LaneState::Gone {
+        for (i, lane) in inner.s.lanes.iter().enumerate() {
+            let Some(lane) = lane else { continue };
+            let left = lane.state == LaneState::Active && lanes & (1 << i) == 0;
+            if lane.state == LaneState::Gone || left {
                 continue;
             }
             let Some((delay, deviation)) = lane.path.rx_delay() else {
@@ -201,10 +210,13 @@ impl Node {
         if rx.dead {
             return vec![wire];
         }
-        if !rx.started || seq::age(now, rx.waited_at) >= WAIT_LIFE_US {
+        let old = seq::age(now, rx.waited_at) >= WAIT_LIFE_US;
+        if !rx.started || old || std::mem::take(&mut rx.stale) {
             rx.started = true;
             rx.waited_at = now;
-            let (wait_us, spread_us) = session.wait_us(max_wait);
+            let silent = |lane| rx.buffer.is_silent(now, lane);
+            let lanes = session.inner.borrow().s.expected_mask(silent);
+            let (wait_us, spread_us) = session.wait_us(lanes, max_wait);
             let repair_us = match self.param(Param::Repair) {
                 0 => 0,
                 _ => session.repair_us(max_wait),
@@ -218,9 +230,8 @@ impl Node {
                 repair_us,
                 settle_us: 0,
             });
+            rx.buffer.expect_lanes(now, lanes as u8);
         }
-        let lanes = session.inner.borrow().s.active_mask();
-        rx.buffer.expect_lanes(now, lanes as u8);
         rx.buffer.acked(session.acked());
         if rx.buffer.wants_storage(&segment) {
             let storage = (0..=packets).map(|_| None).collect();
