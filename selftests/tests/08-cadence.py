@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0
 """When CMs travel: with every packet if told so, else seldom; never behind data on the original tuple."""
 
+import time
+
 from lib import Link, active, case
 from lib.packet import ACK, TCP, UDP, Capture
 from tools import rawcheck, udpcount, xfer
@@ -149,6 +151,34 @@ def idle(t):
     t.check(all(p["state"] == "active" for p in t.module.paths(a)[:2]), "the paths stay active")
     t.check(any(p["srtt_us"] for p in t.module.paths(a)), "round trips are measured")
     xfer.Traffic(pairs, 1000, 1000, seed=3).wait()
+
+
+@case("idle sessions where no box has to be kept open are silent after a while", timeout=100)
+def silent(t):
+    a, b = t.two_hosts(2)
+    t.load(a, b)
+    pairs = xfer.connect(a, b, b.addr[0])
+    t.spread(a, b, pairs)
+    sockets = udpcount.pair(a, b, a.addr[0], b.addr[0])
+    sent = 0
+
+    def speak():
+        nonlocal sent
+        sent += udpcount.send(sockets[0], None, 1, 50, 500, 1000, sent)
+        views = [t.module.sessions(host, protocol=17) for host in (a, b)]
+        return all(view and len(active(view[0])) >= 2 for view in views)
+
+    t.soon(speak, 20, "two active lanes at both ends")
+    time.sleep(34)
+    before = t.module.stats(a)["cm_rx"]
+    captures = [Capture(b, dev, "tcp or udp") for dev in b.dev]
+    time.sleep(20)
+    came = sorted((p for c in captures for p in c.stop()), key=lambda p: p.time)
+    t.equal([(p.time, p.src, p.dst) for p in came][:5], [], "packets in 20 s")
+    # That they are there still is no chance: they are as good as before.
+    xfer.Traffic(pairs, 300_000, 300_000, seed=3).wait()
+    t.at_least(t.module.stats(a)["cm_rx"], before + 1, "CMs since")
+    t.equal([len(active(s)) >= 2 for s in t.module.sessions(a)], [True] * 2, "the sessions have their lanes")
 
 
 def on_the_wire(t, family, cm):

@@ -241,7 +241,7 @@ def no_forger(t):
     s.stream.close()
 
 
-@declare("the session's own address at B goes", TWO)
+@declare("the session's own address at B goes", ALL)
 def own_goes_at_b(t, protocol, family):
     s = begin(t, protocol, family)
     s.remove(s.of_b[0])
@@ -273,7 +273,7 @@ def added_goes(t, protocol, family):
     s.finish()
 
 
-@declare("the session's own address at A is replaced", TWO)
+@declare("the session's own address at A is replaced", ALL)
 def own_replaced(t, protocol, family):
     s = begin(t, protocol, family)
     s.add(s.of_a[0], 3)
@@ -289,7 +289,7 @@ def own_replaced(t, protocol, family):
     s.finish()
 
 
-@declare("both ends' own addresses are replaced at once while another path works", TWO)
+@declare("both ends' own addresses are replaced at once while another path works", ALL)
 def both_move(t, protocol, family):
     s = begin(t, protocol, family)
     for own in (s.of_a[0], s.of_b[0]):
@@ -413,7 +413,7 @@ def down_up(t, protocol, family):
     s.finish()
 
 
-@declare("the interface of the session's own path is removed and made anew", TWO)
+@declare("the interface of the session's own path is removed and made anew", ALL)
 def recreated(t, protocol, family):
     s = begin(t, protocol, family)
     own, other = s.of_a
@@ -487,7 +487,7 @@ def outage_own(t, protocol, family):
     outage(t, protocol, family, 5, 0)
 
 
-@declare("nothing works for 30 s, then the added link comes back", ((6, 4),), timeout=90)
+@declare("nothing works for 30 s, then the added link comes back", TWO, timeout=90)
 def outage_long(t, protocol, family):
     outage(t, protocol, family, 30, 1)
 

@@ -34,6 +34,7 @@ MIB = 1 << 20
 PORT = {4: 7000, 6: 61000}
 PATIENCE = 8  # seconds until all paths are up
 LEAST = 0.05  # part of the bytes that a path in use carries at least
+MEASURED = 34  # seconds: for so long, or less, heartbeats measure the paths of an idle session
 DATAGRAMS, SIZE, RATE = 1200, (20, 1400), 1500
 
 
@@ -388,7 +389,7 @@ def plain_goes_on(t, n, family):
     return True
 
 
-def forgets(t, which, boxes, family=4):
+def forgets(t, which, boxes, family):
     """A NAT loses its mappings in mid-session; within a bounded time the session uses it again."""
     n = build(t, boxes)
     # The NAT that keeps ports makes the same mapping again, the other one does not.
@@ -423,19 +424,16 @@ def forgets(t, which, boxes, family=4):
     t.check(not failures, *gather(failures))
 
 
-@case("the NAT of the added path forgets its mapping", timeout=100)
-def forgets_added(t):
-    forgets(t, 1, [[RESTRICTED], [SYMMETRIC]])
+for words, gate, uplinks in (
+    ("the NAT of the added path forgets its mapping", 1, [[RESTRICTED], [SYMMETRIC]]),
+    ("the NAT of the session's own path forgets its mapping", 0, [[RESTRICTED], [SYMMETRIC]]),
+    ("the NAT of the session's own path forgets its mapping and makes another", 0, [[SYMMETRIC], [RESTRICTED]]),
+):
+    for ip in (4, 6):
 
-
-@case("the NAT of the session's own path forgets its mapping", timeout=100)
-def forgets_own(t):
-    forgets(t, 0, [[RESTRICTED], [SYMMETRIC]])
-
-
-@case("the NAT of the session's own path forgets its mapping and makes another", timeout=100)
-def forgets_other(t):
-    forgets(t, 0, [[SYMMETRIC], [RESTRICTED]])
+        @case(f"{words}, IPv{ip}", timeout=100)
+        def forgets_case(t, which=gate, boxes=uplinks, family=ip):
+            forgets(t, which, boxes, family)
 
 
 def until_answered(t, n, family, idle):
@@ -474,3 +472,27 @@ def kept_alive(t):
         receiver.settle(sent, 5)
         t.check(receiver.exact(sent), f"exactly once at A after {idle} idle seconds: {receiver.result(sent)}")
         check_shares(t, count, 2, "UDP from B")
+
+
+@case("idle sessions behind boxes keep each mapping alive every 15 s, and send nothing else", timeout=140)
+def kept_alive_by_default(t):
+    n = build(t, [[RESTRICTED], [RESTRICTED]])
+    t.load(n.a, n.b)
+    pairs, sockets = tcp(t, n, 4), udp(t, n, 4)
+    time.sleep(MEASURED)
+    captures = [Capture(n.b, dev, "tcp or udp") for dev in n.b.dev]
+    start = time.time()
+    time.sleep(40)
+    flows = {}
+    for p in sorted((p for c in captures for p in c.stop()), key=lambda p: p.time):
+        if p.dst in n.b.addr:
+            flows.setdefault((p.protocol, p.src, p.sport), []).append(p.time - start)
+    for flow, times in sorted(flows.items()):
+        t.note(f"{flow}: after {[round(x, 1) for x in times]} s")
+        t.within(max(y - x for x, y in zip([0, *times], [*times, 40])), 17, f"longest silence of {flow}, s")
+        t.within(len(times), 9, f"packets of {flow} in 40 s")
+    sources = {protocol: {src for p, src, _ in flows if p == protocol} for protocol in (6, 17)}
+    t.equal([len(x) for x in sources.values()], [2, 2], f"uplinks that are kept alive, of {sources}")
+    # They are as good as before.
+    xfer.exchange(pairs, 300_000, 300_000, 5, timeout=20)
+    both_ways(t, sockets, [400], 100, 500, 1000)
