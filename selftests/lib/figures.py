@@ -1,9 +1,17 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Results of `make bench`, read back: medians, spread, ratios within a repetition."""
+"""Where was measured, and results of `make bench`, read back: medians, spread, ratios within a repetition."""
 
 import json
 import os
+import platform
 import statistics
+
+
+def machine():
+    """Where this runs."""
+    with open("/proc/cpuinfo", encoding="utf-8") as file:
+        model = [line.split(":")[1].strip() for line in file if line.lower().startswith("model name")]
+    return {"kernel": platform.release(), "cpus": os.cpu_count(), "cpu": model[0] if model else "?"}
 
 
 class Part:
