@@ -90,7 +90,11 @@ impl<'a> Context<'a> {
     }
 
     fn list<T: Record>(&mut self) -> Result<Vec<T>, Error> {
-        let listing = self.client()?.list()?;
+        self.list_as(Some)
+    }
+
+    fn list_as<T: Record, R>(&mut self, pick: impl FnMut(T) -> Option<R>) -> Result<Vec<R>, Error> {
+        let listing = self.client()?.list_as(pick)?;
         if listing.interrupted {
             self.warnings.push(
                 "the table changed while it was read: entries may be missing or appear twice"

@@ -34,6 +34,11 @@ impl Traits {
         self.end(end.map(|end| end.addr), end.and_then(|end| end.port))
     }
 
+    /// Whether it has all words.
+    pub(super) fn have(&self, words: &[String]) -> bool {
+        words.iter().all(|word| self.has(word))
+    }
+
     /// The text itself, an address or its prefix, both address and port, or the port behind a colon.
     fn has(&self, word: &str) -> bool {
         let mut ends = self.ends.iter();
@@ -62,10 +67,7 @@ pub(super) fn retain<T>(records: &mut Vec<T>, words: &[String], traits: impl Fn(
     if words.is_empty() {
         return;
     }
-    records.retain(|record| {
-        let traits = traits(record);
-        words.iter().all(|word| traits.has(word))
-    });
+    records.retain(|record| traits(record).have(words));
 }
 
 #[cfg(test)]

@@ -2,7 +2,6 @@
 
 //! `session`.
 
-use super::select;
 use super::select::Traits;
 use super::Context;
 use crate::cli::Options;
@@ -12,16 +11,24 @@ use crate::nl::Session;
 use crate::out::text::count;
 use crate::out::text::milliseconds;
 use crate::out::text::or_none;
+use crate::out::text::Row;
 use crate::out::text::Table;
 use crate::Error;
 
 pub(super) fn show(context: &mut Context<'_>, words: &[String]) -> Result<(), Error> {
-    let mut sessions: Vec<Session> = context.list()?;
-    select::retain(&mut sessions, words, traits);
+    let wanted = |session: &Session| words.is_empty() || traits(session).have(words);
     if context.options.is_json() {
+        let sessions: Vec<Session> = context.list_as(|s| wanted(&s).then_some(s))?;
         return context.write_json(&sessions);
     }
-    context.write_table(&table(sessions, &context.options))
+    let mut header = vec!["ID", "PROTO", "LOCAL", "REMOTE", "STATE", "PATHS", "IDLE"];
+    if context.options.statistics {
+        header.extend(["TX", "RX", "HELD"]);
+    }
+    let options = context.options.clone();
+    // Each session goes as soon as it has its row: there may be very many.
+    let rows = context.list_as(|session| wanted(&session).then(|| row(&session, &options)))?;
+    context.write_table(&Table::of(header, rows))
 }
 
 fn traits(session: &Session) -> Traits {
@@ -34,44 +41,34 @@ fn traits(session: &Session) -> Traits {
         .endpoint(session.remote.as_ref())
 }
 
-/// Each session goes as soon as it has its row: there may be very many.
-fn table(sessions: Vec<Session>, options: &Options) -> Table {
-    let mut header = vec!["ID", "PROTO", "LOCAL", "REMOTE", "STATE", "PATHS", "IDLE"];
+fn row(session: &Session, options: &Options) -> Row {
+    let lanes = &session.lane;
+    let active = lanes.iter().filter(|l| l.state == Some(PathState::Active));
+    let mut cells = vec![
+        session.id.to_string(),
+        or_none(session.protocol),
+        or_none(session.local.as_ref()),
+        or_none(session.remote.as_ref()),
+        or_none(session.state),
+        format!("{}/{}", active.count(), lanes.len()),
+        or_none(session.idle_ms.map(milliseconds)),
+    ];
     if options.statistics {
-        header.extend(["TX", "RX", "HELD"]);
+        cells.extend([
+            total(lanes, |lane| lane.tx_bytes),
+            total(lanes, |lane| lane.rx_bytes),
+            or_none(session.held),
+        ]);
     }
-
-    let mut table = Table::new(header);
-    for session in sessions {
-        let lanes = &session.lane;
-        let active = lanes.iter().filter(|l| l.state == Some(PathState::Active));
-        let mut cells = vec![
-            session.id.to_string(),
-            or_none(session.protocol),
-            or_none(session.local.as_ref()),
-            or_none(session.remote.as_ref()),
-            or_none(session.state),
-            format!("{}/{}", active.count(), lanes.len()),
-            or_none(session.idle_ms.map(milliseconds)),
-        ];
-        if options.statistics {
-            cells.extend([
-                total(lanes, |lane| lane.tx_bytes),
-                total(lanes, |lane| lane.rx_bytes),
-                or_none(session.held),
-            ]);
-        }
-        let mut details = Vec::new();
-        if options.details {
-            details.push(own_details(&session));
-            let lines = lanes
-                .iter()
-                .map(|lane| lane_details(lane, options.statistics));
-            details.extend(lines);
-        }
-        table.row(cells, details);
+    let mut details = Vec::new();
+    if options.details {
+        details.push(own_details(session));
+        let lines = lanes
+            .iter()
+            .map(|lane| lane_details(lane, options.statistics));
+        details.extend(lines);
     }
-    table
+    Row::new(&cells, details)
 }
 
 fn total(lanes: &[Lane], bytes: fn(&Lane) -> Option<u64>) -> String {

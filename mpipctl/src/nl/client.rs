@@ -338,10 +338,19 @@ impl Client {
     /// Lists all records of a kind. If the table changes meanwhile the dump is begun anew, a few
     /// times: a busy table may never hold still.
     pub fn list<T: Record>(&mut self) -> Result<Listing<T>, Error> {
+        self.list_as(Some)
+    }
+
+    /// The same, of what `pick` makes of each record, or leaves out: of very many, what is shown
+    /// takes less room than all that is known.
+    pub fn list_as<T: Record, R>(
+        &mut self,
+        mut pick: impl FnMut(T) -> Option<R>,
+    ) -> Result<Listing<R>, Error> {
         let mut items = Vec::new();
         for _ in 0..DUMP_ATTEMPTS {
             items.clear();
-            if self.scan(|item| items.push(item))? {
+            if self.scan(|record| items.extend(pick(record)))? {
                 let interrupted = false;
                 return Ok(Listing { items, interrupted });
             }

@@ -22,10 +22,38 @@ pub struct Table {
 /// The colour of a cell with this text.
 type Brush = fn(&str) -> &'static str;
 
+/// A row of a table, and the lines below it.
 #[derive(Clone, Debug)]
-struct Row {
-    cells: Vec<String>,
+pub struct Row {
+    // All cells, and where each ends: there may be very many rows.
+    text: Box<str>,
+    ends: Box<[usize]>,
     details: Vec<String>,
+}
+
+impl Row {
+    /// A row of these cells, with these lines below it.
+    pub fn new(cells: &[String], details: Vec<String>) -> Self {
+        let mut end = 0;
+        let ends = cells.iter().map(|cell| {
+            end += cell.len();
+            end
+        });
+        Self {
+            ends: ends.collect(),
+            text: cells.concat().into(),
+            details,
+        }
+    }
+
+    fn cells(&self) -> impl Iterator<Item = &str> {
+        let mut start = 0;
+        self.ends.iter().map(move |&end| {
+            let cell = &self.text[start..end];
+            start = end;
+            cell
+        })
+    }
 }
 
 impl Table {
@@ -35,10 +63,15 @@ impl Table {
         Self { header, rows }
     }
 
+    /// A table of these rows.
+    pub fn of(header: Vec<&'static str>, rows: Vec<Row>) -> Self {
+        Self { header, rows }
+    }
+
     /// Appends a row and the lines below it.
     pub fn row(&mut self, cells: Vec<String>, details: Vec<String>) {
         debug_assert_eq!(cells.len(), self.header.len());
-        self.rows.push(Row { cells, details });
+        self.rows.push(Row::new(&cells, details));
     }
 
     /// Writes the table: aligned below its header, or with one line per row and neither
@@ -68,11 +101,12 @@ impl Table {
     fn write_oneline(&self, out: &mut dyn Write, color: bool) -> io::Result<()> {
         let brushes = self.brushes(color);
         for row in &self.rows {
-            let cells = row.cells.iter().zip(&brushes);
-            let cells: Vec<String> = cells
-                .map(|(cell, brush)| color::paint(brush(cell), cell))
-                .collect();
-            write!(out, "{}", cells.join(" "))?;
+            for (i, (cell, brush)) in row.cells().zip(&brushes).enumerate() {
+                if i != 0 {
+                    write!(out, " ")?;
+                }
+                write_painted(out, brush(cell), cell)?;
+            }
             for line in &row.details {
                 write!(out, " \\ {line}")?;
             }
@@ -84,15 +118,16 @@ impl Table {
     fn write_aligned(&self, out: &mut dyn Write, color: bool) -> io::Result<()> {
         let mut widths: Vec<usize> = self.header.iter().map(|h| h.len()).collect();
         for row in &self.rows {
-            for (width, cell) in widths.iter_mut().zip(&row.cells) {
+            for (width, cell) in widths.iter_mut().zip(row.cells()) {
                 *width = (*width).max(cell.len());
             }
         }
         let bold: Brush = if color { |_| color::BOLD } else { |_| "" };
-        write_cells(out, &self.header, &widths, &vec![bold; widths.len()])?;
+        let header = self.header.iter().copied();
+        write_cells(out, header, &widths, &vec![bold; widths.len()])?;
         let brushes = self.brushes(color);
         for row in &self.rows {
-            write_cells(out, &row.cells, &widths, &brushes)?;
+            write_cells(out, row.cells(), &widths, &brushes)?;
             for line in &row.details {
                 writeln!(out, "{INDENT}{line}")?;
             }
@@ -102,16 +137,15 @@ impl Table {
 }
 
 /// The last cell is not padded, so that lines have no blanks at their end. Padding is not painted.
-fn write_cells(
+fn write_cells<'a>(
     out: &mut dyn Write,
-    cells: &[impl AsRef<str>],
+    cells: impl Iterator<Item = &'a str>,
     widths: &[usize],
     brushes: &[Brush],
 ) -> io::Result<()> {
-    let last = cells.len().saturating_sub(1);
-    for (i, ((cell, &width), brush)) in cells.iter().zip(widths).zip(brushes).enumerate() {
-        let cell = cell.as_ref();
-        write!(out, "{}", color::paint(brush(cell), cell))?;
+    let last = widths.len().saturating_sub(1);
+    for (i, ((cell, &width), brush)) in cells.zip(widths).zip(brushes).enumerate() {
+        write_painted(out, brush(cell), cell)?;
         if i == last {
             writeln!(out)?;
         } else {
@@ -120,6 +154,13 @@ fn write_cells(
         }
     }
     Ok(())
+}
+
+fn write_painted(out: &mut dyn Write, color: &str, text: &str) -> io::Result<()> {
+    match color {
+        "" => out.write_all(text.as_bytes()),
+        _ => write!(out, "{}", color::paint(color, text)),
+    }
 }
 
 /// A value, or what stands for none.
