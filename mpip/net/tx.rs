@@ -224,13 +224,10 @@ fn known(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, entry: &WireEn
         0 => None,
         _ => inner.number(&dispatch.treatment, chosen, segments, &mut copies),
     };
+    let (mut shrinks, mut grows) = (None, false);
     if let Some((end, _)) = data {
-        if let Some((part, whole)) = inner.s.take_shrink() {
-            skb.shrink_window(part, whole);
-        }
-        if inner.s.may_grow(now, end, session.position().una, lost) {
-            skb.grow_window();
-        }
+        shrinks = inner.s.take_shrink();
+        grows = inner.s.may_grow(now, end, session.position().una, lost);
     }
     let forgotten = inner.s.forgotten(now, cm_interval(instance));
     let forgotten = forgotten
@@ -260,6 +257,7 @@ fn known(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, entry: &WireEn
             session.keep(&mut inner, skb, 0, start..end, now);
         }
         drop(inner);
+        adjust_window(skb, shrinks, grows);
         instance.send_copies(session, skb, copies, place);
         if !skb.is_ready() {
             // No way at all. In a queue of the dead device it would keep TCP from sending it again.
@@ -293,6 +291,7 @@ fn known(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, entry: &WireEn
         session.keep(&mut inner, skb, chosen, start..end, now);
     }
     drop(inner);
+    adjust_window(skb, shrinks, grows);
     instance.send_copies(session, skb, copies, place);
     question(instance, session, &path, &tuple, false, len as u32);
     path.count_tx(segments, len, || skb.fits(room));
@@ -316,6 +315,17 @@ fn known(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, entry: &WireEn
         return every::on_lane(instance, skb, packet.family, session, &path);
     }
     Verdict::Accept
+}
+
+/// Has the packet's TCP change its window. No lock held: congestion control may be a program of
+/// somebody's that sends.
+fn adjust_window(skb: &mut Skb<'_>, shrinks: Option<(u32, u32)>, grows: bool) {
+    if let Some((part, whole)) = shrinks {
+        skb.shrink_window(part, whole);
+    }
+    if grows {
+        skb.grow_window();
+    }
 }
 
 /// Whether a packet can leave on a lane as it is, with other addresses.

@@ -645,7 +645,8 @@ bool mpip_shim_tx_una(const struct sk_buff *skb, u32 *una)
  * locked; where it is not, because a packet was queued on its way to the hook,
  * nothing is touched. Whose lock it is cannot be told: should a queued packet
  * (NFQUEUE) find the lock held by another CPU, two writers may meet. The window
- * stays a sane number then, one of the two changes is lost.
+ * and what congestion control remembers stay sane numbers then, one of the two
+ * changes is lost.
  */
 static struct tcp_sock *tx_locked_tcp(const struct sk_buff *skb)
 {
@@ -675,21 +676,32 @@ void mpip_shim_tx_grow(const struct sk_buff *skb)
  * Make the window smaller, to @part of @whole less an eighth, which is room for
  * what was in flight and is sent again. Congestion control that remembers how
  * large it was would have it there again within a few round trips: it is told
- * of a loss at the window as it is now.
+ * of a loss at the smaller window, unless it has yet to find out how much the
+ * paths carry. While TCP recovers, what counts is the window that it had before,
+ * and would go back to if it came to think that nothing was lost.
  */
 void mpip_shim_tx_shrink(const struct sk_buff *skb, u32 part, u32 whole)
 {
 	struct tcp_sock *tp = tx_locked_tcp(skb);
-	u32 cwnd;
+	const struct inet_connection_sock *icsk;
+	u32 now, before, want;
 
 	if (!tp || !whole || part >= whole)
 		return;
-	cwnd = div_u64((u64)tcp_snd_cwnd(tp) * part, whole);
-	cwnd = max_t(u32, cwnd - cwnd / 8, 4);
-	if (cwnd < tcp_snd_cwnd(tp))
-		tcp_snd_cwnd_set(tp, cwnd);
-	inet_csk(skb->sk)->icsk_ca_ops->ssthresh(skb->sk);
-	tp->snd_ssthresh = min(tp->snd_ssthresh, cwnd);
+	icsk = inet_csk(skb->sk);
+	now = before = tcp_snd_cwnd(tp);
+	if (icsk->icsk_ca_state >= TCP_CA_CWR)
+		before = max(now, tp->prior_cwnd);
+	want = div_u64((u64)before * part, whole);
+	want = max_t(u32, want - want / 8, 4);
+	if (tp->snd_ssthresh < TCP_INFINITE_SSTHRESH) {
+		tcp_snd_cwnd_set(tp, want);
+		icsk->icsk_ca_ops->ssthresh(skb->sk);
+		tp->snd_ssthresh = min(tp->snd_ssthresh, want);
+	}
+	tcp_snd_cwnd_set(tp, min(now, want));
+	tp->prior_cwnd = min(tp->prior_cwnd, want);
+	tp->prior_ssthresh = min(tp->prior_ssthresh, want);
 }
 
 int mpip_shim_state_in(const struct nf_hook_state *state)

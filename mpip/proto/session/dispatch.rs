@@ -264,6 +264,8 @@ impl<P: PathInfo, D, H: Hold<Lane<P, D>>> Session<P, D, H> {
         self.eligible = Mask::new(eligible);
         if eligible & !before != 0 {
             self.probing = Probing::Due;
+            // What TCP was not told yet is not true any more.
+            self.shrink = None;
         }
         let gone = before & !eligible;
         if gone != 0 && eligible & before != 0 {
@@ -283,7 +285,11 @@ impl<P: PathInfo, D, H: Hold<Lane<P, D>>> Session<P, D, H> {
             } else {
                 (rest, all)
             };
-            let excess = (u32::BITS - whole.leading_zeros()).saturating_sub(u16::BITS);
+            // Some may have gone before, and TCP has not been told.
+            let (p, w) = self.shrink.unwrap_or((1, 1));
+            let product = |a: u32, b: u16| u64::from(a).saturating_mul(u64::from(b));
+            let (part, whole) = (product(part, p), product(whole, w));
+            let excess = (u64::BITS - whole.leading_zeros()).saturating_sub(u16::BITS);
             self.shrink = Some(((part >> excess) as u16, (whole >> excess) as u16));
         }
     }

@@ -561,6 +561,27 @@ fn the_window_shrinks_with_the_paths() {
     assert_eq!(look(&mut s), Some((5_000, 10_000)));
     paths[1].0.standing.set(Standing::Doubtful);
     assert_eq!(look(&mut s), Some((2_000, 5_000)));
+    // Both before TCP was told of the first.
+    paths.iter().for_each(|p| p.0.standing.set(Standing::Good));
+    assert_eq!(look(&mut s), None);
+    let pick = |s: &mut Session<Path, ()>| s.pick(0, 100, Class::Small, &EARLIEST, |_, _| true);
+    paths[0].0.standing.set(Standing::Doubtful);
+    pick(&mut s);
+    paths[1].0.standing.set(Standing::Doubtful);
+    pick(&mut s);
+    let (part, whole) = s.take_shrink().expect("a part of the window");
+    assert!((part * 5).abs_diff(whole) < 10, "{part}/{whole}");
+    // One goes and is there again before TCP was told.
+    paths.iter().for_each(|p| p.0.standing.set(Standing::Good));
+    assert_eq!(look(&mut s), None);
+    paths[0].0.standing.set(Standing::Doubtful);
+    pick(&mut s);
+    paths[0].0.standing.set(Standing::Good);
+    assert_eq!(look(&mut s), None);
+    for path in &paths[..2] {
+        path.0.standing.set(Standing::Doubtful);
+    }
+    look(&mut s);
     // None of the old ones is left: there is nothing to compare with.
     paths[0].0.standing.set(Standing::Good);
     paths[2].0.standing.set(Standing::Suspect);
