@@ -247,10 +247,11 @@ fn is_doubtful_reset(session: &Session) -> bool {
         return false;
     }
     let mut inner = session.inner.lock();
-    if inner.s.best_added().is_none() {
+    let added = inner.s.best_added().and_then(|i| inner.s.lane(i));
+    let Some(trip_us) = added.map(|l| l.path.answer_us().unwrap_or(0)) else {
         return false;
-    }
-    if session.doubts_again() {
+    };
+    if session.doubts_again(trip_us / 1000) {
         // CLOSE would have come by now: the session's own tuple is of no use. What was in flight on
         // it is lost, and its path needs a lane of its own.
         if let Some(lane) = inner.s.lane(0) {

@@ -236,6 +236,8 @@ impl TcpPosition {
 
 /// In which CLOSE comes if the peer means a reset, milliseconds.
 const CLOSE_MS: u32 = 300;
+/// A reset so long ago says nothing of the next one, milliseconds.
+const DOUBT_MS: u32 = 60_000;
 /// How often the peer is asked about it.
 const CHALLENGES: i8 = 3;
 
@@ -400,13 +402,16 @@ impl Session {
         self.set_multi(false);
     }
 
-    /// A reset is not believed: whether one was not believed a while ago either. The peer is asked
-    /// whether it still has the connection.
-    pub fn doubts_again(&self) -> bool {
+    /// A reset is not believed: whether one was not believed a while ago either, and the peer,
+    /// which answers within `trip_ms` milliseconds, would have said meanwhile that it means it. It
+    /// is asked whether it still has the connection.
+    pub fn doubts_again(&self, trip_ms: u32) -> bool {
         let now = clock::now_ms().max(1);
         let last = self.doubted_ms.load(Relaxed);
-        let again = last != 0 && seq::age_ms(now, last) >= CLOSE_MS;
-        if last == 0 || again {
+        let age = seq::age_ms(now, last);
+        let old = last == 0 || age >= DOUBT_MS;
+        let again = !old && age >= CLOSE_MS.saturating_add(trip_ms);
+        if old || again {
             self.doubted_ms.store(now, Relaxed);
             self.challenges.store(CHALLENGES, Relaxed);
         }
@@ -425,7 +430,9 @@ impl Session {
         let due = (CHALLENGES.saturating_sub(left) as u32).saturating_mul(CLOSE_MS);
         let wait = due.saturating_sub(age);
         if wait == 0 {
-            self.challenges.store(left.saturating_sub(1), Relaxed);
+            // Another reset may have begun anew meanwhile.
+            let less = left.saturating_sub(1);
+            let _ = self.challenges.cmpxchg(left, less, Relaxed);
         }
         Some(wait)
     }
