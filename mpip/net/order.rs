@@ -31,7 +31,10 @@ use crate::{
             Segment, //
         },
         seq,
-        session::LaneState,
+        session::{
+            LaneState,
+            MAX_LANES, //
+        },
         stamps::Stamps,
         wire::{
             cm::{
@@ -192,8 +195,13 @@ impl Session {
     /// it for lost.
     pub fn lane_progress(&self, lane: u8, start: u32) {
         let mut rx = self.rx.lock();
-        if let Some(buffer) = rx.buffer(self.acked()) {
-            buffer.lane_progress(clock::now_us(), lane, start);
+        let Some(buffer) = rx.buffer(self.acked()) else {
+            return;
+        };
+        buffer.lane_progress(clock::now_us(), lane, start);
+        // The peer uses a lane again that was thought to have failed.
+        if !buffer.expects(lane) {
+            rx.stale = true;
         }
     }
 
@@ -415,10 +423,10 @@ impl Session {
 
     /// How long it may take until something that is asked for has come, microseconds; 0 while that
     /// is not known, or where TCP had better see what is missing.
-    fn repair_us(&self, max: u32) -> u32 {
+    fn repair_us(&self, lanes: u32, max: u32) -> u32 {
         let inner = self.inner.lock();
-        let active = inner.s.lanes.iter().flatten();
-        let active = active.filter(|l| l.state == LaneState::Active);
+        let used = (0..MAX_LANES).filter(|i| lanes & (1 << i) != 0);
+        let active = used.filter_map(|i| inner.s.lane(i));
         // Nor where so much is lost that what is sent again would be, too.
         let poor = |path: &Path| path.is_crowded_from_peer() || path.standing() == Standing::Lossy;
         if active.clone().any(|l| poor(&l.path)) {
@@ -597,7 +605,7 @@ pub fn local_in(instance: &Instance, skb: &mut Skb<'_>, family: u8) -> Verdict {
         let repair_us = match instance.param(Param::Repair) {
             0 => 0,
             _ if every || !stream => 0,
-            _ => session.repair_us(max_wait),
+            _ => session.repair_us(lanes, max_wait),
         };
         let limits = Limits {
             packets,

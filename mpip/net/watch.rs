@@ -344,6 +344,7 @@ impl Instance {
                 let mut inner = session.inner.lock();
                 (inner.s.unusable(), inner.s.revive(path, clock::now_us()))
             };
+            session.expect_more();
             if self.resend(session, dead) || revived {
                 self.attend(session);
             }

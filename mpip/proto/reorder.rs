@@ -252,6 +252,8 @@ impl<T, B: BorrowMut<[Option<Held<T>>]>> Reorder<T, B> {
         let gone = self.expected & !lanes;
         if gone != 0 && Self::is_alone(lanes) {
             self.refrained = Some(now);
+        } else if !self.refrains(now) {
+            self.refrained = None;
         }
         self.expected = lanes;
         let (high, wait) = (self.next, self.limits.wait_us);
@@ -264,6 +266,11 @@ impl<T, B: BorrowMut<[Option<Held<T>>]>> Reorder<T, B> {
                 *lane = Some(Lane { high, at: now });
             }
         }
+    }
+
+    /// Whether the peer is expected to send on a lane.
+    pub fn expects(&self, lane: u8) -> bool {
+        1u8.checked_shl(lane.into()).unwrap_or(0) & self.expected != 0
     }
 
     /// Whether a lane has brought nothing for longer than anything is waited for.
@@ -423,10 +430,15 @@ impl<T, B: BorrowMut<[Option<Held<T>>]>> Reorder<T, B> {
         lanes.count_ones() < 2
     }
 
+    /// Whether nothing is asked for just now if there is one lane only.
+    fn refrains(&self, now: u32) -> bool {
+        let lately = |at| seq::age(now, at) < REFRAIN_US;
+        self.refrained.is_some_and(lately)
+    }
+
     /// Whether what was lost is asked for.
     fn is_repairing(&self, now: u32) -> bool {
-        let refrains = |at| Self::is_alone(self.expected) && seq::age(now, at) < REFRAIN_US;
-        self.limits.repair_us != 0 && !self.refrained.is_some_and(refrains)
+        self.limits.repair_us != 0 && !(Self::is_alone(self.expected) && self.refrains(now))
     }
 
     /// The next hole that is known to be lost and was not asked for yet: the first sequence number

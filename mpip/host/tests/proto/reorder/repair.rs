@@ -372,6 +372,7 @@ fn nothing_waits_for_a_lane_that_has_gone() {
     assert_eq!(push_ask(&mut b, 1_120_000, seg(50, 10, 0)), NOTHING);
     assert_eq!(push_ask(&mut b, 1_121_000, seg(60, 10, 0)).0, [(40, 50)]);
     // A lane that comes back counts as if it had just delivered something.
+    assert!(b.expects(0) && !b.expects(1) && !b.expects(8));
     b.expect_lanes(1_122_000, 3);
-    assert!(!b.is_silent(1_122_000, 1));
+    assert!(!b.is_silent(1_122_000, 1) && b.expects(1));
 }

@@ -19,6 +19,7 @@ use mpip_host::proto::reorder::Reorder;
 use mpip_host::proto::reorder::Segment;
 use mpip_host::proto::seq;
 use mpip_host::proto::session::LaneState;
+use mpip_host::proto::session::MAX_LANES;
 use mpip_host::proto::wire::cm::Ranges;
 
 const MARGIN_US: u32 = 15_000;
@@ -74,7 +75,9 @@ impl Session {
 
     /// A segment that begins at `start` came on a lane.
     pub fn lane_progress(&self, now: u32, lane: u8, start: u32) {
-        self.rx.borrow_mut().buffer.lane_progress(now, lane, start);
+        let mut rx = self.rx.borrow_mut();
+        rx.buffer.lane_progress(now, lane, start);
+        rx.stale |= !rx.buffer.expects(lane);
     }
 
     /// Gives back all that is held.
@@ -86,10 +89,10 @@ impl Session {
     }
 
     /// How long it may take until something that is asked for has come.
-    fn repair_us(&self, max: u32) -> u32 {
+    fn repair_us(&self, lanes: u32, max: u32) -> u32 {
         let inner = self.inner.borrow();
-        let active = inner.s.lanes.iter().flatten();
-        let active = active.filter(|l| l.state == LaneState::Active);
+        let used = (0..MAX_LANES).filter(|i| lanes & (1 << i) != 0);
+        let active = used.filter_map(|i| inner.s.lane(i));
         let mut trips = Vec::new();
         for lane in active {
             let state = lane.path.state.borrow();
@@ -219,7 +222,7 @@ impl Node {
             let (wait_us, spread_us) = session.wait_us(lanes, max_wait);
             let repair_us = match self.param(Param::Repair) {
                 0 => 0,
-                _ => session.repair_us(max_wait),
+                _ => session.repair_us(lanes, max_wait),
             };
             rx.wait_us = rx.wait_us.max(wait_us);
             rx.buffer.set_limits(Limits {

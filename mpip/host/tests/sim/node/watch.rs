@@ -140,6 +140,7 @@ impl Node {
     /// A path works again: who has waited for that need not wait for its timers.
     pub(super) fn path_returned(&mut self, cx: &mut Cx<'_>, peer: &Rc<Peer>, path: &Path) {
         for (session, _) in self.sessions_on(peer, path) {
+            session.expect_more();
             cx.woken.push(session.tuple);
         }
     }
