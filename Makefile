@@ -12,7 +12,7 @@ export KDIR MPIP_KERNEL MPIP_CACHE MPIP_MIRROR MPIP_KVM MPIP_VM_MEM MPIP_VM_CPUS
 
 .DEFAULT_GOAL := all
 .PHONY: all module cli static docs-cli docs-screens setup setup-root update-kernel install uninstall \
-        clean distclean-cache help vm uml test host-test kunit test-debug test-intree test-arm64 test-android test-compilers vm-test demo \
+        clean distclean-cache help vm uml test host-test kunit test-debug test-intree test-arm64 test-android test-compilers test-static vm-test demo \
         bench bench-failover bench-report experiments \
         check check-module uapi uapi-check
 
@@ -81,6 +81,10 @@ test-arm64: setup cli ## load mpip.ko into Debian's stock kernel for arm64 under
 	@scripts/build-module --arm64
 	@scripts/build-static aarch64
 	@scripts/test-arm64 $(ARGS)
+
+test-static: setup all ## test mpipctl without any shared library against the module, in the VM (ARGS: tests)
+	@scripts/build-static x86_64
+	@scripts/test-static $(ARGS)
 
 test-compilers: setup cli ## build mpip.ko by clang, and by the newest rustc of Debian, and test both (ARGS: tests)
 	@scripts/setup --compilers

@@ -212,6 +212,13 @@ def ynl(t):
         "parameters",
     )
     t.equal(len(family.dump("avail-get", {})), len(t.module.show(a, "avail")), "availability rows")
+    for prefix in ("203.0.113.0/24", "2001:db8::/32"):
+        t.module.ctl(a, "ask", "add", prefix)
+    t.equal(
+        {f"{p['addr']}/{p['len']}" for p in family.dump("prefix-get", {})},
+        {"203.0.113.0/24", "2001:db8::/32"},
+        "prefixes",
+    )
     family.do("param-set", {"name": "weight_step", "value": 55})
     t.equal(t.module.params(a)["weight_step"]["value"], 55, "parameter set by ynl")
     path = paths[1]["id"]
