@@ -26,7 +26,7 @@ from lib.packet import (
     tcp_segment,
     udp_datagram,
 )
-from tools import udpcount, xfer
+from tools import rawcheck, udpcount, xfer
 
 
 def lasting(session):
@@ -454,6 +454,29 @@ def bad_checksum(t):
     t.at_least(
         t.module.stats(s.a)["rx_bad_checksum"] - before["rx_bad_checksum"], 10, "wrong checksums counted"
     )
+    s.finish()
+
+
+@case("checksums: what a changed segment on the original tuple says is not believed", timeout=90)
+def bad_stamp(t):
+    s = Scene(t)
+    before = s.a.snmp("PAWSEstab")
+    behind = s.last(s.original)
+    sent = [p for packets in s.watch() for p in packets if p.tuple in (s.original, s.added)]
+    end = max((p.seq + len(p.payload) for p in sent), key=lambda x: rawcheck.distance(x, behind.seq))
+    # One of them lies in the future, whatever the connection's clock says. TCP would take nothing older after that.
+    for stamp in range(0, 1 << 32, 1 << 30):
+        option = struct.pack("!BBBBII", 1, 1, 8, 10, stamp, 0)
+        for at in (end, end + 2000):
+            spoiled = bytearray(
+                refresh(tcp_segment(s.original, at, behind.ack, payload=b"evil" * 10, options=option))
+            )
+            spoiled[-1] ^= 0x55
+            s.inject[0].send(bytes(spoiled))
+    for _ in range(3):
+        s.exchange()
+    t.equal(s.a.snmp("PAWSEstab") - before, 0, "segments that A took for strays of the past")
+    s.unchanged()
     s.finish()
 
 
