@@ -677,8 +677,8 @@ void mpip_shim_tx_grow(const struct sk_buff *skb)
  * what was in flight and is sent again. Congestion control that remembers how
  * large it was would have it there again within a few round trips: it is told
  * of a loss at the smaller window, unless it has yet to find out how much the
- * paths carry. While TCP recovers, what counts is the window that it had before,
- * and would go back to if it came to think that nothing was lost.
+ * paths carry. While TCP recovers, what counts is the window that it had before.
+ * It does not go back to that if it comes to think that nothing was lost.
  */
 void mpip_shim_tx_shrink(const struct sk_buff *skb, u32 part, u32 whole)
 {
@@ -700,8 +700,7 @@ void mpip_shim_tx_shrink(const struct sk_buff *skb, u32 part, u32 whole)
 		tp->snd_ssthresh = min(tp->snd_ssthresh, want);
 	}
 	tcp_snd_cwnd_set(tp, min(now, want));
-	tp->prior_cwnd = min(tp->prior_cwnd, want);
-	tp->prior_ssthresh = min(tp->prior_ssthresh, want);
+	tp->undo_marker = 0;
 }
 
 int mpip_shim_state_in(const struct nf_hook_state *state)
