@@ -200,9 +200,8 @@ impl Session {
         };
         buffer.lane_progress(clock::now_us(), lane, start);
         // The peer uses a lane again that was thought to have failed.
-        if !buffer.expects(lane) {
-            rx.stale = true;
-        }
+        let expected = buffer.expects(lane);
+        rx.stale |= !expected;
     }
 
     /// A lane has come up: what is missing may be under way on it. Any context, no lock held.
@@ -225,6 +224,7 @@ impl Session {
         let now = clock::now_us();
         if let Some(buffer) = rx.buffer(next) {
             buffer.lane_progress(now, lane, place.number);
+            let expected = buffer.expects(lane);
             if let Some(lost) = lost {
                 if !buffer.has_storage() {
                     attach(buffer, packets);
@@ -233,6 +233,7 @@ impl Session {
                 // This one may not come as far as LOCAL_IN.
                 self.arm(&mut rx);
             }
+            rx.stale |= !expected;
         }
         Some(sight)
     }
