@@ -90,6 +90,11 @@ class Mpip:
         """Sessions, optionally only those that use a port at either end."""
         return self.some(self.show(host, "session"), port, protocol)
 
+    def is_spread(self, hosts, lanes=2, **which):
+        """Whether the first such session has so many active lanes at each host."""
+        views = [self.sessions(host, **which) for host in hosts]
+        return all(view and len(active(view[0])) >= lanes for view in views)
+
     @staticmethod
     def some(found, port=None, protocol=None):
         """Those sessions that use a port at either end, and a protocol."""

@@ -49,8 +49,7 @@ def idle_joins(t, speaker):
 
     def ready():
         xfer.exchange(pairs, *amounts)
-        views = [t.module.sessions(host, protocol=6) for host in (a, b)]
-        return all(view and len(active(view[0])) >= 2 for view in views)
+        return t.module.is_spread((a, b), protocol=6)
 
     t.soon(ready, 30, f"two active lanes when only {speaker} speaks")
 

@@ -165,8 +165,7 @@ def silent(t):
     def speak():
         nonlocal sent
         sent += udpcount.send(sockets[0], None, 1, 50, 500, 1000, sent)
-        views = [t.module.sessions(host, protocol=17) for host in (a, b)]
-        return all(view and len(active(view[0])) >= 2 for view in views)
+        return t.module.is_spread((a, b), protocol=17)
 
     t.soon(speak, 20, "two active lanes at both ends")
     time.sleep(34)

@@ -5,7 +5,7 @@ import contextlib
 import socket
 import time
 
-from lib import Link, active, case
+from lib import Link, case
 from tools import burst, udpcount, xfer
 
 SO_MARK = 36
@@ -70,11 +70,7 @@ def trickle(t, a, b, rate=200):
     for sender in senders:
         t.defer(sender.finish)
 
-    def spread():
-        views = [t.module.sessions(host, 5001, 17) for host in (a, b)]
-        return all(view and len(active(view[0])) >= 2 for view in views)
-
-    t.soon(spread, 20, "a UDP session on two paths")
+    t.soon(lambda: t.module.is_spread((a, b), port=5001, protocol=17), 20, "a UDP session on two paths")
     for host in (a, b):
         t.soon(lambda h=host: all(p["srtt_us"] for p in figures(t, h)), 10, "both paths to be measured")
 

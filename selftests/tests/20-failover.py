@@ -9,7 +9,7 @@ the TAP output; the checks allow for an emulated machine.
 
 import time
 
-from lib import RX_BYTES, Link, active, case
+from lib import RX_BYTES, Link, case
 from lib.wire import BACK, BOTH, THERE
 from tools import flow, udpcount, xfer
 
@@ -38,11 +38,11 @@ def begin(t, protocol, family=4, links=2, link=LINK):
         stream = flow.Udp(udpcount.pair(a, b, mine[0], theirs[0]), UDP_RATE, UDP_SIZE)
     t.defer(stream.close)
 
-    def spread():
-        views = [t.module.sessions(host, protocol=protocol) for host in (a, b)]
-        return all(view and len(active(view[0])) >= links for view in views)
-
-    t.soon(spread, 20, f"the flow to have {links} active lanes at both ends")
+    t.soon(
+        lambda: t.module.is_spread((a, b), links, protocol=protocol),
+        20,
+        f"the flow to have {links} active lanes at both ends",
+    )
     for dev in b.dev:
         carries(t, b, dev, protocol, 10)
     pause(t, stream, 0.5)
