@@ -9,6 +9,9 @@ use clap::Parser;
 use clap::Subcommand;
 use clap::ValueEnum;
 use clap::ValueHint;
+use clap_complete::ArgValueCandidates as Offer;
+
+use crate::complete;
 
 /// Control and inspect MPIP, multipath transmission at the IP layer.
 #[derive(Clone, Debug, Parser)]
@@ -62,7 +65,7 @@ pub struct Options {
     pub oneline: bool,
 
     /// Act in the network namespace NAME: one of `ip netns`, a process id, or a path
-    #[arg(short, long, global = true, value_name = "NAME")]
+    #[arg(short, long, global = true, value_name = "NAME", add = Offer::new(complete::netns))]
     pub netns: Option<String>,
 
     /// Use colours: always, never, or auto: on a terminal, unless NO_COLOR is set
@@ -143,8 +146,8 @@ pub enum Object {
         #[command(subcommand)]
         verb: Option<RuleVerb>,
     },
-    /// Interfaces of this host: which are backups, what they cost and may carry
-    #[command(visible_alias = "iface")]
+    /// Interfaces of this host (also `iface`): which are backups, what they cost and may carry
+    #[command(alias = "iface")]
     #[command(subcommand_value_name = "VERB", subcommand_help_heading = "Verbs")]
     Interface {
         /// What to do with interfaces; nothing means show.
@@ -271,7 +274,7 @@ pub struct Monitor {
 
     /// Only these: an event such as path-down, or what events are about: peer, path, address,
     /// interface
-    #[arg(value_name = "EVENT")]
+    #[arg(value_name = "EVENT", add = Offer::new(complete::events))]
     pub events: Vec<String>,
 }
 
@@ -385,9 +388,11 @@ pub enum PathVerb {
     #[command(override_usage = "mpipctl path set [OPTIONS] ID [NAME VALUE]…")]
     Set {
         /// Id of the path
+        #[arg(add = Offer::new(complete::paths))]
         id: String,
         /// Names and values by turns
         #[arg(value_name = "NAME VALUE", allow_hyphen_values = true)]
+        #[arg(add = Offer::new(complete::path_words))]
         words: Vec<String>,
     },
 }
@@ -407,15 +412,17 @@ pub enum ParamVerb {
     #[command(aliases = ["list", "ls"])]
     Show {
         /// Name of a parameter
+        #[arg(add = Offer::new(complete::params))]
         name: Option<String>,
     },
     /// Change one
     Set {
         /// Name of a parameter
+        #[arg(add = Offer::new(complete::params))]
         name: String,
         /// A number in the parameter's unit, a number with a unit (100ms, 2s, 64k) or the name
         /// of a choice. k, M and G are powers of 1024 for bytes and of 1000 otherwise
-        #[arg(allow_hyphen_values = true)]
+        #[arg(allow_hyphen_values = true, add = Offer::new(complete::param_values))]
         value: String,
     },
 }
@@ -435,6 +442,7 @@ pub enum AskVerb {
     #[command(aliases = ["delete", "remove"])]
     Del {
         /// ADDRESS or ADDRESS/LENGTH
+        #[arg(add = Offer::new(complete::prefixes))]
         prefix: String,
     },
 }
@@ -482,6 +490,7 @@ pub enum RuleVerb {
     Add {
         /// Names and values by turns
         #[arg(value_name = "NAME VALUE", allow_hyphen_values = true)]
+        #[arg(add = Offer::new(complete::rule_words))]
         words: Vec<String>,
     },
     /// Change one: what is not given stays, and `*` takes away what there was
@@ -491,9 +500,11 @@ pub enum RuleVerb {
     #[command(override_usage = "mpipctl rule change [OPTIONS] NUMBER [NAME VALUE]…")]
     Change {
         /// Number of the rule
+        #[arg(add = Offer::new(complete::rules))]
         number: String,
         /// Names and values by turns
         #[arg(value_name = "NAME VALUE", allow_hyphen_values = true)]
+        #[arg(add = Offer::new(complete::rule_words))]
         words: Vec<String>,
     },
     /// Add the rules in a file, one per line as for add; all of them or, if one is refused, none
@@ -509,6 +520,7 @@ pub enum RuleVerb {
     #[command(aliases = ["del", "remove"])]
     Delete {
         /// Number of the rule
+        #[arg(add = Offer::new(complete::rules))]
         number: String,
     },
     /// Remove all
@@ -522,6 +534,7 @@ pub enum InterfaceVerb {
     #[command(aliases = ["list", "ls"])]
     Show {
         /// Name of an interface
+        #[arg(add = Offer::new(complete::interfaces))]
         name: Option<String>,
     },
     /// Change what is set for one, which need not be there; what is not given stays
@@ -537,14 +550,17 @@ pub enum InterfaceVerb {
     #[command(override_usage = "mpipctl interface set [OPTIONS] NAME [NAME VALUE]…")]
     Set {
         /// Name of an interface
+        #[arg(add = Offer::new(complete::interfaces))]
         name: String,
         /// Names and values by turns
         #[arg(value_name = "NAME VALUE", allow_hyphen_values = true)]
+        #[arg(add = Offer::new(complete::interface_words))]
         words: Vec<String>,
     },
     /// Forget what is set for one
     Reset {
         /// Name of an interface
+        #[arg(add = Offer::new(complete::interfaces))]
         name: String,
     },
 }

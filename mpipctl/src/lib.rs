@@ -4,9 +4,9 @@
 //!
 //! [`nl`] speaks the generic netlink family `mpip` with typed requests and dumps and can be used
 //! by other programs. The other modules are the command-line tool `mpipctl` itself: [`cli`] is its
-//! grammar, [`man`] the manual page made from that, [`cmd`] has one file per object, [`out`] writes
-//! text and JSON, [`screen`] is the terminal as a whole, [`network`] looks at interfaces and routes, [`system`] is all that reaches outside
-//! the process.
+//! grammar, [`man`] the manual page made from that, [`cmd`] has one file per object, [`complete`]
+//! tells shells what can come next, [`out`] writes text and JSON, [`screen`] is the terminal as a whole,
+//! [`network`] looks at interfaces and routes, [`system`] is all that reaches outside the process.
 //!
 //! ```no_run
 //! use mpipctl::nl::{Client, Path};
@@ -25,6 +25,7 @@
 
 pub mod cli;
 pub mod cmd;
+pub mod complete;
 pub mod error;
 pub mod man;
 pub mod network;

@@ -11,12 +11,16 @@ use clap::Parser;
 use mpipctl::cli::Cli;
 use mpipctl::cmd;
 use mpipctl::cmd::Context;
+use mpipctl::complete;
 use mpipctl::system::Real;
 use mpipctl::Error;
 
 const USAGE: u8 = 1;
 
 fn main() -> ExitCode {
+    if let Some(status) = complete::answer() {
+        return status;
+    }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return report_usage(&error),

@@ -345,15 +345,19 @@ fn namespace_name(device: u64, inode: u64) -> String {
     if inode == INIT_NETNS_INODE || is_own(Path::new("/proc/1/ns/net")) {
         return "init".to_string();
     }
+    let is_it = |name: &String| is_own(&Path::new(NETNS_DIR).join(name));
+    namespaces()
+        .into_iter()
+        .find(is_it)
+        .unwrap_or_else(|| inode.to_string())
+}
+
+/// The network namespaces that have a name.
+pub fn namespaces() -> Vec<String> {
     let named = fs::read_dir(NETNS_DIR).into_iter().flatten().flatten();
-    match named.map(|entry| entry.path()).find(|path| is_own(path)) {
-        Some(path) => path
-            .file_name()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into(),
-        None => inode.to_string(),
-    }
+    named
+        .map(|entry| entry.file_name().to_string_lossy().into())
+        .collect()
 }
 
 /// Where control groups of version 2 are mounted.

@@ -40,7 +40,7 @@ Objects:
   stats       Counters
   param       Parameters
   rule        Rules: which packets take which paths
-  interface   Interfaces of this host: which are backups, what they cost and may carry [alias: iface]
+  interface   Interfaces of this host (also `iface`): which are backups, what they cost and may carry
   avail       Destinations and whether they speak MPIP
   monitor     Show what happens to peers, paths and addresses, as it happens
   top         Show paths and sessions as they are now, on the whole screen
@@ -154,14 +154,39 @@ fn offered(script: &str, words: &str) -> Vec<String> {
     let count = words.split(' ').count() - 1;
     let ask = format!(
         "{script}\nCOMP_WORDS=({words}) COMP_CWORD={count}\n\
-         _mpipctl mpipctl {last} x\necho ${{COMPREPLY[@]}}"
+         _clap_complete_mpipctl mpipctl {last} x\nprintf '%s\\n' \"${{COMPREPLY[@]}}\""
     );
     let output = std::process::Command::new("bash")
         .args(["--norc", "-c", &ask])
+        .env("PATH", path())
         .output()
         .unwrap();
     let said = String::from_utf8(output.stdout).unwrap();
     said.split_whitespace().map(str::to_string).collect()
+}
+
+/// Where shells find the program.
+fn path() -> String {
+    let folder = cargo_bin!("mpipctl").parent().unwrap();
+    let others = std::env::var("PATH").unwrap_or_default();
+    format!("{}:{others}", folder.display())
+}
+
+/// What the program tells a shell, of which only the words count.
+fn told(shell: &str, words: &[&str]) -> Vec<String> {
+    let output = Command::new(cargo_bin!("mpipctl"))
+        .env("MPIPCTL_COMPLETE", shell)
+        .env("_CLAP_COMPLETE_INDEX", (words.len() - 1).to_string())
+        .env("_CLAP_IFS", "\n")
+        .arg("--")
+        .args(words)
+        .assert()
+        .success();
+    let said = String::from_utf8(output.get_output().stdout.clone()).unwrap();
+    let words = said
+        .lines()
+        .map(|line| line.split(['\t', ':']).next().unwrap().to_string());
+    words.collect()
 }
 
 /// The commands below one, but for those that are not for people.
@@ -180,49 +205,44 @@ fn completion_in_bash() {
         ("mpipctl completion ''", "bash zsh fish"),
         ("mpipctl stats --p", "--prometheus"),
         ("mpipctl rule load --r", "--replace"),
+        ("mpipctl rule add m", "mode"),
+        (
+            "mpipctl rule add port 22 mode ''",
+            "all selected single protected never",
+        ),
+        ("mpipctl rule add mode single pr", "proto priority"),
+        ("mpipctl path set 1 state s", "standby"),
+        ("mpipctl monitor path-", "path-up path-down path-suspect"),
+        ("mpipctl top --sort i", "idle"),
+        ("mpipctl interface set wwan0 backup o", "on off"),
+        ("mpipctl psk set Cargo.t", "Cargo.toml"),
     ] {
         let offered = offered(&script, words);
         for word in expected.split(' ') {
             assert!(offered.iter().any(|w| w == word), "{words}: {offered:?}");
         }
     }
-    // Where it has nothing to offer, for files.
-    assert_eq!(offered(&script, "mpipctl psk set Cargo.to"), [""; 0]);
-    assert!(script.contains("complete -F _mpipctl -o nosort -o bashdefault -o default mpipctl"));
+    let given = offered(&script, "mpipctl rule add mode single m");
+    assert_eq!(given, [""; 0], "what was given is not offered again");
 }
 
 /// Every object and every verb, in every shell.
 #[test]
 fn completion_is_complete() {
-    let [bash, zsh, fish] = ["bash", "zsh", "fish"].map(|s| written(&format!("completion {s}")));
     let cli = Cli::command();
-    let objects = offered(&bash, "mpipctl ''");
-    for object in below(&cli) {
-        let object_name = object.get_name();
-        assert!(
-            objects.iter().any(|word| word == object_name),
-            "{object_name}"
-        );
-        assert!(zsh.contains(&format!("\n'{object_name}:")), "{object_name}");
-        assert!(
-            fish.contains(&format!(" -a \"{object_name}\"")),
-            "{object_name}"
-        );
-        let verbs = offered(&bash, &format!("mpipctl {object_name} ''"));
-        for verb in below(object) {
-            let name = verb.get_name();
-            assert!(
-                verbs.iter().any(|word| word == name),
-                "{object_name} {name}"
-            );
-            assert!(zsh.contains(&format!("\n'{name}:")), "{object_name} {name}");
-            let in_fish = format!("__fish_mpipctl_using_subcommand {object_name}");
-            let mut lines = fish.lines().filter(|line| line.contains(&in_fish));
-            let word = format!(" -a \"{name}\"");
-            assert!(
-                lines.any(|line| line.contains(&word)),
-                "{object_name} {name}"
-            );
+    for shell in ["bash", "zsh", "fish"] {
+        let objects = told(shell, &["mpipctl", ""]);
+        for object in below(&cli) {
+            let name = object.get_name();
+            assert!(objects.iter().any(|word| word == name), "{shell}: {name}");
+            let verbs = told(shell, &["mpipctl", name, ""]);
+            for verb in below(object) {
+                let verb = verb.get_name();
+                assert!(
+                    verbs.iter().any(|word| word == verb),
+                    "{shell}: {name} {verb}"
+                );
+            }
         }
     }
 }
@@ -277,7 +297,7 @@ fn documents_are_right() {
 #[test]
 fn completion_in_other_shells() {
     assert!(written("completion zsh").starts_with("#compdef mpipctl\n"));
-    assert!(written("comp fish").contains("complete -c mpipctl"));
+    assert!(written("comp fish").contains("complete --keep-order --exclusive --command mpipctl"));
     mpipctl("completion tcsh").assert().code(1);
 }
 

@@ -342,13 +342,26 @@ def looks(t):
     ask = ("script", "-qec", f"mpipctl -n {a} path", "/dev/null")
     t.check("\x1b[1m" in command(*ask).stdout, "colours on a terminal")
     t.check("\x1b[" not in command("env", "NO_COLOR=1", *ask).stdout, "none with NO_COLOR")
-    offered = command(
-        "bash",
-        "-c",
-        "source <(mpipctl completion bash); COMP_WORDS=(mpipctl doc) COMP_CWORD=1; "
-        '_mpipctl mpipctl doc mpipctl; echo "${COMPREPLY[@]}"',
-    ).stdout
-    t.equal(offered.split(), ["doctor"], "what bash offers")
+
+    def offered(words):
+        line = words.split()
+        done = command(
+            "bash",
+            "-c",
+            f"source <(mpipctl completion bash); COMP_WORDS=({words} '') COMP_CWORD={len(line)}; "
+            f"_clap_complete_mpipctl mpipctl '' {line[-1]}; printf '%s\\n' \"${{COMPREPLY[@]}}\"",
+        )
+        return {word.strip() for word in done.stdout.split("\n")}
+
+    for words, expected in (
+        ("mpipctl", {"doctor", "session"}),
+        ("mpipctl param set", {p["name"] for p in t.module.params(a).values()}),
+        ("mpipctl param set scheduler", {"earliest", "weighted"}),
+        (f"mpipctl -n {a} interface show", {a.dev[0]}),
+        ("mpipctl -n", {str(a)}),
+    ):
+        words = words if words == "mpipctl -n" else words.replace("mpipctl", f"mpipctl -n {a}", 1)
+        t.check(expected <= offered(words), f"what bash offers after {words!r}: {offered(words)}")
     page = command("mpipctl", "man").stdout
     for word in (".TH mpipctl 8", "EXIT STATUS", "EXAMPLES", "doctor"):
         t.check(word in page, f"{word} in the manual page")

@@ -42,11 +42,8 @@ use crate::Error;
 pub(crate) use config::known as known_params;
 #[cfg(test)]
 pub(crate) use config::mistakes_in as config_mistakes;
-#[cfg(test)]
 pub(crate) use interface::NAMES as INTERFACE_NAMES;
-#[cfg(test)]
 pub(crate) use path::NAMES as PATH_NAMES;
-#[cfg(test)]
 pub(crate) use rule::NAMES as RULE_NAMES;
 
 /// What commands work with. It outlives a command, so that several can share a connection.
