@@ -12,7 +12,7 @@ export KDIR MPIP_KERNEL MPIP_CACHE MPIP_MIRROR MPIP_KVM MPIP_VM_MEM MPIP_VM_CPUS
 
 .DEFAULT_GOAL := all
 .PHONY: all module cli static docs-cli docs-screens setup setup-root update-kernel install uninstall \
-        clean distclean-cache help vm uml test host-test kunit test-debug test-intree test-arm64 test-android test-compilers test-static vm-test demo \
+        clean distclean-cache help vm uml test host-test kunit test-debug test-intree test-arm64 test-android test-compilers test-static test-hosts vm-test demo \
         bench bench-failover bench-report experiments \
         check check-module uapi uapi-check
 
@@ -85,6 +85,10 @@ test-arm64: setup cli ## load mpip.ko into Debian's stock kernel for arm64 under
 test-static: setup all ## test mpipctl without any shared library against the module, in the VM (ARGS: tests)
 	@scripts/build-static x86_64
 	@scripts/test-static $(ARGS)
+
+test-hosts: setup all ## install on two fresh Debians with systemd and two links between them, follow the quickstart, restart
+	@scripts/setup --hosts
+	@scripts/test-hosts
 
 test-compilers: setup cli ## build mpip.ko by clang, and by the newest rustc of Debian, and test both (ARGS: tests)
 	@scripts/setup --compilers
@@ -159,6 +163,7 @@ install: ## install module, mpipctl, its page and completions, dissector, files 
 uninstall: ## remove what install installed
 	rm -f $(foreach entry,$(INSTALLED),'$(DESTDIR)$(PREFIX)/$(lastword $(subst :, ,$(entry)))')
 	rm -f '$(DESTDIR)'/lib/modules/*/updates/mpip.ko
+	@cd '$(DESTDIR)$(PREFIX)' && rmdir share/doc/mpip share/mpip/wireshark share/mpip 2>/dev/null || :
 	$(if $(DESTDIR),,for dir in /lib/modules/*/; do depmod "$$(basename "$$dir")"; done)
 
 clean: ## delete what was built here; the cache stays

@@ -1,0 +1,36 @@
+# shellcheck shell=bash disable=SC2034 # the variables are for those who source this
+# Shared by what boots virtual machines. qemu and virtiofsd come from the build root, run by its own
+# dynamic loader: the same versions on every host, and nothing to install there.
+
+from_root=("$ROOT/lib64/ld-linux-x86-64.so.2" --library-path "$ROOT/usr/lib/x86_64-linux-gnu")
+
+# share_folder TAG FOLDER SOCKET LOG [OPTION…]: serves a folder in the background, and adds it to `devices`.
+share_folder() {
+	local tag=$1 dir=$2 socket=$3 log=$4
+	shift 4
+	"${from_root[@]}" "$ROOT/usr/libexec/virtiofsd" --socket-path "$socket" --shared-dir "$dir" \
+		--sandbox chroot --log-level error "$@" >>"$log" 2>&1 </dev/null &
+	pids+=($!)
+	devices+=(-chardev "socket,id=$tag,path=$socket"
+		-device "vhost-user-fs-pci,chardev=$tag,tag=$tag,queue-size=512")
+}
+
+# accelerator [ARM64]: how to run a guest here, in `accel`.
+accelerator() {
+	local how=tcg cpu=max
+	if [ "${MPIP_KVM:-}" != 0 ] && [ -z "${1:-}" ]; then
+		how=${MPIP_ACCEL:-$(cat "$CACHE/accel.$(uname -n)" 2>/dev/null || echo tcg)}
+	fi
+	if [ -n "${MPIP_VM_ICOUNT:-}" ]; then how=icount; fi
+	# Signatures of return addresses by a cipher that an emulator is quick at; vectors would only cost time.
+	if [ -n "${1:-}" ]; then cpu=max,pauth-impdef=on,sve=off,sme=off; fi
+	case $how in
+	icount) accel=(-accel "tcg,thread=single" -cpu "$cpu" -icount "shift=0,sleep=off") ;;
+	kvm) accel=(-accel kvm -cpu host) ;;
+	*) accel=(-accel "tcg,thread=multi" -cpu "$cpu") ;;
+	esac
+}
+
+# Whether the timer works is nothing to be found out on a busy machine by waiting for it.
+PC_BOOT="console=ttyS0 tsc=reliable mitigations=off no_timer_check net.ifnames=0 audit=0 oops=panic panic=-1"
+PC=("$ROOT/usr/bin/qemu-system-x86_64" -L "$ROOT/usr/share/seabios" -machine "q35,memory-backend=mem")
