@@ -97,11 +97,16 @@ impl Instance {
         }
     }
 
-    /// Whether a connection that seemed to finish is still there: one end may go on sending for
-    /// long after the other's FIN, and a FIN or RST may be somebody's guess.
+    /// Whether the session of a connection is needed as long as that is there. One end may go on
+    /// sending for long after the other's FIN, and a FIN or RST may be somebody's guess. And what has
+    /// lost its own path gets nowhere without its session, which nothing could open again.
     fn goes_on(&self, session: &Session) -> bool {
-        session.is_closing()
-            && session.tuple.proto == packet::TCP
+        let moved = || {
+            let inner = session.inner.lock();
+            inner.s.lane(0).is_some_and(|lane| lane.path.is_down())
+        };
+        session.tuple.proto == packet::TCP
+            && (session.is_closing() || moved())
             && matches!(
                 socket::tcp_owner(self.net, &session.tuple, 0),
                 Owner::Stream { .. }

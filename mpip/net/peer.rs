@@ -298,7 +298,10 @@ impl Peer {
         let free = free.or(unused)?;
         let id = u8::try_from(free).ok().filter(|id| *id != NO_PATH)?;
         let path = Arc::pin_init(Path::new(id, local, remote, ifindex), GFP_ATOMIC).ok()?;
-        *paths.get_mut(free)? = Some(path.clone());
+        if let Some(before) = paths.get_mut(free)?.replace(path.clone()) {
+            let number = before.state.lock().number();
+            path.state.lock().follow(number);
+        }
         Some(path)
     }
 

@@ -436,6 +436,17 @@ impl Path {
         last.is_some_and(|asked| seq::age(now, asked) >= self.trip())
     }
 
+    /// The number of the last REPORT.
+    pub fn number(&self) -> u32 {
+        self.number
+    }
+
+    /// Its numbers follow the last one of a path that had the same id: the peer may still know that
+    /// path, and take what has a lower number for repeated.
+    pub fn follow(&mut self, number: u32) {
+        self.number = number;
+    }
+
     fn next_number(&mut self) -> u32 {
         self.number = self.number.wrapping_add(1);
         if self.number == 0 {

@@ -44,6 +44,26 @@ def asked(t, host, port):
     return [row for row in t.module.show(host, "avail") if (row["protocol"], row["port"]) == ("tcp", port)]
 
 
+@case("an idle connection whose own address has gone is kept as long as its sockets are", timeout=60)
+def moved(t):
+    a, b = t.two_hosts(2)
+    t.load(a, b)
+    for host in (a, b):
+        t.module.set(host, session_timeout_tcp="10s", close_timeout="1s")
+    stay = xfer.connect(a, b, b.addr[0], 7000)
+    t.spread(a, b, stay)
+    other = xfer.connect(a, b, b.addr[1], 7001)
+    t.spread(a, b, other)
+    a.ip([f"address del {a.addr[0]}/24 dev a1"])
+    for host in (a, b):
+        t.wait(lambda h=host: gone(t, h, {7001}), 40, f"a session with its own path to be forgotten at {host}")
+        t.check(not gone(t, host, {7000}), f"the one without is still there at {host}")
+    xfer.exchange(stay, 100_000, 100_000, timeout=10)
+    xfer.close(stay)
+    for host in (a, b):
+        t.wait(lambda h=host: gone(t, h, {7000}), 20, f"it to be forgotten at {host} when it is closed")
+
+
 @case("an idle UDP session and an unused row of the availability table expire, a TCP session not", timeout=90)
 def idle_udp(t):
     a, b = t.two_hosts(2)
