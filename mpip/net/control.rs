@@ -113,6 +113,18 @@ impl Session {
     }
 }
 
+impl Session {
+    /// The tuple of a lane that is up may not get through any more.
+    pub fn renew_lane(self: &Arc<Session>, instance: &Instance, lane: usize) {
+        let now = clock::now_us();
+        if self.inner.lock().s.renew(lane, clock::random_u64(), now) {
+            // What was in flight there may be lost.
+            self.wants_resend(lane);
+            instance.attend(self);
+        }
+    }
+}
+
 impl Instance {
     /// The peer's socket has reset the connection of a session.
     fn closed(&self, entry: &WireEntry, close: &cm::Close) -> Message {

@@ -76,6 +76,11 @@ pub fn error(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, rcu: &rcu:
                 instance.count(Counter::PathMtuLowered);
             }
         }
+        // There is nothing in a datagram's header that others do not know.
+        Kind::Refused if tuple.proto == packet::UDP && entry.is_up() => {
+            instance.count(Counter::PathDoubted);
+            session.renew_lane(instance, usize::from(entry.lane));
+        }
         Kind::Refused => session.refuse_lane(instance, entry.lane, Counter::LaneRefusedIcmp),
         Kind::Doubt => {
             const PACE_US: u32 = 20_000;

@@ -419,14 +419,27 @@ fn wrapped(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, entry: &Wire
         instance.count(Counter::RxMerged);
         return Verdict::Drop;
     }
-    if let Some(tcp) = packet.tcp {
-        let mut inner = session.inner.lock();
-        if let Some(lane) = inner.s.lane_mut(usize::from(entry.lane)) {
-            lane.stream.came(tcp.seq, tcp.flags, packet.payload_len());
+    // What is acknowledged too far is wrong for ever: only the other end can have us do that.
+    let came = |certain: bool| {
+        if let Some(tcp) = packet.tcp {
+            let mut inner = session.inner.lock();
+            if let Some(lane) = inner.s.lane_mut(usize::from(entry.lane)) {
+                let len = packet.payload_len();
+                match certain {
+                    true => lane.stream.came(tcp.seq, tcp.flags, len),
+                    // Answers to it leave before it is known to be authentic.
+                    false => lane.stream.may_begin(tcp.seq, tcp.flags, len),
+                }
+            }
         }
-    }
+    };
+    came(false);
     if let Some(found) = find_message(skb, packet) {
-        match message(instance, skb, packet, entry, &found, false) {
+        let message = message(instance, skb, packet, entry, &found, false);
+        if message != Message::None {
+            came(true);
+        }
+        match message {
             Message::None => {}
             Message::Ours | Message::Copy => return Verdict::Drop,
             Message::Reset(seq) => return reset(instance, skb, packet, entry, seq),
@@ -440,6 +453,7 @@ fn wrapped(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, entry: &Wire
         instance.count(Counter::RxUnexpected);
         return Verdict::Drop;
     }
+    came(true);
     instance.saw(session);
     entry.count_rx(1, skb.len());
     if !skb.route_local(packet.family) {

@@ -83,7 +83,8 @@ pub const QUIET_MS: u32 = 30_000;
 /// Stands for no user, as in the kernel.
 const NO_USER: u32 = u32::MAX;
 
-type Lane = session::Lane<Arc<Path>, Dst>;
+/// A lane of a session here.
+pub type Lane = session::Lane<Arc<Path>, Dst>;
 
 /// A lane in memory of its own.
 pub struct LaneBox(KBox<Lane>);

@@ -445,10 +445,10 @@ impl Instance {
                 inner.s.remove_lane(index);
                 return true;
             }
+            inner.s.on_lane(index, m.challenge, challenge, now);
             if let (Some((seq, flags, len)), Some(lane)) = (place, inner.s.lane_mut(index)) {
                 lane.stream.came(seq, flags, len);
             }
-            inner.s.on_lane(index, m.challenge, challenge, now);
         }
         session.set_multi(true);
         path_bound.bind(&m);

@@ -18,6 +18,7 @@ use crate::{
         path::Path,
         peer::Peer,
         session::{
+            Lane,
             Session,
             QUIET_MS, //
         },
@@ -31,6 +32,7 @@ use crate::{
         seq,
         session::{
             LaneState,
+            PathInfo,
             MAX_LANES, //
         },
         wrap::Via, //
@@ -73,6 +75,14 @@ pub struct Watched {
     tuple: Tuple,
     original: bool,
     since_ms: u32,
+}
+
+/// After so long without an answer the boxes on the way may be to blame, microseconds.
+const FORGOTTEN_US: u32 = 300_000;
+
+/// Whether boxes on the way have to know a lane's tuple, which this end has shown to them.
+fn is_kept_by_boxes(lane: &Lane) -> bool {
+    lane.is_initiator() && (lane.ways.current() != Via::Raw || lane.path.is_translated())
 }
 
 /// A suspect path is probed by one session for so long, then by another, milliseconds: it may be
@@ -284,6 +294,7 @@ impl Instance {
             self.path_doubted(&session.peer, path);
         }
         match again {
+            Some(true) if self.renew_probed(watched, now) => {}
             Some(true) => {
                 let ifindex = if watched.original { 0 } else { path.ifindex() };
                 if let Some(route) = Dst::lookup(self.net, ifindex, &watched.tuple) {
@@ -295,6 +306,27 @@ impl Instance {
             None => return false,
         }
         true
+    }
+
+    /// A path is to be asked again. If it has been silent for long, a box may have forgotten the tuple
+    /// that this end has begun there: then the lane is asked for anew. Process context.
+    fn renew_probed(&self, watched: &Watched, now: u32) -> bool {
+        let Watched { session, path, .. } = watched;
+        if path.standing() != Standing::Suspect || path.silent_us(now) < FORGOTTEN_US {
+            return false;
+        }
+        let renewed = {
+            let mut inner = session.inner.lock();
+            let index = inner.s.find(&watched.tuple);
+            index.is_some_and(|i| {
+                inner.s.lane(i).is_some_and(is_kept_by_boxes)
+                    && inner.s.renew(i, clock::random_u64(), now)
+            })
+        };
+        if renewed {
+            self.attend(session);
+        }
+        renewed
     }
 
     /// An answer is overdue on a path. Sessions that use one path at a time have moved to another one,
@@ -339,11 +371,18 @@ impl Instance {
             self.announcing.store(true, Relaxed);
             self.kick(0);
         }
-        self.each_session_on(peer, path, |session, _| {
-            let (dead, revived) = {
+        self.each_session_on(peer, path, |session, lanes| {
+            let (dead, mut revived) = {
                 let mut inner = session.inner.lock();
                 (inner.s.unusable(), inner.s.revive(path, clock::now_us()))
             };
+            // Another session's tuple got through; boxes may have forgotten this one's.
+            for i in (1..MAX_LANES).filter(|i| lanes & (1 << i) != 0) {
+                let mut inner = session.inner.lock();
+                revived |= session.idle_ms() < QUIET_MS
+                    && inner.s.lane(i).is_some_and(is_kept_by_boxes)
+                    && inner.s.renew(i, clock::random_u64(), clock::now_us());
+            }
             session.expect_more();
             if self.resend(session, dead) || revived {
                 self.attend(session);

@@ -192,7 +192,15 @@ impl Stream {
         place
     }
 
-    /// A segment with `len` bytes has come.
+    /// A SYN with `len` bytes has come, by somebody who may not be the other end: it counts as long
+    /// as none has.
+    pub fn may_begin(&mut self, seq: u32, flags: u8, len: usize) {
+        if flags & SYN != 0 && !self.synced {
+            self.came(seq, flags, len);
+        }
+    }
+
+    /// A segment with `len` bytes has come from the other end.
     pub fn came(&mut self, seq: u32, flags: u8, len: usize) {
         let end = seq
             .wrapping_add(len as u32)

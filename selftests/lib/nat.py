@@ -93,6 +93,7 @@ STRICT_TCP = Box(sysctl={"nf_conntrack_tcp_loose": 0})  # a segment without a ha
 ONLY_HANDSHAKES = Box(forward=NO_UDP.forward, sysctl=STRICT_TCP.sysctl)
 STRIPS_OPTION = Box(mangle=("reset tcp option 253",))
 CHANGES_MSS = Box(mangle=("tcp flags syn tcp option maxseg size set 1200",))
+SPEECHLESS = Box(nat=SYMMETRIC.nat, forward=("meta l4proto { icmp, ipv6-icmp } counter drop",))
 SHORT = Box(sysctl={"nf_conntrack_udp_timeout": 3, "nf_conntrack_udp_timeout_stream": 3})
 FIREWALL = Box(nat="", sysctl={"nf_conntrack_tcp_loose": 0})
 

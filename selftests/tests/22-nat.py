@@ -22,6 +22,7 @@ from lib.nat import (
     PLAIN,
     RESTRICTED,
     SHORT,
+    SPEECHLESS,
     STRICT_TCP,
     STRIPS_OPTION,
     SYMMETRIC,
@@ -428,12 +429,44 @@ for words, gate, uplinks in (
     ("the NAT of the added path forgets its mapping", 1, [[RESTRICTED], [SYMMETRIC]]),
     ("the NAT of the session's own path forgets its mapping", 0, [[RESTRICTED], [SYMMETRIC]]),
     ("the NAT of the session's own path forgets its mapping and makes another", 0, [[SYMMETRIC], [RESTRICTED]]),
+    ("the NAT of the added path forgets its mapping, and ICMP errors get lost", 1, [[RESTRICTED], [SPEECHLESS]]),
+    ("the box of the added path forgets its connections, and lets in none without a handshake", 1,
+     [[RESTRICTED], [ONLY_HANDSHAKES]]),
 ):
     for ip in (4, 6):
 
         @case(f"{words}, IPv{ip}", timeout=100)
         def forgets_case(t, which=gate, boxes=uplinks, family=ip):
             forgets(t, which, boxes, family)
+
+
+@case("the NAT of the added path forgets the mappings of twenty connections at once", timeout=100)
+def forgets_many(t):
+    n = build(t, [[RESTRICTED], [SPEECHLESS]])
+    t.load(n.a, n.b)
+    pairs = xfer.connect(n.a, n.b, n.target(4), PORT[4], count=20)
+
+    def heard():
+        """What each lane of each session has brought to B."""
+        return {
+            (session["id"], lane["path"], lane["remote"]["port"]): lane["rx_packets"]
+            for session in t.module.sessions(n.b, protocol=6)
+            for lane in session["lane"]
+        }
+
+    def on_both():
+        """How many of the connections B hears on both uplinks."""
+        before = heard()
+        xfer.exchange(pairs, 100_000, 100_000, 7, timeout=40)
+        fresh = {lane[:2] for lane, packets in heard().items() if packets > before.get(lane, 0)}
+        sessions = [session for session, _ in fresh]
+        return sum(sessions.count(session) > 1 for session in set(sessions))
+
+    t.soon(lambda: on_both() == 20, 20, "twenty connections over both uplinks")
+    n.gates[1][0].forget()
+    start = time.monotonic()
+    t.soon(lambda: on_both() == 20, 15, "all over both again")
+    t.note(f"{time.monotonic() - start:.1f} s")
 
 
 def until_answered(t, n, family, idle):

@@ -147,7 +147,7 @@ impl<P: PathInfo, D, H: Hold<Lane<P, D>>> Session<P, D, H> {
             if among & (1 << i) == 0 || i == 0 && self.is_replaced() {
                 continue;
             }
-            let standing = lane.path.standing();
+            let standing = lane.standing();
             if standing > best {
                 (best, lanes) = (standing, 1 << i);
             } else if standing == best && best != Standing::Down {

@@ -106,7 +106,7 @@ pub struct Lane<P, D> {
     pub tx_bytes: u64,
     // When this end sent something last, in `SENT_BITS`th parts of the clock.
     sent: u8,
-    // `ASKED`, `PROVEN`, `FORSAKEN`: lanes are many, and this is the byte that made them too large.
+    // `ASKED`, `PROVEN`, `FORSAKEN`, `RENEWED`: lanes are many, and this is the byte that made them too large.
     marks: u8,
     pub(super) tries: u8,
     pub(super) refusals: u8,
@@ -119,6 +119,8 @@ const ASKED: u8 = 1;
 const PROVEN: u8 = 2;
 /// See [`Lane::is_forsaken`].
 const FORSAKEN: u8 = 4;
+/// See [`Lane::is_renewed`].
+const RENEWED: u8 = 8;
 
 /// Bits of the clock, microseconds, that make no difference to when something was sent.
 const SENT_BITS: u32 = 21;
@@ -192,9 +194,30 @@ impl<P, D> Lane<P, D> {
     pub(super) fn forsake(&mut self) {
         self.marks |= FORSAKEN;
     }
+
+    /// Whether it is up and was asked for once more, because somebody on the way may have forgotten
+    /// its tuple, and that was not answered yet.
+    pub fn is_renewed(&self) -> bool {
+        self.state == LaneState::Active && self.marks & RENEWED != 0
+    }
+
+    pub(super) fn set_renewed(&mut self, renewed: bool) {
+        self.marks &= !RENEWED;
+        self.marks |= if renewed { RENEWED } else { 0 };
+    }
 }
 
 impl<P: PathInfo, D> Lane<P, D> {
+    /// How far it can be relied on: as far as its path, unless its own tuple is in doubt.
+    pub fn standing(&self) -> Standing {
+        let standing = self.path.standing();
+        if self.is_renewed() {
+            standing.min(Standing::Suspect)
+        } else {
+            standing
+        }
+    }
+
     /// Whether this end has asked for it and it works, or may still be answered: for a few tries.
     pub fn is_begun_here(&self) -> bool {
         self.is_initiator()

@@ -47,6 +47,10 @@ pub const MAX_LANES: usize = 8;
 const RETRY_US: u32 = 50_000;
 /// Tries of OPEN, LANE and LANE_ACK.
 const TRIES: u8 = 7;
+/// Doublings of the interval between two tries on a lane that is up.
+const RENEWALS: u8 = 4;
+/// A lane that is up is not asked for more often than that, microseconds.
+const RENEW_US: u32 = 2_000_000;
 /// How long a refused lane is left alone, microseconds; it doubles up to 64 times that.
 const REVIVE_US: u32 = 2_000_000;
 
@@ -278,6 +282,7 @@ impl<P: PathInfo, D, H: Hold<Lane<P, D>>> Session<P, D, H> {
             lane.echo = challenge;
             lane.challenge = new_challenge;
             lane.state = LaneState::Pending;
+            lane.stream = Stream::new((new_challenge >> 32) as u32);
             lane.tries = 0;
         }
         lane.next_try = now;
@@ -295,6 +300,7 @@ impl<P: PathInfo, D, H: Hold<Lane<P, D>>> Session<P, D, H> {
         }
         lane.echo = challenge;
         lane.set_proven();
+        lane.set_renewed(false);
         if lane.state != LaneState::Active {
             lane.state = LaneState::Active;
             self.relearn();
@@ -312,6 +318,7 @@ impl<P: PathInfo, D, H: Hold<Lane<P, D>>> Session<P, D, H> {
             return false;
         }
         lane.set_proven();
+        lane.set_renewed(false);
         if lane.state != LaneState::Active {
             lane.state = LaneState::Active;
             self.relearn();
@@ -331,6 +338,32 @@ impl<P: PathInfo, D, H: Hold<Lane<P, D>>> Session<P, D, H> {
         }
     }
 
+    /// Somebody on the way may have forgotten the tuple of a lane that is up: both ends show each
+    /// other once more that it gets through, and as long as others can be relied on it is not used.
+    /// False if the lane is not up, or that was done a moment ago.
+    pub fn renew(&mut self, index: usize, random: u64, now: u32) -> bool {
+        let Some(lane) = self.lane_mut(index).filter(|_| index != 0) else {
+            return false;
+        };
+        // Who has not begun a made-up connection cannot begin it anew.
+        let cannot = !lane.is_initiator() && lane.ways.current() == Via::Tcp;
+        if lane.state != LaneState::Active
+            || lane.is_renewed()
+            || cannot
+            || seq::age(now, lane.next_try) < RENEW_US
+        {
+            return false;
+        }
+        lane.set_renewed(true);
+        lane.challenge = random;
+        if lane.is_initiator() {
+            lane.stream = Stream::new((random >> 32) as u32);
+        }
+        lane.tries = 0;
+        lane.next_try = now;
+        true
+    }
+
     /// The peer (or somebody on the way) refuses this lane. False if that was known.
     pub fn refuse(&mut self, index: usize, now: u32) -> bool {
         if index == 0 {
@@ -348,6 +381,7 @@ impl<P: PathInfo, D, H: Hold<Lane<P, D>>> Session<P, D, H> {
                 lane.refusals = 0;
             }
             lane.state = LaneState::Gone;
+            lane.set_renewed(false);
             lane.tries = 0;
             lane.route = None;
             // One that has worked may only have lost its place in a table on the way; one that has
@@ -409,10 +443,11 @@ impl<P: PathInfo, D, H: Hold<Lane<P, D>>> Session<P, D, H> {
             return false;
         };
         // Datagrams that took another way meanwhile do not matter to those boxes: a lane that is
-        // kept in reserve is no reason to leave a path that works.
+        // kept in reserve, or does not answer, is no reason to leave a path that works.
         let datagrams = original.tuple.proto == packet::UDP;
         let strict = |l: &Lane<P, D>| {
-            original.path.is_strict() && !(datagrams && l.path.reserve().is_some())
+            let lesser = l.path.reserve().is_some() || l.standing() <= Standing::Suspect;
+            original.path.is_strict() && !(datagrams && lesser)
         };
         let mut added = self.lanes.iter().skip(1).flatten();
         added.any(|l| l.state == LaneState::Active && (strict(l) || l.path.is_same(&original.path)))
@@ -433,10 +468,10 @@ impl<P: PathInfo, D, H: Hold<Lane<P, D>>> Session<P, D, H> {
         let lanes = self.lanes.iter().enumerate().skip(1);
         lanes
             .filter_map(|(i, lane)| Some((i, lane.as_ref()?)))
-            .filter(|(_, l)| l.state == LaneState::Active && l.path.standing() > Standing::Suspect)
+            .filter(|(_, l)| l.state == LaneState::Active && l.standing() > Standing::Suspect)
             .max_by_key(|(_, l)| {
                 let plain = l.path.reserve().is_none();
-                (plain, l.path.standing(), u32::MAX - l.path.base_rtt_us())
+                (plain, l.standing(), u32::MAX - l.path.base_rtt_us())
             })
             .map(|(i, _)| i)
     }
@@ -447,7 +482,7 @@ impl<P: PathInfo, D, H: Hold<Lane<P, D>>> Session<P, D, H> {
             .iter()
             .flatten()
             .filter(|l| l.state == LaneState::Active)
-            .map(|l| l.path.standing())
+            .map(|l| l.standing())
             .max()
             .unwrap_or(Standing::Down)
     }
@@ -476,7 +511,13 @@ impl<P: PathInfo, D, H: Hold<Lane<P, D>>> Session<P, D, H> {
         let mut dropped = None;
         for (i, slot) in self.lanes.iter_mut().enumerate() {
             let Some(lane) = slot else { continue };
-            if i == 0 || lane.state == LaneState::Active || seq::before(now, lane.next_try) {
+            let up = lane.state == LaneState::Active;
+            if i == 0 || up && !lane.is_renewed() || seq::before(now, lane.next_try) {
+                continue;
+            }
+            if up && lane.tries >= TRIES && lane.path.standing() <= Standing::Suspect {
+                // It is the path that does not answer, and that is asked again and again.
+                lane.set_renewed(false);
                 continue;
             }
             if lane.state == LaneState::Gone {
@@ -495,14 +536,19 @@ impl<P: PathInfo, D, H: Hold<Lane<P, D>>> Session<P, D, H> {
                     return Some(Todo::Switch(i));
                 }
             }
-            if lane.is_initiator() && lane.ways.has_next() && lane.tries >= lane::WAY_TRIES {
+            if !up && lane.is_initiator() && lane.ways.has_next() && lane.tries >= lane::WAY_TRIES {
                 return Some(Todo::Switch(i));
             }
             if lane.tries >= TRIES {
                 dropped = Some(i);
                 break;
             }
-            lane.next_try = now.wrapping_add(RETRY_US << lane.tries);
+            let doublings = if up {
+                lane.tries.min(RENEWALS)
+            } else {
+                lane.tries
+            };
+            lane.next_try = now.wrapping_add(RETRY_US << doublings);
             lane.tries = lane.tries.saturating_add(1);
             return Some(if lane.is_initiator() {
                 Todo::Lane(i)
@@ -558,7 +604,7 @@ impl<P: PathInfo, D, H: Hold<Lane<P, D>>> Session<P, D, H> {
                 .skip(1)
                 .flatten()
                 .filter_map(|l| match l.state {
-                    LaneState::Active => None,
+                    LaneState::Active => l.is_renewed().then(|| until(l.next_try)),
                     LaneState::Pending => Some(until(l.next_try)),
                     LaneState::Gone if l.is_initiator() || l.is_proven() => Some(until(l.next_try)),
                     LaneState::Gone => (self.initiator && l.may_be_forsaken()).then_some(0),

@@ -326,6 +326,65 @@ fn sends(s: &mut Session<Path, ()>, from: u32, time: u32) -> Vec<u32> {
     out
 }
 
+/// A lane that both ends use, and the time.
+fn used() -> (Session<Path, ()>, Session<Path, ()>, u32) {
+    let (mut a, mut b) = ends();
+    assert!(b.on_lane(1, 11, 22, 0));
+    assert!(a.on_lane_ack(1, 22, 11));
+    assert!(b.on_lane_confirm(1, 22));
+    (a, b, 20_000_000)
+}
+
+#[test]
+fn a_lane_that_boxes_may_have_forgotten_is_asked_for_again() {
+    let (mut a, mut b, now) = used();
+    assert!(a.renew(1, 33, now));
+    assert_eq!(a.lane(1).unwrap().state, LaneState::Active);
+    assert_eq!(a.poll(now, 1), Some(Todo::Lane(1)));
+    // The other end has to be shown that it gets through, too.
+    assert!(b.on_lane(1, 33, 44, now));
+    assert_eq!(b.poll(now, 1), Some(Todo::LaneAck(1)));
+    assert!(!a.on_lane_ack(1, 44, 11), "the answer to an old question");
+    assert!(a.on_lane_ack(1, 44, 33));
+    assert!(b.on_lane_confirm(1, 44));
+    assert_eq!((a.active_lanes(), b.active_lanes()), (2, 2));
+    assert_eq!((a.poll_in(now), b.poll_in(now)), (None, None));
+    // Whoever makes us doubt it all the time has us ask now and then.
+    assert!(!a.renew(1, 55, now + 1_000_000));
+    assert!(a.renew(1, 55, now + 3_000_000));
+
+    // The end that was asked does it without a word of the other.
+    let (mut a, mut b, now) = used();
+    assert!(b.renew(1, 66, now));
+    assert_eq!(b.poll(now, 1), Some(Todo::LaneAck(1)));
+    assert!(a.on_lane_ack(1, 66, 11));
+    assert!(b.on_lane_confirm(1, 66));
+    assert_eq!((a.poll_in(now), b.poll_in(now)), (None, None));
+}
+
+#[test]
+fn a_lane_that_is_forgotten_for_good_is_given_up() {
+    let (mut a, _, now) = used();
+    assert!(a.renew(1, 33, now));
+    let tries = sends(&mut a, now, 3_000_000);
+    assert_eq!(
+        tries,
+        [0, 50, 150, 350, 750, 1550, 2350].map(|ms| ms * 1000)
+    );
+    assert_eq!(a.lane(1).unwrap().state, LaneState::Active);
+    // Then as any lane that was up, from the beginning.
+    assert_eq!(sends(&mut a, now + 3_000_000, 300_000)[0], 150_000);
+    assert_eq!(a.lane(1).unwrap().state, LaneState::Pending);
+
+    // Where all of the path is silent it is the path that is asked.
+    let (mut a, _, now) = used();
+    a.lane(1).unwrap().path.0.standing.set(Standing::Suspect);
+    assert!(a.renew(1, 33, now));
+    assert_eq!(sends(&mut a, now, 60_000_000).len(), 7);
+    let lane = a.lane(1).unwrap();
+    assert!(lane.state == LaneState::Active && !lane.is_renewed());
+}
+
 #[test]
 fn an_unanswered_lane_is_left_alone_for_longer_and_longer() {
     for start in [0, u32::MAX - 3_000_000] {

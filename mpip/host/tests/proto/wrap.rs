@@ -138,6 +138,20 @@ fn a_made_up_connection_looks_like_one() {
 }
 
 #[test]
+fn a_made_up_connection_begins_with_the_first_syn() {
+    let mut a = Stream::new(5);
+    a.may_begin(900, packet::ACK, 10);
+    assert_eq!(a.next(1).ack, 0, "no SYN");
+    a.may_begin(900, packet::SYN, 10);
+    assert_eq!(a.next(1).ack, 911);
+    a.may_begin(90_000, packet::SYN, 10);
+    a.may_begin(90_000, packet::ACK, 10);
+    assert_eq!(a.next(1).ack, 911, "somebody's guess");
+    a.came(911, packet::ACK, 100);
+    assert_eq!(a.next(1).ack, 1011);
+}
+
+#[test]
 fn each_way_is_tried_once_what_has_worked_first() {
     let order = |mut ways: Ways| {
         let mut all = vec![ways.current()];
