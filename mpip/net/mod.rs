@@ -76,6 +76,8 @@ pub enum Verdict {
     Drop,
     /// The same, and who sent it hears of an invalid argument.
     Refuse,
+    /// The same, and who sent it hears that it is too long.
+    TooLong,
     /// We have it.
     Stolen,
 }

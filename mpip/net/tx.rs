@@ -26,6 +26,7 @@ use crate::{
         session::{
             Class,
             Lane,
+            PathInfo,
             State, //
         },
         wire::option,
@@ -213,6 +214,12 @@ fn known(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, entry: &WireEn
                 lane_has_room(instance, skb, packet, lane, more)
             }
         });
+    let longer = chosen == 0 && packet.tcp.is_none() && inner.s.best_added().is_some();
+    if longer && is_gone(skb, &entry.path, now) {
+        // As if the route had such an MTU: sent on its own way it would be lost without a word.
+        instance.count(Counter::TxTooLong);
+        return Verdict::TooLong;
+    }
     // Acknowledgments need none, because the next one says the same, unless the rule is for them.
     // Without SACK TCP would count them.
     let wanted = || dispatch.passing && packet.tcp.is_some() && skb.has_sack();
@@ -393,6 +400,13 @@ fn original_has_room(
         link_lost(instance, &lane.path);
     }
     ready && original_carries(skb, lane, more)
+}
+
+/// Whether what takes the session's own way goes nowhere, for certain or in all likelihood.
+fn is_gone(skb: &Skb<'_>, path: &Arc<Path>, now: u32) -> bool {
+    const SILENT_US: u32 = 1_000_000;
+    let silent = || path.standing() <= Standing::Suspect && path.silent_us(now) >= SILENT_US;
+    !skb.is_ready() || path.is_down() || silent()
 }
 
 /// Whether the session's own way does not swallow packets of this size with `more` bytes behind.

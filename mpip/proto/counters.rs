@@ -117,6 +117,8 @@ counters! {
     PathDown "path-down";
     /// Packets of sessions that found no route on their path.
     TxNoRoute "tx-no-route";
+    /// Datagrams longer than any path takes that works: who sent them was told.
+    TxTooLong "tx-too-long";
     /// Routes lent to sockets whose own way has gone.
     RouteLent "route-lent";
     /// Sockets that would have needed more than a route and got nothing: too many have it.

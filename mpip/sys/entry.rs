@@ -52,10 +52,12 @@ unsafe fn run_hook(
     }
     // SAFETY: Netfilter gave us both for the time of the hook.
     let mut skb = unsafe { Skb::from_hook(skb, state) };
+    let because = |error: Error| NF_DROP | error.to_errno().unsigned_abs() << 16;
     match hook(instance, &mut skb) {
         Verdict::Accept => NF_ACCEPT,
         Verdict::Drop => NF_DROP,
-        Verdict::Refuse => NF_DROP | EINVAL.to_errno().unsigned_abs() << 16,
+        Verdict::Refuse => because(EINVAL),
+        Verdict::TooLong => because(EMSGSIZE),
         Verdict::Stolen => NF_STOLEN,
     }
 }

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """Links of different MTU: both are used, nothing disappears, MSS is clamped for MPIP hosts only."""
 
+import errno
 import socket
 import struct
 import time
@@ -152,6 +153,45 @@ def udp_df(t):
         receiver.settle(first, 5)
         t.check(receiver.exact(first), f"{receiver.result(first)}")
     t.reaches(a.counters()["a2"][2], 50_000, "bytes on the narrow link")
+
+
+def is_too_long(sock, size):
+    """Whether whoever sends a datagram of this size is told that it is too long."""
+    try:
+        sock.send(bytes(size))
+    except OSError as error:
+        if error.errno != errno.EMSGSIZE:
+            raise
+        return True
+    return False
+
+
+@case("UDP: a datagram too long for all that is left is refused, and the next shorter one arrives")
+def too_long(t):
+    a, b = t.two_hosts([Link(), Link(mtu=1280)])
+    b.sysctl("net/ipv6/conf/b1/keep_addr_on_down", 1)
+    t.load(a, b)
+    for port, address_a, address_b in ((5004, a.addr[0], b.addr[0]), (5006, a.addr6[0], b.addr6[0])):
+        sa, sb = udpcount.pair(a, b, address_a, address_b, port_b=port)
+        at_b = udpcount.Receiver(sb, 1)
+        t.soon(
+            lambda sa=sa, sb=sb, port=port: sa.send(b"x")
+            and sb.send(b"y")
+            and t.module.is_spread((a, b), port=port),
+            20,
+            "a session with two lanes",
+        )
+        t.check(not is_too_long(sa, 1400), "as long as the session's own link is there")
+        b.ip(["link set b1 down"])
+        t.soon(lambda sa=sa: is_too_long(sa, 1400), 3, "without it the sender is told")
+        t.at_least(t.module.stats(a)["tx_too_long"], 1, "counted")
+        udpcount.send(sa, None, 1, 300, 1100, 3000)
+        t.soon(lambda at_b=at_b: at_b.count == 300, 5, "all shorter ones")
+        b.ip(["link set b1 up"])
+        t.soon(lambda sa=sa: not is_too_long(sa, 1400), 5, "when it is there again it carries long ones")
+        udpcount.send(sa, None, 1, 200, 1400, 3000, 300)
+        at_b.settle(500, 5)
+        t.check(at_b.count == 500 and not at_b.duplicate, f"all, and the long ones: {at_b.result(500)}")
 
 
 def swallows(t, way, protocol):

@@ -191,7 +191,7 @@ impl<P: PathInfo, D, H: Hold<Lane<P, D>>> Session<P, D, H> {
     }
 
     /// Chooses the lane for a packet of `len` bytes. `fits` says whether a lane can carry the
-    /// packet.
+    /// packet. The original one if none can.
     pub fn pick(
         &mut self,
         now: u32,
@@ -209,11 +209,37 @@ impl<P: PathInfo, D, H: Hold<Lane<P, D>>> Session<P, D, H> {
         if self.active.get() == 1 || treatment.mode == Mode::Never {
             return 0;
         }
-        // Of copies the first that arrives counts.
-        let urgent = treatment.priority == Priority::Latency || treatment.mode == Mode::Protected;
         if dispatch.scheduler == Scheduler::Weighted {
             self.adjust(now, eligible, dispatch);
         }
+        let mut others = !0;
+        loop {
+            if let Some(index) = self.pick_of(eligible, now, len, class, dispatch, &fits) {
+                return index;
+            }
+            // What is too large for those takes one that can be relied on less.
+            others &= !eligible;
+            let (standing, lanes) = self.reliable(others);
+            if standing == Standing::Down {
+                return 0;
+            }
+            eligible = lanes;
+        }
+    }
+
+    /// The best of the lanes in the mask `eligible` that can carry the packet.
+    fn pick_of(
+        &mut self,
+        mut eligible: u32,
+        now: u32,
+        len: u32,
+        class: Class,
+        dispatch: &Dispatch,
+        fits: &impl Fn(usize, &mut Lane<P, D>) -> bool,
+    ) -> Option<usize> {
+        let treatment = &dispatch.treatment;
+        // Of copies the first that arrives counts.
+        let urgent = treatment.priority == Priority::Latency || treatment.mode == Mode::Protected;
         while eligible != 0 {
             let among = match class {
                 Class::Again(lost) => {
@@ -224,11 +250,10 @@ impl<P: PathInfo, D, H: Hold<Lane<P, D>>> Session<P, D, H> {
                 }
                 _ => eligible,
             };
-            let choice = match dispatch.scheduler {
+            let index = match dispatch.scheduler {
                 Scheduler::Weighted => self.by_weight(urgent || class == Class::Small, among, len),
                 Scheduler::Earliest => self.by_arrival(now, class, urgent, among, len),
-            };
-            let Some(index) = choice else { break };
+            }?;
             let assumed = self.assumed(index, eligible);
             if let Some(lane) = self.lane_mut(index) {
                 if fits(index, lane) {
@@ -240,12 +265,12 @@ impl<P: PathInfo, D, H: Hold<Lane<P, D>>> Session<P, D, H> {
                             lane.path.hurry(now);
                         }
                     }
-                    return index;
+                    return Some(index);
                 }
             }
             eligible &= !(1 << index);
         }
-        0
+        None
     }
 
     /// Whether none of the lanes in the mask is on a nearer path.

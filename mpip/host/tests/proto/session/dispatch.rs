@@ -168,6 +168,46 @@ fn lanes_that_carry_nothing_do_not_count() {
     assert_eq!(taken(&mut s, 0, Class::Datagram), [2].into());
 }
 
+#[test]
+fn what_fits_only_a_lesser_path_takes_it() {
+    use Standing::*;
+    for (standings, chosen) in [
+        ([Good, Good, Lossy], 2),
+        ([Good, Good, Suspect], 2),
+        ([Down, Good, Lossy], 2),
+        ([Lossy, Good, Down], 0),
+    ] {
+        let (mut s, paths) = open(3, 0);
+        for (path, standing) in paths.iter().zip(standings) {
+            path.0.standing.set(standing);
+        }
+        for dispatch in [&DISPATCH, &EARLIEST] {
+            let lane = s.pick(0, 1400, Class::Datagram, dispatch, |i, _| i == 2);
+            assert_eq!(lane, chosen, "{standings:?}");
+        }
+    }
+}
+
+#[test]
+fn a_lane_in_doubt_is_a_last_resort() {
+    let (mut s, paths) = open(3, 0);
+    let later = 10_000_000;
+    assert!(s.renew(1, 77, later));
+    assert!(!s.renew(1, 78, later), "it is asked for already");
+    assert!(
+        !s.renew(0, 78, later),
+        "the original one is never asked for"
+    );
+    assert_eq!(taken(&mut s, later, Class::Datagram), [0, 2].into());
+    assert_eq!(s.best_added(), Some(2));
+    paths[0].0.standing.set(Standing::Down);
+    paths[2].0.standing.set(Standing::Down);
+    assert_eq!(s.best_standing(), Standing::Suspect);
+    assert_eq!(taken(&mut s, later, Class::Datagram), [1].into());
+    assert!(s.on_lane_ack(1, 9, 77));
+    assert_eq!(s.best_standing(), Standing::Good);
+}
+
 const STANDINGS: [Standing; 5] = [
     Standing::Down,
     Standing::Suspect,
@@ -201,6 +241,9 @@ proptest! {
             prop_assert!(chosen < n);
             let best = paths.iter().map(|p| p.standing()).max().unwrap();
             prop_assert_eq!(s.best_standing(), best);
+            // What does not fit one takes another, of those that can be relied on less if need be.
+            let fit = (0..n).filter(|i| *i != unfit).map(|i| paths[i].standing());
+            let best = fit.max().unwrap_or(Standing::Down);
             let fine = |i: usize| {
                 best > Standing::Down && paths[i].standing() == best && i != unfit
             };
@@ -691,7 +734,9 @@ proptest! {
             let before: u64 = paths.iter().map(|p| p.0.sent.get()).sum();
             let chosen = s.pick(now, u32::from(len), class, &EARLIEST, |i, _| i != unfit);
             prop_assert!(chosen < n);
-            let best = paths.iter().map(|p| p.standing()).max().unwrap();
+            // What does not fit one takes another, of those that can be relied on less if need be.
+            let fit = (0..n).filter(|i| *i != unfit).map(|i| paths[i].standing());
+            let best = fit.max().unwrap_or(Standing::Down);
             let fine = |i: usize| {
                 best > Standing::Down && paths[i].standing() == best && i != unfit
             };
