@@ -44,6 +44,7 @@ use crate::{
         }, //
     },
 };
+use core::cell::Cell;
 use kernel::sync::{
     rcu,
     Arc, //
@@ -205,16 +206,24 @@ fn known(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, entry: &WireEn
         session.count_tx(&entry.path, skb);
         return Verdict::Accept;
     }
+    // A lane that works is there, and would take it if it were shorter.
+    let too_long = Cell::new(false);
     let chosen = inner
         .s
         .pick(now, len as u32, class, &dispatch, |index, lane| {
             if index == 0 {
-                original_has_room(instance, skb, lane, more)
-            } else {
-                lane_has_room(instance, skb, packet, lane, more)
+                return original_has_room(instance, skb, lane, more);
             }
+            let Some(room) = room(instance, lane, more) else {
+                return false;
+            };
+            let fits = fits_into(skb, packet, room);
+            if !fits && lane.standing() > Standing::Suspect {
+                too_long.set(true);
+            }
+            fits
         });
-    let longer = chosen == 0 && packet.tcp.is_none() && inner.s.best_added().is_some();
+    let longer = chosen == 0 && packet.tcp.is_none() && too_long.get();
     if longer && is_gone(skb, &entry.path, now) {
         // As if the route had such an MTU: sent on its own way it would be lost without a word.
         instance.count(Counter::TxTooLong);
@@ -362,21 +371,26 @@ pub fn lane_has_room(
     lane: &mut Lane<Arc<Path>, Dst>,
     more: usize,
 ) -> bool {
+    room(instance, lane, more).is_some_and(|room| fits_into(skb, packet, room))
+}
+
+/// How long a packet may be that takes a lane, with so many bytes more, if there is a route.
+fn room(instance: &Instance, lane: &mut Lane<Arc<Path>, Dst>, more: usize) -> Option<u32> {
     if !lane.route.as_ref().is_some_and(Dst::is_valid) {
         lane.route = Dst::lookup(instance.net, lane.path.ifindex(), &lane.tuple);
     }
-    match &lane.route {
-        Some(route) if !route.is_ready() => {
-            link_lost(instance, &lane.path);
-            false
-        }
-        Some(route) => {
-            let mtu = route.mtu().min(lane.path.mtu()) as usize;
-            let room = mtu.saturating_sub(lane.ways.current().overhead() + more);
-            skb.fits(room as u32) || packet.proto == packet::TCP && can_cut(skb, packet)
-        }
-        None => false,
+    let route = lane.route.as_ref()?;
+    if !route.is_ready() {
+        link_lost(instance, &lane.path);
+        return None;
     }
+    let mtu = route.mtu().min(lane.path.mtu()) as usize;
+    Some(mtu.saturating_sub(lane.ways.current().overhead() + more) as u32)
+}
+
+/// Whether a packet fits, or can be cut into pieces that do.
+fn fits_into(skb: &Skb<'_>, packet: &Packet, room: u32) -> bool {
+    skb.fits(room) || packet.proto == packet::TCP && can_cut(skb, packet)
 }
 
 /// Whether a TCP packet can be cut into smaller segments.
