@@ -92,6 +92,32 @@ fn some_of_them() {
     assert_eq!(found, ["192.0.2.10"]);
 }
 
+/// What looks like an address or a port and is none is a mistake, before anybody is asked.
+#[test]
+fn what_nothing_can_have() {
+    for (line, why) in [
+        (
+            "session show 10.0.0.2/24",
+            "bits set beyond the prefix length: \"10.0.0.2/24\"; try: 10.0.0.0/24",
+        ),
+        (
+            "path show 10.0.0.999",
+            "not an IP address or prefix: \"10.0.0.999\"",
+        ),
+        (
+            "avail show tcp :99999",
+            "not a port from 0 to 65535 behind a colon: \":99999\"",
+        ),
+        (
+            "peer show 2001:db8::/129",
+            "prefix length out of range 0 to 128: \"2001:db8::/129\"",
+        ),
+    ] {
+        let said = error(&format!("mpipctl {line}"), Kernel::new());
+        assert_eq!(said, format!("1 {why}\n"), "{line}");
+    }
+}
+
 #[test]
 fn as_text() {
     let text = run("mpipctl -o path list wwan0", paths());

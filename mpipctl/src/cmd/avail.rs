@@ -12,6 +12,7 @@ use crate::out::text::Table;
 use crate::Error;
 
 pub(super) fn show(context: &mut Context<'_>, words: &[String]) -> Result<(), Error> {
+    select::check(words)?;
     let mut rows: Vec<Avail> = context.list()?;
     select::retain(&mut rows, words, |row| {
         Traits::default()

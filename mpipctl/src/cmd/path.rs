@@ -131,6 +131,7 @@ fn peer(text: &str) -> Result<NodeId, String> {
 }
 
 fn show(context: &mut Context<'_>, words: &[String]) -> Result<(), Error> {
+    select::check(words)?;
     let paths: Vec<Path> = context.list()?;
     let rows = paths.into_iter().map(|path| Row {
         dev: interface(&path, context.system),

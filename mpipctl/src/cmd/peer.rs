@@ -13,6 +13,7 @@ use crate::out::text::Table;
 use crate::Error;
 
 pub(super) fn show(context: &mut Context<'_>, words: &[String]) -> Result<(), Error> {
+    select::check(words)?;
     let mut peers: Vec<Peer> = context.list()?;
     select::retain(&mut peers, words, |peer| {
         let addresses = peer.address.iter();

@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use crate::network::same_prefix;
 use crate::nl::Endpoint;
 use crate::nl::Prefix;
+use crate::Error;
 
 /// What of a record words are compared with.
 #[derive(Debug, Default)]
@@ -70,6 +71,35 @@ pub(super) fn retain<T>(records: &mut Vec<T>, words: &[String], traits: impl Fn(
     records.retain(|record| traits(record).have(words));
 }
 
+/// A word that looks like an address, a prefix or a port and is none is a mistake: nothing has it.
+pub(super) fn check(words: &[String]) -> Result<(), Error> {
+    match words.iter().find_map(|word| flaw(word)) {
+        Some(why) => Err(Error::Usage(why)),
+        None => Ok(()),
+    }
+}
+
+fn flaw(word: &str) -> Option<String> {
+    if let Some(port) = word.strip_prefix(':').filter(|port| !port.contains(':')) {
+        return match port.parse::<u16>() {
+            Ok(_) => None,
+            Err(_) => Some(format!(
+                "not a port from 0 to 65535 behind a colon: \"{word}\""
+            )),
+        };
+    }
+    // Interfaces may have names such as be.10.
+    let digits = |c: char| match word.contains(':') {
+        true => c.is_ascii_hexdigit() || ":./[]".contains(c),
+        false => c.is_ascii_digit() || "./".contains(c),
+    };
+    let is_like_one = word.chars().all(digits) && word.contains(['.', ':', '/']);
+    if !is_like_one || word.parse::<SocketAddr>().is_ok() {
+        return None;
+    }
+    word.parse::<Prefix>().err().map(|why| why.to_string())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -109,6 +139,42 @@ mod tests {
             ("", false),
         ] {
             assert_eq!(traits.has(word), has, "{word}");
+        }
+    }
+
+    #[test]
+    fn what_nothing_can_have() {
+        for word in [
+            "7",
+            "wlan0",
+            "active",
+            "10.0.0.2",
+            "10.0.0.0/8",
+            "2001:db8::9",
+            "::/0",
+            ":443",
+            "10.0.0.2:443",
+            "[2001:db8::9]:443",
+            "deadbeef",
+            "",
+            "::",
+            "be.10",
+        ] {
+            assert_eq!(flaw(word), None, "{word}");
+        }
+        for word in [
+            "10.0.0.999",
+            "10.0.0",
+            "10.0.0.2/24",
+            "10.0.0.0/33",
+            "/8",
+            ":99999",
+            ":",
+            "10.0.0.2:99999",
+            "2001:db8:::9",
+        ] {
+            let why = flaw(word).unwrap_or_else(|| panic!("{word}"));
+            assert!(why.contains(word), "{why}");
         }
     }
 

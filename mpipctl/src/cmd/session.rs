@@ -2,6 +2,7 @@
 
 //! `session`.
 
+use super::select;
 use super::select::Traits;
 use super::Context;
 use crate::cli::Options;
@@ -16,6 +17,7 @@ use crate::out::text::Table;
 use crate::Error;
 
 pub(super) fn show(context: &mut Context<'_>, words: &[String]) -> Result<(), Error> {
+    select::check(words)?;
     let wanted = |session: &Session| words.is_empty() || traits(session).have(words);
     if context.options.is_json() {
         let sessions: Vec<Session> = context.list_as(|s| wanted(&s).then_some(s))?;
