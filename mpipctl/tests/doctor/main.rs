@@ -210,6 +210,28 @@ fn signatures_that_are_asked_for() {
             "{files:?}: {text}"
         );
     }
+    for (signer, said) in [
+        ("", "FAIL signature this kernel loads only modules signed with a key that it trusts, and the installed one is not signed"),
+        ("Us", "OK signature this kernel loads only modules signed with a key that it trusts; the installed one is signed by \"Us\""),
+    ] {
+        let system = Fake::new(Kernel::without_module()).network(network()).ruleset(NO_RULES);
+        let (text, _) = doctor(&system.file(enforced, "Y\n").signer(signer));
+        assert!(text.contains(said), "{text}");
+    }
+}
+
+#[test]
+fn a_kernel_without_rust() {
+    let config = format!("/boot/config-{RELEASE}");
+    let release = ("/proc/sys/kernel/osrelease", RELEASE);
+    let said = format!("kernel {RELEASE} is built without Rust");
+    for (text, lacks) in [
+        ("CONFIG_RUST=y\n", false),
+        ("# CONFIG_RUST is not set\n", true),
+    ] {
+        let told = unloaded(&[release, (&config, text)]);
+        assert_eq!(told.contains(&said), lacks, "{told}");
+    }
 }
 
 #[test]

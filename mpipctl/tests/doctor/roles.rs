@@ -187,6 +187,8 @@ fn rules_that_name_what_has_gone() {
             string(RULE_INTERFACE_NAMES, "usb7 eth0 usb8"),
         ],
         vec![u32(RULE_NUMBER, 6), string(RULE_INTERFACE_NAMES, "eth0")],
+        vec![u32(RULE_NUMBER, 7), u64(RULE_CGROUP, 4711)],
+        vec![u32(RULE_NUMBER, 8), u64(RULE_CGROUP, 4712)],
     ];
     let kernel = || {
         Kernel::new()
@@ -201,13 +203,15 @@ fn rules_that_name_what_has_gone() {
          fix: mpipctl rule change 2 dev eth0,wwan0,DEV",
         "WARN rule rule 3 names if9 and if10, gone by now: an interface that comes again has another number \\ \
          fix: mpipctl rule change 3 dev DEV",
+        "WARN rule rule 8 is for a control group that has gone: one that comes again, when its \
+         service starts, is another \\ fix: mpipctl rule change 8 cgroup PATH",
         "OK rule rule 5 names usb7 and usb8: it counts when there is such an interface",
     ] {
         says(&host(kernel(), network()), line, 0);
     }
     let (text, _) = doctor(&host(kernel(), network()));
     assert!(
-        !["rule 1 ", "rule 4 ", "rule 6 "]
+        !["rule 1 ", "rule 4 ", "rule 6 ", "rule 7 "]
             .iter()
             .any(|rule| text.contains(rule)),
         "{text}"

@@ -60,6 +60,11 @@ fn module(facts: &Facts) -> Finding {
         let build = format!("make MPIP_KERNEL={release} && make install && modprobe mpip");
         return if facts.installed.contains(release) {
             finding("not loaded".to_string()).fix("modprobe mpip")
+        } else if facts.lacks_rust {
+            finding(format!(
+                "not loaded, and kernel {release} is built without Rust: it takes no such module"
+            ))
+            .fix("install a kernel with Rust, such as 7.2 or 7.3 of Debian's backports, and start it")
         } else if let Some(other) = facts.installed.last() {
             finding(format!(
                 "installed for kernel {other}, but {release} is running"
@@ -119,10 +124,20 @@ fn signature(facts: &Facts) -> Option<Finding> {
             "the kernel trusts the module's signature",
         )),
         None if facts.signed_only => {
-            let text =
-                "this kernel loads only modules signed with a key that it trusts (Secure Boot)";
             let fix = "sign-file sha256 KEY CERT mpip.ko, and mokutil --import CERT";
-            Some(Finding::new(Warn, check, text).fix(fix))
+            let only = "this kernel loads only modules signed with a key that it trusts";
+            let signer = facts.signer.as_deref();
+            Some(match signer {
+                Some("") => {
+                    let text = format!("{only}, and the installed one is not signed");
+                    Finding::new(Fail, check, text).fix(fix)
+                }
+                Some(signer) => {
+                    let text = format!("{only}; the installed one is signed by \"{signer}\"");
+                    Finding::new(Well, check, text)
+                }
+                None => Finding::new(Warn, check, format!("{only} (Secure Boot)")).fix(fix),
+            })
         }
         None => None,
     }

@@ -44,8 +44,14 @@ pub(super) struct Facts {
     pub taint: Option<String>,
     /// Only signed modules are loaded.
     pub signed_only: bool,
+    /// Who has signed the installed module; empty for nobody, and none where that cannot be told.
+    pub signer: Option<String>,
+    /// The kernel is built without what modules in Rust need.
+    pub lacks_rust: bool,
     /// Kernels for which the module is installed.
     pub installed: Vec<String>,
+    /// Paths of the control groups of rules, as far as these are there, by their ids.
+    pub groups: HashMap<u64, Option<String>>,
     /// The instance, or why it was not told.
     pub node: Result<Node, Error>,
     pub told: Told,
@@ -81,10 +87,23 @@ impl Facts {
             let index = system.read(&format!("/lib/modules/{release}/modules.dep"));
             index.is_ok_and(|text| text.contains("/mpip.ko"))
         });
+        let release = read("/proc/sys/kernel/osrelease").unwrap_or_default();
+        let built = read(&format!("/boot/config-{release}"));
+        let rules = told.rules.iter().filter_map(|rule| rule.cgroup);
+        let taint = read(&format!("{MODULE}/taint"));
+        let signed_only = enforced || is_locked;
+        let signer = || {
+            let told = system.output("modinfo", &["--field", "signer", "mpip"]);
+            told.ok().map(|text| text.trim().to_string())
+        };
         Self {
-            release: read("/proc/sys/kernel/osrelease").unwrap_or_default(),
-            taint: read(&format!("{MODULE}/taint")),
-            signed_only: enforced || is_locked,
+            // That of a loaded one does not matter any more.
+            signer: (signed_only && taint.is_none()).then(signer).flatten(),
+            lacks_rust: built.is_some_and(|text| !text.lines().any(|l| l == "CONFIG_RUST=y")),
+            groups: rules.map(|id| (id, system.cgroup_path(id))).collect(),
+            release,
+            taint,
+            signed_only,
             installed,
             node,
             told,

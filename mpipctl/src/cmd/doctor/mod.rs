@@ -151,7 +151,7 @@ fn examine(context: &mut Context<'_>) -> Vec<Finding> {
 
 /// A name as the shell takes it for one word.
 pub(super) fn word(name: &str) -> String {
-    let is_plain = |b: u8| b.is_ascii_alphanumeric() || b"._@/:-".contains(&b);
+    let is_plain = |b: u8| b.is_ascii_alphanumeric() || b"._@/:,%+=-".contains(&b);
     match !name.is_empty() && name.bytes().all(is_plain) {
         true => name.to_string(),
         false => format!("'{}'", name.replace('\'', r"'\''")),

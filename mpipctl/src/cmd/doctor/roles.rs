@@ -61,9 +61,20 @@ pub(super) fn paths(facts: &Facts, network: &Network) -> Vec<Finding> {
     found.collect()
 }
 
-/// Interfaces of rules that are not there. One that a rule knows by number has another if it comes
+/// Control groups and interfaces of rules that are not there. One that a rule knows by number has another if it comes
 /// again.
 pub(super) fn rules(facts: &Facts, network: &Network) -> Vec<Finding> {
+    let gone = facts.told.rules.iter().filter_map(|rule| {
+        let number = rule.number?;
+        let path = facts.groups.get(&rule.cgroup?)?;
+        let text = format!(
+            "rule {number} is for a control group that has gone: one that comes again, when its \
+             service starts, is another"
+        );
+        let fix = format!("mpipctl rule change {number} cgroup PATH");
+        path.is_none()
+            .then(|| Finding::new(Outcome::Warn, "rule", text).fix(fix))
+    });
     let found = facts.told.rules.iter().filter_map(|rule| {
         let number = rule.number?;
         if let Some(Names(names)) = &rule.dev {
@@ -92,7 +103,7 @@ pub(super) fn rules(facts: &Facts, network: &Network) -> Vec<Finding> {
         let fix = format!("mpipctl rule change {number} dev {dev}");
         Some(Finding::new(Outcome::Warn, "rule", text).fix(fix))
     });
-    found.collect()
+    gone.chain(found).collect()
 }
 
 /// Why it carries nothing while another one works. What its owner wants is all well.
