@@ -77,6 +77,15 @@ impl Error {
         }
     }
 
+    /// True if others have changed the rules, or wanted to, while this process did.
+    pub(crate) fn is_about_draft(&self) -> bool {
+        match self {
+            Self::Netlink(error) | Self::Refused { error, .. } => error.is_about_draft(),
+            Self::Line { error, .. } => error.is_about_draft(),
+            _ => false,
+        }
+    }
+
     /// The exit status to end with.
     pub fn exit_status(&self) -> u8 {
         match self {

@@ -16,6 +16,8 @@ use std::path::Path;
 use std::path::PathBuf;
 use std::process;
 use std::process::Command;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::Duration;
 
@@ -119,6 +121,7 @@ pub trait System: Sync {
 #[derive(Debug, Default)]
 pub struct Real {
     namespace: Option<String>,
+    has_read_input: AtomicBool,
 }
 
 impl Real {
@@ -136,7 +139,10 @@ impl Real {
             setns(file, CloneFlags::CLONE_NEWNET).map_err(failed)?;
         }
         let namespace = name.map(str::to_string);
-        Ok(Self { namespace })
+        Ok(Self {
+            namespace,
+            ..Self::default()
+        })
     }
 }
 
@@ -194,6 +200,10 @@ impl System for Real {
 
     fn read(&self, path: &str) -> io::Result<String> {
         match path {
+            // It would seem to be empty.
+            "-" if self.has_read_input.swap(true, Ordering::Relaxed) => Err(io::Error::other(
+                "standard input was read before, and has nothing more",
+            )),
             "-" => io::read_to_string(io::stdin().lock()),
             path => fs::read_to_string(path),
         }

@@ -306,6 +306,30 @@ fn manual_page() {
     assert!(written("man").contains(".TH mpipctl 8"));
 }
 
+/// What a program that has failed leaves is no configuration, nor is what a batch has left of its own
+/// file.
+#[test]
+fn empty_standard_input() {
+    mpipctl("config check -f -")
+        .stdin("")
+        .assert()
+        .code(1)
+        .stderr_eq(
+            "Error: standard input is empty; a configuration without anything has a remark\n",
+        );
+    mpipctl("config check -f -")
+        .stdin("# nothing\n")
+        .assert()
+        .success();
+    mpipctl("-b -")
+        .stdin("config check -f -\n")
+        .assert()
+        .code(1)
+        .stderr_eq(
+            "Error: standard input:1: cannot read \"-\": standard input was read before, and has nothing more\n",
+        );
+}
+
 /// Whoever reads the output may stop early.
 #[test]
 fn closed_output() {

@@ -204,6 +204,18 @@ fn bad_values_are_quoted() {
             "loss: not a percentage from 0% to 100%: \"101%\"",
         ),
         (
+            "mode selected delay 5000s",
+            "delay: more than 4294s: \"5000s\"",
+        ),
+        (
+            "mode selected rate 40gbit",
+            "rate: more than 34gbit: \"40gbit\"",
+        ),
+        (
+            "mode selected rate 3bit",
+            "rate: too little to be told from nothing: \"3bit\"",
+        ),
+        (
             "mode selected rate 2mb",
             "rate: not a rate such as 2mbit: \"2mb\"",
         ),
@@ -567,7 +579,25 @@ fn load() {
         ran.warnings,
         ["/rules:4: refused; the rules are as they were"]
     );
-    assert_eq!(ran.result.unwrap_err().exit_status(), 2);
+    let refused = ran.result.unwrap_err();
+    assert_eq!(refused.exit_status(), 2);
+    assert_eq!(
+        refused.to_string(),
+        "/rules:4: the kernel refused: full: No space left on device"
+    );
+
+    // Somebody else had a draft of his own meanwhile: once more.
+    let taken = || refusal(11, &[string(1, "others have changed it"), u32(2, 20)]);
+    let kernel = Kernel::new()
+        .answer(CMD_RULE_DRAFT, vec![ack()])
+        .answer(CMD_RULE_DRAFT, vec![ack()])
+        .answer(CMD_RULE_ADD, vec![ack()])
+        .answer(CMD_RULE_ADD, vec![ack()])
+        .answer(CMD_RULE_ADD, vec![ack()])
+        .answer(CMD_RULE_ADD, vec![ack()])
+        .answer(CMD_RULE_COMMIT, vec![taken()])
+        .answer(CMD_RULE_COMMIT, vec![ack()]);
+    try_run_on(line, on(kernel)).result.unwrap();
 
     // Nothing is sent unless all make sense.
     let wrong = format!("{text}port 0x16 mode all\n");

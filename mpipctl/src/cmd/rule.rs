@@ -3,8 +3,11 @@
 //! `rule`.
 
 use super::interface::check_name;
+use serde::Serialize;
+
 use super::Context;
 use crate::cli::RuleVerb;
+use crate::nl::Client;
 use crate::nl::Interfaces;
 use crate::nl::Names;
 use crate::nl::Prefix;
@@ -35,6 +38,16 @@ const RATES: &[(&str, f64)] = &[("bit", 1.0), ("kbit", 1e3), ("mbit", 1e6), ("gb
 /// Interfaces of a rule.
 const MAX_INTERFACES: usize = 8;
 
+/// A rule with what only the system can tell.
+#[derive(Serialize)]
+struct Shown {
+    #[serde(flatten)]
+    rule: Rule,
+    /// Of its control group, as long as that is there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cgroup_path: Option<String>,
+}
+
 pub(super) fn run(context: &mut Context<'_>, verb: Option<RuleVerb>) -> Result<(), Error> {
     match verb.unwrap_or(RuleVerb::Show) {
         RuleVerb::Show => show(context),
@@ -61,7 +74,15 @@ fn show(context: &mut Context<'_>) -> Result<(), Error> {
         for rule in rules.iter_mut().filter(|rule| rule.interfaces.is_some()) {
             rule.dev = Some(Names(interfaces(rule, context.system)));
         }
-        return context.write_json(&rules);
+        let rows = rules.into_iter().map(|rule| {
+            let path = rule.cgroup.and_then(|id| context.system.cgroup_path(id));
+            Shown {
+                rule,
+                cgroup_path: path,
+            }
+        });
+        let rows: Vec<Shown> = rows.collect();
+        return context.write_json(&rows);
     }
     let mut header = vec!["NUMBER"];
     if context.options.statistics {
@@ -90,14 +111,39 @@ fn which(number: &str) -> Result<u32, Error> {
     parse_number(number).map_err(|why| Error::Usage(named("rule", why)))
 }
 
+/// How often rules are changed anew if others have changed them, or wanted to, meanwhile.
+const ATTEMPTS: u32 = 5;
+
+/// Does something again if others were quicker: a namespace has one draft of rules at a time.
+fn again(mut attempt: impl FnMut() -> Result<(), Error>) -> Result<(), Error> {
+    for _ in 1..ATTEMPTS {
+        match attempt() {
+            Err(error) if error.is_about_draft() => {}
+            result => return result,
+        }
+    }
+    attempt()
+}
+
 /// Puts another rule in the place of one, in one go. What is not given stays.
 fn change(context: &mut Context<'_>, number: &str, words: &[String]) -> Result<(), Error> {
-    let refused = |error| Error::of(named_rule(number), LIST, error);
-    let number = which(number)?;
-    // Whatever is wrong with the words is wrong with those of any rule.
     let system = context.system;
+    let place = which(number)?;
+    // Whatever is wrong with the words is wrong with those of any rule.
     read(&mut Rule::default(), words, system, true).map_err(Error::Usage)?;
-    let mut draft = context.client()?.draft_rules()?;
+    let client = context.client()?;
+    again(|| change_once(client, place, number, words, system))
+}
+
+fn change_once(
+    client: &mut Client,
+    number: u32,
+    name: &str,
+    words: &[String],
+    system: &dyn System,
+) -> Result<(), Error> {
+    let refused = |error| Error::of(named_rule(name), LIST, error);
+    let mut draft = client.draft_rules()?;
     let rules = draft.in_force()?.items;
     // The kernel says so if there is none.
     draft.delete(number).map_err(refused)?;
@@ -123,16 +169,24 @@ fn load(context: &mut Context<'_>, file: &str, replace: bool) -> Result<(), Erro
             .map_err(|why| Error::Usage(format!("{file}:{}: {why}", i + 1)))?;
         rules.push((i + 1, rule));
     }
-    let mut wrong = None;
-    let sent = rules.iter().map(|(_, rule)| rule);
-    let loaded = context
-        .client()?
-        .load_rules(sent, replace, |i| wrong = Some(i));
-    if let Some((line, _)) = wrong.and_then(|i| rules.get(i)) {
-        let warning = format!("{file}:{line}: refused; the rules are as they were");
+    let client = context.client()?;
+    let loaded = again(|| {
+        let mut wrong = None;
+        let sent = rules.iter().map(|(_, rule)| rule);
+        let loaded = client.load_rules(sent, replace, |i| wrong = Some(i));
+        match (loaded, wrong.and_then(|i| rules.get(i))) {
+            (Err(error), Some((line, _))) => Err(Error::Line {
+                place: format!("{file}:{line}"),
+                error: Box::new(error.into()),
+            }),
+            (loaded, _) => Ok(loaded?),
+        }
+    });
+    if let Err(Error::Line { place, .. }) = &loaded {
+        let warning = format!("{place}: refused; the rules are as they were");
         context.warnings.push(warning);
     }
-    Ok(loaded?)
+    loaded
 }
 
 /// The names of its interfaces, also of those that it has by index.
@@ -460,10 +514,15 @@ fn quantity(text: &str, units: &[(&str, f64)], divide: f64, what: &str) -> Resul
         .iter()
         .find(|(name, _)| *name == unit)
         .ok_or_else(wrong)?;
-    let number: f64 = digits.parse().map_err(|_| wrong())?;
-    let number = (number * scale / divide).round();
-    if number > f64::from(u32::MAX) {
-        return Err(wrong());
+    let given: f64 = digits.parse().map_err(|_| wrong())?;
+    let number = (given * scale / divide).round();
+    let most = f64::from(u32::MAX);
+    if number > most {
+        let most = (most * divide / scale).floor();
+        return Err(format!("more than {most}{unit}: \"{text}\""));
+    }
+    if number == 0.0 && given != 0.0 {
+        return Err(format!("too little to be told from nothing: \"{text}\""));
     }
     Ok(number as u32)
 }

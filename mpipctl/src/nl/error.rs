@@ -53,6 +53,13 @@ impl fmt::Display for Error {
     }
 }
 
+impl Error {
+    /// True if others have changed the rules, or wanted to, while this process did.
+    pub(crate) fn is_about_draft(&self) -> bool {
+        matches!(self, Self::Refused(why) if why.attribute.as_deref() == Some("rule.draft"))
+    }
+}
+
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {

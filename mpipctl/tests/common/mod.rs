@@ -251,6 +251,7 @@ pub struct Fake {
     may_write: bool,
     network: Network,
     ruleset: Option<String>,
+    signer: Option<String>,
     warnings: Mutex<Vec<String>>,
     clock: Arc<Mutex<Duration>>,
     wakes: Mutex<Option<VecDeque<Wake>>>,
@@ -316,6 +317,7 @@ impl Fake {
             may_write: true,
             network: Network::default(),
             ruleset: None,
+            signer: None,
             warnings: Mutex::default(),
             clock: Arc::default(),
             wakes: Mutex::default(),
@@ -366,6 +368,12 @@ impl Fake {
         self
     }
 
+    /// The system with `modinfo`, which names the one who has signed the module.
+    pub fn signer(mut self, name: &str) -> Self {
+        self.signer = Some(name.to_string());
+        self
+    }
+
     /// The system with `nft`, which lists this.
     pub fn ruleset(mut self, json: &str) -> Self {
         self.ruleset = Some(json.to_string());
@@ -377,6 +385,12 @@ impl Fake {
         std::mem::take(&mut self.warnings.lock().unwrap())
     }
 }
+
+/// Control groups, one with a name as systemd makes them.
+const GROUPS: [(&str, u64); 2] = [
+    ("/user.slice", 4711),
+    (r"/system.slice/my\x2dbackup one.service", 4713),
+];
 
 impl System for Fake {
     fn connect(&self) -> Result<Client, Error> {
@@ -393,11 +407,14 @@ impl System for Fake {
     }
 
     fn cgroup_id(&self, path: &str) -> Option<u64> {
-        (path.trim_start_matches('/') == "user.slice").then_some(4711)
+        let groups = GROUPS.iter();
+        let mut found = groups.filter(|(name, _)| path.trim_start_matches('/') == &name[1..]);
+        found.next().map(|(_, id)| *id)
     }
 
     fn cgroup_path(&self, id: u64) -> Option<String> {
-        (id == 4711).then(|| "/user.slice".to_string())
+        let mut found = GROUPS.iter().filter(|(_, own)| *own == id);
+        found.next().map(|(name, _)| name.to_string())
     }
 
     fn interface_index(&self, name: &str) -> Option<u32> {
@@ -454,9 +471,12 @@ impl System for Fake {
     }
 
     fn output(&self, program: &str, _: &[&str]) -> io::Result<String> {
-        assert_eq!(program, "nft");
-        let ruleset = self.ruleset.clone();
-        ruleset.ok_or_else(|| io::Error::from_raw_os_error(2))
+        let text = match program {
+            "nft" => self.ruleset.clone(),
+            "modinfo" => self.signer.clone(),
+            other => panic!("{other}"),
+        };
+        text.ok_or_else(|| io::Error::from_raw_os_error(2))
     }
 
     fn network(&self) -> io::Result<Network> {

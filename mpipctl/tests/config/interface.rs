@@ -231,7 +231,7 @@ enrol = true
 /etc/mpip/mpip.toml:6:10: backup: not one of off, on: "maybe"
 /etc/mpip/mpip.toml:7:8: cost: not a number: "-1"; allowed: 0 to 4294967295
 /etc/mpip/mpip.toml:8:10: budget: unknown unit: "2X"; allowed: 0 to 18446744073709551615 bytes
-/etc/mpip/mpip.toml:9:10: period: not a number or a string: 1.5
+/etc/mpip/mpip.toml:9:10: period: not a whole number or a string: 1.5
 /etc/mpip/mpip.toml:10:1: unknown key "used"; there are: backup, cost, budget, period, exclude, enrol, power, energy
 /etc/mpip/mpip.toml:11:1: unknown key "colour"; there are: backup, cost, budget, period, exclude, enrol, power, energy
 /etc/mpip/mpip.toml:14:9: enrol: an interface is either enrolled or excluded: wwan2

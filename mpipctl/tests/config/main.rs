@@ -12,6 +12,7 @@ mod save;
 use clap::Parser;
 use common::*;
 use mpipctl::cli::Cli;
+use mpipctl::cli::Options;
 use mpipctl::cmd;
 use mpipctl::cmd::Context;
 use mpipctl::nl::uapi::*;
@@ -234,7 +235,7 @@ dev = [\"eth0\", \"eth7\"]
 /etc/mpip/mpip.toml:2:1: unknown key "colour"; there are: enabled, psk, param, ask, interface, rule
 /etc/mpip/mpip.toml:4:13: heartbeat: not a whole number of its unit: "100us"; allowed: 100 to 15000 ms
 /etc/mpip/mpip.toml:5:13: scheduler: not one of its choices: "best"; allowed: earliest, weighted
-/etc/mpip/mpip.toml:6:13: max_peers: not a number or a string: true
+/etc/mpip/mpip.toml:6:13: max_peers: not a whole number or a string: true
 /etc/mpip/mpip.toml:7:1: no parameter "frobnicate"; there are: [..]
 /etc/mpip/mpip.toml:10:27: prefixes: bits set beyond the prefix length: "10.0.0.1/8"; try: 10.0.0.0/8
 /etc/mpip/mpip.toml:10:41: prefixes: not an address or prefix in quotes: 7
@@ -443,6 +444,27 @@ disable
 }
 
 /// Rules in a draft: all at once, or not at all.
+/// A batch understands the commands, whatever is in a name.
+#[test]
+fn names_are_quoted() {
+    let name = r"/system.slice/my\x2dbackup one.service";
+    let file = format!("[[rule]]\ncgroup = '{name}'\nmode = 'single'\n");
+    let system = Fake::new(state(Kernel::new())).file(MAIN, &file);
+    let told = told("mpipctl config diff", &system).text;
+    let add = format!("rule add number 1 cgroup '{name}' mode single\n");
+    assert!(told.starts_with(&add), "{told}");
+    let kernel = Kernel::new().answer(CMD_RULE_ADD, vec![ack()]);
+    let requests = kernel.requests();
+    let system = Fake::new(kernel).file("/batch", &add);
+    let mut out = Vec::new();
+    let mut context = Context::new(Options::default(), &system, &mut out);
+    cmd::batch::run(&mut context, "/batch").unwrap();
+    let group = u64(RULE_CGROUP, 4713);
+    assert!(requests.lock().unwrap()[0]
+        .windows(group.len())
+        .any(|part| part == group));
+}
+
 #[test]
 fn apply_sends_what_diff_tells() {
     let kernel = state(Kernel::new())
@@ -647,7 +669,9 @@ fn a_refused_rule_changes_nothing() {
     let (status, message) = told.error.unwrap();
     assert_eq!(status, 2, "{message}");
     assert!(
-        message.starts_with("/etc/mpip/mpip.toml:18:1: the kernel refused"),
+        message.starts_with(
+            "/etc/mpip/mpip.toml:18:1: rule add number 3 port 80 mode single: the kernel"
+        ),
         "{message}"
     );
     let sent = requests.lock().unwrap();

@@ -182,7 +182,9 @@ fn mpip_is_not_left_off() {
         "mpipctl config apply",
         &system(failing().answer(CMD_SET, vec![ack()]), TOML),
     );
-    let message = format!("{MAIN}:1:7: the kernel refused: Cannot allocate memory");
+    let message = format!(
+        "{MAIN}:1:7: psk set '/etc/mpip/the key': the kernel refused: Cannot allocate memory"
+    );
     assert_eq!(on.error, Some((2, message.clone())));
     assert_eq!(on.warnings, [changed]);
 

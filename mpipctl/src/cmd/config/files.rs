@@ -97,6 +97,12 @@ impl Files {
         let mut texts = Vec::new();
         for (i, path) in paths.into_iter().enumerate() {
             match context.system.read(&path) {
+                // Nothing at all is what comes of a program that has failed.
+                Ok(text) if path == "-" && text.is_empty() => {
+                    let text =
+                        "standard input is empty; a configuration without anything has a remark";
+                    return Err(Error::Usage(text.to_string()));
+                }
                 Ok(text) => texts.push((shown(&path).to_string(), text)),
                 // A name in the folder is there, and be it a link that leads nowhere.
                 Err(error) if i == 0 && error.kind() == io::ErrorKind::NotFound => {}

@@ -313,12 +313,13 @@ fn apply(context: &mut Context<'_>, file: Option<&str>, lenient: bool) -> Result
                     let text = "the pre-shared key was changed before the error, and stays so";
                     context.warnings.push(text.to_string());
                 }
+                let error = Error::of(step.command(context.system), "mpipctl config show", error);
                 let error = match step.place().map(ToString::to_string) {
                     Some(place) => Error::Line {
                         place,
-                        error: Box::new(error.into()),
+                        error: Box::new(error),
                     },
-                    None => error.into(),
+                    None => error,
                 };
                 return Err(undo(context, &now, error));
             }

@@ -128,7 +128,7 @@ impl Step {
     }
 
     /// The command that does the same.
-    fn command(&self, system: &dyn System) -> String {
+    pub(super) fn command(&self, system: &dyn System) -> String {
         match self {
             Self::Param(param, value, _) => {
                 format!("param set {} {}", param.name, shown(param, *value))
@@ -141,7 +141,9 @@ impl Step {
             }
             Self::Forget(interface) => format!("interface reset {}", interface.name),
             Self::Add(number, rule, _) => {
-                format!("rule add number {number} {}", key(rule, system))
+                let pairs = rule::pairs(&by_name(rule, system), system).into_iter();
+                let words = pairs.map(|(name, value)| format!(" {name} {}", word(&value)));
+                format!("rule add number {number}{}", words.collect::<String>())
             }
             Self::Delete(number, _) => format!("rule delete {number}"),
             Self::Psk(key, _) => format!("psk set {}", word(&key.path)),
@@ -238,9 +240,7 @@ pub(super) enum Stopped<'a> {
 impl From<nl::Error> for Stopped<'_> {
     fn from(error: nl::Error) -> Self {
         match error {
-            nl::Error::Refused(refusal) if refusal.attribute.as_deref() == Some("rule.draft") => {
-                Self::Changed
-            }
+            error if error.is_about_draft() => Self::Changed,
             error => Self::Failed(error),
         }
     }

@@ -214,7 +214,7 @@ impl<'a> Reader<'a> {
                 _ => item.as_value().and_then(scalar),
             };
             let Some(text) = text else {
-                self.mistyped(name, "a number or a string", item.span());
+                self.mistyped(name, "a whole number or a string", item.span());
                 continue;
             };
             match value::parse(param, &text) {
@@ -309,7 +309,7 @@ impl<'a> Reader<'a> {
             let Some(text) = text else {
                 let wanted = match is_switch {
                     true => "true or false",
-                    false => "a number or a string",
+                    false => "a whole number or a string",
                 };
                 self.mistyped(key, wanted, item.span());
                 continue;
@@ -416,7 +416,7 @@ impl<'a> Reader<'a> {
     fn rule_value(&mut self, name: &str, item: &Item) -> Option<String> {
         let text = item.as_value().and_then(scalar);
         if text.is_none() {
-            self.mistyped(name, "a number or a string", item.span());
+            self.mistyped(name, "a whole number or a string", item.span());
         }
         text
     }
