@@ -116,6 +116,18 @@ def rights(t):
         ["avail"],
         ["param", "set", "cm", "every"],
         ["ask", "add", "10.0.0.0/8"],
+        ["ask", "del", "10.0.0.0/8"],
+        ["rule"],
+        ["rule", "add", "mode", "single"],
+        ["rule", "change", "1", "mode", "all"],
+        ["rule", "load", "/dev/null"],
+        ["rule", "delete", "1"],
+        ["rule", "flush"],
+        ["interface", "set", "eth0", "backup", "on"],
+        ["interface", "reset", "eth0"],
+        ["psk", "clear"],
+        ["config", "show"],
+        ["top", "--count", "1"],
     ):
         done = a.run(*nobody, *words, check=False)
         t.equal(done.returncode, 2, f"exit status of {words}: {done.stdout}{done.stderr}")

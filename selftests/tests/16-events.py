@@ -3,6 +3,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import tempfile
@@ -25,6 +26,13 @@ NOBODY = (
 )
 
 
+def groups_of(host, process):
+    """How many multicast groups a process has joined."""
+    with host.inside(), open("/proc/thread-self/net/netlink", encoding="ascii") as file:
+        rows = [line.split() for line in file.readlines()[1:]]
+    return max([int(r[3], 16).bit_count() for r in rows if int(r[2]) == process.pid], default=0)
+
+
 class Listener:
     """A program that listens and writes one JSON object a line; ready when it is made."""
 
@@ -35,14 +43,9 @@ class Listener:
         self.out = self.process.stdout.fileno()
         os.set_blocking(self.out, False)
         t.defer(self.close)
-        t.wait(lambda: self.groups() == groups or self.process.poll() is not None, 20, f"{argv} to listen")
+        joined = lambda: groups_of(host, self.process) == groups  # noqa: E731
+        t.wait(lambda: joined() or self.process.poll() is not None, 20, f"{argv} to listen")
         t.equal(self.process.poll(), None, f"{argv} ended: {self.said()}")
-
-    def groups(self):
-        """How many multicast groups it has joined."""
-        with self.host.inside(), open("/proc/thread-self/net/netlink", encoding="ascii") as file:
-            rows = [line.split() for line in file.readlines()[1:]]
-        return max([int(r[3], 16).bit_count() for r in rows if int(r[2]) == self.process.pid], default=0)
 
     def said(self):
         """What it has written to standard error."""
@@ -267,6 +270,7 @@ def text(t):
     with tempfile.TemporaryFile() as file:
         people = a.spawn("mpipctl", "monitor", "--timestamps", stdout=file)
         t.defer(people.kill)
+        t.wait(lambda: groups_of(a, people), 20, "the monitor to listen")
         pairs = xfer.connect(a, b, b.addr[0])
         t.spread(a, b, pairs)
         paths.hears(kind="path-up", local=a.addr[1])
@@ -274,7 +278,13 @@ def text(t):
         people.send_signal(signal.SIGTERM)
         t.equal(people.wait(20), 0, "exit status")
         file.seek(0)
-        t.note(file.read().decode())
+        lines = file.read().decode().splitlines()
+    line = re.compile(r"\[\d+\.\d{6}\] (\S+) peer [0-9a-f]{16}( .*)?")
+    told = [line.fullmatch(one) for one in lines]
+    t.check(all(told), f"time, event and peer: {lines}")
+    t.at_least([one[1] for one in told].count("peer-up"), 1, f"peer-up: {lines}")
+    up = f" dev {a.dev[1]} local {a.addr[1]} remote {b.addr[1]}"
+    t.check(any(one[1] == "path-up" and up in one[2] for one in told), f"path-up, and of which: {lines}")
     done = a.run(*MONITOR, "nonsense", check=False)
     t.equal(done.returncode, 1, f"exit status: {done.stderr}")
     t.check("nonsense" in done.stderr, f"the message quotes it: {done.stderr}")
