@@ -329,8 +329,9 @@ fn draw_sessions(frame: &mut Frame<'_>, area: Rect, top: &mut Top, theme: Theme)
     }
     draw_heading(frame, area, heading(top, Focus::Sessions, words));
     let rows: Vec<&SessionRow> = top.sessions.visible(window).collect();
-    let table = Sheet::new(&rows, usize::from(area.width));
-    let titles = Line::styled(table.titles(top.sessions.order()), Modifier::BOLD);
+    let order = top.sessions.order();
+    let table = Sheet::new(&rows, usize::from(area.width), order.0);
+    let titles = Line::styled(table.titles(order), Modifier::BOLD);
     let lines = [titles].into_iter().chain(table.lines(theme));
     let below = Rect {
         y: area.y + 1,
@@ -348,7 +349,8 @@ struct Sheet {
 
 impl Sheet {
     /// The addresses have what the others leave. The local one gives way first: its port says most.
-    fn new(rows: &[&SessionRow], width: usize) -> Self {
+    /// What they are ordered by is always shown.
+    fn new(rows: &[&SessionRow], width: usize, order: Column) -> Self {
         let mut columns = vec![
             (Column::Proto, 6),
             (Column::Local, 0),
@@ -359,7 +361,7 @@ impl Sheet {
             (Column::Rx, 6),
             (Column::Idle, 5),
         ];
-        if width >= 100 {
+        if width >= 100 || order == Column::Held {
             columns.push((Column::Held, 5));
         }
         let cells: Vec<Vec<String>> = rows

@@ -458,3 +458,23 @@ fn what_is_older_than_it_should_be() {
         .unwrap()
         .ends_with("  reading"));
 }
+
+/// Whatever sessions are ordered by, that column and its mark are there.
+#[test]
+fn the_order_is_shown() {
+    for width in [80, 132] {
+        let mut top = watched(2, 5);
+        let mut marked = Vec::new();
+        for _ in 0..9 {
+            press(&mut top, &[KeyCode::Char('s')]);
+            let drawn = picture(&mut top, width, 24);
+            let titles = drawn.lines().find(|line| line.starts_with(" PROTO"));
+            let titles = titles.unwrap_or_else(|| panic!("{drawn}"));
+            let of = |word: &&str| word.ends_with(['▼', '▲']);
+            marked.extend(titles.split_whitespace().find(of).map(str::to_string));
+        }
+        marked.sort();
+        marked.dedup();
+        assert_eq!(marked.len(), 9, "{width}: {marked:?}");
+    }
+}
