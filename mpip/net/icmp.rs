@@ -15,7 +15,6 @@ use crate::{
             self,
             Packet, //
         },
-        seq,
         wrap::Via, //
     },
     sys::{
@@ -46,6 +45,7 @@ pub fn error(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, rcu: &rcu:
     let Some(tuple) = quoted_tuple(quote, packet.family) else {
         return;
     };
+    let at = quoted_seq(quote, packet.family);
     let Some(entry) = instance.wire.get(rcu, &tuple) else {
         return;
     };
@@ -53,23 +53,26 @@ pub fn error(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, rcu: &rcu:
         // The socket's own business.
         return;
     }
+    if !skb.csum_ok(packet.l4, packet.proto, packet.family) {
+        instance.count(Counter::RxBadChecksum);
+        return;
+    }
+    let session = &entry.session;
     if tuple.proto == packet::TCP {
         // Who has not seen the packet cannot know where in the stream it lay.
-        let una = entry.session.position().una;
-        let at = quoted_seq(quote, packet.family).unwrap_or(una.wrapping_sub(1 << 31));
-        let sent = if entry.via == Via::Tcp {
-            let inner = entry.session.inner.lock();
-            let lane = inner.s.lane(usize::from(entry.lane));
-            lane.is_some_and(|l| l.stream.has_sent(at))
-        } else {
-            (-(1 << 20)..1 << 27).contains(&seq::delta(at, una))
+        let sent = |at| match entry.via {
+            Via::Tcp => {
+                let inner = session.inner.lock();
+                let lane = inner.s.lane(usize::from(entry.lane));
+                lane.is_some_and(|l| l.stream.has_sent(at))
+            }
+            _ => session.has_sent(at),
         };
-        if !sent {
+        if !at.is_some_and(sent) {
             instance.count(Counter::RxUnexpected);
             return;
         }
     }
-    let session = &entry.session;
     match kind {
         Kind::TooBig => {
             if entry.path.lower_mtu(mtu) {

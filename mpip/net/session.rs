@@ -572,6 +572,13 @@ impl Session {
         again
     }
 
+    /// Whether a segment at this sequence number, or a carrier, can be on its way.
+    pub fn has_sent(&self, at: u32) -> bool {
+        const CARRIED: u32 = 1 << 20;
+        let oldest = self.una.load(Relaxed).wrapping_sub(CARRIED);
+        !seq::before(at, oldest) && !seq::after(at, self.sent.load(Relaxed))
+    }
+
     /// Bytes in flight once everything before `end` has been sent.
     pub fn in_flight(&self, end: u32) -> u32 {
         seq::delta(end, self.una.load(Relaxed)).max(0) as u32
