@@ -114,10 +114,10 @@ impl Session {
 }
 
 impl Session {
-    /// The tuple of a lane that is up may not get through any more.
+    /// Somebody says that a lane that is up is not wanted.
     pub fn renew_lane(self: &Arc<Session>, instance: &Instance, lane: usize) {
-        let now = clock::now_us();
-        if self.inner.lock().s.renew(lane, clock::random_u64(), now) {
+        let (random, now) = (clock::random_u64(), clock::now_us());
+        if self.inner.lock().s.renew(lane, true, random, now) {
             // What was in flight there may be lost.
             self.wants_resend(lane);
             instance.attend(self);

@@ -320,7 +320,7 @@ impl Instance {
             let index = inner.s.find(&watched.tuple);
             index.is_some_and(|i| {
                 inner.s.lane(i).is_some_and(is_kept_by_boxes)
-                    && inner.s.renew(i, clock::random_u64(), now)
+                    && inner.s.renew(i, false, clock::random_u64(), now)
             })
         };
         if renewed {
@@ -378,10 +378,11 @@ impl Instance {
             };
             // Another session's tuple got through; boxes may have forgotten this one's.
             for i in (1..MAX_LANES).filter(|i| lanes & (1 << i) != 0) {
+                let (random, now) = (clock::random_u64(), clock::now_us());
                 let mut inner = session.inner.lock();
                 revived |= session.idle_ms() < QUIET_MS
                     && inner.s.lane(i).is_some_and(is_kept_by_boxes)
-                    && inner.s.renew(i, clock::random_u64(), clock::now_us());
+                    && inner.s.renew(i, false, random, now);
             }
             session.expect_more();
             if self.resend(session, dead) || revived {

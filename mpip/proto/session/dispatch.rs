@@ -19,6 +19,7 @@ use crate::proto::policy::Treatment;
 use crate::proto::seq;
 use crate::proto::weighted;
 use crate::proto::weighted::Smooth;
+use core::cmp::Ordering;
 
 /// What kind of packet is to be dispatched.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
@@ -140,21 +141,25 @@ impl<P: PathInfo, D, H: Hold<Lane<P, D>>> Session<P, D, H> {
     /// Of the active lanes in the mask `among` those whose paths can be relied on best, and how
     /// far; the original one if all are down.
     pub(super) fn reliable(&self, among: u32) -> (Standing, u32) {
-        let (mut best, mut lanes) = (Standing::Down, 1u32);
+        // Of those that are as good as silent, one that nobody has called so comes first.
+        let (mut best, mut lanes) = ((Standing::Down, false), 1u32);
         let among = among & self.active.get();
         for (i, lane) in self.lanes.iter().enumerate() {
             let Some(lane) = lane else { continue };
             if among & (1 << i) == 0 || i == 0 && self.is_replaced() {
                 continue;
             }
-            let standing = lane.standing();
-            if standing > best {
-                (best, lanes) = (standing, 1 << i);
-            } else if standing == best && best != Standing::Down {
-                lanes |= 1 << i;
+            let rank = (lane.standing(), !lane.is_renewed());
+            if rank.0 == Standing::Down {
+                continue;
+            }
+            match rank.cmp(&best) {
+                Ordering::Less => {}
+                Ordering::Equal => lanes |= 1 << i,
+                Ordering::Greater => (best, lanes) = (rank, 1 << i),
             }
         }
-        (best, lanes)
+        (best.0, lanes)
     }
 
     /// Algorithm 1 for the eligible lanes, every interval T. Where a weight was set none is learnt.

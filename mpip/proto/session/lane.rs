@@ -106,7 +106,7 @@ pub struct Lane<P, D> {
     pub tx_bytes: u64,
     // When this end sent something last, in `SENT_BITS`th parts of the clock.
     sent: u8,
-    // `ASKED`, `PROVEN`, `FORSAKEN`, `RENEWED`: lanes are many, and this is the byte that made them too large.
+    // `ASKED`, `PROVEN` and so on: lanes are many, and this is the byte that made them too large.
     marks: u8,
     pub(super) tries: u8,
     pub(super) refusals: u8,
@@ -121,6 +121,8 @@ const PROVEN: u8 = 2;
 const FORSAKEN: u8 = 4;
 /// See [`Lane::is_renewed`].
 const RENEWED: u8 = 8;
+/// Somebody says that the lane is not wanted, and may be right.
+const UNWANTED: u8 = 16;
 
 /// Bits of the clock, microseconds, that make no difference to when something was sent.
 const SENT_BITS: u32 = 21;
@@ -201,9 +203,17 @@ impl<P, D> Lane<P, D> {
         self.state == LaneState::Active && self.marks & RENEWED != 0
     }
 
-    pub(super) fn set_renewed(&mut self, renewed: bool) {
-        self.marks &= !RENEWED;
-        self.marks |= if renewed { RENEWED } else { 0 };
+    pub(super) fn set_renewed(&mut self, unwanted: bool) {
+        self.marks |= RENEWED | if unwanted { UNWANTED } else { 0 };
+    }
+
+    pub(super) fn end_renewal(&mut self) {
+        self.marks &= !(RENEWED | UNWANTED);
+    }
+
+    /// Whether it was renewed because somebody said that it is not wanted.
+    pub(super) fn is_unwanted(&self) -> bool {
+        self.is_renewed() && self.marks & UNWANTED != 0
     }
 }
 

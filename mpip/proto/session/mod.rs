@@ -300,7 +300,7 @@ impl<P: PathInfo, D, H: Hold<Lane<P, D>>> Session<P, D, H> {
         }
         lane.echo = challenge;
         lane.set_proven();
-        lane.set_renewed(false);
+        lane.end_renewal();
         if lane.state != LaneState::Active {
             lane.state = LaneState::Active;
             self.relearn();
@@ -318,7 +318,7 @@ impl<P: PathInfo, D, H: Hold<Lane<P, D>>> Session<P, D, H> {
             return false;
         }
         lane.set_proven();
-        lane.set_renewed(false);
+        lane.end_renewal();
         if lane.state != LaneState::Active {
             lane.state = LaneState::Active;
             self.relearn();
@@ -339,9 +339,10 @@ impl<P: PathInfo, D, H: Hold<Lane<P, D>>> Session<P, D, H> {
     }
 
     /// Somebody on the way may have forgotten the tuple of a lane that is up: both ends show each
-    /// other once more that it gets through, and as long as others can be relied on it is not used.
-    /// False if the lane is not up, or that was done a moment ago.
-    pub fn renew(&mut self, index: usize, random: u64, now: u32) -> bool {
+    /// other once more that it gets through, and as long as there are others it is not used. If
+    /// it is `unwanted`, as somebody says, it is given up unless it is answered. False if the lane is
+    /// not up, or that was done a moment ago.
+    pub fn renew(&mut self, index: usize, unwanted: bool, random: u64, now: u32) -> bool {
         let Some(lane) = self.lane_mut(index).filter(|_| index != 0) else {
             return false;
         };
@@ -354,7 +355,7 @@ impl<P: PathInfo, D, H: Hold<Lane<P, D>>> Session<P, D, H> {
         {
             return false;
         }
-        lane.set_renewed(true);
+        lane.set_renewed(unwanted);
         lane.challenge = random;
         if lane.is_initiator() {
             lane.stream = Stream::new((random >> 32) as u32);
@@ -381,7 +382,7 @@ impl<P: PathInfo, D, H: Hold<Lane<P, D>>> Session<P, D, H> {
                 lane.refusals = 0;
             }
             lane.state = LaneState::Gone;
-            lane.set_renewed(false);
+            lane.end_renewal();
             lane.tries = 0;
             lane.route = None;
             // One that has worked may only have lost its place in a table on the way; one that has
@@ -515,9 +516,10 @@ impl<P: PathInfo, D, H: Hold<Lane<P, D>>> Session<P, D, H> {
             if i == 0 || up && !lane.is_renewed() || seq::before(now, lane.next_try) {
                 continue;
             }
-            if up && lane.tries >= TRIES && lane.path.standing() <= Standing::Suspect {
+            let silent = lane.path.standing() <= Standing::Suspect && !lane.is_unwanted();
+            if up && lane.tries >= TRIES && silent {
                 // It is the path that does not answer, and that is asked again and again.
-                lane.set_renewed(false);
+                lane.end_renewal();
                 continue;
             }
             if lane.state == LaneState::Gone {

@@ -338,7 +338,7 @@ fn used() -> (Session<Path, ()>, Session<Path, ()>, u32) {
 #[test]
 fn a_lane_that_boxes_may_have_forgotten_is_asked_for_again() {
     let (mut a, mut b, now) = used();
-    assert!(a.renew(1, 33, now));
+    assert!(a.renew(1, false, 33, now));
     assert_eq!(a.lane(1).unwrap().state, LaneState::Active);
     assert_eq!(a.poll(now, 1), Some(Todo::Lane(1)));
     // The other end has to be shown that it gets through, too.
@@ -350,12 +350,12 @@ fn a_lane_that_boxes_may_have_forgotten_is_asked_for_again() {
     assert_eq!((a.active_lanes(), b.active_lanes()), (2, 2));
     assert_eq!((a.poll_in(now), b.poll_in(now)), (None, None));
     // Whoever makes us doubt it all the time has us ask now and then.
-    assert!(!a.renew(1, 55, now + 1_000_000));
-    assert!(a.renew(1, 55, now + 3_000_000));
+    assert!(!a.renew(1, false, 55, now + 1_000_000));
+    assert!(a.renew(1, false, 55, now + 3_000_000));
 
     // The end that was asked does it without a word of the other.
     let (mut a, mut b, now) = used();
-    assert!(b.renew(1, 66, now));
+    assert!(b.renew(1, false, 66, now));
     assert_eq!(b.poll(now, 1), Some(Todo::LaneAck(1)));
     assert!(a.on_lane_ack(1, 66, 11));
     assert!(b.on_lane_confirm(1, 66));
@@ -365,7 +365,7 @@ fn a_lane_that_boxes_may_have_forgotten_is_asked_for_again() {
 #[test]
 fn a_lane_that_is_forgotten_for_good_is_given_up() {
     let (mut a, _, now) = used();
-    assert!(a.renew(1, 33, now));
+    assert!(a.renew(1, false, 33, now));
     let tries = sends(&mut a, now, 3_000_000);
     assert_eq!(
         tries,
@@ -379,10 +379,15 @@ fn a_lane_that_is_forgotten_for_good_is_given_up() {
     // Where all of the path is silent it is the path that is asked.
     let (mut a, _, now) = used();
     a.lane(1).unwrap().path.0.standing.set(Standing::Suspect);
-    assert!(a.renew(1, 33, now));
+    assert!(a.renew(1, false, 33, now));
     assert_eq!(sends(&mut a, now, 60_000_000).len(), 7);
     let lane = a.lane(1).unwrap();
     assert!(lane.state == LaneState::Active && !lane.is_renewed());
+    // Unless somebody has said that the lane is to blame.
+    assert!(a.renew(1, true, 34, now + 70_000_000));
+    assert_eq!(sends(&mut a, now + 70_000_000, 3_000_000).len(), 7);
+    sends(&mut a, now + 73_000_000, 150_001);
+    assert_ne!(a.lane(1).unwrap().state, LaneState::Active);
 }
 
 #[test]

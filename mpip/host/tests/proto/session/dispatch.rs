@@ -192,10 +192,10 @@ fn what_fits_only_a_lesser_path_takes_it() {
 fn a_lane_in_doubt_is_a_last_resort() {
     let (mut s, paths) = open(3, 0);
     let later = 10_000_000;
-    assert!(s.renew(1, 77, later));
-    assert!(!s.renew(1, 78, later), "it is asked for already");
+    assert!(s.renew(1, false, 77, later));
+    assert!(!s.renew(1, false, 78, later), "it is asked for already");
     assert!(
-        !s.renew(0, 78, later),
+        !s.renew(0, false, 78, later),
         "the original one is never asked for"
     );
     assert_eq!(taken(&mut s, later, Class::Datagram), [0, 2].into());
@@ -204,6 +204,9 @@ fn a_lane_in_doubt_is_a_last_resort() {
     paths[2].0.standing.set(Standing::Down);
     assert_eq!(s.best_standing(), Standing::Suspect);
     assert_eq!(taken(&mut s, later, Class::Datagram), [1].into());
+    // It is as good as silent, and another one seems to be silent only.
+    paths[0].0.standing.set(Standing::Suspect);
+    assert_eq!(taken(&mut s, later, Class::Datagram), [0].into());
     assert!(s.on_lane_ack(1, 9, 77));
     assert_eq!(s.best_standing(), Standing::Good);
 }
