@@ -343,6 +343,8 @@ def looks(t):
     t.check("\x1b[1m" in command(*ask).stdout, "colours on a terminal")
     t.check("\x1b[" not in command("env", "NO_COLOR=1", *ask).stdout, "none with NO_COLOR")
 
+    a.ip(["link add dummy7 type dummy"])
+
     def offered(words):
         line = words.split()
         done = command(
@@ -357,7 +359,7 @@ def looks(t):
         ("mpipctl", {"doctor", "session"}),
         ("mpipctl param set", {p["name"] for p in t.module.params(a).values()}),
         ("mpipctl param set scheduler", {"earliest", "weighted"}),
-        (f"mpipctl -n {a} interface show", {a.dev[0]}),
+        ("mpipctl interface show", {"dummy7"}),
         ("mpipctl -n", {str(a)}),
     ):
         words = words if words == "mpipctl -n" else words.replace("mpipctl", f"mpipctl -n {a}", 1)

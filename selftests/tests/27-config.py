@@ -225,7 +225,7 @@ def key_file(t):
         t.equal(done.returncode, 1, f"a damaged file: {done.stderr}")
         t.check(second[1:20] not in done.stderr, "nothing of it is told")
         t.equal(t.module.show(a, "psk"), {"set": True}, "after a mistake")
-        config(t, a, "apply", stdin="")
+        config(t, a, "apply", stdin="# nothing\n")
         t.equal(t.module.show(a, "psk"), {"set": False}, "without a file")
 
 
