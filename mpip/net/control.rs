@@ -114,6 +114,15 @@ impl Session {
 }
 
 impl Session {
+    /// Whether a lane is up.
+    pub fn is_lane_up(&self, lane: usize) -> bool {
+        let inner = self.inner.lock();
+        inner
+            .s
+            .lane(lane)
+            .is_some_and(|l| l.state == LaneState::Active)
+    }
+
     /// Somebody says that a lane that is up is not wanted.
     pub fn renew_lane(self: &Arc<Session>, instance: &Instance, lane: usize) {
         let (random, now) = (clock::random_u64(), clock::now_us());
@@ -424,8 +433,8 @@ impl Instance {
         let first = entry.set_up();
         entry.path.confirm();
         entry.path.set_via(entry.session.tuple.proto, entry.via);
-        if entry.path.standing() == Standing::Suspect && entry.session.inner.lock().s.is_replaced()
-        {
+        let suspect = first && entry.path.standing() == Standing::Suspect;
+        if suspect && entry.session.inner.lock().s.is_replaced() {
             entry.path.set_strict();
         }
         self.tell_path_up(&entry.session.peer, &entry.path);

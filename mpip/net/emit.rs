@@ -193,7 +193,8 @@ impl Instance {
             Via::Tcp => {
                 let kind = Raw::new(cm).map(|raw| raw.kind());
                 Shape::Stream(match kind {
-                    Some(Kind::Lane | Kind::LaneAck) => lane.stream.syn(cm.len()),
+                    Some(Kind::Lane) => lane.stream.syn(cm.len(), false),
+                    Some(Kind::LaneAck) => lane.stream.syn(cm.len(), true),
                     _ => lane.stream.next(cm.len()),
                 })
             }

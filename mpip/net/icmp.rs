@@ -80,7 +80,9 @@ pub fn error(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, rcu: &rcu:
             }
         }
         // There is nothing in a datagram's header that others do not know.
-        Kind::Refused if tuple.proto == packet::UDP && entry.is_up() => {
+        Kind::Refused
+            if tuple.proto == packet::UDP && session.is_lane_up(usize::from(entry.lane)) =>
+        {
             instance.count(Counter::PathDoubted);
             session.renew_lane(instance, usize::from(entry.lane));
         }

@@ -433,7 +433,9 @@ fn wrapped(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, entry: &Wire
             }
         }
     };
-    came(false);
+    if packet.tcp.is_some_and(|tcp| tcp.flags & packet::SYN != 0) {
+        came(false);
+    }
     if let Some(found) = find_message(skb, packet) {
         let message = message(instance, skb, packet, entry, &found, false);
         if message != Message::None {

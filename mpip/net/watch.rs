@@ -380,8 +380,10 @@ impl Instance {
             for i in (1..MAX_LANES).filter(|i| lanes & (1 << i) != 0) {
                 let (random, now) = (clock::random_u64(), clock::now_us());
                 let mut inner = session.inner.lock();
+                // A box that knows a connection still may not let another begin in its middle.
+                let kept = |l: &Lane| is_kept_by_boxes(l) && l.ways.current() != Via::Tcp;
                 revived |= session.idle_ms() < QUIET_MS
-                    && inner.s.lane(i).is_some_and(is_kept_by_boxes)
+                    && inner.s.lane(i).is_some_and(kept)
                     && inner.s.renew(i, false, random, now);
             }
             session.expect_more();

@@ -618,7 +618,7 @@ impl Instance {
             let inner = session.inner.lock();
             let added = || inner.s.lanes.iter().skip(1).flatten();
             let all_gone = added().next().is_some() && added().all(|l| l.state == LaneState::Gone);
-            let pending = added().any(|l| l.state == LaneState::Pending);
+            let pending = added().any(|l| l.state == LaneState::Pending || l.is_renewed());
             (inner.s.poll_in(clock::now_us()), pending, all_gone)
         };
         if session.inner.lock().lost != 0 {

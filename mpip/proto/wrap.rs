@@ -170,14 +170,15 @@ impl Stream {
         }
     }
 
-    /// The place of a SYN (SYN-ACK once the other end's has come) with `len` bytes. Sent again, it
-    /// is the same.
-    pub fn syn(&mut self, len: usize) -> Place {
+    /// The place of a SYN with `len` bytes, or of a SYN-ACK if it answers the other end's. Sent
+    /// again, it is the same.
+    pub fn syn(&mut self, len: usize, answers: bool) -> Place {
         self.snd = self.isn.wrapping_add(1).wrapping_add(len as u32);
+        let answers = answers && self.synced;
         Place {
             seq: self.isn,
-            ack: if self.synced { self.rcv } else { 0 },
-            flags: SYN | if self.synced { ACK } else { 0 },
+            ack: if answers { self.rcv } else { 0 },
+            flags: SYN | if answers { ACK } else { 0 },
         }
     }
 
@@ -205,7 +206,8 @@ impl Stream {
         let end = seq
             .wrapping_add(len as u32)
             .wrapping_add(u32::from(flags & SYN != 0));
-        if flags & SYN != 0 && (!self.synced || seq::after(end, self.rcv)) {
+        if flags & SYN != 0 {
+            // Whatever came before was somebody else's.
             self.synced = true;
             self.rcv = end;
         } else if self.synced && seq::after(end, self.rcv) {

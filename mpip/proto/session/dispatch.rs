@@ -141,15 +141,16 @@ impl<P: PathInfo, D, H: Hold<Lane<P, D>>> Session<P, D, H> {
     /// Of the active lanes in the mask `among` those whose paths can be relied on best, and how
     /// far; the original one if all are down.
     pub(super) fn reliable(&self, among: u32) -> (Standing, u32) {
-        // Of those that are as good as silent, one that nobody has called so comes first.
-        let (mut best, mut lanes) = ((Standing::Down, false), 1u32);
+        // Of those that are as good as silent, one whose path is not, or that nobody has called
+        // unwanted, comes first.
+        let (mut best, mut lanes) = ((Standing::Down, false, Standing::Down), 1u32);
         let among = among & self.active.get();
         for (i, lane) in self.lanes.iter().enumerate() {
             let Some(lane) = lane else { continue };
             if among & (1 << i) == 0 || i == 0 && self.is_replaced() {
                 continue;
             }
-            let rank = (lane.standing(), !lane.is_renewed());
+            let rank = (lane.standing(), !lane.is_unwanted(), lane.path.standing());
             if rank.0 == Standing::Down {
                 continue;
             }

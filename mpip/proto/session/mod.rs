@@ -281,8 +281,13 @@ impl<P: PathInfo, D, H: Hold<Lane<P, D>>> Session<P, D, H> {
             // A new try of the other end: it has to be shown again that it receives.
             lane.echo = challenge;
             lane.challenge = new_challenge;
-            lane.state = LaneState::Pending;
             lane.stream = Stream::new((new_challenge >> 32) as u32);
+            if lane.state == LaneState::Active {
+                // Until then it is better than nothing.
+                lane.set_renewed(false);
+            } else {
+                lane.state = LaneState::Pending;
+            }
             lane.tries = 0;
         }
         lane.next_try = now;
@@ -355,6 +360,9 @@ impl<P: PathInfo, D, H: Hold<Lane<P, D>>> Session<P, D, H> {
         {
             return false;
         }
+        if seq::age(now, lane.next_try) >= LONG_UP_US {
+            lane.refusals = 0;
+        }
         lane.set_renewed(unwanted);
         lane.challenge = random;
         if lane.is_initiator() {
@@ -411,11 +419,16 @@ impl<P: PathInfo, D, H: Hold<Lane<P, D>>> Session<P, D, H> {
     pub fn revive(&mut self, path: &P, now: u32) -> bool {
         let mut any = false;
         for lane in self.lanes.iter_mut().skip(1).flatten() {
-            if lane.state != LaneState::Active && lane.path.is_same(path) {
-                lane.refusals = 0;
-                lane.next_try = now;
-                any = true;
+            let up = lane.state == LaneState::Active;
+            if !lane.path.is_same(path) || up && !lane.is_renewed() {
+                continue;
             }
+            lane.refusals = 0;
+            lane.next_try = now;
+            if up {
+                lane.tries = 0;
+            }
+            any = true;
         }
         any
     }
@@ -446,10 +459,9 @@ impl<P: PathInfo, D, H: Hold<Lane<P, D>>> Session<P, D, H> {
         // Datagrams that took another way meanwhile do not matter to those boxes: a lane that is
         // kept in reserve, or does not answer, is no reason to leave a path that works.
         let datagrams = original.tuple.proto == packet::UDP;
-        let strict = |l: &Lane<P, D>| {
-            let lesser = l.path.reserve().is_some() || l.standing() <= Standing::Suspect;
-            original.path.is_strict() && !(datagrams && lesser)
-        };
+        let lesser =
+            |l: &Lane<P, D>| l.path.reserve().is_some() || l.standing() <= Standing::Suspect;
+        let strict = |l: &Lane<P, D>| original.path.is_strict() && !(datagrams && lesser(l));
         let mut added = self.lanes.iter().skip(1).flatten();
         added.any(|l| l.state == LaneState::Active && (strict(l) || l.path.is_same(&original.path)))
     }

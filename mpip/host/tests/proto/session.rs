@@ -303,9 +303,12 @@ fn a_lane_wants_both_answers() {
     assert!(b.on_lane(1, 11, 33, 0));
     assert_eq!(b.active_lanes(), 2);
     assert!(b.on_lane(1, 12, 33, 0));
-    assert_eq!(b.active_lanes(), 1);
+    assert!(b.lane(1).unwrap().is_renewed());
+    assert_eq!(b.poll(0, 1), Some(Todo::LaneAck(1)));
     assert_eq!(b.lane(1).unwrap().challenge, 33);
     assert!(!b.on_lane_confirm(1, challenge));
+    assert!(b.on_lane_confirm(1, 33));
+    assert!(!b.lane(1).unwrap().is_renewed());
 }
 
 /// Follows a session for `time`; when it sent LANE or LANE_ACK.

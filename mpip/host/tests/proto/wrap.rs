@@ -116,11 +116,11 @@ fn round(family: u8, inner: u8, via: Via) {
 fn a_made_up_connection_looks_like_one() {
     for isn in [0, 7, u32::MAX - 30] {
         let (mut a, mut b) = (Stream::new(isn), Stream::new(1000));
-        let syn = a.syn(68);
+        let syn = a.syn(68, false);
         assert_eq!((syn.seq, syn.ack, syn.flags), (isn, 0, packet::SYN));
-        assert_eq!(a.syn(68), syn, "sent again, it is the same");
+        assert_eq!(a.syn(68, false), syn, "sent again, it is the same");
         b.came(syn.seq, syn.flags, 68);
-        let answer = b.syn(68);
+        let answer = b.syn(68, true);
         let end = isn.wrapping_add(69);
         assert_eq!((answer.ack, answer.flags), (end, packet::SYN | packet::ACK));
         a.came(answer.seq, answer.flags, 68);

@@ -204,11 +204,15 @@ fn a_lane_in_doubt_is_a_last_resort() {
     paths[2].0.standing.set(Standing::Down);
     assert_eq!(s.best_standing(), Standing::Suspect);
     assert_eq!(taken(&mut s, later, Class::Datagram), [1].into());
-    // It is as good as silent, and another one seems to be silent only.
+    // It is as good as silent; that of another one is.
     paths[0].0.standing.set(Standing::Suspect);
-    assert_eq!(taken(&mut s, later, Class::Datagram), [0].into());
+    assert_eq!(taken(&mut s, later, Class::Datagram), [1].into());
     assert!(s.on_lane_ack(1, 9, 77));
     assert_eq!(s.best_standing(), Standing::Good);
+    // One that was called unwanted comes last of all.
+    let later = later + 10_000_000;
+    assert!(s.renew(1, true, 79, later));
+    assert_eq!(taken(&mut s, later, Class::Datagram), [0].into());
 }
 
 const STANDINGS: [Standing; 5] = [
