@@ -312,7 +312,9 @@ impl Instance {
     /// that this end has begun there: then the lane is asked for anew. Process context.
     fn renew_probed(&self, watched: &Watched, now: u32) -> bool {
         let Watched { session, path, .. } = watched;
-        if path.standing() != Standing::Suspect || path.silent_us(now) < FORGOTTEN_US {
+        let forgotten = path.standing() == Standing::Suspect && path.silent_us(now) >= FORGOTTEN_US;
+        // Nobody looks after the lanes of a session that ends.
+        if !forgotten || session.is_closing() {
             return false;
         }
         let renewed = {
@@ -383,6 +385,7 @@ impl Instance {
                 // A box that knows a connection still may not let another begin in its middle.
                 let kept = |l: &Lane| is_kept_by_boxes(l) && l.ways.current() != Via::Tcp;
                 revived |= session.idle_ms() < QUIET_MS
+                    && !session.is_closing()
                     && inner.s.lane(i).is_some_and(kept)
                     && inner.s.renew(i, false, random, now);
             }
