@@ -8,8 +8,11 @@ hosts_recipe() { printf '%s\n' 'recipe 1' "${HOSTS_PACKAGES[@]}" "$(cat "$ROOT/.
 hosts_ready() { [ "$(cat "$HOSTS/.mpip-recipe" 2>/dev/null)" = "$(hosts_recipe)" ]; }
 
 fetch_hosts() {
-	rm -rf --one-file-system "$HOSTS"
 	bootstrap "$HOSTS.new" --variant=minbase --include="$(packages "${HOSTS_PACKAGES[@]}")"
 	hosts_recipe >"$HOSTS.new/.mpip-recipe"
+	if [ -d "$HOSTS" ]; then
+		use_none
+		rm -rf --one-file-system "$HOSTS"
+	fi
 	mv "$HOSTS.new" "$HOSTS"
 }

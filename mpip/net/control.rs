@@ -111,25 +111,27 @@ impl Session {
             instance.attend(self);
         }
     }
-}
 
-impl Session {
-    /// Whether a lane is up.
-    pub fn is_lane_up(&self, lane: usize) -> bool {
-        let inner = self.inner.lock();
-        inner
-            .s
-            .lane(lane)
-            .is_some_and(|l| l.state == LaneState::Active)
-    }
-
-    /// Somebody says that a lane that is up is not wanted.
-    pub fn renew_lane(self: &Arc<Session>, instance: &Instance, lane: usize) {
+    /// Somebody, it may be anybody, says that a lane is not wanted: one that is up is asked for once
+    /// more.
+    pub fn doubt_lane(self: &Arc<Session>, instance: &Instance, lane: u8) {
         let (random, now) = (clock::random_u64(), clock::now_us());
-        if self.inner.lock().s.renew(lane, true, random, now) {
-            // What was in flight there may be lost.
-            self.wants_resend(lane);
-            instance.attend(self);
+        let index = usize::from(lane);
+        let renewed = {
+            let mut inner = self.inner.lock();
+            let up = inner.s.active_mask().checked_shr(lane.into()).unwrap_or(0) & 1 == 1;
+            up.then(|| inner.s.renew(index, true, random, now))
+        };
+        match renewed {
+            None => self.refuse_lane(instance, lane, Counter::LaneRefusedIcmp),
+            Some(renewed) => {
+                instance.count(Counter::PathDoubted);
+                if renewed {
+                    // What was in flight there may be lost.
+                    self.wants_resend(index);
+                    instance.attend(self);
+                }
+            }
         }
     }
 }

@@ -80,12 +80,7 @@ pub fn error(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, rcu: &rcu:
             }
         }
         // There is nothing in a datagram's header that others do not know.
-        Kind::Refused
-            if tuple.proto == packet::UDP && session.is_lane_up(usize::from(entry.lane)) =>
-        {
-            instance.count(Counter::PathDoubted);
-            session.renew_lane(instance, usize::from(entry.lane));
-        }
+        Kind::Refused if tuple.proto == packet::UDP => session.doubt_lane(instance, entry.lane),
         Kind::Refused => session.refuse_lane(instance, entry.lane, Counter::LaneRefusedIcmp),
         Kind::Doubt => {
             const PACE_US: u32 = 20_000;

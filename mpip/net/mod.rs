@@ -63,6 +63,7 @@ pub mod session;
 pub mod shared;
 pub mod stranger;
 pub mod tx;
+pub mod unknown;
 pub mod watch;
 pub mod work;
 pub mod wrapped;

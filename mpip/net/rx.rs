@@ -8,24 +8,19 @@
 
 use crate::{
     net::{
-        ask::clamp_mss,
         control::Message,
         icmp,
         instance::Instance,
-        rows::{
-            Destination,
-            SynSlot,
-            WireEntry, //
-        },
-        session::{
-            Session,
-            TcpPosition, //
-        },
+        rows::WireEntry,
+        session::Session,
         tx::parse,
+        unknown::{
+            syn,
+            unknown, //
+        },
         Verdict, //
     },
     proto::{
-        addr::Tuple,
         counters::Counter,
         packet::{
             self,
@@ -41,7 +36,6 @@ use crate::{
                 Raw,
                 NUMBER_LEN, //
             },
-            option,
             surplus,
             MAX_LEN, //
         },
@@ -57,10 +51,6 @@ use crate::{
             Csum,
             Skb, //
         },
-        socket::{
-            self,
-            Owner, //
-        }, //
     },
 };
 use kernel::{
@@ -269,7 +259,7 @@ fn end_of(packet: &Packet, tcp: &TcpHeader) -> u32 {
 }
 
 /// Whether a segment lies wholly below `acked`.
-fn below(packet: &Packet, tcp: &TcpHeader, acked: u32) -> bool {
+pub(super) fn below(packet: &Packet, tcp: &TcpHeader, acked: u32) -> bool {
     !seq::after(end_of(packet, tcp), acked)
         && tcp.flags & (packet::SYN | packet::FIN | packet::RST) == 0
 }
@@ -393,7 +383,7 @@ fn is_plausible_reset(session: &Session, entry: &WireEntry, tcp: &TcpHeader) -> 
 }
 
 /// A datagram that may be a CM as a whole.
-fn find_message(skb: &Skb<'_>, packet: &Packet) -> Option<Found> {
+pub(super) fn find_message(skb: &Skb<'_>, packet: &Packet) -> Option<Found> {
     find_trailer(skb, packet).filter(|found| found.alone)
 }
 
@@ -578,187 +568,6 @@ fn trailer(
     // If the network has made a copy, the data is TCP's to judge.
     instance.data_came(entry, &data);
     Trailer::Strip(if tcp { found.bytes().len() } else { 0 })
-}
-
-/// A packet on a tuple that stands for nothing here.
-fn unknown(
-    instance: &Instance,
-    skb: &mut Skb<'_>,
-    packet: &Packet,
-    tuple: &Tuple,
-    rcu: &rcu::Guard,
-) -> Verdict {
-    let Some(tcp) = packet.tcp else {
-        return unknown_udp(instance, skb, packet, tuple, rcu);
-    };
-    if tcp.flags & packet::SYN != 0 {
-        if tuple.local.port == instance.ports.own() && new_stream(instance, skb, packet, tuple, rcu)
-        {
-            return Verdict::Drop;
-        }
-        syn(instance, skb, packet, tuple, &tcp);
-        return Verdict::Accept;
-    }
-    let len = packet.payload_len();
-    if len == 0 || len > MAX_LEN || tcp.flags & packet::RST != 0 || skb.is_gso() {
-        return Verdict::Accept;
-    }
-    let Some(found) = find(skb, packet) else {
-        return Verdict::Accept;
-    };
-    if !found.alone {
-        return Verdict::Accept;
-    }
-    // What is for somebody else is only passing through.
-    if !socket::is_local(instance.net, &tuple.local.addr) {
-        return Verdict::Accept;
-    }
-    // On the tuple of a socket, only what lies below what the socket expects can be a carrier.
-    let owner = socket::tcp_owner(instance.net, tuple, skb.ifindex_in());
-    let position = match owner {
-        Owner::Stream { rcv_nxt, snd_una } => {
-            if !below(packet, &tcp, rcv_nxt) {
-                return Verdict::Accept;
-            }
-            TcpPosition {
-                una: snd_una,
-                ack: rcv_nxt,
-                window: tcp.window,
-            }
-        }
-        Owner::None => TcpPosition {
-            una: tcp.ack,
-            ack: tcp.seq.wrapping_add(len as u32),
-            window: tcp.window,
-        },
-        Owner::Other => return Verdict::Accept,
-    };
-    if !skb.csum_ok(packet.l4, packet.proto, packet.family) {
-        return Verdict::Accept;
-    }
-    let owned = owner != Owner::None;
-    if instance.stranger(tuple, &found, position, owned, rcu) {
-        Verdict::Drop
-    } else {
-        Verdict::Accept
-    }
-}
-
-/// A SYN to our own port: true if it begins a made-up connection of a lane.
-fn new_stream(
-    instance: &Instance,
-    skb: &mut Skb<'_>,
-    packet: &Packet,
-    tuple: &Tuple,
-    rcu: &rcu::Guard,
-) -> bool {
-    let Some(tcp) = packet.tcp else { return false };
-    let Some(found) = find_message(skb, packet) else {
-        return false;
-    };
-    let Some(raw) = Raw::new(found.bytes()) else {
-        return false;
-    };
-    if instance.is_stopping()
-        || raw.kind() != Kind::Lane
-        || !socket::is_local(instance.net, &tuple.local.addr)
-        || !skb.csum_ok(packet.l4, packet.proto, packet.family)
-    {
-        return false;
-    }
-    let place = (tcp.seq, tcp.flags, packet.payload_len());
-    instance.new_lane(tuple, &raw, Some(place), rcu)
-}
-
-fn unknown_udp(
-    instance: &Instance,
-    skb: &mut Skb<'_>,
-    packet: &Packet,
-    tuple: &Tuple,
-    rcu: &rcu::Guard,
-) -> Verdict {
-    if packet.payload_end != packet.end {
-        if let Some(found) = find(skb, packet) {
-            let local = socket::is_local(instance.net, &tuple.local.addr);
-            let owned = local && socket::udp_owned(instance.net, tuple, skb.ifindex_in());
-            if local
-                && instance.stranger(tuple, &found, TcpPosition::NONE, owned, rcu)
-                && found.alone
-            {
-                return Verdict::Drop;
-            }
-        }
-    }
-    if tuple.local.port == instance.ports.own()
-        && tuple.local.port != 0
-        && socket::is_local(instance.net, &tuple.local.addr)
-    {
-        if let Some(found) = find_message(skb, packet) {
-            let raw = Raw::new(found.bytes()).filter(|raw| raw.kind() == Kind::Lane);
-            if raw.is_some()
-                && skb.csum_ok(packet.l4, packet.proto, packet.family)
-                && instance.stranger(tuple, &found, TcpPosition::NONE, false, rcu)
-            {
-                return Verdict::Drop;
-            }
-        }
-        // The port is ours, but no lane is known: tell the sender, as a host without MPIP would.
-        if skb.csum_ok(packet.l4, packet.proto, packet.family) && skb.route_local(packet.family) {
-            instance.count(Counter::RxUnexpected);
-            skb.send_unreachable(packet.family);
-        }
-        return Verdict::Drop;
-    }
-    Verdict::Accept
-}
-
-/// A SYN may ask, a SYN-ACK may answer.
-fn syn(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, tuple: &Tuple, tcp: &TcpHeader) {
-    let is_answer = tcp.flags & packet::ACK != 0;
-    let Some(found) = skb
-        .head()
-        .get(packet.l4 + 20..packet.payload)
-        .and_then(option::find)
-    else {
-        if !is_answer {
-            // Whoever asks no more is not answered any more.
-            instance.forget_syn(tuple);
-        }
-        return;
-    };
-    if instance.is_stopping() || !socket::is_local(instance.net, &tuple.local.addr) {
-        return;
-    }
-    if found.answer != is_answer {
-        return;
-    }
-    if is_answer {
-        let asked = instance.asked_by_syn(&tuple.reversed());
-        let right = asked.is_some_and(|slot| {
-            tcp.ack == slot.isn.wrapping_add(1)
-                && option::answer_nonce(&Algo, slot.nonce) == found.nonce
-        });
-        if !right {
-            instance.count(Counter::CmMalformed);
-            return;
-        }
-        instance.note_available(
-            &Destination {
-                proto: packet.proto,
-                end: tuple.remote,
-            },
-            None,
-        );
-    } else {
-        instance.count(Counter::QueryRx);
-        instance.remember_syn(SynSlot {
-            tuple: *tuple,
-            nonce: found.nonce,
-            isn: tcp.seq,
-            answered: false,
-        });
-    }
-    clamp_mss(instance, skb, packet.family);
 }
 
 /// The message in this packet says that the connection was reset: makes an RST of the session of

@@ -710,7 +710,12 @@ impl Instance {
 
     /// A lane got through in no way. Its path is down unless others use it.
     fn lane_gave_up(&self, session: &Session, index: usize) {
-        let path = session.inner.lock().s.lane(index).map(|l| l.path.clone());
+        let path = {
+            let mut inner = session.inner.lock();
+            // It may have been up, and asked for in vain once more.
+            inner.lost |= 1 << index;
+            inner.s.lane(index).map(|l| l.path.clone())
+        };
         if let Some(path) = path.filter(|p| !p.is_confirmed()) {
             self.tell_path_down(&session.peer, &path, Reason::Silent);
         }

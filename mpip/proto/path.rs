@@ -11,6 +11,10 @@
 //! one-way delay that the question had, what arrived on the path so far, and,
 //! by the echo, the round-trip time. Silence makes a path doubtful, then suspect.
 
+mod standing;
+
+pub use standing::Standing;
+
 use crate::proto::addr::Addr;
 use crate::proto::blackhole;
 use crate::proto::blackhole::BlackHole;
@@ -139,21 +143,6 @@ pub enum Received {
     Taken,
     /// Taken in; to be answered at once with this time stamp as the echo.
     Answer(u32),
-}
-
-/// How far a path can be relied on; the order is that of preference.
-#[derive(Copy, Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Standing {
-    /// An end of it is not there: an address or an interface has gone.
-    Down,
-    /// It has not answered for long: what was sent on it is taken for lost.
-    Suspect,
-    /// An answer is overdue: nothing more is sent on it while there is another path.
-    Doubtful,
-    /// It loses so much that it would slow down all others, or fails again and again.
-    Lossy,
-    /// It answers.
-    Good,
 }
 
 /// The state of a path.

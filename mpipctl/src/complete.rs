@@ -73,6 +73,7 @@ pub fn answer() -> Option<ExitCode> {
     Some(
         match asked.try_complete(env::args_os(), folder.as_deref()) {
             Ok(_) => ExitCode::SUCCESS,
+            // Whatever was said would stand in the middle of the line that is typed.
             Err(_) => ExitCode::FAILURE,
         },
     )

@@ -373,7 +373,8 @@ def goes_both_ways(t, sockets, stream):
     drain(sockets)
     try:
         both_ways(t, sockets, stream, 200, 500, 1500)
-    except Failure:
+    except (Failure, ConnectionRefusedError):
+        # What left by the session's own way before anybody knew met a host without such a socket.
         return False
     return True
 
