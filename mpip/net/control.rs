@@ -112,8 +112,8 @@ impl Session {
         }
     }
 
-    /// Somebody, it may be anybody, says that a lane is not wanted: one that is up is asked for once
-    /// more.
+    /// Somebody, it may be anybody, says that a lane is not wanted: one that is up is asked for
+    /// once more.
     pub fn doubt_lane(self: &Arc<Session>, instance: &Instance, lane: u8) {
         let (random, now) = (clock::random_u64(), clock::now_us());
         let index = usize::from(lane);

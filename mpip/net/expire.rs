@@ -98,8 +98,8 @@ impl Instance {
     }
 
     /// Whether the session of a connection is needed as long as that is there. One end may go on
-    /// sending for long after the other's FIN, and a FIN or RST may be somebody's guess. And what has
-    /// lost its own path gets nowhere without its session, which nothing could open again.
+    /// sending for long after the other's FIN, and a FIN or RST may be somebody's guess. And what
+    /// has lost its own path gets nowhere without its session, which nothing could open again.
     fn goes_on(&self, session: &Session) -> bool {
         let moved = || {
             let inner = session.inner.lock();

@@ -308,8 +308,8 @@ impl Instance {
         true
     }
 
-    /// A path is to be asked again. If it has been silent for long, a box may have forgotten the tuple
-    /// that this end has begun there: then the lane is asked for anew. Process context.
+    /// A path is to be asked again. If it has been silent for long, a box may have forgotten the
+    /// tuple that this end has begun there: then the lane is asked for anew. Process context.
     fn renew_probed(&self, watched: &Watched, now: u32) -> bool {
         let Watched { session, path, .. } = watched;
         let forgotten = path.standing() == Standing::Suspect && path.silent_us(now) >= FORGOTTEN_US;
@@ -331,8 +331,9 @@ impl Instance {
         renewed
     }
 
-    /// An answer is overdue on a path. Sessions that use one path at a time have moved to another one,
-    /// on which nothing is in the way: what is in flight need not wait for certainty. Process context.
+    /// An answer is overdue on a path. Sessions that use one path at a time have moved to another
+    /// one, on which nothing is in the way: what is in flight need not wait for certainty. Process
+    /// context.
     fn path_doubted(&self, peer: &Arc<Peer>, path: &Arc<Path>) {
         if !self.shared.rules.know_single() {
             return;

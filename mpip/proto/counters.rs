@@ -123,7 +123,8 @@ counters! {
     RouteLent "route-lent";
     /// Sockets that would have needed more than a route and got nothing: too many have it.
     SourceOverflow "source-overflow";
-    /// Packets of such sockets that are no session's, and had an address that is none of this host's.
+    /// Packets of such sockets that are no session's, and had an address that is none of this
+    /// host's.
     SourceRefused "source-refused";
     /// Paths that answered again.
     PathReturned "path-returned";

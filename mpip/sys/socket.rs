@@ -126,8 +126,8 @@ pub fn lend_route(net: Net, tuple: &Tuple, dst: &Dst) -> bool {
 /// Sockets at most that may send from an address that has gone.
 pub const MAX_LENT: usize = bindings::MPIP_MAX_LENT as usize;
 
-/// A UDP socket without a connection, bound to an IPv4 address that has gone; what is lent to it ends
-/// with this.
+/// A UDP socket without a connection, bound to an IPv4 address that has gone; what is lent to it
+/// ends with this.
 ///
 /// # Invariants
 ///

@@ -313,8 +313,8 @@ impl<P: PathInfo, D, H: Hold<Lane<P, D>>> Session<P, D, H> {
         true
     }
 
-    /// LANE_CONFIRM came in: true if it answers our challenge. Then the initiator uses the lane, even
-    /// if it has been given up here: a reset may be older, or be somebody's guess.
+    /// LANE_CONFIRM came in: true if it answers our challenge. Then the initiator uses the lane,
+    /// even if it has been given up here: a reset may be older, or be somebody's guess.
     pub fn on_lane_confirm(&mut self, index: usize, echo: u64) -> bool {
         let Some(lane) = self.lane_mut(index) else {
             return false;
@@ -345,8 +345,8 @@ impl<P: PathInfo, D, H: Hold<Lane<P, D>>> Session<P, D, H> {
 
     /// Somebody on the way may have forgotten the tuple of a lane that is up: both ends show each
     /// other once more that it gets through, and as long as there are others it is not used. If
-    /// it is `unwanted`, as somebody says, it is given up unless it is answered. False if the lane is
-    /// not up, or that was done a moment ago.
+    /// it is `unwanted`, as somebody says, it is given up unless it is answered. False if the lane
+    /// is not up, or that was done a moment ago.
     pub fn renew(&mut self, index: usize, unwanted: bool, random: u64, now: u32) -> bool {
         let Some(lane) = self.lane_mut(index).filter(|_| index != 0) else {
             return false;
