@@ -7,86 +7,62 @@
 //! softirqs off while they are held.
 
 use super::bindings;
-use core::{
-    marker::PhantomData,
-    ops::{Deref, DerefMut},
-};
 use kernel::{
-    prelude::*,
-    str::CStr,
-    sync::{
-        lock::spinlock::SpinLockBackend,
-        lock::Guard,
-        LockClassKey,
-        SpinLock, //
+    ffi::c_char,
+    sync::lock::{
+        spinlock::SpinLockBackend,
+        Backend,
+        Lock, //
     },
 };
 
-/// Softirqs are off on this CPU while it lives.
-struct BhOff(PhantomData<*mut ()>);
+/// A spinlock that is held with softirqs off (`spin_lock_bh`). Any context but hard interrupts;
+/// must not sleep while held.
+pub type BhLock<T> = Lock<T, BhBackend>;
 
-impl BhOff {
-    fn new() -> Self {
-        // SAFETY: Nests; undone on the same CPU by `drop`, as the type is not `Send`.
-        unsafe { bindings::mpip_shim_bh_disable() };
-        BhOff(PhantomData)
-    }
-}
+/// Takes and releases a [`BhLock`].
+pub struct BhBackend;
 
-impl Drop for BhOff {
-    fn drop(&mut self) {
-        // SAFETY: Pairs with the call in `new`.
-        unsafe { bindings::mpip_shim_bh_enable() };
-    }
-}
+/// The spinlock itself.
+type Spin = <SpinLockBackend as Backend>::State;
 
-/// A spinlock that is held with softirqs off (`spin_lock_bh`).
-#[pin_data]
-pub struct BhLock<T> {
-    #[pin]
-    lock: SpinLock<T>,
-}
+// SAFETY: The kernel's spinlock ensures mutual exclusion; relocking is locking.
+unsafe impl Backend for BhBackend {
+    type State = Spin;
+    type GuardState = ();
 
-impl<T> BhLock<T> {
-    /// An initialiser. Use [`new_bh_lock`](crate::new_bh_lock), which supplies the lock class.
-    pub fn new(
-        value: T,
-        name: &'static CStr,
-        key: Pin<&'static LockClassKey>,
-    ) -> impl PinInit<Self> {
-        pin_init!(Self {
-            lock <- SpinLock::new(value, name, key),
-        })
+    #[inline]
+    unsafe fn init(
+        ptr: *mut Self::State,
+        name: *const c_char,
+        key: *mut kernel::bindings::lock_class_key,
+    ) {
+        // SAFETY: By the contract, which is the same.
+        unsafe { SpinLockBackend::init(ptr, name, key) }
     }
 
-    /// Takes the lock. Any context but hard interrupts; must not sleep while held.
-    pub fn lock(&self) -> BhGuard<'_, T> {
-        let bh = BhOff::new();
-        BhGuard {
-            guard: self.lock.lock(),
-            _bh: bh,
-        }
+    #[inline]
+    unsafe fn lock(ptr: *mut Self::State) {
+        // SAFETY: By the contract it is initialised.
+        unsafe { bindings::mpip_shim_lock_bh(ptr.cast()) }
     }
-}
 
-/// A held [`BhLock`].
-pub struct BhGuard<'a, T> {
-    // Dropped first: the lock must be free before softirqs run again.
-    guard: Guard<'a, T, SpinLockBackend>,
-    _bh: BhOff,
-}
-
-impl<T> Deref for BhGuard<'_, T> {
-    type Target = T;
-
-    fn deref(&self) -> &T {
-        &self.guard
+    #[inline]
+    unsafe fn try_lock(ptr: *mut Self::State) -> Option<()> {
+        // SAFETY: By the contract it is initialised.
+        unsafe { bindings::mpip_shim_trylock_bh(ptr.cast()) }.then_some(())
     }
-}
 
-impl<T: Unpin> DerefMut for BhGuard<'_, T> {
-    fn deref_mut(&mut self) -> &mut T {
-        &mut self.guard
+    #[inline]
+    unsafe fn unlock(ptr: *mut Self::State, _guard: &()) {
+        // SAFETY: By the contract it is ours.
+        unsafe { bindings::mpip_shim_unlock_bh(ptr.cast()) }
+    }
+
+    #[inline]
+    unsafe fn assert_is_held(ptr: *mut Self::State) {
+        // SAFETY: By the contract it is initialised.
+        unsafe { SpinLockBackend::assert_is_held(ptr) }
     }
 }
 

@@ -19,6 +19,7 @@
 #include <linux/rcupdate.h>
 #include <linux/siphash.h>
 #include <linux/skbuff.h>
+#include <linux/spinlock.h>
 #include <linux/tcp.h>
 #include <linux/unaligned.h>
 #include <net/dst.h>
@@ -32,14 +33,19 @@
 
 /* Contexts, clocks, randomness, memory */
 
-void mpip_shim_bh_disable(void)
+void mpip_shim_lock_bh(struct spinlock *lock)
 {
-	local_bh_disable();
+	spin_lock_bh(lock);
 }
 
-void mpip_shim_bh_enable(void)
+bool mpip_shim_trylock_bh(struct spinlock *lock)
 {
-	local_bh_enable();
+	return spin_trylock_bh(lock);
+}
+
+void mpip_shim_unlock_bh(struct spinlock *lock)
+{
+	spin_unlock_bh(lock);
 }
 
 u64 mpip_shim_now_us(void)

@@ -14,6 +14,7 @@
 #include <uapi/linux/mpip.h>
 
 struct sk_buff;
+struct spinlock;
 struct net;
 struct dst_entry;
 struct socket;
@@ -73,8 +74,9 @@ enum mpip_shim_csum {
 };
 
 /* Contexts, clocks, randomness, memory */
-void mpip_shim_bh_disable(void);
-void mpip_shim_bh_enable(void);
+void mpip_shim_lock_bh(struct spinlock *lock);
+bool mpip_shim_trylock_bh(struct spinlock *lock);
+void mpip_shim_unlock_bh(struct spinlock *lock);
 u64 mpip_shim_now_us(void);
 void mpip_shim_prefetch(const void *at, size_t len);
 u32 mpip_shim_coarse_ms(void);
