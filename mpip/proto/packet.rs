@@ -83,62 +83,37 @@ fn get<const N: usize>(head: &[u8], at: usize) -> Result<[u8; N], ParseError> {
         .ok_or(ParseError::Need(end))
 }
 
-fn be16(head: &[u8], at: usize) -> Result<u16, ParseError> {
-    get(head, at).map(u16::from_be_bytes)
+/// A header of `N` bytes in a packet of `len` bytes. All of it at once: every request costs the
+/// caller a round.
+fn header<const N: usize>(head: &[u8], at: usize, len: usize) -> Result<&[u8; N], ParseError> {
+    let found = head.get(at..).and_then(|rest| rest.first_chunk());
+    let end = at.saturating_add(N);
+    let error = if end > len {
+        ParseError::Skip
+    } else {
+        ParseError::Need(end)
+    };
+    found.ok_or(error)
 }
 
-fn be32(head: &[u8], at: usize) -> Result<u32, ParseError> {
-    get(head, at).map(u32::from_be_bytes)
+fn be16(head: &[u8], at: usize) -> Result<u16, ParseError> {
+    get(head, at).map(u16::from_be_bytes)
 }
 
 impl Packet {
     /// Reads the headers in `head`, the first bytes of a packet of `len` bytes.
     pub fn parse(head: &[u8], len: usize, family: u8) -> Result<Packet, ParseError> {
-        // All of the header at once: every request costs the caller a round.
-        let header = ip_header_len(family);
-        if head.len() < header {
-            return Err(ParseError::Need(header));
-        }
-        let (proto, src, dst, l4) = if family == 4 {
-            let [version_ihl] = get::<1>(head, 0)?;
-            let fragment = be16(head, 6)?;
-            let [proto] = get::<1>(head, 9)?;
-            let l4 = usize::from(version_ihl & 0x0f).saturating_mul(4);
-            // More fragments, or an offset.
-            if version_ihl >> 4 != 4 || l4 < 20 || fragment & 0x3fff != 0 {
-                return Err(ParseError::Skip);
-            }
-            (
-                proto,
-                Addr::V4(get(head, 12)?),
-                Addr::V4(get(head, 16)?),
-                l4,
-            )
-        } else {
-            let [version, _, _, _, _, _, proto, _] = get::<8>(head, 0)?;
-            if version >> 4 != 6 {
-                return Err(ParseError::Skip);
-            }
-            (proto, Addr::V6(get(head, 8)?), Addr::V6(get(head, 24)?), 40)
+        let mut packet = match family {
+            4 => Packet::ipv4(head, len)?,
+            _ => Packet::ipv6(head, len)?,
         };
-        if l4 > len {
-            return Err(ParseError::Skip);
-        }
-        let mut packet = Packet {
-            family,
-            proto,
-            src: Endpoint { addr: src, port: 0 },
-            dst: Endpoint { addr: dst, port: 0 },
-            l4,
-            payload: l4,
-            payload_end: len,
-            end: len,
-            tcp: None,
-        };
-        match proto {
+        let l4 = packet.l4;
+        match packet.proto {
             TCP => {
-                let header = be16(head, l4.saturating_add(12))?;
-                let doff = usize::from(header >> 12).saturating_mul(4);
+                let tcp: &[u8; 20] = header(head, l4, len)?;
+                let [s0, s1, d0, d1, q0, q1, q2, q3, a0, a1, a2, a3, offset, flags, w0, w1, ..] =
+                    *tcp;
+                let doff = usize::from(offset >> 4).saturating_mul(4);
                 packet.payload = l4.saturating_add(doff);
                 if doff < 20 || packet.payload > len {
                     return Err(ParseError::Skip);
@@ -148,33 +123,75 @@ impl Packet {
                     return Err(ParseError::Need(packet.payload));
                 }
                 packet.tcp = Some(TcpHeader {
-                    seq: be32(head, l4.saturating_add(4))?,
-                    ack: be32(head, l4.saturating_add(8))?,
-                    flags: header as u8,
-                    window: be16(head, l4.saturating_add(14))?,
+                    seq: u32::from_be_bytes([q0, q1, q2, q3]),
+                    ack: u32::from_be_bytes([a0, a1, a2, a3]),
+                    flags,
+                    window: u16::from_be_bytes([w0, w1]),
                 });
+                packet.src.port = u16::from_be_bytes([s0, s1]);
+                packet.dst.port = u16::from_be_bytes([d0, d1]);
             }
             UDP => {
-                let udp_len = usize::from(be16(head, l4.saturating_add(4))?);
+                let udp: &[u8; 8] = header(head, l4, len)?;
+                let [s0, s1, d0, d1, l0, l1, ..] = *udp;
+                let udp_len = usize::from(u16::from_be_bytes([l0, l1]));
                 packet.payload = l4.saturating_add(8);
                 // A length of 0 stands for a jumbogram or a GSO packet: no surplus then.
                 if udp_len != 0 {
                     packet.payload_end = l4.saturating_add(udp_len);
                 }
-                if packet.payload > packet.payload_end {
-                    return Err(ParseError::Skip);
-                }
                 // GSO: the length is that of all segments; never beyond the packet.
-                if packet.payload_end > len {
+                if packet.payload > packet.payload_end || packet.payload_end > len {
                     return Err(ParseError::Skip);
                 }
+                packet.src.port = u16::from_be_bytes([s0, s1]);
+                packet.dst.port = u16::from_be_bytes([d0, d1]);
             }
-            ICMP | ICMPV6 => return Ok(packet),
+            ICMP | ICMPV6 => {}
             _ => return Err(ParseError::Skip),
         }
-        packet.src.port = be16(head, l4)?;
-        packet.dst.port = be16(head, l4.saturating_add(2))?;
         Ok(packet)
+    }
+
+    /// Reads an IPv4 header.
+    fn ipv4(head: &[u8], len: usize) -> Result<Packet, ParseError> {
+        let ip: &[u8; 20] = header(head, 0, usize::MAX)?;
+        let [version_ihl, _, _, _, _, _, f0, f1, _, proto, _, _, s0, s1, s2, s3, d0, d1, d2, d3] =
+            *ip;
+        let l4 = usize::from(version_ihl & 0x0f).saturating_mul(4);
+        // More fragments, or an offset.
+        let fragment = u16::from_be_bytes([f0, f1]) & 0x3fff != 0;
+        if version_ihl >> 4 != 4 || l4 < 20 || fragment || l4 > len {
+            return Err(ParseError::Skip);
+        }
+        let (src, dst) = (Addr::V4([s0, s1, s2, s3]), Addr::V4([d0, d1, d2, d3]));
+        Ok(Packet::of(4, proto, src, dst, l4, len))
+    }
+
+    /// Reads an IPv6 header.
+    fn ipv6(head: &[u8], len: usize) -> Result<Packet, ParseError> {
+        let ip: &[u8; 40] = header(head, 0, usize::MAX)?;
+        let [version, _, _, _, _, _, proto, ..] = *ip;
+        if version >> 4 != 6 || len < 40 {
+            return Err(ParseError::Skip);
+        }
+        let (src, dst) = (Addr::V6(get(ip, 8)?), Addr::V6(get(ip, 24)?));
+        Ok(Packet::of(6, proto, src, dst, 40, len))
+    }
+
+    /// A packet of which only the IP header is known.
+    const fn of(family: u8, proto: u8, src: Addr, dst: Addr, l4: usize, len: usize) -> Packet {
+        Packet {
+            family,
+            proto,
+            src: Endpoint { addr: src, port: 0 },
+            dst: Endpoint { addr: dst, port: 0 },
+            l4,
+            payload: l4,
+            payload_end: len,
+            end: len,
+            tcp: None,
+        }
     }
 
     /// The tuple as the receiver of the packet sees it.
@@ -231,8 +248,18 @@ pub fn fold(mut acc: u64) -> u16 {
     acc as u16
 }
 
+/// The one's complement sum of an address.
+fn addr_sum(addr: &Addr) -> u64 {
+    // As good as 16 bits at a time, after folding.
+    match addr {
+        Addr::V4(a) => u64::from(u32::from_be_bytes(*a)),
+        Addr::V6(a) => sum(0, a),
+    }
+}
+
 fn pseudo(src: &Addr, dst: &Addr, proto: u8, len: usize) -> u64 {
-    sum(sum(0, src.as_bytes()), dst.as_bytes())
+    addr_sum(src)
+        .wrapping_add(addr_sum(dst))
         .wrapping_add(u64::from(proto))
         .wrapping_add(len as u64)
 }
@@ -266,11 +293,8 @@ fn check_at(proto: u8) -> usize {
 /// reach to the payload at least. `partial` says that the checksum field holds
 /// only the pseudo header's sum, which covers no ports.
 pub fn rewrite(head: &mut [u8], packet: &Packet, src: &Endpoint, dst: &Endpoint, partial: bool) {
-    let addrs_old = sum(
-        sum(0, packet.src.addr.as_bytes()),
-        packet.dst.addr.as_bytes(),
-    );
-    let addrs_new = sum(sum(0, src.addr.as_bytes()), dst.addr.as_bytes());
+    let addrs_old = addr_sum(&packet.src.addr).wrapping_add(addr_sum(&packet.dst.addr));
+    let addrs_new = addr_sum(&src.addr).wrapping_add(addr_sum(&dst.addr));
     let l4 = packet.l4;
     if packet.family == 4 {
         put(head, 12, src.addr.as_bytes());

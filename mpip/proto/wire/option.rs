@@ -82,6 +82,10 @@ pub fn mss(options: &[u8]) -> Option<(usize, u16)> {
 
 /// Finds the time stamp (RFC 7323): the offset of its value in `options` and the value.
 pub fn timestamp(options: &[u8]) -> Option<(usize, u32)> {
+    // How nearly every segment looks (RFC 7323, appendix A).
+    if let [KIND_NOP, KIND_NOP, KIND_TIMESTAMP, 10, a, b, c, d, _, _, _, _, ..] = *options {
+        return Some((4, u32::from_be_bytes([a, b, c, d])));
+    }
     Options::new(options).find_map(|option| {
         let (value, _) = option.value.split_first_chunk::<4>()?;
         let found = option.kind == KIND_TIMESTAMP && option.value.len() == 8;
@@ -91,6 +95,9 @@ pub fn timestamp(options: &[u8]) -> Option<(usize, u32)> {
 
 /// Whether the segment is signed (RFC 2385, RFC 5925): nothing in its header may be changed.
 pub fn is_signed(options: &[u8]) -> bool {
+    if let [KIND_NOP, KIND_NOP, KIND_TIMESTAMP, 10, _, _, _, _, _, _, _, _] = options {
+        return false;
+    }
     Options::new(options).any(|option| matches!(option.kind, KIND_MD5 | KIND_AO))
 }
 
