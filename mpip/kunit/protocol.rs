@@ -47,6 +47,7 @@ use crate::{
         table::{
             InsertError,
             Key,
+            Secret,
             Table, //
         },
         testing, //
@@ -139,8 +140,8 @@ fn messages(mut f: impl FnMut(&Cm<'_>) -> Result) -> Result {
 struct Number(u32);
 
 impl Key for Number {
-    fn with_bytes<R>(&self, f: impl FnOnce(&[u8]) -> R) -> R {
-        f(&self.0.to_be_bytes())
+    fn hash(&self, secret: &Secret) -> u32 {
+        secret.hash(&self.0.to_be_bytes())
     }
 }
 

@@ -29,7 +29,10 @@ use crate::{
             self,
             Owner, //
         },
-        table::Key, //
+        table::{
+            Key,
+            Secret, //
+        }, //
     },
 };
 use kernel::{
@@ -44,15 +47,17 @@ use kernel::{
 };
 
 impl Key for Tuple {
-    fn with_bytes<R>(&self, f: impl FnOnce(&[u8]) -> R) -> R {
+    fn hash(&self, secret: &Secret) -> u32 {
         let (Addr::V4(local), Addr::V4(remote)) = (&self.local.addr, &self.remote.addr) else {
-            return f(&self.encode());
+            return secret.hash(&self.encode());
         };
-        let [l0, l1] = self.local.port.to_ne_bytes();
-        let [r0, r1] = self.remote.port.to_ne_bytes();
-        let [a, b, c, d] = *local;
-        let [e, g, h, i] = *remote;
-        f(&[a, b, c, d, e, g, h, i, l0, l1, r0, r1, self.proto, 0, 0, 0])
+        // Each packet needs it, and this much is enough: as for the kernel's own sockets.
+        let addrs = u64::from(u32::from_ne_bytes(*local)) << 32;
+        let ports = u64::from(self.local.port) << 16 | u64::from(self.remote.port);
+        secret.mix(
+            addrs | u64::from(u32::from_ne_bytes(*remote)),
+            ports | u64::from(self.proto) << 32,
+        )
     }
 }
 
@@ -61,11 +66,11 @@ impl Key for Tuple {
 pub struct Ids(pub u64, pub u32);
 
 impl Key for Ids {
-    fn with_bytes<R>(&self, f: impl FnOnce(&[u8]) -> R) -> R {
+    fn hash(&self, secret: &Secret) -> u32 {
         let mut bytes = [0; 12];
         bytes[..8].copy_from_slice(&self.0.to_ne_bytes());
         bytes[8..].copy_from_slice(&self.1.to_ne_bytes());
-        f(&bytes)
+        secret.hash(&bytes)
     }
 }
 
@@ -79,13 +84,13 @@ pub struct Destination {
 }
 
 impl Key for Destination {
-    fn with_bytes<R>(&self, f: impl FnOnce(&[u8]) -> R) -> R {
+    fn hash(&self, secret: &Secret) -> u32 {
         let mut bytes = [0; 20];
         bytes[0] = self.proto;
         bytes[1] = self.end.addr.family();
         bytes[2..4].copy_from_slice(&self.end.port.to_ne_bytes());
         bytes[4..].copy_from_slice(&self.end.addr.to_padded());
-        f(&bytes)
+        secret.hash(&bytes)
     }
 }
 

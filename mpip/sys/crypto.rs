@@ -43,7 +43,7 @@ impl Crypto for Algo {
 
 /// A keyed hash for tables, quicker than that of [`Crypto`]: nobody learns more of it than how
 /// long a lookup takes.
-pub fn short_hash(key: &[u8; 16], data: &[u8]) -> u32 {
+pub fn short_hash(key: &[u64; 2], data: &[u8]) -> u32 {
     // SAFETY: Both are valid for reads; the key is 16 bytes, which is the most that is read.
-    unsafe { bindings::mpip_shim_hsiphash(key.as_ptr(), data.as_ptr(), data.len()) }
+    unsafe { bindings::mpip_shim_hsiphash(key.as_ptr().cast(), data.as_ptr(), data.len()) }
 }

@@ -43,8 +43,31 @@ use kernel::{
 
 /// A key: compared exactly, hashed with a secret so that nobody can choose collisions.
 pub trait Key: Eq + Copy {
-    /// Calls `f` with bytes that represent the key.
-    fn with_bytes<R>(&self, f: impl FnOnce(&[u8]) -> R) -> R;
+    /// Its hash. Only the length of a chain depends on it.
+    fn hash(&self, secret: &Secret) -> u32;
+}
+
+/// What the keys of a table are hashed with.
+pub struct Secret([u64; 2]);
+
+impl Secret {
+    /// A random one.
+    fn new() -> Secret {
+        Secret([clock::random_u64(), clock::random_u64()])
+    }
+
+    /// The hash of bytes.
+    pub fn hash(&self, data: &[u8]) -> u32 {
+        crypto::short_hash(&self.0, data)
+    }
+
+    /// The hash of two numbers, in a few instructions: both halves of their product, after
+    /// the secret was mixed in.
+    pub fn mix(&self, a: u64, b: u64) -> u32 {
+        let [x, y] = self.0;
+        let product = u128::from(a ^ x).wrapping_mul(u128::from(b ^ y));
+        (product as u64 ^ (product >> 64) as u64) as u32
+    }
 }
 
 /// Why an entry was not inserted.
@@ -150,7 +173,7 @@ struct Filling<K, V> {
 #[pin_data(PinnedDrop)]
 pub struct Table<K: Key, V: Send + Sync> {
     current: Atomic<*mut Buckets<K, V>>,
-    secret: [u8; 16],
+    secret: Secret,
     least: usize,
     len: Atomic<usize>,
     generation: Atomic<u32>,
@@ -179,7 +202,7 @@ impl<K: Key, V: Send + Sync> Table<K, V> {
             // Nothing fails between here and the table's own drop.
             Ok(try_pin_init!(Self {
                 current: Atomic::new(current),
-                secret: clock::random_bytes(),
+                secret: Secret::new(),
                 least,
                 len: Atomic::new(0),
                 generation: Atomic::new(1),
@@ -191,7 +214,7 @@ impl<K: Key, V: Send + Sync> Table<K, V> {
     }
 
     fn hash(&self, key: &K) -> u32 {
-        key.with_bytes(|bytes| crypto::short_hash(&self.secret, bytes))
+        key.hash(&self.secret)
     }
 
     /// The array in use.
