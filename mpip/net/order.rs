@@ -335,9 +335,12 @@ impl Session {
             }
             if let Known::Stream(stamps) = &mut state.known {
                 let acked = self.acked();
+                let family = self.tuple.local.addr.family();
                 for held in Iterator::chain(first.iter_mut(), batch.iter_mut()) {
-                    let family = self.tuple.local.addr.family();
-                    stamp(stamps, acked, &mut held.as_skb(), family);
+                    let mut skb = held.as_skb();
+                    if let Ok(packet) = Packet::parse(skb.head(), skb.len(), family) {
+                        stamp(stamps, acked, &mut skb, &packet);
+                    }
                 }
             }
             drop(rx);
@@ -358,6 +361,27 @@ impl Session {
         self.count_given_up(&mut rx);
         drop(rx);
         missing
+    }
+
+    /// As [`deliver`](Self::deliver), and asks for what is missing. At LOCAL_IN, no lock held.
+    fn deliver_and_ask(self: &Arc<Session>, instance: &Instance, first: Option<Held>) {
+        let missing = self.deliver(first, self.is_stream());
+        if !missing.is_empty() {
+            instance.send_missing(self, false, missing);
+            instance.doubt_original(self);
+        }
+    }
+
+    /// A packet that was in order has been delivered: what came meanwhile is next.
+    fn passed_on(self: &Arc<Session>, instance: &Instance) {
+        let idle = {
+            let mut rx = self.rx.lock();
+            rx.delivering = false;
+            rx.ready.is_empty() && rx.buffer.as_ref().is_none_or(|b| b.is_empty())
+        };
+        if !idle {
+            self.deliver_and_ask(instance, None);
+        }
     }
 
     /// Keeps the sum of what all sessions hold.
@@ -498,11 +522,7 @@ fn attach(buffer: &mut Reorder<Held, Storage>, packets: usize) {
 }
 
 /// Sees to it that TCP does not take a segment that waited for a stray of the past.
-fn stamp(stamps: &mut Stamps, acked: u32, skb: &mut Skb<'_>, family: u8) {
-    let len = skb.len();
-    let Ok(packet) = Packet::parse(skb.head(), len, family) else {
-        return;
-    };
+fn stamp(stamps: &mut Stamps, acked: u32, skb: &mut Skb<'_>, packet: &Packet) {
     let Some(tcp) = packet.tcp else { return };
     let options = packet.l4 + 20..packet.payload;
     let Some((at, old)) = skb
@@ -520,7 +540,7 @@ fn stamp(stamps: &mut Stamps, acked: u32, skb: &mut Skb<'_>, family: u8) {
     let partial = skb.csum() == Csum::Partial;
     // Without memory TCP drops it and has it sent again.
     if let Some(head) = skb.writable(packet.payload) {
-        packet::replace_tcp_long(head, &packet, options.start + at, newer, partial);
+        packet::replace_tcp_long(head, packet, options.start + at, newer, partial);
     }
 }
 
@@ -594,6 +614,7 @@ pub fn local_in(instance: &Instance, skb: &mut Skb<'_>, family: u8) -> Verdict {
     if !started && stream {
         state.known = Known::Stream(Stamps::new(session.acked()));
     }
+    let delivering = state.delivering;
     let Some(buffer) = state.buffer(if stream { session.acked() } else { start }) else {
         instance.count(Counter::NoMemory);
         return Verdict::Accept;
@@ -629,6 +650,20 @@ pub fn local_in(instance: &Instance, skb: &mut Skb<'_>, family: u8) -> Verdict {
     } else if seq::before(start, buffer.next()) {
         instance.count(Counter::ReorderLate);
     }
+    if !skb.may_leave() {
+        return Verdict::Accept;
+    }
+    // Nearly all are in order. Others queue behind it while it is under way.
+    if !delivering && buffer.passes(now, &segment) {
+        if let Known::Stream(stamps) = &mut state.known {
+            stamp(stamps, session.acked(), skb, &packet);
+        }
+        state.delivering = true;
+        drop(rx);
+        skb.pass_on();
+        session.passed_on(instance);
+        return Verdict::Stolen;
+    }
     if buffer.wants_storage(&segment) {
         attach(buffer, packets);
         if !buffer.has_storage() {
@@ -658,10 +693,6 @@ pub fn local_in(instance: &Instance, skb: &mut Skb<'_>, family: u8) -> Verdict {
     };
     session.account(before, buffer.bytes());
     drop(rx);
-    let missing = session.deliver(first, stream);
-    if !missing.is_empty() {
-        instance.send_missing(session, false, missing);
-        instance.doubt_original(session);
-    }
+    session.deliver_and_ask(instance, first);
     Verdict::Stolen
 }

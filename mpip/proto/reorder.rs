@@ -49,8 +49,8 @@ const IDLE_US: u32 = 1_000_000;
 const ASKS: u8 = 2;
 
 /// Where all come by one lane nothing is asked for in this time, microseconds, after a refusal or
-/// after the other lanes have gone: what is lost then is lost to congestion, and the sooner TCP sees
-/// it the better.
+/// after the other lanes have gone: what is lost then is lost to congestion, and the sooner TCP
+/// sees it the better.
 const REFRAIN_US: u32 = 1_000_000;
 
 /// What is missing is asked for after this time, microseconds: two processors may have swapped two
@@ -314,19 +314,35 @@ impl<T, B: BorrowMut<[Option<Held<T>>]>> Reorder<T, B> {
         core::mem::take(&mut self.given_up)
     }
 
+    /// As [`push`](Self::push), for what is in order while nothing waits: true if it is to be
+    /// delivered now. Else it has to be pushed.
+    pub fn passes(&mut self, now: u32, seg: &Segment) -> bool {
+        let passes = self.is_empty() && !self.is_wild(seg) && !self.is_early(seg);
+        if passes {
+            self.advance(now, seg);
+        }
+        passes
+    }
+
+    /// A segment that does not have to wait goes past.
+    fn advance(&mut self, now: u32, seg: &Segment) {
+        self.lane_progress(now, seg.lane, seg.end);
+        // A pure acknowledgment may come before the data that it follows.
+        if seq::before_eq(seg.seq, self.next) {
+            self.next = seq::max(self.next, seg.end);
+        }
+    }
+
     /// Takes a segment that came at `now`.
     pub fn push(&mut self, now: u32, seg: Segment, packet: T) -> Push<T> {
         if self.is_wild(&seg) {
             return Push::Wild(packet);
         }
-        self.lane_progress(now, seg.lane, seg.end);
         if !self.is_early(&seg) {
-            // A pure acknowledgment may come before the data that it follows.
-            if seq::before_eq(seg.seq, self.next) {
-                self.next = seq::max(self.next, seg.end);
-            }
+            self.advance(now, &seg);
             return Push::Pass(packet);
         }
+        self.lane_progress(now, seg.lane, seg.end);
         if !self.has_room() {
             self.given_up.overflow = self.given_up.overflow.wrapping_add(1);
             self.next = seg.end;
@@ -477,7 +493,8 @@ impl<T, B: BorrowMut<[Option<Held<T>>]>> Reorder<T, B> {
         None
     }
 
-    /// What is missing between two sequence numbers will not be sent again, as is known since `now`.
+    /// What is missing between two sequence numbers will not be sent again, as is known since
+    /// `now`.
     pub fn refused(&mut self, now: u32, from: u32, to: u32) {
         self.refrained = Some(now);
         for i in 0..self.len {

@@ -689,7 +689,8 @@ void mpip_shim_tx_shrink(const struct sk_buff *skb, u32 part, u32 whole)
 	if (!tp || !whole || part >= whole)
 		return;
 	icsk = inet_csk(skb->sk);
-	now = before = tcp_snd_cwnd(tp);
+	now = tcp_snd_cwnd(tp);
+	before = now;
 	if (icsk->icsk_ca_state >= TCP_CA_CWR)
 		before = max(now, tp->prior_cwnd);
 	want = div_u64((u64)before * part, whole);
@@ -713,6 +714,25 @@ int mpip_shim_state_out(const struct nf_hook_state *state)
 	return state->out ? state->out->ifindex : 0;
 }
 
+/* Does conntrack have nothing to do with @skb after us? The first of a flow it does. */
+bool mpip_shim_is_tracked(const struct sk_buff *skb)
+{
+#if IS_ENABLED(CONFIG_NF_CONNTRACK)
+	enum ip_conntrack_info ctinfo;
+	const struct nf_conn *ct = nf_ct_get(skb, &ctinfo);
+
+	return !ct || nf_ct_is_confirmed(ct);
+#else
+	return true;
+#endif
+}
+
+/* Hand @skb to the transport at once, as the hook's caller would have. */
+void mpip_shim_pass_on(struct sk_buff *skb, const struct nf_hook_state *state)
+{
+	state->okfn(state->net, state->sk, skb);
+}
+
 /*
  * Make @skb fit to be kept beyond the hook. It gives up what would pin other
  * objects: conntrack (a dying namespace waits for it) and user pages.
@@ -720,15 +740,7 @@ int mpip_shim_state_out(const struct nf_hook_state *state)
 bool mpip_shim_hold(struct sk_buff *skb, const struct nf_hook_state *state,
 		    struct mpip_held *held)
 {
-#if IS_ENABLED(CONFIG_NF_CONNTRACK)
-	enum ip_conntrack_info ctinfo;
-	const struct nf_conn *ct = nf_ct_get(skb, &ctinfo);
-
-	/* The first of a flow has its entry confirmed after us. */
-	if (ct && !nf_ct_is_confirmed(ct))
-		return false;
-#endif
-	if (!skb_dst_force(skb) || skb_orphan_frags_rx(skb, GFP_ATOMIC))
+	if (!mpip_shim_is_tracked(skb) || !skb_dst_force(skb) || skb_orphan_frags_rx(skb, GFP_ATOMIC))
 		return false;
 	nf_reset_ct(skb);
 	/* UDP's early demux takes no reference: such a socket is there under RCU only. */

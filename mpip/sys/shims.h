@@ -173,8 +173,13 @@ int mpip_shim_state_out(const struct nf_hook_state *state);
 bool mpip_shim_hold(struct sk_buff *skb, const struct nf_hook_state *state,
 		    struct mpip_held *held);
 void mpip_shim_release(struct net *net, struct mpip_held *held);
+bool mpip_shim_is_tracked(const struct sk_buff *skb);
+void mpip_shim_pass_on(struct sk_buff *skb, const struct nf_hook_state *state);
 bool mpip_shim_rx_csum_ok(struct sk_buff *skb, u32 l4off, u8 proto, u8 family);
 bool mpip_shim_rx_route_local(struct sk_buff *skb, u8 family);
+bool mpip_shim_rx_route_flow(struct sk_buff *skb, u8 family, void **route,
+			     int *ifindex);
+void mpip_shim_rx_route_forget(void *route);
 void mpip_shim_icmp_unreach(struct sk_buff *skb, u8 family);
 
 /* Routes */

@@ -325,6 +325,21 @@ impl Skb<'_> {
         unsafe { bindings::mpip_shim_icmp_unreach(self.raw(), family) };
     }
 
+    /// Whether it can leave the hook by [`hold`](Self::hold) and [`pass_on`](Self::pass_on):
+    /// connection tracking needs the first packets of a flow itself, behind us.
+    pub fn may_leave(&self) -> bool {
+        // SAFETY: Valid by the invariant.
+        unsafe { bindings::mpip_shim_is_tracked(self.raw()) }
+    }
+
+    /// Hands the packet to the transport here and now; the verdict must be "stolen". Of the last
+    /// hook at LOCAL_IN, no lock of ours held.
+    pub fn pass_on(&mut self) {
+        // SAFETY: Valid by the invariant, as is the hook's state; what `Stolen` gives us we give
+        // away.
+        unsafe { bindings::mpip_shim_pass_on(self.raw(), self.state) };
+    }
+
     /// Keeps the packet beyond the hook; on success the verdict must be "stolen".
     pub fn hold(&mut self) -> Option<Held> {
         let mut raw = bindings::mpip_held {

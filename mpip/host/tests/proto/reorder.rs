@@ -86,6 +86,21 @@ fn in_order_passes() {
 }
 
 #[test]
+fn only_what_is_in_order_while_nothing_waits_passes() {
+    let mut b = two_lanes(100);
+    assert!(b.passes(0, &seg(100, 10, 0)));
+    assert!(b.passes(0, &seg(90, 10, 0)));
+    assert!(b.passes(0, &seg(300, 0, 0)));
+    assert_eq!(b.next(), 110);
+    assert!(!b.passes(0, &seg(120, 10, 0)));
+    assert!(!b.passes(0, &seg(110 + MAX_HOLE + 1, 10, 0)));
+    assert_eq!(push(&mut b, 0, seg(120, 10, 0)), []);
+    assert!(!b.passes(0, &seg(110, 10, 1)));
+    assert_eq!(push(&mut b, 0, seg(110, 10, 1)), [110, 120]);
+    assert!(b.passes(0, &seg(130, 10, 1)));
+}
+
+#[test]
 fn a_hole_is_filled() {
     for start in [100, u32::MAX - 15] {
         let at = |n: u32| start.wrapping_add(n);
