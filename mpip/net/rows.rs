@@ -25,6 +25,7 @@ use crate::{
     },
     sys::{
         bh::BhLock,
+        route::FlowRoute,
         socket::{
             self,
             Owner, //
@@ -107,6 +108,8 @@ pub struct WireEntry {
     rx_packets: Atomic<u64>,
     rx_bytes: Atomic<u64>,
     up: Atomic<bool>,
+    /// How its packets end here.
+    pub route: FlowRoute,
 }
 
 impl WireEntry {
@@ -121,6 +124,7 @@ impl WireEntry {
             rx_packets: Atomic::new(0),
             rx_bytes: Atomic::new(0),
             up: Atomic::new(lane == 0),
+            route: FlowRoute::default(),
         }
     }
 

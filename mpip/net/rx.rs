@@ -322,7 +322,7 @@ fn lane(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, entry: &WireEnt
     }
     instance.saw(session);
     entry.count_rx(skb.segments(), skb.len());
-    if !skb.route_local(packet.family) {
+    if !skb.route_flow(packet.family, &entry.route) {
         instance.count(Counter::RxNotLocal);
         return Verdict::Drop;
     }
@@ -448,7 +448,7 @@ fn wrapped(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, entry: &Wire
     came(true);
     instance.saw(session);
     entry.count_rx(1, skb.len());
-    if !skb.route_local(packet.family) {
+    if !skb.route_flow(packet.family, &entry.route) {
         instance.count(Counter::RxNotLocal);
         return Verdict::Drop;
     }

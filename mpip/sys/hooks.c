@@ -774,19 +774,65 @@ bool mpip_shim_rx_csum_ok(struct sk_buff *skb, u32 l4off, u8 proto, u8 family)
 			    family == 4 ? NFPROTO_IPV4 : NFPROTO_IPV6);
 }
 
+static bool is_local(const struct sk_buff *skb, u8 family)
+{
+	if (family == 4)
+		return skb_rtable(skb)->rt_type == RTN_LOCAL;
+	return !skb_dst(skb)->error &&
+	       dst_rt6_info(skb_dst(skb))->rt6i_flags & RTF_LOCAL;
+}
+
 /* Decide the route on the header as it stands; true when it ends here. */
 bool mpip_shim_rx_route_local(struct sk_buff *skb, u8 family)
 {
 	if (family == 4) {
 		const struct iphdr *iph = ip_hdr(skb);
 
-		return !ip_route_input_noref(skb, iph->daddr, iph->saddr,
-					     ip4h_dscp(iph), skb->dev) &&
-		       skb_rtable(skb)->rt_type == RTN_LOCAL;
+		if (ip_route_input_noref(skb, iph->daddr, iph->saddr,
+					 ip4h_dscp(iph), skb->dev))
+			return false;
+	} else {
+		ip6_route_input(skb);
 	}
-	ip6_route_input(skb);
-	return !skb_dst(skb)->error &&
-	       (dst_rt6_info(skb_dst(skb))->rt6i_flags & RTF_LOCAL);
+	return is_local(skb, family);
+}
+
+/*
+ * The same for a packet of a flow all of whose packets have the same addresses,
+ * as the early demultiplexing of sockets has it: the route of the last one that
+ * came by the first one's interface is good as long as it is valid.
+ */
+bool mpip_shim_rx_route_flow(struct sk_buff *skb, u8 family, void **route,
+			     int *ifindex)
+{
+	struct dst_entry *dst = READ_ONCE(*route);
+	int in = skb->dev->ifindex;
+
+	/* IPv6 has a cookie for each: not worth its room. */
+	if (family != 4)
+		return mpip_shim_rx_route_local(skb, family);
+	if (dst && READ_ONCE(*ifindex) == in) {
+		if (dst_check(dst, 0)) {
+			skb_dst_set_noref(skb, dst);
+			return true;
+		}
+		if (cmpxchg(route, dst, NULL) == dst)
+			dst_release(dst);
+	}
+	if (!mpip_shim_rx_route_local(skb, family))
+		return false;
+	if (cmpxchg(ifindex, 0, in) && READ_ONCE(*ifindex) != in)
+		return true;
+	dst = skb_dst(skb);
+	if (dst_hold_safe(dst) && cmpxchg(route, NULL, dst))
+		dst_release(dst);
+	return true;
+}
+
+/* Let go of what the above has remembered. */
+void mpip_shim_rx_route_forget(void *route)
+{
+	dst_release(route);
 }
 
 void mpip_shim_icmp_unreach(struct sk_buff *skb, u8 family)

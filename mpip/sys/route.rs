@@ -11,7 +11,14 @@ use crate::proto::addr::{
     Endpoint,
     Tuple, //
 };
-use core::ptr::NonNull;
+use core::{
+    ffi::c_void,
+    ptr::NonNull, //
+};
+use kernel::sync::atomic::{
+    Atomic,
+    Relaxed, //
+};
 
 /// An output route with a counted reference.
 pub struct Dst {
@@ -139,6 +146,37 @@ impl Drop for Dst {
     fn drop(&mut self) {
         // SAFETY: `self` holds a reference and is not used any more.
         unsafe { bindings::mpip_shim_dst_put(&mut self.raw()) };
+    }
+}
+
+/// The route by which the packets of a flow end on this host, as the last of them found it: all of
+/// them have the same addresses ([`Skb::route_flow`](super::skb::Skb::route_flow)).
+pub struct FlowRoute {
+    route: Atomic<*mut c_void>,
+    ifindex: Atomic<i32>,
+}
+
+impl Default for FlowRoute {
+    /// Of a flow of which nothing has come yet.
+    fn default() -> FlowRoute {
+        FlowRoute {
+            route: Atomic::new(core::ptr::null_mut()),
+            ifindex: Atomic::new(0),
+        }
+    }
+}
+
+impl FlowRoute {
+    /// Where the route and the index of the interface that it is for are kept.
+    pub(super) fn raw(&self) -> (*mut *mut c_void, *mut i32) {
+        (self.route.as_ptr(), self.ifindex.as_ptr())
+    }
+}
+
+impl Drop for FlowRoute {
+    fn drop(&mut self) {
+        // SAFETY: Null or a route with a reference, which nothing uses any more.
+        unsafe { bindings::mpip_shim_rx_route_forget(self.route.load(Relaxed)) };
     }
 }
 

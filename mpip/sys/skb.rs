@@ -9,6 +9,7 @@ use super::{
     route::{
         tuple_of,
         Dst, //
+        FlowRoute,
     }, //
 };
 use crate::proto::addr::Tuple;
@@ -317,6 +318,14 @@ impl Skb<'_> {
     pub fn route_local(&mut self, family: u8) -> bool {
         // SAFETY: Valid by the invariant; called from PRE_ROUTING under RCU.
         unsafe { bindings::mpip_shim_rx_route_local(self.raw(), family) }
+    }
+
+    /// The same for a packet of a flow all of whose packets have these addresses.
+    pub fn route_flow(&mut self, family: u8, flow: &FlowRoute) -> bool {
+        let (route, ifindex) = flow.raw();
+        // SAFETY: Valid by the invariant; called from PRE_ROUTING under RCU. What `flow` keeps is
+        // read and changed atomically.
+        unsafe { bindings::mpip_shim_rx_route_flow(self.raw(), family, route, ifindex) }
     }
 
     /// Answers "port unreachable".
