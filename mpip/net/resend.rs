@@ -28,7 +28,8 @@ use crate::{
         kept::Segment,
         packet::{
             self,
-            Packet, //
+            Packet,
+            TcpHeader, //
         },
         path::Standing,
         seq,
@@ -150,6 +151,19 @@ impl Session {
                 .counters
                 .add(Counter::KeptOverflow, u64::from(gone));
         }
+        self.account_kept(before, inner.kept.bytes());
+    }
+
+    /// Lets go of what a segment that came acknowledges, if it seems to be the peer's. Were it not,
+    /// TCP would have to send again by itself what gets lost now. TCP fills its pages anew
+    /// as soon as nobody else has them: they should not wait for the next segment. Any context.
+    pub fn let_go(&self, tcp: &TcpHeader) {
+        if !self.is_multi() || !self.may_be_acked(tcp) {
+            return;
+        }
+        let mut inner = self.inner.lock();
+        let before = inner.kept.bytes();
+        inner.kept.acked(tcp.ack);
         self.account_kept(before, inner.kept.bytes());
     }
 

@@ -187,6 +187,7 @@ fn original(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, entry: &Wir
         }
         instance.saw(session);
         entry.count_rx(skb.segments(), skb.len());
+        session.let_go(&tcp);
         // Only what is intact tells how far a lane is. The result is kept in the packet: TCP does
         // not sum again.
         if session.is_multi()
@@ -396,6 +397,7 @@ fn arrived(instance: &Instance, entry: &WireEntry, packet: &Packet, end: usize) 
         if tcp.flags & packet::FIN != 0 && session.expects(tcp.seq.wrapping_add(data as u32)) {
             session.set_closing();
         }
+        session.let_go(&tcp);
         if data != 0 {
             session.lane_progress(entry.lane, tcp.seq);
         }

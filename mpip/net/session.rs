@@ -557,6 +557,16 @@ impl Session {
         }
     }
 
+    /// A segment came that acknowledges what lies before `tcp.ack`, if it is to be believed; that
+    /// is not certain before the socket has looked at it. True if it is new, can be true and could
+    /// be the other end's, which is all that TCP asks for.
+    pub fn may_be_acked(&self, tcp: &TcpHeader) -> bool {
+        tcp.flags & packet::ACK != 0
+            && seq::after(tcp.ack, self.una.load(Relaxed))
+            && !seq::after(tcp.ack, self.sent.load(Relaxed))
+            && self.expects(tcp.seq)
+    }
+
     /// Whether this is the connection's own SYN-ACK, sent again: a session may be opened before the
     /// handshake has ended.
     pub fn is_syn_ack(&self, tcp: &TcpHeader) -> bool {
