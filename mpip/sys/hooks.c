@@ -41,20 +41,23 @@
 /* After the filter; conntrack's confirmation is at INT_MAX. */
 #define MPIP_PRI_LOCAL_IN	(INT_MAX)
 
-#define GATE_SLOTS	1024
+#define GATE_BITS	10
+/* Some keys for each direction: that of TCP or UDP is found without a branch. */
+#define GATE_KEYS	32
 /* How long a slot is believed, jiffies. */
 #define GATE_LIFE	max(HZ / 16, 1)
-/* The part of a slot that is time, the rest is hash. */
-#define GATE_TIME	0xffffffULL
 
 /*
  * What the hooks look at before they call into Rust. A slot says that Rust has
- * just had nothing to do with packets of one flow in one direction; it holds
- * enough of a keyed hash that nobody meets another flow's.
+ * just had nothing to do with packets of one flow in one direction: it is the
+ * sum of a keyed hash and of the time. Nobody meets another flow's.
  */
 struct mpip_gate {
+	u64 slots[1 << GATE_BITS];
+	u64 addr_key;
+	/* Of outgoing and of incoming flows of TCP and UDP. */
+	u64 keys[2][GATE_KEYS];
 	void *instance;
-	u64 key[2];
 	u32 max_cm;
 	__be16 own_port;
 	/* Reasons to look at datagrams that leave: MPIP_LOOK_* */
@@ -63,7 +66,6 @@ struct mpip_gate {
 	atomic_t lanes;
 	/* Sockets that may send from an address that has gone. */
 	const void *lent[MPIP_MAX_LENT];
-	u64 slots[GATE_SLOTS];
 };
 
 #define MPIP_LOOK_RIDING	0
@@ -75,7 +77,8 @@ struct mpip_gate *mpip_shim_gate_new(u32 max_cm)
 
 	if (!gate)
 		return NULL;
-	get_random_bytes(gate->key, sizeof(gate->key));
+	gate->addr_key = get_random_u64();
+	get_random_bytes(gate->keys, sizeof(gate->keys));
 	gate->max_cm = max_cm;
 	return gate;
 }
@@ -156,45 +159,41 @@ void mpip_shim_gate_port(struct mpip_gate *gate, u16 port)
 	WRITE_ONCE(gate->own_port, htons(port));
 }
 
-static __always_inline u64 gate_mix(u64 a, u64 b)
-{
-	return (a * b) ^ mul_u64_u64_shr(a, b, 64);
-}
-
+/*
+ * The lower half of a product of two secrets that the flow has changed. Each
+ * packet of the host needs it, so there is no more to it: the rarely met flow
+ * of somebody who would like to meet another's is found by chance only.
+ */
 static __always_inline u64 gate_hash4(const struct mpip_gate *gate, bool in,
 				      u8 proto, const void *addrs, u32 ports)
 {
-	u64 rest = ports | (u64)proto << 32 | (u64)in << 40;
-
-	return gate_mix(get_unaligned((const u64 *)addrs) ^ gate->key[0],
-			rest ^ gate->key[1]);
+	return (get_unaligned((const u64 *)addrs) ^ gate->addr_key) *
+	       (ports ^ gate->keys[in][proto % GATE_KEYS]);
 }
 
 static __always_inline u64 gate_hash6(const struct mpip_gate *gate, bool in,
 				      u8 proto, const void *addrs, u32 ports)
 {
-	u64 rest = ports | (u64)proto << 32 | (u64)in << 40;
 	const u64 *a = addrs;
-	u64 h;
+	u64 h = gate->addr_key;
+	int i;
 
-	h = gate_mix(get_unaligned(a) ^ gate->key[0],
-		     get_unaligned(a + 1) ^ gate->key[1]);
-	h = gate_mix(get_unaligned(a + 2) ^ gate->key[0] ^ h,
-		     get_unaligned(a + 3) ^ gate->key[1]);
-	return gate_mix(h ^ gate->key[0], rest ^ gate->key[1]);
+	/* Upper halves alone know of all bits. */
+	for (i = 0; i < 4; i++)
+		h ^= mul_u64_u64_shr(get_unaligned(a + i) ^ h, gate->keys[0][i], 64) +
+		     get_unaligned(a + i);
+	return h * (ports ^ gate->keys[in][proto % GATE_KEYS]);
 }
 
-static __always_inline bool gate_is_of(u64 slot, u64 hash)
+/* Where a flow's slot is. The upper bits of a product are its best. */
+static __always_inline u32 gate_slot(u64 hash)
 {
-	return !((slot ^ hash) & ~GATE_TIME);
+	return hash >> (64 - GATE_BITS);
 }
 
 static __always_inline bool gate_knows(const struct mpip_gate *gate, u64 hash)
 {
-	u64 slot = READ_ONCE(gate->slots[hash % GATE_SLOTS]);
-
-	return gate_is_of(slot, hash) &&
-	       (((u64)jiffies - slot) & GATE_TIME) < GATE_LIFE;
+	return hash + jiffies - data_race(gate->slots[gate_slot(hash)]) < GATE_LIFE;
 }
 
 /*
@@ -208,14 +207,17 @@ static __always_inline bool gate_parse(const struct sk_buff *skb, u8 family,
 	u32 header = family == 4 ? 20 : 40;
 	u32 linear = skb_headlen(skb);
 
-	if (unlikely(linear < header))
+	/* What is shorter than a datagram's header Rust may look at. */
+	if (unlikely(linear < header + sizeof(struct udphdr)))
 		return false;
 	*proto = family == 4 ? data[9] : data[6];
 	*l4 = data + header;
-	if (*proto != IPPROTO_UDP && *proto != IPPROTO_TCP)
+	if (*proto == IPPROTO_TCP) {
+		if (unlikely(linear < header + sizeof(struct tcphdr)))
+			return false;
+	} else if (*proto != IPPROTO_UDP) {
 		return true;
-	if (unlikely(linear < header + (*proto == IPPROTO_UDP ? 8 : 20)))
-		return false;
+	}
 	if (family == 4) {
 		const struct iphdr *iph = (const struct iphdr *)data;
 
@@ -238,10 +240,17 @@ static __always_inline u64 gate_hash(const struct mpip_gate *gate, bool in,
 		gate_hash6(gate, in, proto, skb->data + 8, ports);
 }
 
-/* Whether an outgoing packet is none that Rust has to see. */
+/* Whether Rust has just had nothing to do with the flow of such a packet. */
+static __always_inline bool gate_passed(const struct mpip_gate *gate, bool in,
+					const struct sk_buff *skb, u8 family,
+					u8 proto, const u8 *l4)
+{
+	return gate_knows(gate, gate_hash(gate, in, skb, family, proto, l4));
+}
+
+/* Whether an outgoing packet is none that Rust has to see, as far as this is known at once. */
 static __always_inline bool gate_lets_out(const struct mpip_gate *gate,
-					  const struct sk_buff *skb,
-					  const struct sock *sk, u8 family)
+					  const struct sk_buff *skb, u8 family)
 {
 	const u8 *l4;
 	u8 proto;
@@ -252,14 +261,26 @@ static __always_inline bool gate_lets_out(const struct mpip_gate *gate,
 		if (((const struct tcphdr *)l4)->syn)
 			return false;
 	} else if (proto == IPPROTO_UDP) {
-		if (unlikely(READ_ONCE(gate->looks)) &&
-		    (test_bit(MPIP_LOOK_RIDING, &gate->looks) ||
-		     gate_lent(gate, sk)))
+		if (data_race(gate->looks))
 			return false;
 	} else {
 		return true;
 	}
-	return gate_knows(gate, gate_hash(gate, false, skb, family, proto, l4));
+	return gate_passed(gate, false, skb, family, proto, l4);
+}
+
+/* The same for a datagram while there are reasons to look at some of them. */
+static bool gate_lets_datagram_out(const struct mpip_gate *gate,
+				   const struct sk_buff *skb,
+				   const struct sock *sk, u8 family)
+{
+	const u8 *l4;
+	u8 proto;
+
+	if (!gate_parse(skb, family, &proto, &l4) || proto != IPPROTO_UDP ||
+	    test_bit(MPIP_LOOK_RIDING, &gate->looks) || gate_lent(gate, sk))
+		return false;
+	return gate_passed(gate, false, skb, family, IPPROTO_UDP, l4);
 }
 
 /*
@@ -275,24 +296,24 @@ static __always_inline bool gate_lets_in(const struct mpip_gate *gate,
 
 	if (!gate_parse(skb, family, &proto, &l4))
 		return false;
-	if (proto == IPPROTO_UDP) {
-		const struct udphdr *uh = (const struct udphdr *)l4;
-
-		if (ntohs(uh->len) + header != skb->len ||
-		    uh->dest == READ_ONCE(gate->own_port))
-			return false;
-	} else if (proto == IPPROTO_TCP) {
+	if (proto == IPPROTO_TCP) {
 		const struct tcphdr *th = (const struct tcphdr *)l4;
 		u32 payload = skb->len - header - th->doff * 4;
 
 		if (th->syn || (payload && payload <= gate->max_cm))
+			return false;
+	} else if (proto == IPPROTO_UDP) {
+		const struct udphdr *uh = (const struct udphdr *)l4;
+
+		if (ntohs(uh->len) + header != skb->len ||
+		    uh->dest == data_race(gate->own_port))
 			return false;
 	} else {
 		/* ICMP errors about lanes. */
 		return !atomic_read(&gate->lanes);
 	}
 	return !atomic_read(&gate->tuples) ||
-	       gate_knows(gate, gate_hash(gate, true, skb, family, proto, l4));
+	       gate_passed(gate, true, skb, family, proto, l4);
 }
 
 /* For a moment Rust need not see packets like this one. */
@@ -307,8 +328,7 @@ void mpip_shim_gate_pass(struct mpip_gate *gate, const struct sk_buff *skb,
 	    (proto != IPPROTO_TCP && proto != IPPROTO_UDP))
 		return;
 	hash = gate_hash(gate, in, skb, family, proto, l4);
-	WRITE_ONCE(gate->slots[hash % GATE_SLOTS],
-		   (hash & ~GATE_TIME) | ((u64)jiffies & GATE_TIME));
+	WRITE_ONCE(gate->slots[gate_slot(hash)], hash + jiffies);
 }
 
 /* Rust has to see the packets of @flow again, in both directions. */
@@ -321,7 +341,7 @@ void mpip_shim_gate_stop(struct mpip_gate *gate, const struct mpip_flow *flow)
 	bool v4 = flow->family == 4;
 	size_t len = v4 ? 4 : 16;
 	u8 addrs[32];
-	u64 hash, *slot;
+	u64 hash;
 	u32 p;
 	int in;
 
@@ -331,51 +351,63 @@ void mpip_shim_gate_stop(struct mpip_gate *gate, const struct mpip_flow *flow)
 		memcpy(&p, ports[in], sizeof(p));
 		hash = v4 ? gate_hash4(gate, in, flow->proto, addrs, p) :
 			    gate_hash6(gate, in, flow->proto, addrs, p);
-		/* An old one, too: it would be believed when its time comes round. */
-		slot = &gate->slots[hash % GATE_SLOTS];
-		if (gate_is_of(READ_ONCE(*slot), hash))
-			WRITE_ONCE(*slot, 0);
+		/* Another's has to be found anew, no more. */
+		WRITE_ONCE(gate->slots[gate_slot(hash)], 0);
 	}
+}
+
+/* Apart, so that what the gate lets out costs no more than it must. */
+static noinline __noclone unsigned int
+look_out(void *priv, struct sk_buff *skb, const struct nf_hook_state *state,
+	 u8 family)
+{
+	const struct mpip_gate *gate = priv;
+
+	if (READ_ONCE(gate->looks) &&
+	    gate_lets_datagram_out(gate, skb, state->sk, family))
+		return NF_ACCEPT;
+	return mpip_rs_post_routing(gate->instance, skb, state, family);
 }
 
 static unsigned int hook_out4(void *priv, struct sk_buff *skb,
 			      const struct nf_hook_state *state)
 {
-	struct mpip_gate *gate = priv;
-
-	if (gate_lets_out(gate, skb, state->sk, 4))
+	if (likely(gate_lets_out(priv, skb, 4)))
 		return NF_ACCEPT;
-	return mpip_rs_post_routing(gate->instance, skb, state, 4);
+	return look_out(priv, skb, state, 4);
 }
 
 static unsigned int hook_out6(void *priv, struct sk_buff *skb,
 			      const struct nf_hook_state *state)
 {
-	struct mpip_gate *gate = priv;
-
-	if (gate_lets_out(gate, skb, state->sk, 6))
+	if (likely(gate_lets_out(priv, skb, 6)))
 		return NF_ACCEPT;
-	return mpip_rs_post_routing(gate->instance, skb, state, 6);
+	return look_out(priv, skb, state, 6);
+}
+
+static noinline __noclone unsigned int
+look_in(void *priv, struct sk_buff *skb, const struct nf_hook_state *state,
+	u8 family)
+{
+	const struct mpip_gate *gate = priv;
+
+	return mpip_rs_pre_routing(gate->instance, skb, state, family);
 }
 
 static unsigned int hook_pre4(void *priv, struct sk_buff *skb,
 			      const struct nf_hook_state *state)
 {
-	struct mpip_gate *gate = priv;
-
-	if (gate_lets_in(gate, skb, 4))
+	if (likely(gate_lets_in(priv, skb, 4)))
 		return NF_ACCEPT;
-	return mpip_rs_pre_routing(gate->instance, skb, state, 4);
+	return look_in(priv, skb, state, 4);
 }
 
 static unsigned int hook_pre6(void *priv, struct sk_buff *skb,
 			      const struct nf_hook_state *state)
 {
-	struct mpip_gate *gate = priv;
-
-	if (gate_lets_in(gate, skb, 6))
+	if (likely(gate_lets_in(priv, skb, 6)))
 		return NF_ACCEPT;
-	return mpip_rs_pre_routing(gate->instance, skb, state, 6);
+	return look_in(priv, skb, state, 6);
 }
 
 /* Without added lanes everything is in order. */
@@ -740,7 +772,8 @@ void mpip_shim_pass_on(struct sk_buff *skb, const struct nf_hook_state *state)
 bool mpip_shim_hold(struct sk_buff *skb, const struct nf_hook_state *state,
 		    struct mpip_held *held)
 {
-	if (!mpip_shim_is_tracked(skb) || !skb_dst_force(skb) || skb_orphan_frags_rx(skb, GFP_ATOMIC))
+	if (!mpip_shim_is_tracked(skb) || !skb_dst_force(skb) ||
+	    skb_orphan_frags_rx(skb, GFP_ATOMIC))
 		return false;
 	nf_reset_ct(skb);
 	/* UDP's early demux takes no reference: such a socket is there under RCU only. */
