@@ -193,6 +193,7 @@ static __always_inline u32 gate_slot(u64 hash)
 
 static __always_inline bool gate_knows(const struct mpip_gate *gate, u64 hash)
 {
+	/* A slot changes as a whole; an old value is as good. */
 	return hash + jiffies - data_race(gate->slots[gate_slot(hash)]) < GATE_LIFE;
 }
 
@@ -261,6 +262,7 @@ static __always_inline bool gate_lets_out(const struct mpip_gate *gate,
 		if (((const struct tcphdr *)l4)->syn)
 			return false;
 	} else if (proto == IPPROTO_UDP) {
+		/* No packet that is under way has to know of what changes now. */
 		if (data_race(gate->looks))
 			return false;
 	} else {
@@ -306,7 +308,7 @@ static __always_inline bool gate_lets_in(const struct mpip_gate *gate,
 		const struct udphdr *uh = (const struct udphdr *)l4;
 
 		if (ntohs(uh->len) + header != skb->len ||
-		    uh->dest == data_race(gate->own_port))
+		    uh->dest == READ_ONCE(gate->own_port))
 			return false;
 	} else {
 		/* ICMP errors about lanes. */
