@@ -761,10 +761,15 @@ bool mpip_shim_is_tracked(const struct sk_buff *skb)
 #endif
 }
 
-/* Hand @skb to the transport at once, as the hook's caller would have. */
+/*
+ * Hand @skb to the transport at once, as the hook's caller would have. Who comes
+ * from a queue in user space has softirqs on.
+ */
 void mpip_shim_pass_on(struct sk_buff *skb, const struct nf_hook_state *state)
 {
+	local_bh_disable();
 	state->okfn(state->net, state->sk, skb);
+	local_bh_enable();
 }
 
 /*

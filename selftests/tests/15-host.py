@@ -6,6 +6,7 @@ import struct
 
 from lib import Link, case, wireguard
 from lib.packet import Capture
+from lib.userqueue import UserQueue
 from tools import udpcount, xfer
 
 SO_BINDTODEVICE, SO_MARK, TCP_MD5SIG = 25, 36, 14
@@ -124,6 +125,29 @@ def firewall(t):
         rules = host.run("nft", "list", "ruleset").stdout
         t.check("invalid counter packets 0" in rules, f"nothing invalid: {rules}")
     xfer.Traffic(pairs, 1000, 1000, seed=3).wait()
+
+
+@case("a program in user space decides about each packet (NFQUEUE): both paths, every byte", timeout=90)
+def user_queue(t):
+    cable = Link(rate="20mbit", delay="2ms")
+    a, b = t.two_hosts([cable] * 2)
+    t.load(a, b)
+    with UserQueue(a) as back, UserQueue(b) as there:
+        for host, rule in ((b, "dport"), (a, "sport")):
+            host.run(
+                "nft",
+                "add table inet t; add chain inet t c { type filter hook input priority 0; }; "
+                f"add rule inet t c tcp {rule} 7000 ct state established queue to 0",
+            )
+        for version in (4, 6):
+            address = (b.addr if version == 4 else b.addr6)[0]
+            pairs = xfer.connect(a, b, address, 7000)
+            t.spread(a, b, pairs)
+            before, seen = a.counters(), back.seen + there.seen
+            xfer.exchange(pairs, 2 << 20, 2 << 20)
+            t.reaches(min(t.shares(a, before)), 0.1, f"IPv{version}: share of the lesser path")
+            t.reaches(back.seen + there.seen - seen, 2000, f"IPv{version}: packets that were asked about")
+            xfer.Traffic(pairs, 1000, 1000, seed=3).wait()
 
 
 NAT = {
