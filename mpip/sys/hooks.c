@@ -79,6 +79,10 @@ struct mpip_gate *mpip_shim_gate_new(u32 max_cm)
 		return NULL;
 	gate->addr_key = get_random_u64();
 	get_random_bytes(gate->keys, sizeof(gate->keys));
+	for (i = 0; i < GATE_KEYS; i++) {
+		gate->keys[0][i] |= 1;
+		gate->keys[1][i] |= 1;
+	}
 	gate->max_cm = max_cm;
 	return gate;
 }
@@ -160,15 +164,15 @@ void mpip_shim_gate_port(struct mpip_gate *gate, u16 port)
 }
 
 /*
- * The lower half of a product of two secrets that the flow has changed. Each
- * packet of the host needs it, so there is no more to it: the rarely met flow
- * of somebody who would like to meet another's is found by chance only.
+ * Each packet of the host needs it, so there is no more to it than one product.
+ * Its lower half knows all bits of the addresses because the other factor is
+ * odd: all keys are.
  */
 static __always_inline u64 gate_hash4(const struct mpip_gate *gate, bool in,
 				      u8 proto, const void *addrs, u32 ports)
 {
 	return (get_unaligned((const u64 *)addrs) ^ gate->addr_key) *
-	       (ports ^ gate->keys[in][proto % GATE_KEYS]);
+	       ((u64)ports << 1 ^ gate->keys[in][proto % GATE_KEYS]);
 }
 
 static __always_inline u64 gate_hash6(const struct mpip_gate *gate, bool in,
@@ -178,11 +182,12 @@ static __always_inline u64 gate_hash6(const struct mpip_gate *gate, bool in,
 	u64 h = gate->addr_key;
 	int i;
 
-	/* Upper halves alone know of all bits. */
-	for (i = 0; i < 4; i++)
-		h ^= mul_u64_u64_shr(get_unaligned(a + i) ^ h, gate->keys[0][i], 64) +
-		     get_unaligned(a + i);
-	return h * (ports ^ gate->keys[in][proto % GATE_KEYS]);
+	for (i = 0; i < 4; i++) {
+		u64 word = get_unaligned(a + i) ^ h, key = gate->keys[0][i];
+
+		h = word * key ^ mul_u64_u64_shr(word, key, 64);
+	}
+	return h * ((u64)ports << 1 ^ gate->keys[in][proto % GATE_KEYS]);
 }
 
 /* Where a flow's slot is. The upper bits of a product are its best. */
