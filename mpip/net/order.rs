@@ -45,6 +45,7 @@ use crate::{
         }, //
     },
     sys::{
+        bh::BhGuard,
         clock,
         skb::{
             Csum,
@@ -261,17 +262,19 @@ impl Session {
         }
         // Waits for the callback, which takes the lock.
         drop(timer);
-        self.deliver(None, false);
+        self.deliver(self.rx.lock(), None, false);
         {
             let mut rx = self.rx.lock();
             buffer = rx.buffer.take();
+            // Somebody else may be delivering still.
+            self.account(buffer.as_ref().map_or(0, |b| b.bytes()), 0);
         }
         drop(buffer);
     }
 
     /// The timer of the buffer has fired.
     pub fn on_timer(&self) {
-        self.deliver(None, false);
+        self.deliver(self.rx.lock(), None, false);
     }
 
     /// The peer will not send again what is missing in these parts. Any context.
@@ -292,21 +295,29 @@ impl Session {
     /// Delivers `first` and everything else that is due, in order. One at a time delivers; others
     /// leave their packets to it. If the peer may be asked for what was lost, returns what to ask
     /// for.
-    fn deliver(&self, first: Option<Held>, may_ask: bool) -> Ranges {
-        let mut missing = Ranges::new();
-        let mut first = first;
-        let mut batch = KVec::new();
-        let mut rx = self.rx.lock();
-        if rx.delivering {
-            if let Some(held) = first.take() {
-                // Without memory the packet is lost here: TCP sends it again.
-                if rx.ready.push(held, GFP_ATOMIC).is_err() {
-                    self.shared.counters.add(Counter::NoMemory, 1);
-                }
-            }
-            return missing;
+    fn deliver(&self, mut rx: BhGuard<'_, Rx>, first: Option<Held>, may_ask: bool) -> Ranges {
+        if !rx.delivering {
+            rx.delivering = true;
+            return self.go_on_delivering(rx, first, may_ask);
         }
-        rx.delivering = true;
+        if let Some(held) = first {
+            // Without memory the packet is lost here: TCP sends it again.
+            if rx.ready.push(held, GFP_ATOMIC).is_err() {
+                self.shared.counters.add(Counter::NoMemory, 1);
+            }
+        }
+        Ranges::new()
+    }
+
+    /// As [`deliver`](Self::deliver), for the one that delivers.
+    fn go_on_delivering<'a>(
+        &'a self,
+        mut rx: BhGuard<'a, Rx>,
+        mut first: Option<Held>,
+        may_ask: bool,
+    ) -> Ranges {
+        let mut missing = Ranges::new();
+        let mut batch = KVec::new();
         loop {
             let state = &mut *rx;
             if let Some(buffer) = &mut state.buffer {
@@ -363,25 +374,16 @@ impl Session {
         missing
     }
 
-    /// As [`deliver`](Self::deliver), and asks for what is missing. At LOCAL_IN, no lock held.
-    fn deliver_and_ask(self: &Arc<Session>, instance: &Instance, first: Option<Held>) {
-        let missing = self.deliver(first, self.is_stream());
-        if !missing.is_empty() {
-            instance.send_missing(self, false, missing);
-            instance.doubt_original(self);
-        }
-    }
-
-    /// A packet that was in order has been delivered: what came meanwhile is next.
+    /// A packet that was in order has been delivered: what came meanwhile is next. At LOCAL_IN, no
+    /// lock held.
     fn passed_on(self: &Arc<Session>, instance: &Instance) {
-        let idle = {
-            let mut rx = self.rx.lock();
+        let mut rx = self.rx.lock();
+        if rx.ready.is_empty() && rx.buffer.as_ref().is_none_or(|b| b.is_empty()) {
             rx.delivering = false;
-            rx.ready.is_empty() && rx.buffer.as_ref().is_none_or(|b| b.is_empty())
-        };
-        if !idle {
-            self.deliver_and_ask(instance, None);
+            return;
         }
+        let missing = self.go_on_delivering(rx, None, self.is_stream());
+        instance.ask_for(self, missing);
     }
 
     /// Keeps the sum of what all sessions hold.
@@ -692,7 +694,17 @@ pub fn local_in(instance: &Instance, skb: &mut Skb<'_>, family: u8) -> Verdict {
         Push::Pass(held) | Push::Refused(held) | Push::Wild(held) => Some(held),
     };
     session.account(before, buffer.bytes());
-    drop(rx);
-    session.deliver_and_ask(instance, first);
+    let missing = session.deliver(rx, first, stream);
+    instance.ask_for(session, missing);
     Verdict::Stolen
+}
+
+impl Instance {
+    /// Asks the peer for what is missing, if there is something. No lock held.
+    fn ask_for(&self, session: &Arc<Session>, missing: Ranges) {
+        if !missing.is_empty() {
+            self.send_missing(session, false, missing);
+            self.doubt_original(session);
+        }
+    }
 }

@@ -12,6 +12,7 @@ use kernel::{
     sync::lock::{
         spinlock::SpinLockBackend,
         Backend,
+        Guard,
         Lock, //
     },
 };
@@ -19,6 +20,9 @@ use kernel::{
 /// A spinlock that is held with softirqs off (`spin_lock_bh`). Any context but hard interrupts;
 /// must not sleep while held.
 pub type BhLock<T> = Lock<T, BhBackend>;
+
+/// A held [`BhLock`].
+pub type BhGuard<'a, T> = Guard<'a, T, BhBackend>;
 
 /// Takes and releases a [`BhLock`].
 pub struct BhBackend;
