@@ -112,6 +112,9 @@ pub struct WireEntry {
     pub route: FlowRoute,
 }
 
+// With key, links and what RCU needs that makes 128 bytes.
+const _: () = assert!(size_of::<WireEntry>() <= 48);
+
 impl WireEntry {
     /// A lane's tuple. It counts as one of the path's users as long as it lives.
     pub fn new(session: Arc<Session>, lane: usize, via: Via, path: Arc<Path>) -> WireEntry {

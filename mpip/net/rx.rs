@@ -323,7 +323,7 @@ fn lane(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, entry: &WireEnt
     }
     instance.saw(session);
     entry.count_rx(skb.segments(), skb.len());
-    if !skb.route_flow(packet.family, &entry.route) {
+    if !skb.route_flow(packet.family, &entry.route, entry.path.ifindex()) {
         instance.count(Counter::RxNotLocal);
         return Verdict::Drop;
     }
@@ -450,7 +450,7 @@ fn wrapped(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, entry: &Wire
     came(true);
     instance.saw(session);
     entry.count_rx(1, skb.len());
-    if !skb.route_flow(packet.family, &entry.route) {
+    if !skb.route_flow(packet.family, &entry.route, entry.path.ifindex()) {
         instance.count(Counter::RxNotLocal);
         return Verdict::Drop;
     }

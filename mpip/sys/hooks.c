@@ -74,6 +74,7 @@ struct mpip_gate {
 struct mpip_gate *mpip_shim_gate_new(u32 max_cm)
 {
 	struct mpip_gate *gate = kvzalloc(sizeof(*gate), GFP_KERNEL);
+	unsigned int i;
 
 	if (!gate)
 		return NULL;
@@ -843,20 +844,20 @@ bool mpip_shim_rx_route_local(struct sk_buff *skb, u8 family)
 }
 
 /*
- * The same for a packet of a flow all of whose packets have the same addresses,
- * as the early demultiplexing of sockets has it: the route of the last one that
- * came by the first one's interface is good as long as it is valid.
+ * The same for a packet of a flow all of whose packets have the same addresses
+ * and come by the interface @ifindex, as the early demultiplexing of sockets has
+ * it: the route of the last one is good as long as it is valid.
  */
 bool mpip_shim_rx_route_flow(struct sk_buff *skb, u8 family, void **route,
-			     int *ifindex)
+			     int ifindex)
 {
-	struct dst_entry *dst = READ_ONCE(*route);
-	int in = skb->dev->ifindex;
+	struct dst_entry *dst;
 
 	/* IPv6 has a cookie for each: not worth its room. */
-	if (family != 4)
+	if (family != 4 || skb->dev->ifindex != ifindex)
 		return mpip_shim_rx_route_local(skb, family);
-	if (dst && READ_ONCE(*ifindex) == in) {
+	dst = READ_ONCE(*route);
+	if (dst) {
 		if (dst_check(dst, 0)) {
 			skb_dst_set_noref(skb, dst);
 			return true;
@@ -866,8 +867,6 @@ bool mpip_shim_rx_route_flow(struct sk_buff *skb, u8 family, void **route,
 	}
 	if (!mpip_shim_rx_route_local(skb, family))
 		return false;
-	if (cmpxchg(ifindex, 0, in) && READ_ONCE(*ifindex) != in)
-		return true;
 	dst = skb_dst(skb);
 	if (dst_hold_safe(dst) && cmpxchg(route, NULL, dst))
 		dst_release(dst);

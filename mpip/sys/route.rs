@@ -151,32 +151,26 @@ impl Drop for Dst {
 
 /// The route by which the packets of a flow end on this host, as the last of them found it: all of
 /// them have the same addresses ([`Skb::route_flow`](super::skb::Skb::route_flow)).
-pub struct FlowRoute {
-    route: Atomic<*mut c_void>,
-    ifindex: Atomic<i32>,
-}
+pub struct FlowRoute(Atomic<*mut c_void>);
 
 impl Default for FlowRoute {
     /// Of a flow of which nothing has come yet.
     fn default() -> FlowRoute {
-        FlowRoute {
-            route: Atomic::new(core::ptr::null_mut()),
-            ifindex: Atomic::new(0),
-        }
+        FlowRoute(Atomic::new(core::ptr::null_mut()))
     }
 }
 
 impl FlowRoute {
-    /// Where the route and the index of the interface that it is for are kept.
-    pub(super) fn raw(&self) -> (*mut *mut c_void, *mut i32) {
-        (self.route.as_ptr(), self.ifindex.as_ptr())
+    /// Where the route is kept.
+    pub(super) fn raw(&self) -> *mut *mut c_void {
+        self.0.as_ptr()
     }
 }
 
 impl Drop for FlowRoute {
     fn drop(&mut self) {
         // SAFETY: Null or a route with a reference, which nothing uses any more.
-        unsafe { bindings::mpip_shim_rx_route_forget(self.route.load(Relaxed)) };
+        unsafe { bindings::mpip_shim_rx_route_forget(self.0.load(Relaxed)) };
     }
 }
 

@@ -178,7 +178,7 @@ void mpip_shim_pass_on(struct sk_buff *skb, const struct nf_hook_state *state);
 bool mpip_shim_rx_csum_ok(struct sk_buff *skb, u32 l4off, u8 proto, u8 family);
 bool mpip_shim_rx_route_local(struct sk_buff *skb, u8 family);
 bool mpip_shim_rx_route_flow(struct sk_buff *skb, u8 family, void **route,
-			     int *ifindex);
+			     int ifindex);
 void mpip_shim_rx_route_forget(void *route);
 void mpip_shim_icmp_unreach(struct sk_buff *skb, u8 family);
 

@@ -320,12 +320,12 @@ impl Skb<'_> {
         unsafe { bindings::mpip_shim_rx_route_local(self.raw(), family) }
     }
 
-    /// The same for a packet of a flow all of whose packets have these addresses.
-    pub fn route_flow(&mut self, family: u8, flow: &FlowRoute) -> bool {
-        let (route, ifindex) = flow.raw();
+    /// The same for a packet of a flow all of whose packets have these addresses and come by the
+    /// interface `ifindex`.
+    pub fn route_flow(&mut self, family: u8, flow: &FlowRoute, ifindex: u32) -> bool {
         // SAFETY: Valid by the invariant; called from PRE_ROUTING under RCU. What `flow` keeps is
         // read and changed atomically.
-        unsafe { bindings::mpip_shim_rx_route_flow(self.raw(), family, route, ifindex) }
+        unsafe { bindings::mpip_shim_rx_route_flow(self.raw(), family, flow.raw(), ifindex as i32) }
     }
 
     /// Answers "port unreachable".
