@@ -187,14 +187,17 @@ fn original(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, entry: &Wir
         }
         instance.saw(session);
         entry.count_rx(skb.segments(), skb.len());
-        session.let_go(&tcp);
-        // Only what is intact tells how far a lane is. The result is kept in the packet: TCP does
-        // not sum again.
+        // Only what is intact tells how far a lane is, and what has come at the other end. The
+        // result is kept in the packet: TCP does not sum again.
+        let data = packet.payload_len() != 0;
         if session.is_multi()
-            && packet.payload_len() != 0
+            && (data || session.may_be_acked(&tcp))
             && skb.csum_ok(packet.l4, packet.proto, packet.family)
         {
-            session.lane_progress(0, tcp.seq);
+            session.let_go(&tcp);
+            if data {
+                session.lane_progress(0, tcp.seq);
+            }
         }
         return Verdict::Accept;
     }
