@@ -219,11 +219,12 @@ static __always_inline bool gate_parse(const struct sk_buff *skb, u8 family,
 		return false;
 	*proto = family == 4 ? data[9] : data[6];
 	*l4 = data + header;
-	if (*proto == IPPROTO_TCP) {
+	/* TCP comes in bursts: what its segments cost matters less. */
+	if (unlikely(*proto != IPPROTO_UDP)) {
+		if (*proto != IPPROTO_TCP)
+			return true;
 		if (unlikely(linear < header + sizeof(struct tcphdr)))
 			return false;
-	} else if (*proto != IPPROTO_UDP) {
-		return true;
 	}
 	if (family == 4) {
 		const struct iphdr *iph = (const struct iphdr *)data;
@@ -264,12 +265,12 @@ static __always_inline bool gate_lets_out(const struct mpip_gate *gate,
 
 	if (!gate_parse(skb, family, &proto, &l4))
 		return false;
-	if (proto == IPPROTO_TCP) {
-		if (((const struct tcphdr *)l4)->syn)
-			return false;
-	} else if (proto == IPPROTO_UDP) {
+	if (likely(proto == IPPROTO_UDP)) {
 		/* No packet that is under way has to know of what changes now. */
 		if (data_race(gate->looks))
+			return false;
+	} else if (proto == IPPROTO_TCP) {
+		if (((const struct tcphdr *)l4)->syn)
 			return false;
 	} else {
 		return true;
@@ -304,23 +305,25 @@ static __always_inline bool gate_lets_in(const struct mpip_gate *gate,
 
 	if (!gate_parse(skb, family, &proto, &l4))
 		return false;
-	if (proto == IPPROTO_TCP) {
+	if (likely(proto == IPPROTO_UDP)) {
+		const struct udphdr *uh = (const struct udphdr *)l4;
+
+		/* The longest packet has no more bytes than 16 bits count. */
+		if (uh->len != htons((u16)(skb->len - header)) ||
+		    uh->dest == READ_ONCE(gate->own_port))
+			return false;
+	} else if (proto == IPPROTO_TCP) {
 		const struct tcphdr *th = (const struct tcphdr *)l4;
 		u32 payload = skb->len - header - th->doff * 4;
 
 		if (th->syn || (payload && payload <= gate->max_cm))
 			return false;
-	} else if (proto == IPPROTO_UDP) {
-		const struct udphdr *uh = (const struct udphdr *)l4;
-
-		if (ntohs(uh->len) + header != skb->len ||
-		    uh->dest == READ_ONCE(gate->own_port))
-			return false;
 	} else {
 		/* ICMP errors about lanes. */
 		return !atomic_read(&gate->lanes);
 	}
-	return !atomic_read(&gate->tuples) ||
+	/* The first packet of a new tuple may be on its way already. */
+	return !data_race(gate->tuples.counter) ||
 	       gate_passed(gate, true, skb, family, proto, l4);
 }
 
