@@ -3,8 +3,8 @@
  * Shims over kernel inlines and macros. No decision of the protocol is made
  * here: each function does one thing that Rust cannot express.
  *
- * This file has contexts, crypto and packets; hooks.c, routes.c, services.c
- * and sockets.c have the rest of shims.h.
+ * This file has contexts, crypto and packets; gate.c, hooks.c, routes.c,
+ * services.c and sockets.c have the rest of shims.h.
  */
 #include <linux/delay.h>
 #include <linux/ip.h>
