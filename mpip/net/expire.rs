@@ -122,6 +122,8 @@ impl Instance {
                 && now.saturating_sub(peer.heard_ms()) >= PEER_LIFE_MS
             {
                 self.forget_peer(peer, Reason::Idle);
+            } else {
+                peer.age(clock::now_us());
             }
         }
     }

@@ -79,6 +79,7 @@ pub struct Path {
     heard: Atomic<u32>,
     waiting: Atomic<bool>,
     expected: Atomic<u32>,
+    aged: Atomic<u32>,
     // The local, the remote end is not there.
     down: Atomic<bool>,
     gone: Atomic<bool>,
@@ -139,7 +140,7 @@ pub struct Path {
 
 impl Path {
     pub(super) fn new(id: u8, local: Addr, remote: Addr, ifindex: u32) -> impl PinInit<Self> {
-        let long_ago = clock::now_us().wrapping_sub(1 << 30);
+        let long_ago = clock::now_us().wrapping_sub(path::LONG_AGO_US);
         pin_init!(Self {
             id,
             local,
@@ -157,6 +158,7 @@ impl Path {
             heard: Atomic::new(long_ago),
             waiting: Atomic::new(false),
             expected: Atomic::new(0),
+            aged: Atomic::new(clock::now_us()),
             down: Atomic::new(false),
             gone: Atomic::new(false),
             users: Atomic::new(0),
@@ -541,6 +543,20 @@ impl Path {
     pub fn forgive(&self) {
         let mut state = self.state.lock();
         state.forgive(clock::now_us());
+        self.publish(&state);
+    }
+
+    /// Keeps times of long ago in their place, now and then. Any context, about once a second.
+    pub fn age(&self, now: u32) {
+        const OFTEN_US: u32 = 1 << 28;
+        if seq::age(now, self.aged.load(Relaxed)) < OFTEN_US {
+            return;
+        }
+        self.aged.store(now, Relaxed);
+        // One that never answered has been silent for ever.
+        self.heard.store(now.wrapping_sub(path::LONG_AGO_US), Relaxed);
+        let mut state = self.state.lock();
+        state.age(now);
         self.publish(&state);
     }
 

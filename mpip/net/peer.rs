@@ -310,6 +310,13 @@ impl Peer {
         self.paths.lock().get(id)?.clone()
     }
 
+    /// Keeps times of long ago in their place, see [`Path::age`]. About once a second.
+    pub fn age(&self, now: u32) {
+        for path in self.paths.lock().iter().flatten() {
+            path.age(now);
+        }
+    }
+
     /// Number of paths.
     pub fn path_count(&self) -> u32 {
         self.paths.lock().iter().flatten().count() as u32

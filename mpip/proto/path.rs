@@ -49,6 +49,9 @@ const AGAIN_US: u32 = 25_000;
 const UNMEASURED_US: u32 = 1_000_000;
 /// The longest round trip that is waited for, microseconds.
 const LONGEST_US: u32 = 3_000_000;
+/// Longer ago is taken for so long ago, microseconds: half of what two readings of the clock can
+/// differ by and still say which was first.
+pub const LONG_AGO_US: u32 = 1 << 30;
 /// Who looks at a path less often than this has been held up and lets it have another chance,
 /// microseconds.
 const HELD_UP_US: u32 = 100_000;
@@ -761,6 +764,22 @@ impl Path {
             self.good(now)
         };
         false
+    }
+
+    /// Keeps times that lie far back from seeming to be ahead. To be called at least
+    /// every 2^29 microseconds (9 minutes), whether the path is in use or not.
+    pub fn age(&mut self, now: u32) {
+        let before = now.wrapping_sub(LONG_AGO_US);
+        let settle = |at: &mut u32| {
+            if seq::age(now, *at) > LONG_AGO_US {
+                *at = before;
+            }
+        };
+        settle(&mut self.last_question);
+        settle(&mut self.suspect_since);
+        self.open.iter_mut().flatten().for_each(settle);
+        self.heard.iter_mut().for_each(settle);
+        self.returned.iter_mut().for_each(settle);
     }
 
     /// The path does not work: it has to answer first. False if that was known. `silent` says that

@@ -463,3 +463,35 @@ fn a_path_that_returns_has_an_empty_queue() {
     pair.a.on_report(pair.now, 3, &answer);
     assert_eq!(pair.a.take_error(), 2 * MS as i32);
 }
+
+#[test]
+fn a_path_is_silent_for_ever() {
+    const MINUTE: u32 = 60 * S;
+    let mut pair = Pair::new(7 * S, 0);
+    pair.ask(10 * MS, 10 * MS);
+    pair.question();
+    pair.now = pair.now.wrapping_add(S);
+    pair.a.fail(pair.now, true);
+    let mut before = 0;
+    // The clock comes round twice.
+    for minute in 0..150 {
+        let silence = pair.a.silence(pair.now);
+        assert!(silence >= before, "{minute} min: {silence} < {before} us");
+        before = silence.min(15 * MINUTE);
+        // Asked now and then, and seldom enough not to be a burden.
+        assert!(pair.a.ask_again(pair.now.wrapping_add(2 * S)), "{minute} min");
+        if minute > 6 && minute % 30 == 0 {
+            pair.question();
+            assert!(!pair.a.ask_again(pair.now.wrapping_add(S)), "{minute} min");
+        }
+        pair.now = pair.now.wrapping_add(MINUTE);
+        if minute % 5 == 0 {
+            pair.a.age(pair.now);
+        }
+    }
+    assert_eq!(before, 15 * MINUTE);
+    // An answer ends it.
+    pair.ask(10 * MS, 10 * MS);
+    assert_eq!(pair.a.silence(pair.now), 0);
+    assert_ne!(pair.a.standing(), Standing::Suspect);
+}
