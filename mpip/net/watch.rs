@@ -113,9 +113,25 @@ impl Instance {
             None
         };
         let (tuple, original) = (added.as_ref().unwrap_or(tuple), original && added.is_none());
+        if path.standing() == Standing::Suspect {
+            self.solicit(path, tuple, original);
+        }
         self.send_report(session, path, tuple, original, None, behind);
         // After the question: who takes the path off the list looks whether one is open.
         self.watch(session, path, tuple, original);
+    }
+
+    /// A path that has failed is asked: it may just have got its carrier back, and the first
+    /// question for the next hop's link address been lost. The kernel repeats that after a second.
+    fn solicit(&self, path: &Path, tuple: &Tuple, original: bool) {
+        const PACE_US: u32 = 50_000;
+        if !path.may_solicit(clock::now_us(), PACE_US) {
+            return;
+        }
+        let ifindex = if original { 0 } else { path.ifindex() };
+        if let Some(route) = Dst::lookup(self.net, ifindex, tuple) {
+            route.solicit(&path.remote);
+        }
     }
 
     /// Has the worker look at a path that is in use. Any context.
@@ -296,10 +312,6 @@ impl Instance {
         match again {
             Some(true) if self.renew_probed(watched, now) => {}
             Some(true) => {
-                let ifindex = if watched.original { 0 } else { path.ifindex() };
-                if let Some(route) = Dst::lookup(self.net, ifindex, &watched.tuple) {
-                    route.solicit(&path.remote);
-                }
                 self.ask(session, path, &watched.tuple, watched.original);
             }
             Some(false) => {}
