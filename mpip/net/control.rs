@@ -454,10 +454,13 @@ impl Instance {
         let (own, hidden) = {
             let mut inner = session.inner.lock();
             let own = inner.s.lane(0).map(|l| l.path.clone());
-            // And a NAT there will not see all of a connection: see `has_lane`.
-            let hidden = session.tuple.proto == packet::TCP
-                && own.as_ref().is_some_and(|path| path.is_translated())
-                && !inner.s.is_replaced();
+            // A NAT there will not see all of a connection, or it has been silent for others before
+            // this session began: see `has_lane`.
+            let lacking = |path: &crate::net::path::Path| {
+                session.tuple.proto == packet::TCP && path.is_translated()
+                    || first && path.standing() == Standing::Suspect
+            };
+            let hidden = own.as_deref().is_some_and(lacking) && !inner.s.is_replaced();
             if hidden {
                 inner.explored_ms = 0;
             }
