@@ -75,8 +75,8 @@ def undisturbed(stream):
 
 def full_again(stream, gone, back):
     """When after the return the flow was as fast as before the loss, over three tenths of a second."""
-    before = sum(stream.rates(gone - 0.5, gone)) / 5
-    rates = stream.rates(back, back + RETURN * NOISE + 0.3)
+    before = sum(rate for _, rate in stream.rates(gone - 0.5, gone)) / 5
+    rates = [rate for _, rate in stream.rates(back, back + RETURN * NOISE + 0.3)]
     windows = (sum(rates[n : n + 3]) / 3 for n in range(len(rates) - 2))
     return next((n / 10 for n, rate in enumerate(windows) if rate >= FULL * before), None)
 
@@ -120,7 +120,7 @@ def lose(t, protocol, family, lost, how, side="A", way=BOTH, bound=SILENT):
         end = back + RETURN * NOISE + 0.3
         pause(t, stream, max(0.0, end - time.monotonic()))
         full = full_again(stream, gone, back)
-        t.note(f"{FULL:.0%} of the rate before the loss {full} s after the return (aim {RETURN} s)")
+        t.note(f"both paths: {FULL:.0%} of the rate before the loss {full} s after the return (aim {RETURN} s)")
         t.check(full is not None, f"{FULL:.0%} of both paths within {RETURN * NOISE} s of the return")
     gap, begun = stream.gap(gone - 0.05, back)
     t.note(
