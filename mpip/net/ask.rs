@@ -313,7 +313,7 @@ fn ask_by_syn(
         });
     }
     if available {
-        clamp_mss(instance, skb, packet.family);
+        clamp_mss(instance, skb, packet.family, &tuple.remote);
     }
 }
 
@@ -340,7 +340,7 @@ fn answer_syn(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, tuple: &T
             nonce,
         },
     );
-    clamp_mss(instance, skb, packet.family);
+    clamp_mss(instance, skb, packet.family, &tuple.remote);
 }
 
 /// Inserts an option behind the fixed TCP header of a segment without data.
@@ -371,8 +371,8 @@ fn add_option(skb: &mut Skb<'_>, packet: &Packet, option: &SynOption) -> bool {
 }
 
 /// Lowers the maximum segment size in a SYN or SYN-ACK to what the narrowest interface of this
-/// host carries; never raises it.
-pub fn clamp_mss(instance: &Instance, skb: &mut Skb<'_>, family: u8) {
+/// host carries, in what segments for the other end are known to be wrapped in; never raises it.
+pub fn clamp_mss(instance: &Instance, skb: &mut Skb<'_>, family: u8, remote: &Endpoint) {
     if instance.param(Param::MssClamp) == 0 {
         return;
     }
@@ -389,7 +389,8 @@ pub fn clamp_mss(instance: &Instance, skb: &mut Skb<'_>, family: u8) {
     {
         return;
     }
-    let mut room = (mtu as usize).saturating_sub(packet::ip_header_len(family) + 20);
+    let wrapper = instance.wrapper_len(remote);
+    let mut room = (mtu as usize).saturating_sub(packet::ip_header_len(family) + 20 + wrapper);
     if instance.param(Param::Cm) == 1 {
         room = room.saturating_sub(cm::DATA_LEN);
     }

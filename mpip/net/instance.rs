@@ -27,6 +27,7 @@ use crate::{
     proto::{
         addr::{
             Addr,
+            Endpoint,
             Prefix,
             Tuple, //
         },
@@ -34,6 +35,7 @@ use crate::{
         counters::Counter,
         crypto::PSK_LEN,
         hello::Identity,
+        packet,
         params::Param,
         policy::Treatment,
         seq,
@@ -736,6 +738,16 @@ impl Instance {
             .get(rcu, &Ids(node, 0))
             .filter(|p| !p.has_left())
             .cloned()
+    }
+
+    /// The most that a TCP segment for this end is wrapped in, as far as is known, bytes.
+    pub fn wrapper_len(&self, remote: &Endpoint) -> usize {
+        let dest = Destination {
+            proto: packet::TCP,
+            end: *remote,
+        };
+        let peer = self.peer_of(&rcu::read_lock(), &dest);
+        peer.map_or(0, |peer| peer.wrapper_len(packet::TCP))
     }
 
     /// Says whether messages may wait for a datagram to ride on.

@@ -17,7 +17,8 @@ use crate::{
             cm::Entry,
             MAX_ADDRS,
             NO_PATH, //
-        }, //
+        },
+        wrap::Via, //
     },
     sys::{
         bh::BhLock,
@@ -308,6 +309,13 @@ impl Peer {
     /// The path with this id.
     pub fn path_by_id(&self, id: usize) -> Option<Arc<Path>> {
         self.paths.lock().get(id)?.clone()
+    }
+
+    /// The most that packets of a session of protocol `inner` are wrapped in on any path, bytes.
+    pub fn wrapper_len(&self, inner: u8) -> usize {
+        let paths = self.paths.lock();
+        let ways = paths.iter().flatten().filter_map(|path| path.via(inner));
+        ways.map(Via::overhead).max().unwrap_or(0)
     }
 
     /// Keeps times of long ago in their place, see [`Path::age`]. About once a second.

@@ -232,5 +232,5 @@ pub fn syn(
             answered: false,
         });
     }
-    clamp_mss(instance, skb, packet.family);
+    clamp_mss(instance, skb, packet.family, &tuple.remote);
 }

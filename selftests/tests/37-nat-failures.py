@@ -12,6 +12,7 @@ import time
 
 from lib import active, case, nat
 from lib.nat import LINK, RESTRICTED, SYMMETRIC
+from lib.packet import Capture
 from lib.rtnl import Rtnl
 from lib.wire import numbers
 from tools import flow, udpcount, xfer
@@ -286,6 +287,31 @@ def rejected(t):
         return min(parts) > sum(parts) // 20
 
     t.soon(both, 30, "both uplinks to be used once nobody rejects")
+
+
+@case("the MSS leaves room for what segments are wrapped in, once that is known", timeout=60)
+def mss(t):
+    n = nat.natted([[RESTRICTED], [SYMMETRIC]])
+    t.hosts += n.hosts
+    t.load(n.a, n.b)
+    found = {}
+    for encap in ("first", "udp", "tcp"):
+        for host in (n.a, n.b):
+            t.module.set(host, encap="udp" if encap == "first" else encap)
+        capture = Capture(n.b, "b1", "tcp")
+        pairs = xfer.connect(n.a, n.b, n.target(4), PORT[4])
+        t.spread(n.a, n.b, pairs)
+        # What the SYN of A asks for, and what B is told to send at most.
+        (syn,) = (p for p in capture.stop() if p.flags & 0x12 == 2 and p.dport == PORT[4])
+        found[encap] = nat.mss_of(syn.options)
+        segment = pairs[0][0].getsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG)
+        t.note(f"{encap}: MSS {found[encap]} in the SYN, A sends {segment} bytes at most")
+        if encap == "tcp":
+            # 12 bytes are the time stamps.
+            t.equal(segment, 1460 - 8 - 12, "what A sends at most")
+        xfer.exchange(pairs, 300_000, 300_000, timeout=20)
+        xfer.close(pairs)
+    t.equal(found, {"first": 1460, "udp": 1460 - 8, "tcp": 1460 - 8}, "MSS in SYNs")
 
 
 # --- bursts of datagrams ------------------------------------------------------------------
