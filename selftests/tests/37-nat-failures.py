@@ -364,3 +364,31 @@ for FAMILY, ENCAP in ((4, "udp"), (6, "udp"), (4, "tcp"), (6, "tcp")):
     @case(f"IPv{FAMILY}, encap={ENCAP}: bursts of datagrams (UDP_SEGMENT) through NATs", timeout=60)
     def bursts_case(t, family=FAMILY, encap=ENCAP):
         bursts(t, family, encap)
+
+
+@case("datagrams that the receiver merges (rx-gro-list, rx-udp-gro-forwarding): every byte", timeout=90)
+def merged(t):
+    n = nat.natted([[RESTRICTED], [SYMMETRIC]])
+    t.hosts += n.hosts
+    t.load(n.a, n.b)
+    for host in (n.a, n.b):
+        t.module.set(host, encap="udp")
+    pairs = xfer.connect(n.a, n.b, n.target(4), PORT[4])
+    t.spread(n.a, n.b, pairs)
+    sockets = nat.udp_pair(n.a, n.b, n.target(4))
+    for stream, feature in ((30, "rx-gro-list"), (40, "rx-udp-gro-forwarding")):
+        for host in (n.a, n.b):
+            for dev in host.dev:
+                host.run("ethtool", "-K", dev, "gro", "on", feature, "on")
+        before = n.carried()
+        took = xfer.exchange(pairs, 3 * MIB, 3 * MIB, seed=stream, timeout=40)
+        parts = [now - then for now, then in zip(n.carried(), before)]
+        t.note(f"{feature}: 2 x 3 MiB in {took:.2f} s, bytes by uplink {parts}")
+        t.at_least(min(parts), sum(parts) // 20, "bytes of the lesser uplink")
+        receiver = udpcount.Receiver(sockets[1], stream)
+        sent = udpcount.send(sockets[0], None, stream, 600, (20, 1300), 2000)
+        receiver.settle(sent, 5)
+        t.check(receiver.exact(sent), f"exactly once: {receiver.result(sent)}")
+        for host in (n.a, n.b):
+            for dev in host.dev:
+                host.run("ethtool", "-K", dev, feature, "off")
