@@ -554,7 +554,8 @@ impl Path {
         }
         self.aged.store(now, Relaxed);
         // One that never answered has been silent for ever.
-        self.heard.store(now.wrapping_sub(path::LONG_AGO_US), Relaxed);
+        self.heard
+            .store(now.wrapping_sub(path::LONG_AGO_US), Relaxed);
         let mut state = self.state.lock();
         state.age(now);
         self.publish(&state);

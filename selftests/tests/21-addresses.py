@@ -22,7 +22,7 @@ TCP_RATE = 1_000_000  # bytes a second
 UDP_RATE, UDP_SIZE = 500, 1000
 BEFORE = 0.15  # seconds: what was sent earlier than that before a change cannot be lost by it
 # The aims are 300 ms for a change and a return, 1 s for something new; an emulated machine gets more.
-GAP, NEW, DATA_AFTER_OUTAGE = 0.75, 2.5, 0.75
+GAP, NEW, DATA_AFTER_OUTAGE = 0.75, 2.5, 0.5
 LATE = 3  # so many times that may be lost on an unlucky machine, which then has another try
 IN_USE = 40_000  # bytes on an interface that show it is in use
 PATIENCE = 8

@@ -479,7 +479,10 @@ fn a_path_is_silent_for_ever() {
         assert!(silence >= before, "{minute} min: {silence} < {before} us");
         before = silence.min(15 * MINUTE);
         // Asked now and then, and seldom enough not to be a burden.
-        assert!(pair.a.ask_again(pair.now.wrapping_add(2 * S)), "{minute} min");
+        assert!(
+            pair.a.ask_again(pair.now.wrapping_add(2 * S)),
+            "{minute} min"
+        );
         if minute > 6 && minute % 30 == 0 {
             pair.question();
             assert!(!pair.a.ask_again(pair.now.wrapping_add(S)), "{minute} min");
