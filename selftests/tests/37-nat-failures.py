@@ -33,9 +33,14 @@ BEFORE = 0.15  # seconds: older datagrams cannot be in flight
 PATIENCE = 8
 
 
-def acquaint(n, family):
-    """The hosts get to know each other: boxes stop the answers to datagrams that go one way only."""
-    xfer.transfer(n.a, n.b, n.target(family), 50_000, 50_000)
+def acquaint(t, n, family):
+    """The hosts get to know each other: boxes stop the answers to datagrams that go one way only.
+
+    The connection stays open: its lanes measure both paths.
+    """
+    pairs = xfer.connect(n.a, n.b, n.target(family), PORT[family])
+    t.spread(n.a, n.b, pairs)
+    return pairs
 
 
 class Scene:
@@ -58,7 +63,7 @@ class Scene:
             pair = self.pairs[0][:: -1 if back else 1]
             self.stream = flow.Tcp(pair, TCP_RATE)
         else:
-            acquaint(n, family)
+            self.known = acquaint(t, n, family)
             pair = nat.udp_pair(n.a, n.b, n.target(family))[:: -1 if back else 1]
             self.stream = flow.Udp(pair, UDP_RATE, UDP_SIZE)
         t.defer(self.stream.close)
@@ -324,7 +329,7 @@ def bursts(t, family, encap):
     t.load(n.a, n.b)
     for host in (n.a, n.b):
         t.module.set(host, encap=encap, scheduler="weighted")
-    acquaint(n, family)
+    known = acquaint(t, n, family)
     sockets = nat.udp_pair(n.a, n.b, n.target(family))
     size, count = 1100, 10
 
@@ -357,6 +362,7 @@ def bursts(t, family, encap):
     parts = [now - then for now, then in zip(n.carried(), before)]
     t.note(f"bytes by uplink {parts}")
     t.at_least(min(parts), sum(parts) // 20, "bytes of the lesser uplink")
+    xfer.close(known)
 
 
 for FAMILY, ENCAP in ((4, "udp"), (6, "udp"), (4, "tcp"), (6, "tcp")):
