@@ -553,11 +553,13 @@ impl Path {
             return;
         }
         self.aged.store(now, Relaxed);
-        // One that never answered has been silent for ever.
-        self.heard
-            .store(now.wrapping_sub(path::LONG_AGO_US), Relaxed);
         let mut state = self.state.lock();
         state.age(now);
+        if state.heard().is_none() {
+            // One that never answered has been silent for ever.
+            self.heard
+                .store(now.wrapping_sub(path::LONG_AGO_US), Relaxed);
+        }
         self.publish(&state);
     }
 

@@ -43,6 +43,17 @@ pub const fn age(now: u32, then: u32) -> u32 {
     since(now, then, 1_000_000)
 }
 
+/// Microseconds until `at`, which was set less than 2^28 of them (4 minutes) ahead: what seems to
+/// lie further ahead than that is long past.
+pub const fn until(now: u32, at: u32) -> u32 {
+    let ahead = at.wrapping_sub(now);
+    if ahead < 1 << 28 {
+        ahead
+    } else {
+        0
+    }
+}
+
 /// As [`age`], in milliseconds. Up to a minute in the future counts as now.
 pub const fn age_ms(now: u32, then: u32) -> u32 {
     since(now, then, 60_000)

@@ -503,7 +503,7 @@ impl<P: PathInfo, D, H: Hold<Lane<P, D>>> Session<P, D, H> {
     /// The next thing to be done, if any; to be called until it returns `None`. `random` is for a
     /// new challenge.
     pub fn poll(&mut self, now: u32, random: u64) -> Option<Todo> {
-        if self.state == State::Opening && self.initiator && !seq::before(now, self.next_try) {
+        if self.state == State::Opening && self.initiator && seq::until(now, self.next_try) == 0 {
             if self.tries >= TRIES {
                 return Some(Todo::Abandon);
             }
@@ -525,7 +525,7 @@ impl<P: PathInfo, D, H: Hold<Lane<P, D>>> Session<P, D, H> {
         for (i, slot) in self.lanes.iter_mut().enumerate() {
             let Some(lane) = slot else { continue };
             let up = lane.state == LaneState::Active;
-            if i == 0 || up && !lane.is_renewed() || seq::before(now, lane.next_try) {
+            if i == 0 || up && !lane.is_renewed() || seq::until(now, lane.next_try) != 0 {
                 continue;
             }
             let silent = lane.path.standing() <= Standing::Suspect && !lane.is_unwanted();
@@ -608,7 +608,7 @@ impl<P: PathInfo, D, H: Hold<Lane<P, D>>> Session<P, D, H> {
 
     /// Microseconds until [`Session::poll`] has something to do; `None` for never.
     pub fn poll_in(&self, now: u32) -> Option<u32> {
-        let until = |at: u32| seq::delta(at, now).max(0) as u32;
+        let until = |at: u32| seq::until(now, at);
         match self.state {
             State::Opening => self.initiator.then(|| until(self.next_try)),
             State::Closing => None,

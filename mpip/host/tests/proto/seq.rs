@@ -34,3 +34,15 @@ fn age_tolerates_skew() {
     assert_eq!(seq::age_ms(0, 60_000), 0);
     assert_eq!(seq::age_ms(0, 60_001), u32::MAX - 60_000);
 }
+
+#[test]
+fn what_seems_far_ahead_is_long_past() {
+    for now in [0, 7, u32::MAX - 3] {
+        assert_eq!(seq::until(now, now), 0);
+        assert_eq!(seq::until(now, now.wrapping_add(10)), 10);
+        assert_eq!(seq::until(now, now.wrapping_add(128_000_000)), 128_000_000);
+        for ago in [1, 1 << 20, 1 << 31, (1 << 31) + 5, 3_600_000_000] {
+            assert_eq!(seq::until(now, now.wrapping_sub(ago)), 0, "{ago} us ago");
+        }
+    }
+}
