@@ -223,6 +223,9 @@ impl Instance {
                         path: entry.path.clone(),
                     });
                 }
+                if entry.lane == 0 && received == Received::Taken {
+                    session.inner.lock().unanswered = 0;
+                }
                 if entry.lane != 0 && received != Received::Replayed {
                     let lane = usize::from(entry.lane);
                     if session.inner.lock().s.heard_on(lane) {
@@ -451,24 +454,8 @@ impl Instance {
         self.end_outage(entry);
         // There is a choice from now on: the session's own path has to be measured, too.
         let session = &entry.session;
-        let (own, hidden) = {
-            let mut inner = session.inner.lock();
-            let own = inner.s.lane(0).map(|l| l.path.clone());
-            // A NAT there will not see all of a connection, or it has been silent for others before
-            // this session began: see `has_lane`.
-            let lacking = |path: &crate::net::path::Path| {
-                session.tuple.proto == packet::TCP && path.is_translated()
-                    || first && path.standing() == Standing::Suspect
-            };
-            let hidden = own.as_deref().is_some_and(lacking) && !inner.s.is_replaced();
-            if hidden {
-                inner.explored_ms = 0;
-            }
-            (own, hidden)
-        };
-        if hidden {
-            self.attend(session);
-        }
+        let own = session.inner.lock().s.lane(0).map(|l| l.path.clone());
+        self.replace_original(session);
         if let Some(own) = own.filter(|path| path.base_us().is_none()) {
             self.ask(session, &own, &session.tuple, true);
         }

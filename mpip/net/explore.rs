@@ -5,6 +5,7 @@
 use crate::{
     net::{
         instance::Instance,
+        path::Path,
         peer::Reach,
         session::Session, //
     },
@@ -40,6 +41,12 @@ use kernel::sync::{
 
 /// The end that did not open a session looks for paths this long after that, milliseconds.
 const SECOND_MS: u64 = 400;
+
+/// Whether a NAT on a path follows TCP's windows: it drops what it finds out of them once part of
+/// the session takes other ways; of a lane that it did not see begin it does not know them.
+fn follows(session: &Session, path: &Path) -> bool {
+    session.tuple.proto == packet::TCP && path.is_translated()
+}
 
 impl Instance {
     /// Looks for pairs of a local and a remote address that the session could use as well
@@ -106,6 +113,26 @@ impl Instance {
         own.is_tunnel()
     }
 
+    /// A lane of a session works: another one is looked for on its own path if that is silent, or
+    /// boxes there may not let all of the session pass. Any context, no lock held.
+    pub fn replace_original(&self, session: &Arc<Session>) {
+        let wanted = {
+            let mut inner = session.inner.lock();
+            let own = inner.s.lane(0).map(|l| l.path.clone());
+            let lacking = own.is_some_and(|path| {
+                path.standing() == Standing::Suspect || follows(session, &path) || inner.doubted
+            });
+            let wanted = lacking && !inner.s.is_replaced();
+            if wanted {
+                inner.explored_ms = 0;
+            }
+            wanted
+        };
+        if wanted {
+            self.attend(session);
+        }
+    }
+
     /// Whether the session has a lane between two addresses by this interface.
     fn has_lane(&self, session: &Session, local: &LocalAddr, remote: &Addr) -> bool {
         let inner = session.inner.lock();
@@ -114,10 +141,7 @@ impl Instance {
                 && tuple.remote.addr == *remote
                 && (ifindex == local.ifindex || ifindex == 0)
         };
-        // A NAT or a firewall that follows TCP's windows drops what it finds out of them once part
-        // of the session takes other ways; of a lane that it did not see begin it does not know
-        // them.
-        let shares = session.tuple.proto == packet::TCP && inner.s.best_added().is_some();
+        let shares = inner.s.best_added().is_some();
         let lanes = inner.s.lanes.iter().enumerate();
         lanes
             .filter_map(|(i, l)| Some((i, l.as_ref()?)))
@@ -127,7 +151,7 @@ impl Instance {
                 // needs a lane of its own. Not when nothing works at all.
                 let alone = l.path.standing() == Standing::Suspect
                     && inner.s.best_standing() >= Standing::Doubtful;
-                let followed = shares && (l.path.is_translated() || inner.doubted);
+                let followed = shares && (follows(session, &l.path) || inner.doubted);
                 let narrow = l.path.is_black_hole();
                 let blind = i == 0 && (l.path.is_strict() || alone || followed || narrow);
                 !blind && !l.is_forsaken() && on(&l.tuple, l.path.ifindex())

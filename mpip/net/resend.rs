@@ -382,9 +382,10 @@ impl Instance {
         );
     }
 
-    /// Something of the stream was lost, perhaps on the original lane, and perhaps by a box there
-    /// that keeps track of connections and does not see all of this one: its path is to have a lane
-    /// that such a box judges by itself. Once for a session; any context, no lock held.
+    /// Something of the stream was lost, perhaps on the original lane, or what is asked there gets
+    /// no answers: perhaps by a box that keeps track of connections and does not see all of this
+    /// one, or that verifies checksums. Its path is to have a lane that such a box judges by
+    /// itself. Once for a session; any context, no lock held.
     pub fn doubt_original(&self, session: &Arc<Session>) {
         {
             let mut inner = session.inner.lock();

@@ -28,6 +28,7 @@ use crate::{
             TcpHeader, //
         },
         params::Param,
+        path::Standing,
         policy::{
             Flow,
             Groups, //
@@ -125,8 +126,10 @@ pub struct Inner {
     pub port: u16,
     /// Lanes were looked for at this time, milliseconds.
     pub explored_ms: u32,
-    /// Something was lost while there was a choice of lanes: see [`Instance::doubt_original`].
+    /// The session's own tuple may not get through: see [`Instance::doubt_original`].
     pub doubted: bool,
+    /// Questions on the session's own tuple since one was answered there.
+    pub unanswered: u8,
     /// Lanes whose packets are to be sent again, one bit each.
     pub lost: u32,
     /// Time stamp of TCP's latest retransmission (RFC 7323): the other end may take anything older
@@ -152,6 +155,19 @@ pub struct Rare {
 }
 
 impl Inner {
+    /// A question is about to leave on the session's own tuple: the tuple that it takes instead if
+    /// there is a lane on the same path, and whether so many got no answer there that the tuple may
+    /// be why, though its path works.
+    pub fn ask_on_original(&mut self, path: &Arc<Path>) -> (Option<Tuple>, bool) {
+        const MANY: u8 = 16;
+        let added = self.s.added_on(path);
+        if added.is_some() || path.standing() < Standing::Doubtful {
+            return (added, false);
+        }
+        self.unanswered = self.unanswered.saturating_add(1);
+        (None, self.unanswered >= MANY && !self.doubted)
+    }
+
     /// What few sessions have, made if need be; `None` without memory.
     pub fn rare(&mut self) -> Option<&mut Rare> {
         if self.rare.is_none() {
@@ -305,6 +321,7 @@ impl Session {
                         port: 0,
                         explored_ms: 0,
                         doubted: false,
+                        unanswered: 0,
                         lost: 0,
                         repeated: None,
                         verdict: None,

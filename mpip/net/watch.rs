@@ -107,13 +107,16 @@ impl Instance {
     ) {
         path.asked(clock::now_us());
         // What is asked on a session's own tuple does not get through everywhere.
-        let added = if original {
-            session.inner.lock().s.added_on(path)
+        let (added, unheard) = if original {
+            session.inner.lock().ask_on_original(path)
         } else {
-            None
+            (None, false)
         };
+        if unheard {
+            self.doubt_original(session);
+        }
         let (tuple, original) = (added.as_ref().unwrap_or(tuple), original && added.is_none());
-        if path.standing() == Standing::Suspect {
+        if path.standing() < Standing::Good {
             self.solicit(path, tuple, original);
         }
         self.send_report(session, path, tuple, original, None, behind);
@@ -406,6 +409,7 @@ impl Instance {
             if self.resend(session, dead) || revived {
                 self.attend(session);
             }
+            self.replace_original(session);
             socket::wake(self.net, &session.tuple);
         });
     }

@@ -122,7 +122,7 @@ impl Dst {
     }
 
     /// Has the next hop's link address asked for again at once if that is going on already.
-    /// `remote` is the destination. Process context.
+    /// `remote` is the destination. Any context.
     pub fn solicit(&self, remote: &Addr) {
         let bytes = remote.as_bytes();
         // SAFETY: `self` holds a reference; the address is as long as the route's family has it.
