@@ -412,7 +412,11 @@ fn wrapped(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, entry: &Wire
     let session = &entry.session;
     if skb.is_gso() {
         instance.count(Counter::RxMerged);
-        return Verdict::Drop;
+        // Of TCP's the pieces might be others than those that were sent.
+        return match entry.via {
+            Via::Udp if skb.receive_apart() => Verdict::Stolen,
+            _ => Verdict::Drop,
+        };
     }
     // What is acknowledged too far is wrong for ever: only the other end can have us do that.
     let came = |certain: bool| {

@@ -86,7 +86,7 @@ counters! {
     RxBadChecksum "rx-bad-checksum";
     /// Packets merged across a hole by receive offload.
     RxMergedHole "rx-merged-hole";
-    /// Wrapped packets that receive offload has merged: they cannot be told apart any more.
+    /// Wrapped packets that receive offload has merged: datagrams are taken apart, TCP is dropped.
     RxMerged "rx-merged";
     /// Paths not added because no source port was free.
     PortExhausted "port-exhausted";

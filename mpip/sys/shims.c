@@ -456,6 +456,33 @@ struct sk_buff *mpip_shim_skb_segment(struct sk_buff *skb)
 	return IS_ERR(segs) ? NULL : segs;
 }
 
+/*
+ * Has packets that receive offload has merged come in one by one, as if it had
+ * not. In a hook that packets come in by, in softirq. Consumes @skb unless it
+ * returns false, for want of memory.
+ */
+bool mpip_shim_skb_receive_apart(struct sk_buff *skb)
+{
+	unsigned int mac_len = skb->data - skb_mac_header(skb);
+	struct sk_buff *segs, *next;
+
+	__skb_push(skb, mac_len);
+	segs = skb_gso_segment(skb, 0);
+	if (IS_ERR_OR_NULL(segs)) {
+		__skb_pull(skb, mac_len);
+		return false;
+	}
+	/* What is a list of packets has become the first of them. */
+	if (segs != skb)
+		consume_skb(skb);
+	skb_list_walk_safe(segs, skb, next) {
+		skb_mark_not_on_list(skb);
+		__skb_pull(skb, mac_len);
+		netif_receive_skb(skb);
+	}
+	return true;
+}
+
 struct sk_buff *mpip_shim_skb_next_unlink(struct sk_buff *skb)
 {
 	struct sk_buff *next = skb->next;

@@ -132,6 +132,7 @@ bool mpip_shim_skb_remove(struct sk_buff *skb, u32 at, u32 len);
 bool mpip_shim_skb_set_partial(struct sk_buff *skb, u32 start, u32 offset);
 struct sk_buff *mpip_shim_skb_cut(struct sk_buff *skb, u32 size);
 struct sk_buff *mpip_shim_skb_segment(struct sk_buff *skb);
+bool mpip_shim_skb_receive_apart(struct sk_buff *skb);
 struct sk_buff *mpip_shim_skb_next_unlink(struct sk_buff *skb);
 
 /* Hooks */

@@ -411,6 +411,14 @@ impl Skb<'_> {
         NonNull::new(list).map(|head| Segments(Some(head)))
     }
 
+    /// Has the packets that receive offload has merged into this one come in one by one; then the
+    /// verdict must be "stolen" and nothing be done with it any more. False without memory.
+    /// Input hooks, softirq, no lock held: they take the whole way through the stack in here.
+    pub fn receive_apart(&mut self) -> bool {
+        // SAFETY: Ours by the invariant, and not used after this if it is consumed.
+        unsafe { bindings::mpip_shim_skb_receive_apart(self.raw()) }
+    }
+
     /// Frees the packet; the verdict must be "stolen" and nothing be done with it any more.
     pub fn discard(&mut self) {
         // SAFETY: Ours by the invariant, and not used after this.

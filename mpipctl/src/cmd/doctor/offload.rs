@@ -35,14 +35,14 @@ const BAD: &[Bad] = &[
         short: "rx-gro-list",
         on: true,
         virtual_too: true,
-        text: "UDP datagrams are merged on receipt: those of wrapped paths are lost then",
+        text: "UDP datagrams are merged on receipt: those of wrapped paths come in twice, merged and apart",
     },
     Bad {
         name: "rx-udp-gro-forwarding",
         short: "rx-udp-gro-forwarding",
         on: true,
         virtual_too: true,
-        text: "UDP datagrams without a socket are merged on receipt, and lost on wrapped paths",
+        text: "UDP datagrams without a socket are merged on receipt: on wrapped paths they come in twice",
     },
     Bad {
         name: "rx-gro",
