@@ -160,12 +160,15 @@ impl Inner {
     /// be why, though its path works.
     pub fn ask_on_original(&mut self, path: &Arc<Path>) -> (Option<Tuple>, bool) {
         const MANY: u8 = 16;
+        // Where there is a box it is hardly chance.
+        const ENOUGH: u8 = 4;
         let added = self.s.added_on(path);
         if added.is_some() || path.standing() < Standing::Doubtful {
             return (added, false);
         }
         self.unanswered = self.unanswered.saturating_add(1);
-        (None, self.unanswered >= MANY && !self.doubted)
+        let most = if path.is_translated() { ENOUGH } else { MANY };
+        (None, self.unanswered >= most && !self.doubted)
     }
 
     /// What few sessions have, made if need be; `None` without memory.
