@@ -140,10 +140,7 @@ impl Instance {
     /// The peer's socket has reset the connection of a session.
     fn closed(&self, entry: &WireEntry, close: &cm::Close) -> Message {
         let session = &entry.session;
-        if close.header.session != session.id
-            || session.tuple.proto != packet::TCP
-            || entry.lane == 0
-        {
+        if close.header.session != session.id || session.tuple.proto != packet::TCP {
             self.count(Counter::CmMalformed);
             return Message::Ours;
         }

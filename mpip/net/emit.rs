@@ -23,6 +23,11 @@ use crate::{
         counters::Counter,
         crypto::PUBLIC_KEY,
         packet,
+        path::Standing,
+        session::{
+            LaneState,
+            MAX_LANES, //
+        },
         wire::{
             cm::{
                 self,
@@ -326,24 +331,27 @@ impl Instance {
         })
     }
 
-    /// The session's socket resets the connection: tells the peer on an added lane, too. What keeps
-    /// track of connections on the original way, or has forgotten them, may not let the RST
-    /// through.
+    /// The session's socket resets the connection: tells the peer on every lane that may work, for
+    /// the RST is sent once, on the original way, where what keeps track of connections, or has
+    /// forgotten them, may not let it through. Any context, no lock held.
     pub fn send_close(&self, session: &Session, seq: u32) {
-        let way = {
-            let inner = session.inner.lock();
-            let lane = inner.s.best_added().and_then(|i| inner.s.lane(i));
-            lane.map(|l| (l.tuple, l.path.clone()))
-        };
-        let Some((tuple, path)) = way else { return };
-        self.send_cm(
-            &Target::lane(session, &path, &tuple, false),
-            &session.peer,
-            &Cm::Close(Close {
-                header: self.header(&session.peer, session.id),
-                seq,
-            }),
-        );
+        for index in 0..MAX_LANES {
+            let way = {
+                let inner = session.inner.lock();
+                let lane = inner.s.lane(index);
+                lane.filter(|l| l.state == LaneState::Active && l.path.standing() > Standing::Down)
+                    .map(|l| (l.tuple, l.path.clone()))
+            };
+            let Some((tuple, path)) = way else { continue };
+            self.send_cm(
+                &Target::lane(session, &path, &tuple, index == 0),
+                &session.peer,
+                &Cm::Close(Close {
+                    header: self.header(&session.peer, session.id),
+                    seq,
+                }),
+            );
+        }
     }
 
     /// Sends a REPORT on a lane: a question, or the answer to `echo`. A packet of `behind` bytes,

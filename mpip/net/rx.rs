@@ -166,11 +166,11 @@ fn original(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, entry: &Wir
         }
         // A carrier lies wholly below what this end has acknowledged; user data never does.
         if packet.payload_len() != 0 && below(packet, &tcp, session.acked()) {
-            if let Some(found) = find(skb, packet) {
-                if found.alone
-                    && message(instance, skb, packet, entry, &found, true) != Message::None
-                {
-                    return Verdict::Drop;
+            if let Some(found) = find(skb, packet).filter(|found| found.alone) {
+                match message(instance, skb, packet, entry, &found, true) {
+                    Message::None => {}
+                    Message::Reset(seq) => return reset(instance, skb, packet, entry, seq),
+                    Message::Ours | Message::Copy => return Verdict::Drop,
                 }
             }
         }
