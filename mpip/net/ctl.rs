@@ -125,6 +125,7 @@ pub fn param_set(namespace: &Namespace, request: &mut Request<'_>) -> Result {
             c_str!("the value is out of the parameter's range"),
         ));
     }
+    let before = namespace.shared.settings.get(param);
     namespace.shared.settings.set(param, value);
     if let Some(instance) = namespace.instance() {
         if matches!(param, Param::Interfaces | Param::Energy) {
@@ -134,6 +135,9 @@ pub fn param_set(namespace: &Namespace, request: &mut Request<'_>) -> Result {
         // Not with any parameter: while the port is taken each time would bring another one.
         if param == Param::Port {
             instance.change_own_port();
+        }
+        if param == Param::Encap && value != before {
+            instance.ways_changed();
         }
     }
     Ok(())

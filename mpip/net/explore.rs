@@ -19,7 +19,11 @@ use crate::{
         packet,
         params::Param,
         path::Standing,
-        session::State,
+        session::{
+            LaneState,
+            State,
+            MAX_LANES, //
+        },
         wrap::{
             Via,
             Ways, //
@@ -156,6 +160,27 @@ impl Instance {
                 let blind = i == 0 && (l.path.is_strict() || alone || followed || narrow);
                 !blind && !l.is_forsaken() && on(&l.tuple, l.path.ifindex())
             })
+    }
+
+    /// Lanes may travel in other ways from now on: those that this end has asked for in vain so far
+    /// are looked for anew. Those that are up stay as they are. Process context, no lock held.
+    pub fn ways_changed(&self) {
+        self.each_session(|session| {
+            {
+                let mut inner = session.inner.lock();
+                for index in 1..MAX_LANES {
+                    let in_vain = inner
+                        .s
+                        .lane(index)
+                        .is_some_and(|lane| lane.is_initiator() && lane.state != LaneState::Active);
+                    if in_vain {
+                        self.evict_lane(session, &mut inner, index);
+                    }
+                }
+                inner.explored_ms = 0;
+            }
+            self.attend(session);
+        });
     }
 
     /// Adds a lane between two addresses if there is a route; false if there is no use in trying
