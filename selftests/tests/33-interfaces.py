@@ -7,13 +7,12 @@ said, has to keep to them in its direction.
 
 import json
 import os
-import subprocess
 import tempfile
 import time
 
 from lib import Link, case
+from lib.events import MONITOR, Listener
 from lib.net import command
-from lib.process import written
 from tools import xfer
 from tools.traffic import QUIET, Traffic
 
@@ -29,35 +28,6 @@ def interface(t, host, *words):
 def roles(t, host):
     """What the interfaces of a host are used for."""
     return {one["name"]: one["role"] for one in t.module.show(host, "interface")}
-
-
-class Listener:
-    """Events of a host about its interfaces."""
-
-    def __init__(self, t, host):
-        self.t, self.host = t, host
-        self.file = tempfile.TemporaryFile()  # noqa: SIM115 - closed in close
-        self.process = host.spawn("mpipctl", "-j", "monitor", "interface", stdout=self.file, stderr=subprocess.STDOUT)
-        t.defer(self.close)
-        t.wait(self.listens, 20, "a listener")
-
-    def listens(self):
-        """Whether it has joined the group of events, besides that of families."""
-        with self.host.inside(), open("/proc/thread-self/net/netlink", encoding="ascii") as file:
-            rows = [line.split() for line in file.readlines()[1:]]
-        return any(int(r[2]) == self.process.pid and int(r[3], 16).bit_count() == 2 for r in rows)
-
-    def heard(self, **wanted):
-        """Events with these members."""
-        whole, _, _ = written(self.file).decode().rpartition("\n")
-        events = [json.loads(line) for line in whole.splitlines()]
-        return [e for e in events if all(e.get(k) == v for k, v in wanted.items())]
-
-    def close(self):
-        """Stop listening."""
-        self.process.kill()
-        self.process.wait()
-        self.file.close()
 
 
 @case("a backup carries nothing while another path works, both ways; it takes over at once, and gives back")
@@ -121,11 +91,11 @@ def lists(t):
 def budget(t):
     a, b, _ = t.switched([EQUAL, EQUAL])
     t.load(a, b)
-    events = Listener(t, a)
+    events = Listener(t, a, (*MONITOR, "interface"))
     traffic = Traffic(t, a, b)
     traffic.spread()
     interface(t, a, a.dev[1], "budget", "400k", "period", "6s")
-    demoted = t.soon(lambda: events.heard(kind="interface-demoted"), 15, "the budget to be used up")[0]
+    demoted = t.soon(lambda: events.having(kind="interface-demoted"), 15, "the budget to be used up")[0]
     t.equal([demoted[k] for k in ("interface", "reason", "budget")], [a.dev[1], "budget", 400 << 10], "what was told")
     t.at_least(demoted["used"], 400 << 10, "bytes used")
     t.within(demoted["used"], 800 << 10, "bytes used before that was noticed")
@@ -135,18 +105,18 @@ def budget(t):
     t.note(f"bytes on the links when it is used up: {used}")
     row = next(one for one in t.module.show(a, "interface") if one["name"] == a.dev[1])
     t.at_most(row["left_ms"], 6000, "time left")
-    if not events.heard(kind="interface-promoted"):
+    if not events.having(kind="interface-promoted"):
         t.equal(row["role"], "budget", "what the interface is used for")
         t.within(used[1], QUIET, "bytes on a link whose budget is used up")
-    promoted = t.soon(lambda: events.heard(kind="interface-promoted"), 15, "the next period")[0]
+    promoted = t.soon(lambda: events.having(kind="interface-promoted"), 15, "the next period")[0]
     t.equal((promoted["interface"], promoted["used"]), (a.dev[1], 0), "what was told")
     period = (promoted["time_us"] - demoted["time_us"]) / 1e6
     t.within(period, 6.5, "time without a budget, s")
     # One that somebody takes away makes no difference any more.
     interface(t, a, a.dev[1], "used", "1M")
-    t.soon(lambda: len(events.heard(kind="interface-demoted")) > 1, 5, "the budget to be used up again")
+    t.soon(lambda: len(events.having(kind="interface-demoted")) > 1, 5, "the budget to be used up again")
     t.module.ctl(a, "interface", "reset", a.dev[1])
-    t.wait(lambda: len(events.heard(kind="interface-promoted")) > 1, 10, "the end of the budget")
+    t.wait(lambda: len(events.having(kind="interface-promoted")) > 1, 10, "the end of the budget")
     traffic.takes_both("both at the end")
     t.equal(roles(t, a), {a.dev[0]: "used", a.dev[1]: "used"}, "what the interfaces are used for")
     traffic.stop()
@@ -156,21 +126,21 @@ def budget(t):
 def energy(t):
     a, b, _ = t.switched([EQUAL, EQUAL])
     t.load(a, b)
-    events = Listener(t, a)
+    events = Listener(t, a, (*MONITOR, "interface"))
     traffic = Traffic(t, a, b)
     traffic.spread()
     interface(t, a, a.dev[0], "power", "5000mW", "energy", "100nJ")
     interface(t, a, a.dev[1], "power", 500)
     t.module.set(a, energy_probe="1s", energy_hold="4s", energy="on")
-    demoted = t.soon(lambda: events.heard(kind="interface-demoted"), 15, "a choice")[0]
+    demoted = t.soon(lambda: events.having(kind="interface-demoted"), 15, "a choice")[0]
     t.equal((demoted["interface"], demoted["reason"]), (a.dev[0], "energy"), "what was told")
     traffic.unused(a, 0, "energy")
     traffic.unused(b, 0, "peer")
     used = traffic.used(1)
     t.note(f"bytes on the links while one is used: {used}")
-    if not events.heard(kind="interface-promoted"):
+    if not events.having(kind="interface-promoted"):
         t.within(used[0], QUIET, "bytes on the link that takes more energy")
-    promoted = t.soon(lambda: events.heard(kind="interface-promoted"), 15, "both to be tried again")[0]
+    promoted = t.soon(lambda: events.having(kind="interface-promoted"), 15, "both to be tried again")[0]
     t.reaches(promoted["time_us"] - demoted["time_us"], 3_900_000, "microseconds for which it was held")
     t.module.set(a, energy="off")
     traffic.takes_both("both at the end")
