@@ -91,6 +91,7 @@ SYMMETRIC = Box(nat="masquerade random,fully-random")  # another port for each d
 NO_UDP = Box(forward=(f"udp dport != {DNS} udp sport != {DNS} counter drop",))
 STRICT_TCP = Box(sysctl={"nf_conntrack_tcp_loose": 0})  # a segment without a handshake is invalid
 ONLY_HANDSHAKES = Box(forward=NO_UDP.forward, sysctl=STRICT_TCP.sysctl)
+ONLY_DNS = Box(forward=(*NO_UDP.forward, "meta l4proto tcp counter drop"))
 STRIPS_OPTION = Box(mangle=("reset tcp option 253",))
 CHANGES_MSS = Box(mangle=("tcp flags syn tcp option maxseg size set 1200",))
 SPEECHLESS = Box(nat=SYMMETRIC.nat, forward=("meta l4proto { icmp, ipv6-icmp } counter drop",))

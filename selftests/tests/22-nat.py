@@ -18,6 +18,7 @@ from lib.nat import (
     CHANGES_MSS,
     FIREWALL,
     NO_UDP,
+    ONLY_DNS,
     ONLY_HANDSHAKES,
     PLAIN,
     RESTRICTED,
@@ -150,12 +151,16 @@ class Count:
         return [round(part / max(1, sum(grown)), 3) for part in grown]
 
 
+def in_use(count):
+    """How many uplinks are."""
+    return sum(part >= LEAST for part in count.shares())
+
+
 def check_shares(t, count, paths, what):
     """So many uplinks are in use."""
     shares = count.shares()
     t.note(f"{what}: shares of the uplinks {shares}")
-    used = sum(part >= LEAST for part in shares)
-    t.reaches(used, paths, f"{what}: uplinks in use, of shares {shares}")
+    t.reaches(in_use(count), paths, f"{what}: uplinks in use, of shares {shares}")
 
 
 def lanes(t, n, protocol):
@@ -197,8 +202,12 @@ def udp(t, n, family, paths=2):
         both_ways(t, sockets, stream, 40, 300, 800)
         if time.monotonic() > end:
             raise Unsteady(f"UDP: {lanes(t, n, 17)} active lanes after {PATIENCE} s, want {paths}")
-    count = Count(n)
-    both_ways(t, sockets, stream, DATAGRAMS, SIZE, RATE)
+    while True:
+        # Where boxes drop what a session says on its own tuple it first has to find another one.
+        count = Count(n)
+        both_ways(t, sockets, stream, DATAGRAMS, SIZE, RATE)
+        if in_use(count) >= paths or time.monotonic() > end:
+            break
     check_shares(t, count, paths, "UDP")
     return sockets
 
@@ -307,14 +316,14 @@ declare(
 )
 
 
-@case("datagrams go one way only, to a peer known from a TCP session, through NATs, IPv4", timeout=100)
-def one_way(t):
+def one_way(t, family):
+    """Datagrams one way, from A: B is known from a TCP session."""
     n = build(t, [[RESTRICTED], [RESTRICTED]])
     t.load(n.a, n.b)
-    xfer.transfer(n.a, n.b, n.target(4), 100_000, 100_000)
+    xfer.transfer(n.a, n.b, n.target(family), 100_000, 100_000)
     for host in (n.a, n.b):
         t.module.set(host, scheduler="weighted")
-    near, far = nat.udp_pair(n.a, n.b, n.target(4))
+    near, far = nat.udp_pair(n.a, n.b, n.target(family))
     receiver = udpcount.Receiver(far, 9)
     sent = 0
 
@@ -331,7 +340,17 @@ def one_way(t):
     check_shares(t, count, 2, "UDP")
 
 
-def on_the_wire(t, family, encap, offload):
+for FAMILY in (4, 6):
+
+    @case(
+        f"datagrams go one way only, to a peer known from a TCP session, through NATs, IPv{FAMILY}",
+        timeout=100,
+    )
+    def one_way_case(t, family=FAMILY):
+        one_way(t, family)
+
+
+def on_the_wire(t, run, family, encap, offload):
     """All lanes travel as `encap` says, to the port that is set, with bursts cut or whole."""
     port = 4443
     protocol = "udp" if encap == "udp" else "tcp"
@@ -343,7 +362,7 @@ def on_the_wire(t, family, encap, offload):
     for host in (n.a, n.b):
         t.module.set(host, encap=encap, port=port)
     capture = Capture(n.b, n.b.dev[0], f"{protocol} port {port}")
-    tcp(t, n, family)
+    run(t, n, family)
     seen = capture.stop()
     data = sum(len(p.payload) for p in seen if p.dport == port)
     t.at_least(data, MIB // 2, f"bytes to port {port} in {protocol}")
@@ -351,14 +370,119 @@ def on_the_wire(t, family, encap, offload):
     t.equal(ways, {encap}, "how the paths are used")
 
 
-for cell in ((4, "udp", True), (6, "tcp", False)):
+for cell in ((tcp, 4, "udp", True), (tcp, 6, "udp", False), (tcp, 6, "tcp", False), (tcp, 4, "tcp", True), (udp, 4, "tcp", True)):
 
     @case(
-        f"encap={cell[1]}, another port, offloads {'on' if cell[2] else 'off'}, IPv{cell[0]}: as it says on the wire",
+        f"{cell[0].__name__.upper()} IPv{cell[1]}: encap={cell[2]}, another port, offloads "
+        f"{'on' if cell[3] else 'off'}: as it says on the wire",
         timeout=100,
     )
     def on_the_wire_case(t, cell=cell):
         on_the_wire(t, *cell)
+
+
+def goes_on(t, pairs, sockets):
+    """TCP and UDP work, whichever paths they have."""
+    xfer.exchange(pairs, MIB, MIB, seed=50, timeout=20)
+    both_ways(t, sockets, [600], 300, 800, 1000)
+
+
+def sessions(t, n, family):
+    """A TCP and a UDP session, known at both ends; their sockets."""
+    pairs, sockets = xfer.connect(n.a, n.b, n.target(family), PORT[family]), nat.udp_pair(n.a, n.b, n.target(family))
+    for host in (n.a, n.b):
+        t.module.set(host, scheduler="weighted")
+    stream = [800]
+
+    def known():
+        goes_on(t, pairs, sockets)
+        both_ways(t, sockets, stream, 40, 300, 800)
+        return all(t.module.sessions(host, protocol=kind) for host in (n.a, n.b) for kind in (6, 17))
+
+    t.soon(known, PATIENCE, "both to be sessions at both ends")
+    return pairs, sockets
+
+
+def added(t, n, family):
+    """What mpipctl says at A of the path by the second uplink."""
+    local = (n.a.addr if family == 4 else n.a.addr6)[1]
+    return next((path for path in t.module.show(n.a, "-d path") if path["local"] == local), None)
+
+
+def not_used(t, n, family, pairs, sockets):
+    """The added path cannot exist: all goes on, and mpipctl says why it is not used."""
+
+    def given_up():
+        goes_on(t, pairs, sockets)
+        path = added(t, n, family)
+        return path if path and path["state"] != "active" and nat.told([path]) is None else None
+
+    path = t.soon(given_up, PATIENCE, "mpipctl to say why the added path is not used")
+    t.note(f"{path['state']}: {[path.get(key) for key in nat.REASONS]}")
+    t.note(t.module.ctl(n.a, "-d", "path").stdout)
+    count = Count(n)
+    goes_on(t, pairs, sockets)
+    t.within(count.shares()[1], LEAST, "share of an uplink that cannot be used")
+
+
+def becomes_used(t, n, pairs, sockets):
+    """The added path can exist from now on, and is used by both sessions that are open."""
+
+    def used():
+        return min(lanes(t, n, kind) for kind in (6, 17)) >= 2 or goes_on(t, pairs, sockets)
+
+    t.soon(used, 20, "lanes on both paths")
+    for what, run in (
+        ("TCP", lambda: xfer.exchange(pairs, 2 * MIB, 2 * MIB, seed=60, timeout=20)),
+        ("UDP", lambda: both_ways(t, sockets, [900], DATAGRAMS, SIZE, RATE)),
+    ):
+        count = Count(n)
+        run()
+        check_shares(t, count, 2, what)
+
+
+def only_dns(t, family):
+    """Nothing gets out of the second uplink but datagrams to port 53: neither do lanes, until that is their port."""
+    n = build(t, [[RESTRICTED], [ONLY_DNS]])
+    with nat.bound(n.a, "a2", nat.family_of(n.target(family)), socket.SOCK_STREAM) as sock:
+        sock.settimeout(1)
+        try:
+            sock.connect((n.target(family), 7300))
+            t.check(False, "plain TCP gets out")
+        except TimeoutError:
+            pass
+    t.load(n.a, n.b)
+    ends = sessions(t, n, family)
+    not_used(t, n, family, *ends)
+    for host in (n.a, n.b):
+        t.module.set(host, port=nat.DNS)
+    becomes_used(t, n, *ends)
+
+
+def unwrapped(t, family):
+    """With encap=none nothing is wrapped; where only that would help the path is not used, and is once it may be."""
+    n = build(t, [[RESTRICTED], [ONLY_HANDSHAKES]])
+    t.load(n.a, n.b)
+    for host in (n.a, n.b):
+        t.module.set(host, encap="none")
+    ends = sessions(t, n, family)
+    not_used(t, n, family, *ends)
+    ways = {path["way"] for path in t.module.paths(n.a) if path["state"] == "active"}
+    t.equal(ways, {"raw"}, "how the paths are used")
+    for host in (n.a, n.b):
+        t.module.set(host, encap="auto")
+    becomes_used(t, n, *ends)
+
+
+for NAME, RUN in (
+    ("nothing but DNS gets out of the added uplink: the path is used once that is the port", only_dns),
+    ("encap=none, and a box that wants handshakes: the path is used once wrappers are allowed", unwrapped),
+):
+    for FAMILY in (4, 6):
+
+        @case(f"{NAME}, IPv{FAMILY}", timeout=120)
+        def impossible_case(t, run=RUN, family=FAMILY):
+            run(t, family)
 
 
 def drain(sockets, quiet=0.3):
@@ -441,11 +565,11 @@ for words, gate, uplinks in (
             forgets(t, which, boxes, family)
 
 
-@case("the NAT of the added path forgets the mappings of twenty connections at once", timeout=100)
-def forgets_many(t):
+def forgets_many(t, family):
+    """Twenty connections lose their mappings at once."""
     n = build(t, [[RESTRICTED], [SPEECHLESS]])
     t.load(n.a, n.b)
-    pairs = xfer.connect(n.a, n.b, n.target(4), PORT[4], count=20)
+    pairs = xfer.connect(n.a, n.b, n.target(family), PORT[family], count=20)
 
     def heard():
         """What each lane of each session has brought to B."""
@@ -470,6 +594,13 @@ def forgets_many(t):
     t.note(f"{time.monotonic() - start:.1f} s")
 
 
+for FAMILY in (4, 6):
+
+    @case(f"the NAT of the added path forgets the mappings of twenty connections at once, IPv{FAMILY}", timeout=100)
+    def forgets_many_case(t, family=FAMILY):
+        forgets_many(t, family)
+
+
 def until_answered(t, n, family, idle):
     """Plain UDP: whether B's answer gets back to A through the second uplink after so many idle seconds."""
     kind = nat.family_of(n.target(family))
@@ -487,15 +618,15 @@ def until_answered(t, n, family, idle):
             return False
 
 
-@case("mappings that live for 3 s are kept alive in an idle UDP session, measured and not any more", timeout=120)
-def kept_alive(t):
+def kept_alive(t, family):
+    """Short mappings, and keep-alives that are shorter still."""
     n = build(t, [[SHORT], [SHORT]])
-    t.equal(until_answered(t, n, 4, 0.5), True, "plain: B reaches A soon after")
-    t.equal(until_answered(t, n, 4, 5), False, "plain: B reaches A after 5 s")
+    t.equal(until_answered(t, n, family, 0.5), True, "plain: B reaches A soon after")
+    t.equal(until_answered(t, n, family, 5), False, "plain: B reaches A after 5 s")
     t.load(n.a, n.b)
     for host in (n.a, n.b):
         t.module.set(host, heartbeat="1s", keepalive="2s")
-    sockets = udp(t, n, 4)
+    sockets = udp(t, n, family)
     # Heartbeats measure the paths for 30 s; then there is nothing but keep-alives.
     for stream, idle in ((7000, 5), (7001, 34)):
         time.sleep(idle)
@@ -508,18 +639,18 @@ def kept_alive(t):
         check_shares(t, count, 2, "UDP from B")
 
 
-@case("idle sessions behind boxes keep each mapping alive every 15 s, and send nothing else", timeout=140)
-def kept_alive_by_default(t):
+def kept_alive_by_default(t, family):
+    """What is sent by sessions in which nobody sends."""
     n = build(t, [[RESTRICTED], [RESTRICTED]])
     t.load(n.a, n.b)
-    pairs, sockets = tcp(t, n, 4), udp(t, n, 4)
+    pairs, sockets = tcp(t, n, family), udp(t, n, family)
     time.sleep(MEASURED)
     captures = [Capture(n.b, dev, "tcp or udp") for dev in n.b.dev]
     start = time.time()
     time.sleep(40)
     flows = {}
     for p in sorted((p for c in captures for p in c.stop()), key=lambda p: p.time):
-        if p.dst in n.b.addr:
+        if p.dst in n.b.addr + n.b.addr6:
             flows.setdefault((p.protocol, p.src, p.sport), []).append(p.time - start)
     for flow, times in sorted(flows.items()):
         t.note(f"{flow}: after {[round(x, 1) for x in times]} s")
@@ -530,3 +661,20 @@ def kept_alive_by_default(t):
     # They are as good as before.
     xfer.exchange(pairs, 300_000, 300_000, 5, timeout=20)
     both_ways(t, sockets, [400], 100, 500, 1000)
+
+
+for FAMILY in (4, 6):
+
+    @case(
+        f"mappings that live for 3 s are kept alive in an idle UDP session, measured and not any more, IPv{FAMILY}",
+        timeout=120,
+    )
+    def kept_alive_case(t, family=FAMILY):
+        kept_alive(t, family)
+
+    @case(
+        f"idle sessions behind boxes keep each mapping alive every 15 s, and send nothing else, IPv{FAMILY}",
+        timeout=140,
+    )
+    def kept_alive_by_default_case(t, family=FAMILY):
+        kept_alive_by_default(t, family)

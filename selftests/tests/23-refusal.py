@@ -98,22 +98,22 @@ def close_lost(t):
     forgotten(t, (a, b))
 
 
-def declare_nat(which):
+def declare_nat(family, which):
     """Resets through NATs that drop what they find out of the window."""
 
-    @case(f"{'AB'[which]} resets a session behind NATs", timeout=60)
+    @case(f"IPv{family}: {'AB'[which]} resets a session behind NATs", timeout=60)
     def one(t):
         n = nat.natted([[RESTRICTED], [SYMMETRIC]])
         t.hosts += n.hosts
         t.load(n.a, n.b)
-        pairs = xfer.connect(n.a, n.b, n.target(4), PORT[4])
+        pairs = xfer.connect(n.a, n.b, n.target(family), PORT[family])
         t.spread(n.a, n.b, pairs)
         xfer.exchange(pairs, 1 << 20, 1 << 20, timeout=20)
         hears(t, pairs[0], which)
 
 
-declare_nat(0)
-declare_nat(1)
+for cell in itertools.product((4, 6), (0, 1)):
+    declare_nat(*cell)
 
 
 def refuse(router, dev, how):

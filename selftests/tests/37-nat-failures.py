@@ -274,14 +274,14 @@ for FAMILY in (4, 6):
             narrow(t, family, encap)
 
 
-@case("IPv4, encap=udp: a router behind the NAT rejects what is wrapped: the session goes on, and mpipctl says why", timeout=90)
-def rejected(t):
+def rejected(t, family):
+    """ICMP errors refuse a lane's packets."""
     n = nat.natted([[RESTRICTED], [SYMMETRIC]])
     t.hosts += n.hosts
     t.load(n.a, n.b)
     for host in (n.a, n.b):
         t.module.set(host, encap="udp", port=4443)
-    pairs = xfer.connect(n.a, n.b, n.target(4), PORT[4])
+    pairs = xfer.connect(n.a, n.b, n.target(family), PORT[family])
     t.spread(n.a, n.b, pairs)
     xfer.exchange(pairs, MIB, MIB, timeout=20)
     rule = 'type filter hook forward priority 0\niifname "w2" udp dport 4443 reject with icmpx admin-prohibited'
@@ -290,7 +290,7 @@ def rejected(t):
 
     def refused():
         xfer.exchange(pairs, 100_000, 100_000, seed=6, timeout=20)
-        paths = [path for path in t.module.show(n.a, "-d path") if path["local"] == n.a.addr[1]]
+        paths = [path for path in t.module.show(n.a, "-d path") if path["local"] in (n.a.addr[1], n.a.addr6[1])]
         return [path for path in paths if path["state"] != "active"]
 
     (path,) = t.soon(refused, 15, "the path to be given up")
@@ -309,8 +309,18 @@ def rejected(t):
     t.soon(both, 30, "both uplinks to be used once nobody rejects")
 
 
-@case("the MSS leaves room for what segments are wrapped in, once that is known", timeout=60)
-def mss(t):
+for FAMILY in (4, 6):
+
+    @case(
+        f"IPv{FAMILY}, encap=udp: a router behind the NAT rejects what is wrapped: the session goes on, and mpipctl says why",
+        timeout=90,
+    )
+    def rejected_case(t, family=FAMILY):
+        rejected(t, family)
+
+
+def mss(t, family):
+    """What the ends of four connections in a row agree upon."""
     n = nat.natted([[RESTRICTED], [SYMMETRIC]])
     t.hosts += n.hosts
     t.load(n.a, n.b)
@@ -320,10 +330,10 @@ def mss(t):
         for host in (n.a, n.b):
             t.module.set(host, encap=encap)
         capture = Capture(n.b, "b1", "tcp")
-        pairs = xfer.connect(n.a, n.b, n.target(4), PORT[4])
+        pairs = xfer.connect(n.a, n.b, n.target(family), PORT[family])
         t.spread(n.a, n.b, pairs)
         # What the SYN of A asks for, and what B is told to send at most.
-        (syn,) = (p for p in capture.stop() if p.flags & 0x12 == 2 and p.dport == PORT[4])
+        (syn,) = (p for p in capture.stop() if p.flags & 0x12 == 2 and p.dport == PORT[family])
         found[turn] = nat.mss_of(syn.options)
         segment = pairs[0][0].getsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG)
         t.note(f"{turn}: MSS {found[turn]} in the SYN, A sends {segment} bytes at most")
@@ -332,8 +342,16 @@ def mss(t):
             t.equal(segment, found[turn] - 12, "what A sends at most")
         xfer.exchange(pairs, 300_000, 300_000, timeout=20)
         xfer.close(pairs)
-    want = {"first": 1460, "second": 1460 - 8, "third": 1460 - 8, "fourth": 1460 - 20}
+    whole = {4: 1460, 6: 1440}[family]
+    want = {"first": whole, "second": whole - 8, "third": whole - 8, "fourth": whole - 20}
     t.equal(found, want, "MSS in SYNs")
+
+
+for FAMILY in (4, 6):
+
+    @case(f"IPv{FAMILY}: the MSS leaves room for what segments are wrapped in, once that is known", timeout=60)
+    def mss_case(t, family=FAMILY):
+        mss(t, family)
 
 
 # --- bursts of datagrams ------------------------------------------------------------------
@@ -388,16 +406,16 @@ for FAMILY, ENCAP in ((4, "udp"), (6, "udp"), (4, "tcp"), (6, "tcp")):
         bursts(t, family, encap)
 
 
-@case("datagrams that the receiver merges (rx-gro-list, rx-udp-gro-forwarding): every byte", timeout=90)
-def merged(t):
+def merged(t, family):
+    """Receivers that merge datagrams, as forwarding ones do."""
     n = nat.natted([[RESTRICTED], [SYMMETRIC]])
     t.hosts += n.hosts
     t.load(n.a, n.b)
     for host in (n.a, n.b):
         t.module.set(host, encap="udp")
-    pairs = xfer.connect(n.a, n.b, n.target(4), PORT[4])
+    pairs = xfer.connect(n.a, n.b, n.target(family), PORT[family])
     t.spread(n.a, n.b, pairs)
-    sockets = nat.udp_pair(n.a, n.b, n.target(4))
+    sockets = nat.udp_pair(n.a, n.b, n.target(family))
     for host in (n.a, n.b):
         for dev in host.dev:
             # So long what came waits for more: these links are slow.
@@ -426,3 +444,10 @@ def merged(t):
         for host in (n.a, n.b):
             for dev in host.dev:
                 host.run("ethtool", "-K", dev, feature, "off")
+
+
+for FAMILY in (4, 6):
+
+    @case(f"IPv{FAMILY}: datagrams that the receiver merges (rx-gro-list, rx-udp-gro-forwarding): every byte", timeout=90)
+    def merged_case(t, family=FAMILY):
+        merged(t, family)
