@@ -510,6 +510,28 @@ mod tests {
         Ok(())
     }
 
+    /// Nor with what TCP does to a packet that it takes for not sent.
+    #[test]
+    fn kept_from_cutting() -> Result {
+        for (family, proto) in FORMS {
+            let spec = Spec::new(family, proto, 1448);
+            let before = spec.bytes()?;
+            for make in spec.makes() {
+                let mut own = spec.packet(make)?;
+                let kept = own.as_skb().keep().ok_or(ENOMEM)?;
+                let half = before.len() / 2;
+                own.cut_off(half)?;
+                ensure!(own.as_skb().len() == half, "it is as long as before");
+                drop(own);
+                ensure!(
+                    *all(&kept.into_own().as_skb())? == *before,
+                    "it has changed"
+                );
+            }
+        }
+        Ok(())
+    }
+
     /// Nobody gets at bytes that a packet does not have, and trying changes nothing.
     #[test]
     fn beyond_the_end() -> Result {

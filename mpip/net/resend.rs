@@ -3,8 +3,8 @@
 //! What was in flight on a path that failed is sent again on the others.
 //!
 //! While a TCP session has more than one lane, each data segment is kept until
-//! it is acknowledged: a clone that shares the data with TCP's own. When its
-//! path fails it leaves on another lane at once. The other end's TCP drops
+//! it is acknowledged: a copy that shares the data's pages with TCP's own. When
+//! its path fails it leaves on another lane at once. The other end's TCP drops
 //! what it has after all.
 
 use crate::{
@@ -82,7 +82,7 @@ const MAX_BYTES: u32 = 4 << 20;
 /// Memory kept of all sessions of a namespace at most, bytes.
 const MAX_ALL: i64 = 64 << 20;
 /// What a kept segment takes besides its data, bytes.
-const OVERHEAD: u32 = 512;
+const OVERHEAD: u32 = 1024;
 
 type Slot = Option<Segment<KeptSkb>>;
 

@@ -354,12 +354,14 @@ struct sk_buff *mpip_shim_skb_alloc(u32 len)
 }
 
 /*
- * A copy that shares the data with @skb and pins nothing else: no route, no
- * conntrack, no device. TCP may send its own again meanwhile.
+ * A copy that shares the data's pages with @skb and pins nothing else: no route,
+ * no conntrack, no device. The list of pages is its own. TCP does not look for
+ * clones of what it takes for not sent, because a queue of this host has refused
+ * it: it cuts that anew, and a clone would be left with pages that it has not.
  */
 struct sk_buff *mpip_shim_skb_keep(struct sk_buff *skb)
 {
-	struct sk_buff *kept = skb_clone(skb, GFP_ATOMIC | __GFP_NOWARN);
+	struct sk_buff *kept = pskb_copy(skb, GFP_ATOMIC | __GFP_NOWARN);
 
 	if (!kept)
 		return NULL;

@@ -72,6 +72,21 @@ struct sk_buff *mpip_test_clone(struct sk_buff *skb)
 	return skb_clone(skb, GFP_KERNEL);
 }
 
+/*
+ * As TCP does with what it takes for not sent: the first @len bytes are left,
+ * and nobody asks who else has the packet.
+ */
+bool mpip_test_cut_off(struct sk_buff *skb, u32 len)
+{
+	struct sk_buff *rest = alloc_skb(skb->len, GFP_KERNEL);
+
+	if (!rest)
+		return false;
+	skb_split(skb, rest, len);
+	kfree_skb(rest);
+	return true;
+}
+
 void mpip_test_look(const struct sk_buff *skb, struct mpip_test_facts *facts)
 {
 	const struct skb_shared_info *info = skb_shinfo(skb);

@@ -50,6 +50,7 @@ enum mpip_test_flaw {
 struct sk_buff *mpip_test_skb(const u8 *bytes, u32 len, u32 linear, u32 page,
 			      u32 headroom);
 struct sk_buff *mpip_test_clone(struct sk_buff *skb);
+bool mpip_test_cut_off(struct sk_buff *skb, u32 len);
 void mpip_test_look(const struct sk_buff *skb, struct mpip_test_facts *facts);
 void mpip_test_partial(struct sk_buff *skb, u32 start, u32 offset);
 void mpip_test_complete(struct sk_buff *skb);

@@ -68,6 +68,15 @@ impl OwnSkb {
         unsafe { OwnSkb::from_raw(bindings::mpip_test_clone(raw)) }.ok_or(ENOMEM)
     }
 
+    /// Leaves its first `len` bytes, as TCP does with what it takes for not sent: whoever shares
+    /// its list of pages is left with the same.
+    pub fn cut_off(&mut self, len: usize) -> Result {
+        let raw = self.as_skb().raw();
+        // SAFETY: Valid; `skb_split` takes care of the range.
+        let done = unsafe { bindings::mpip_test_cut_off(raw, len as u32) };
+        done.then_some(()).ok_or(ENOMEM)
+    }
+
     /// Looks at it.
     pub fn facts(&mut self) -> Facts {
         let mut raw = bindings::mpip_test_facts {

@@ -8,6 +8,7 @@ return. What was measured is in the comments of the TAP output; the checks allow
 emulated machine.
 """
 
+import re
 import socket
 import struct
 import threading
@@ -210,6 +211,31 @@ def lossy(t):
     finish(t, stream)
     t.reaches(mbit, 20, "Mbit/s, of 40 that the good path alone carries")
     t.within(round(gap, 3), round(SILENT * NOISE + calm, 3), "longest gap, s")
+
+
+@case("TCP: what a host's own queue has refused is TCP's to send, cut as it likes", timeout=60)
+def own_queue(t):
+    a, b, wires, stream = begin(t, 6)
+    refused = 0
+    for n in range(6):
+        # TCP hears of it when it sends: it keeps what was not taken, and cuts it anew for its smaller window.
+        for dev in a.dev:
+            a.run("tc", "qdisc", "replace", "dev", dev, "root", "netem", "limit", "0")
+        pause(t, stream, 0.3)
+        refused += sum(int(x) for x in re.findall(r"dropped (\d+)", a.run("tc", "-s", "qdisc").stdout))
+        for wire in wires:
+            wire.pull()
+        for dev in a.dev:
+            a.run("tc", "qdisc", "del", "dev", dev, "root")
+        got = stream.got()
+        wires[n % 2].plug()
+        t.wait(lambda got=got: stream.got() - got > 500_000, 10, f"data in turn {n}")
+        wires[1 - n % 2].plug()
+        for dev in b.dev:
+            carries(t, b, dev, 6, 10)
+    t.note(f"refused {refused} packets")
+    t.at_least(refused, 20, "packets that were refused")
+    finish(t, stream)
 
 
 def ends(t, family, lost):
