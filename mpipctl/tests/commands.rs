@@ -355,28 +355,28 @@ ID DEV   LOCAL    REMOTE    WEIGHT RTT    QUEUE STATE
     assert_data_eq!(
         run("mpipctl -s path", paths(0x42)),
         str![[r#"
-ID DEV   LOCAL    REMOTE    WEIGHT RTT    QUEUE STATE  TX    RX    LOST
-1  eth0  10.1.0.2 192.0.2.9 620    12.4ms 900us active 81.2M 64.0k 3
-2  wwan0 10.2.0.2 192.0.2.9 620    -      900us active 81.2M 64.0k 3
-3  if77  10.3.0.2 192.0.2.9 620    1.3s   900us active 81.2M 64.0k 3
+ID DEV   LOCAL    REMOTE    WEIGHT RTT    QUEUE STATE  RATE       TX    RX    LOST
+1  eth0  10.1.0.2 192.0.2.9 620    12.4ms 900us active 37.6Mbit/s 81.2M 64.0k 3
+2  wwan0 10.2.0.2 192.0.2.9 620    -      900us active 37.6Mbit/s 81.2M 64.0k 3
+3  if77  10.3.0.2 192.0.2.9 620    1.3s   900us active 37.6Mbit/s 81.2M 64.0k 3
 
 "#]]
     );
     assert_data_eq!(
         run("mpipctl -s -d path", paths(0x43)),
         str![[r#"
-PEER             ID DEV   LOCAL    REMOTE    WEIGHT RTT    QUEUE STATE  TX    RX    LOST
-0000000000000042 1  eth0  10.1.0.2 192.0.2.9 620    12.4ms 900us active 81.2M 64.0k 3
+PEER             ID DEV   LOCAL    REMOTE    WEIGHT RTT    QUEUE STATE  RATE       TX    RX    LOST
+0000000000000042 1  eth0  10.1.0.2 192.0.2.9 620    12.4ms 900us active 37.6Mbit/s 81.2M 64.0k 3
     peer 0000000000000042 mtu 1500 max-queue 35.0ms
     one-way, with the clocks' offset: delay -41.0ms min-delay -41.9ms rx-delay 53.0ms
     rate 37.6Mbit/s queue-limit 33.1ms unanswered 1.2%
     packets tx 70000 rx 900 peer-rx 69997 bytes tx 81234567 rx 64000 peer-rx 81230000
-0000000000000042 2  wwan0 10.2.0.2 192.0.2.9 620    -      900us active 81.2M 64.0k 3
+0000000000000042 2  wwan0 10.2.0.2 192.0.2.9 620    -      900us active 37.6Mbit/s 81.2M 64.0k 3
     peer 0000000000000042 mtu 1500 max-queue 35.0ms
     one-way, with the clocks' offset: delay -41.0ms min-delay -41.9ms rx-delay 53.0ms
     rate 37.6Mbit/s queue-limit 33.1ms unanswered 1.2%
     packets tx 70000 rx 900 peer-rx 69997 bytes tx 81234567 rx 64000 peer-rx 81230000
-0000000000000043 3  if77  10.3.0.2 192.0.2.9 620    1.3s   900us active 81.2M 64.0k 3
+0000000000000043 3  if77  10.3.0.2 192.0.2.9 620    1.3s   900us active 37.6Mbit/s 81.2M 64.0k 3
     peer 0000000000000043 mtu 1500 max-queue 35.0ms
     one-way, with the clocks' offset: delay -41.0ms min-delay -41.9ms rx-delay 53.0ms
     rate 37.6Mbit/s queue-limit 33.1ms unanswered 1.2%

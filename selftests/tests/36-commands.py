@@ -163,7 +163,7 @@ def shows(t):
     status = run(t, a, "", "status")
     t.check("enabled" in status and "peers 1" in status and "paths 2 (2 active)" in status, status)
     t.equal(run(t, a, "-s", "rule").split()[:3], ["NUMBER", "HITS", "RULE"], "hits")
-    t.equal(run(t, a, "-s", "path").split("\n")[0].split()[-3:], ["TX", "RX", "LOST"], "statistics of paths")
+    t.equal(run(t, a, "-s", "path").split("\n")[0].split()[-4:], ["RATE", "TX", "RX", "LOST"], "statistics of paths")
     t.equal(run(t, a, "-o -j", "peer show").count("\n"), 1, "JSON is one line")
     # As short as it is clear.
     t.equal(keys(json.loads(run(t, a, "-j", "sess s"))), keys(t.module.show(a, "session")), "abbreviations")

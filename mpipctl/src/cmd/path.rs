@@ -171,7 +171,7 @@ fn table(rows: &[Row], options: &Options) -> Table {
         "ID", "DEV", "LOCAL", "REMOTE", "WEIGHT", "RTT", "QUEUE", "STATE",
     ]);
     if options.statistics {
-        header.extend(["TX", "RX", "LOST"]);
+        header.extend(["RATE", "TX", "RX", "LOST"]);
     }
 
     let mut table = Table::new(header);
@@ -194,6 +194,7 @@ fn table(rows: &[Row], options: &Options) -> Table {
         ]);
         if options.statistics {
             cells.extend([
+                or_none(path.rate.map(|bytes| rate(bytes.into()))),
                 or_none(path.tx_bytes.map(count)),
                 or_none(path.rx_bytes.map(count)),
                 or_none(path.lost),
