@@ -335,6 +335,9 @@ impl Instance {
     /// the RST is sent once, on the original way, where what keeps track of connections, or has
     /// forgotten them, may not let it through. Any context, no lock held.
     pub fn send_close(&self, session: &Session, seq: u32) {
+        if !session.may_close() {
+            return;
+        }
         for index in 0..MAX_LANES {
             let way = {
                 let inner = session.inner.lock();
@@ -343,8 +346,11 @@ impl Instance {
                     .map(|l| (l.tuple, l.path.clone()))
             };
             let Some((tuple, path)) = way else { continue };
+            let mut target = Target::lane(session, &path, &tuple, index == 0);
+            // The socket, whose user or mark its route may depend on, is not to be found any more.
+            target.ifindex = path.ifindex();
             self.send_cm(
-                &Target::lane(session, &path, &tuple, index == 0),
+                &target,
                 &session.peer,
                 &Cm::Close(Close {
                     header: self.header(&session.peer, session.id),

@@ -20,7 +20,6 @@ use crate::{
         params::Param,
         path::Standing,
         session::{
-            LaneState,
             State,
             MAX_LANES, //
         },
@@ -169,11 +168,7 @@ impl Instance {
             {
                 let mut inner = session.inner.lock();
                 for index in 1..MAX_LANES {
-                    let in_vain = inner
-                        .s
-                        .lane(index)
-                        .is_some_and(|lane| lane.is_initiator() && lane.state != LaneState::Active);
-                    if in_vain {
+                    if inner.s.is_in_vain(index) {
                         self.evict_lane(session, &mut inner, index);
                     }
                 }
@@ -219,7 +214,8 @@ impl Instance {
         if path.is_disabled() {
             return true;
         }
-        let mut ways = match self.param(Param::Encap) {
+        let encap = self.param(Param::Encap);
+        let mut ways = match encap {
             1 => Ways::only(Via::Raw),
             2 if proto == packet::TCP => Ways::only(Via::Udp),
             2 => Ways::only(Via::Raw),
@@ -236,6 +232,13 @@ impl Instance {
         };
         let mut inner = session.inner.lock();
         if inner.dead {
+            return false;
+        }
+        if self.param(Param::Encap) != encap {
+            // Who has changed it may have been here already.
+            inner.explored_ms = 0;
+            drop(inner);
+            self.attend(session);
             return false;
         }
         let place = inner.s.forsaken_on(&path).unwrap_or(place);

@@ -157,18 +157,19 @@ pub struct Rare {
 impl Inner {
     /// A question is about to leave on the session's own tuple: the tuple that it takes instead if
     /// there is a lane on the same path, and whether so many got no answer there that the tuple may
-    /// be why, though its path works.
-    pub fn ask_on_original(&mut self, path: &Arc<Path>) -> (Option<Tuple>, bool) {
-        const MANY: u8 = 16;
-        // Where there is a box it is hardly chance.
-        const ENOUGH: u8 = 4;
+    /// be why, though its path works. `under_way` questions may just not be answered yet.
+    pub fn ask_on_original(&mut self, path: &Arc<Path>, under_way: u32) -> (Option<Tuple>, bool) {
+        const MANY: u32 = 16;
+        // Where there is a box it is hardly chance. All of a path may stall for some of them.
+        const ENOUGH: u32 = 8;
         let added = self.s.added_on(path);
         if added.is_some() || path.standing() < Standing::Doubtful {
             return (added, false);
         }
         self.unanswered = self.unanswered.saturating_add(1);
         let most = if path.is_translated() { ENOUGH } else { MANY };
-        (None, self.unanswered >= most && !self.doubted)
+        let most = most.saturating_add(under_way).min(u8::MAX.into());
+        (None, u32::from(self.unanswered) >= most && !self.doubted)
     }
 
     /// What few sessions have, made if need be; `None` without memory.
@@ -221,6 +222,8 @@ pub struct Session {
     pub initiator: bool,
     // How often the socket is to ask whether the peer still has the connection.
     challenges: Atomic<i8>,
+    // How often CLOSE may be sent yet.
+    closes: Atomic<i8>,
     /// The other end.
     pub peer: Arc<Peer>,
     /// Settings and counters of the namespace.
@@ -254,6 +257,9 @@ impl TcpPosition {
     };
 }
 
+/// CLOSE is sent so often at most: what a socket without a session answers to it may be answered
+/// with another reset.
+const CLOSES: i8 = 8;
 /// In which CLOSE comes if the peer means a reset, milliseconds.
 const CLOSE_MS: u32 = 300;
 /// A reset so long ago says nothing of the next one, milliseconds.
@@ -307,6 +313,7 @@ impl Session {
                 attended: Atomic::new(false),
                 waking: Atomic::new(false),
                 challenges: Atomic::new(0),
+                closes: Atomic::new(CLOSES),
                 never: Atomic::new(false),
                 grouped: Atomic::new(false),
                 known: Atomic::new(known),
@@ -415,6 +422,15 @@ impl Session {
     /// Whether the transport is finishing.
     pub fn is_closing(&self) -> bool {
         self.closing.load(Relaxed)
+    }
+
+    /// The socket resets the connection: whether the peer may be told once more.
+    pub fn may_close(&self) -> bool {
+        let left = self.closes.load(Relaxed);
+        if left > 0 {
+            self.closes.store(left.saturating_sub(1), Relaxed);
+        }
+        left > 0
     }
 
     /// It is to be removed at once.

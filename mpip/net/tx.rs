@@ -480,7 +480,7 @@ pub fn rewrite(skb: &mut Skb<'_>, packet: &Packet, tuple: &Tuple) -> bool {
 }
 
 /// Shortest time between two questions on a path, microseconds.
-fn cm_interval(instance: &Instance) -> u32 {
+pub(super) fn cm_interval(instance: &Instance) -> u32 {
     (instance.param(Param::CmInterval) as u32).saturating_mul(1000)
 }
 

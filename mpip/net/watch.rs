@@ -22,6 +22,7 @@ use crate::{
             Session,
             QUIET_MS, //
         },
+        tx::cm_interval, //
     },
     proto::{
         addr::Tuple,
@@ -108,7 +109,9 @@ impl Instance {
         path.asked(clock::now_us());
         // What is asked on a session's own tuple does not get through everywhere.
         let (added, unheard) = if original {
-            session.inner.lock().ask_on_original(path)
+            let apart = cm_interval(self).max(1000);
+            let under_way = path.answer_us().unwrap_or(0).div_ceil(apart);
+            session.inner.lock().ask_on_original(path, under_way)
         } else {
             (None, false)
         };

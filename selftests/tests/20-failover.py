@@ -288,7 +288,15 @@ def ends(t, family, lost):
     # Whoever goes on sending is told, though the reset itself may have been lost.
     resets.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     wires[lost].heal()
-    xfer.exchange(pairs[1:], 300_000, 300_000, seed=8, timeout=20)
+    before, seed = b.counters()[b.dev[lost]][RX_BYTES], 8
+
+    def used():
+        nonlocal seed
+        seed += 2
+        xfer.exchange(pairs[1:], 300_000, 300_000, seed=seed, timeout=20)
+        return b.counters()[b.dev[lost]][RX_BYTES] - before > IN_USE[6]
+
+    t.soon(used, 10, "the path to be used again")
     wires[lost].silence()
     start = time.monotonic()
     resets.close()
@@ -316,17 +324,18 @@ for cell in ((4, 0), (4, 1), (6, 0), (6, 1)):
 
 
 def flapping(t, protocol, family, lost, how):
-    """A path goes and returns every second: what is noticed counts, and that it is used in between."""
+    """A path goes and returns again and again: what is noticed counts, and that it is used in between."""
     _, _, wires, stream = begin(t, protocol, family)
     wire, spans = wires[lost], []
-    bound = CARRIER if how == "carrier" else SILENT
+    # Silence lasts longer than it may take to be noticed.
+    bound, gone_for = (CARRIER, 0.5) if how == "carrier" else (SILENT, 1.2)
     # The longest of five: after some of them TCP finds the other queue full and has to recover.
-    allowed = (2 if protocol == 6 else 1) * bound * NOISE + undisturbed(stream)
+    allowed = (2 if protocol == 6 and how == "carrier" else 1) * bound * NOISE + undisturbed(stream)
     start = time.monotonic()
     got = stream.got()
     for _ in range(5):
         gone = wire.pull() if how == "carrier" else wire.silence()
-        pause(t, stream, 0.5)
+        pause(t, stream, gone_for)
         back = wire.plug() if how == "carrier" else wire.heal()
         pause(t, stream, 0.5)
         spans.append((gone - BEFORE, gone + allowed, back))
@@ -336,15 +345,16 @@ def flapping(t, protocol, family, lost, how):
     t.note(f"{mbit:.1f} Mbit/s, longest gap {gap * 1e3:.0f} ms")
     finish(t, stream, spans)
     t.within(round(gap, 3), round(allowed, 3), "longest gap, s")
-    least = {(6, "carrier"): 25, (6, "silent"): 15, (17, "carrier"): 9, (17, "silent"): 6}
+    # Of the datagrams half would be lost, with each failure, if nobody noticed.
+    least = {(6, "carrier"): 25, (6, "silent"): 20, (17, "carrier"): 9, (17, "silent"): 8}
     t.reaches(mbit, least[protocol, how], "Mbit/s")
 
 
 for cell in ((6, 4, 1, "carrier"), (17, 4, 1, "carrier"), (6, 6, 0, "silent"), (17, 6, 0, "silent")):
     PLACE = ("the session's own", "the added")[cell[2]]
-    WHAT = "link flaps" if cell[3] == "carrier" else "path falls silent and works again"
+    WHAT = "link flaps every second" if cell[3] == "carrier" else "path falls silent and works again by turns"
 
-    @case(f"{NAMES[cell[0]]} IPv{cell[1]}: {PLACE} {WHAT} every second", timeout=60)
+    @case(f"{NAMES[cell[0]]} IPv{cell[1]}: {PLACE} {WHAT}", timeout=60)
     def flaps(t, cell=cell):
         flapping(t, *cell)
 

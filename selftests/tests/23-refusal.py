@@ -83,11 +83,11 @@ def close_lost(t):
     t.spread(a, b, pairs)
     xfer.exchange(pairs, 300_000, 300_000)
     before = t.module.stats(b)["reset_doubted"]
-    wires[1].silence()
     # On the own path nothing but the RST comes.
     chain = "type filter hook ingress device b1 priority 0\ntcp flags & rst == 0 drop"
     with b.inside():
         command("nft", "-f", "-", stdin=f"table netdev box {{\nchain f {{\n{chain}\n}}\n}}\n")
+    wires[1].silence()
     abort(pairs[0][0])
     t.wait(lambda: t.module.stats(b)["reset_doubted"] > before, 5, "B to doubt the RST")
     t.equal(is_reset(pairs[0][1]), False, "B takes the RST for granted")

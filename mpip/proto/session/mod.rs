@@ -433,6 +433,12 @@ impl<P: PathInfo, D, H: Hold<Lane<P, D>>> Session<P, D, H> {
         any
     }
 
+    /// Whether this end has asked for a lane, and it never came up.
+    pub fn is_in_vain(&self, index: usize) -> bool {
+        self.lane(index)
+            .is_some_and(|l| l.is_initiator() && !l.is_proven() && l.state != LaneState::Active)
+    }
+
     /// Where a lane on a path is kept that counts as none, see [`Lane::is_forsaken`].
     pub fn forsaken_on(&self, path: &P) -> Option<usize> {
         let mut lanes = self.lanes.iter().enumerate().skip(1);
