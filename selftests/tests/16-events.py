@@ -283,8 +283,8 @@ def slow(t):
     late.process.send_signal(signal.SIGSTOP)
     pairs = xfer.connect(a, b, b.addr[0])
     seed = 1
+    ups = 0
     while len(quick.read()) < 20:
-        ups = len(quick.having(kind="peer-up"))
 
         def up(ups=ups):
             nonlocal seed
@@ -293,8 +293,9 @@ def slow(t):
             return len(quick.having(kind="peer-up")) > ups
 
         t.wait(up, 30, "peer-up")
+        ups = len(quick.having(kind="peer-up"))
         t.module.disable(b)
-        t.wait(lambda n=ups: len(quick.having(kind="peer-down")) > n, 20, "peer-down")
+        t.wait(lambda n=ups: len(quick.having(kind="peer-down")) == n, 20, "peer-down")
         t.module.enable(b)
     t.equal(quick.having(kind="lost"), [], "the quick one missed nothing")
     late.process.send_signal(signal.SIGCONT)
