@@ -50,6 +50,7 @@ class Receiver(threading.Thread):
         self.stream = stream
         self.seen = bytearray(1 << 16)
         self.count = self.duplicate = self.corrupt = self.reordered = 0
+        self.odd = []  # what came and is none of ours: length and first bytes of some
         self.highest = -1
         self.last = time.monotonic()
         self.stopping = threading.Event()
@@ -76,13 +77,12 @@ class Receiver(threading.Thread):
         self.senders.add(sender[:2])
         if self.on_packet:
             self.on_packet(data, sender)
-        if len(data) < HEADER.size:
+        if not self.is_ours(data):
             self.corrupt += 1
+            if len(self.odd) < 4:
+                self.odd.append((len(data), data[:32].hex()))
             return
-        stream, number, size = HEADER.unpack_from(data)
-        if stream != self.stream or size != len(data) or data != payload(stream, number, size):
-            self.corrupt += 1
-            return
+        _, number, _ = HEADER.unpack_from(data)
         while number >= len(self.seen):
             self.seen += bytes(len(self.seen))
         if self.seen[number]:
@@ -116,7 +116,14 @@ class Receiver(threading.Thread):
             "duplicate": self.duplicate,
             "corrupt": self.corrupt,
             "reordered": self.reordered,
-        }
+        } | ({"odd": self.odd} if self.odd else {})
+
+    def is_ours(self, data):
+        """Whether a datagram is one of the stream, byte for byte."""
+        if len(data) < HEADER.size:
+            return False
+        stream, number, size = HEADER.unpack_from(data)
+        return stream == self.stream and size == len(data) and data == payload(stream, number, size)
 
     def exact(self, sent):
         """Whether every datagram came exactly once, byte for byte."""
