@@ -162,7 +162,7 @@ impl Instance {
     }
 
     /// Lanes may travel in other ways from now on: those that this end has asked for in vain so far
-    /// are looked for anew. Those that are up stay as they are. Process context, no lock held.
+    /// are looked for anew. The others stay as they are. Process context, no lock held.
     pub fn ways_changed(&self) {
         self.each_session(|session| {
             {

@@ -299,6 +299,14 @@ fn lane(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, entry: &WireEnt
         instance.count(Counter::RxBadChecksum);
         return Verdict::Drop;
     }
+    if must_come_apart(skb, packet, entry.via) {
+        instance.count(Counter::RxMerged);
+        // Of TCP's the pieces might be others than those that were sent.
+        return match packet.proto {
+            packet::UDP if skb.receive_apart() => Verdict::Stolen,
+            _ => Verdict::Drop,
+        };
+    }
     if entry.via != Via::Raw {
         return wrapped(instance, skb, packet, entry);
     }
@@ -357,6 +365,20 @@ fn lane(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, entry: &WireEnt
     Verdict::Accept
 }
 
+/// Whether receive offload has merged packets of a lane which are to be looked at one by one: all
+/// wrapped ones, and datagrams with a message among them. Only the last of those that are merged
+/// can be shorter than the others, so that there is none if that one is longer than messages are.
+fn must_come_apart(skb: &Skb<'_>, packet: &Packet, via: Via) -> bool {
+    if !skb.is_gso() {
+        return false;
+    }
+    let last = match packet.payload_len().checked_rem(skb.segment_size()) {
+        Some(rest) if rest != 0 => rest,
+        _ => skb.segment_size(),
+    };
+    via != Via::Raw || packet.proto == packet::UDP && last <= MAX_LEN
+}
+
 /// Whether it is one of IPv4's datagrams without a checksum.
 fn is_unchecked(skb: &Skb<'_>, packet: &Packet) -> bool {
     packet.proto == packet::UDP
@@ -410,14 +432,6 @@ fn arrived(instance: &Instance, entry: &WireEntry, packet: &Packet, end: usize) 
 /// A packet on a lane that travels inside something else; its checksum is right.
 fn wrapped(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, entry: &WireEntry) -> Verdict {
     let session = &entry.session;
-    if skb.is_gso() {
-        instance.count(Counter::RxMerged);
-        // Of TCP's the pieces might be others than those that were sent.
-        return match entry.via {
-            Via::Udp if skb.receive_apart() => Verdict::Stolen,
-            _ => Verdict::Drop,
-        };
-    }
     // What is acknowledged too far is wrong for ever: only the other end can have us do that.
     let came = |certain: bool| {
         if let Some(tcp) = packet.tcp {

@@ -28,7 +28,6 @@ use crate::{
             TcpHeader, //
         },
         params::Param,
-        path::Standing,
         policy::{
             Flow,
             Groups, //
@@ -155,23 +154,6 @@ pub struct Rare {
 }
 
 impl Inner {
-    /// A question is about to leave on the session's own tuple: the tuple that it takes instead if
-    /// there is a lane on the same path, and whether so many got no answer there that the tuple may
-    /// be why, though its path works. `under_way` questions may just not be answered yet.
-    pub fn ask_on_original(&mut self, path: &Arc<Path>, under_way: u32) -> (Option<Tuple>, bool) {
-        const MANY: u32 = 16;
-        // Where there is a box it is hardly chance. All of a path may stall for some of them.
-        const ENOUGH: u32 = 8;
-        let added = self.s.added_on(path);
-        if added.is_some() || path.standing() < Standing::Doubtful {
-            return (added, false);
-        }
-        self.unanswered = self.unanswered.saturating_add(1);
-        let most = if path.is_translated() { ENOUGH } else { MANY };
-        let most = most.saturating_add(under_way).min(u8::MAX.into());
-        (None, u32::from(self.unanswered) >= most && !self.doubted)
-    }
-
     /// What few sessions have, made if need be; `None` without memory.
     pub fn rare(&mut self) -> Option<&mut Rare> {
         if self.rare.is_none() {

@@ -18,6 +18,7 @@ use crate::{
         path::Path,
         peer::Peer,
         session::{
+            Inner,
             Lane,
             Session,
             QUIET_MS, //
@@ -84,6 +85,25 @@ const FORGOTTEN_US: u32 = 300_000;
 /// Whether boxes on the way have to know a lane's tuple, which this end has shown to them.
 fn is_kept_by_boxes(lane: &Lane) -> bool {
     lane.is_initiator() && (lane.ways.current() != Via::Raw || lane.path.is_translated())
+}
+
+impl Inner {
+    /// A question is about to leave on the session's own tuple: the tuple that it takes instead if
+    /// there is a lane on the same path, and whether so many got no answer there that the tuple may
+    /// be why, though its path works. `under_way` questions may just not be answered yet.
+    fn ask_on_original(&mut self, path: &Arc<Path>, under_way: u32) -> (Option<Tuple>, bool) {
+        const MANY: u32 = 16;
+        // Where there is a box it is hardly chance. All of a path may stall for some of them.
+        const ENOUGH: u32 = 8;
+        let added = self.s.added_on(path);
+        if added.is_some() || path.standing() < Standing::Doubtful {
+            return (added, false);
+        }
+        self.unanswered = self.unanswered.saturating_add(1);
+        let most = if path.is_translated() { ENOUGH } else { MANY };
+        let most = most.saturating_add(under_way).min(u8::MAX.into());
+        (None, u32::from(self.unanswered) >= most && !self.doubted)
+    }
 }
 
 /// A suspect path is probed by one session for so long, then by another, milliseconds: it may be

@@ -86,7 +86,8 @@ counters! {
     RxBadChecksum "rx-bad-checksum";
     /// Packets merged across a hole by receive offload.
     RxMergedHole "rx-merged-hole";
-    /// Wrapped packets that receive offload has merged: datagrams are taken apart, TCP is dropped.
+    /// Packets of lanes that receive offload has merged though they are wrapped, or messages are
+    /// among them: datagrams are taken apart, TCP is dropped.
     RxMerged "rx-merged";
     /// Paths not added because no source port was free.
     PortExhausted "port-exhausted";

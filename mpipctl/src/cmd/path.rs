@@ -194,7 +194,7 @@ fn table(rows: &[Row], options: &Options) -> Table {
         ]);
         if options.statistics {
             cells.extend([
-                or_none(path.rate.map(|bytes| rate(bytes.into()))),
+                or_none(carries(path)),
                 or_none(path.tx_bytes.map(count)),
                 or_none(path.rx_bytes.map(count)),
                 or_none(path.lost),
@@ -213,6 +213,12 @@ fn weight_of(path: &Path) -> String {
     }
 }
 
+/// What it is taken to carry, if that has a limit that is known.
+fn carries(path: &Path) -> Option<String> {
+    let bytes = path.rate.filter(|bytes| *bytes != u32::MAX)?;
+    Some(rate(bytes.into()))
+}
+
 fn details(path: &Path, options: &Options) -> Vec<String> {
     let mut lines = Vec::new();
     if options.details {
@@ -228,9 +234,7 @@ fn details(path: &Path, options: &Options) -> Vec<String> {
             delay(path.min_delay_us),
             delay(path.rx_delay_us),
         ));
-        let rate = path
-            .rate
-            .map(|bytes| format!("rate {}", rate(bytes.into())));
+        let rate = carries(path).map(|text| format!("rate {text}"));
         let limit = path
             .queue_limit_us
             .map(|us| format!("queue-limit {}", delay(Some(us))));

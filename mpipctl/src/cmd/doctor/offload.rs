@@ -35,14 +35,14 @@ const BAD: &[Bad] = &[
         short: "rx-gro-list",
         on: true,
         virtual_too: true,
-        text: "UDP datagrams are merged on receipt: those of wrapped paths come in twice, merged and apart",
+        text: "UDP datagrams are merged on receipt: those of wrapped paths, and small ones, come in twice, merged and apart",
     },
     Bad {
         name: "rx-udp-gro-forwarding",
         short: "rx-udp-gro-forwarding",
         on: true,
         virtual_too: true,
-        text: "UDP datagrams without a socket are merged on receipt: on wrapped paths they come in twice",
+        text: "UDP datagrams without a socket are merged on receipt: on wrapped paths, and if small, they come in twice",
     },
     Bad {
         name: "rx-gro",
