@@ -45,11 +45,18 @@ struct mpip_gate {
 	u64 addr_key;
 	/* Of outgoing and of incoming flows of TCP and UDP. */
 	u64 keys[2][GATE_KEYS];
+	/*
+	 * That of outgoing datagrams, or, while there are reasons to look at some
+	 * (MPIP_LOOK_*), the one that finds no slot.
+	 */
+	u64 no_key;
+	u64 quick_key;
+	unsigned long looks;
+	/* Of the two above, which change together. */
+	spinlock_t looks_lock;
 	void *instance;
 	u32 max_cm;
 	__be16 own_port;
-	/* Reasons to look at datagrams that leave: MPIP_LOOK_* */
-	unsigned long looks;
 	atomic_t tuples;
 	atomic_t lanes;
 	/* Sockets that may send from an address that has gone. */
@@ -72,6 +79,9 @@ struct mpip_gate *mpip_shim_gate_new(u32 max_cm)
 		gate->keys[0][i] |= 1;
 		gate->keys[1][i] |= 1;
 	}
+	gate->quick_key = gate->keys[0][IPPROTO_UDP];
+	gate->no_key = get_random_u64() | 1;
+	spin_lock_init(&gate->looks_lock);
 	gate->max_cm = max_cm;
 	return gate;
 }
@@ -94,10 +104,23 @@ void mpip_shim_gate_count(struct mpip_gate *gate, int tuples, int lanes)
 	atomic_add(lanes, &gate->lanes);
 }
 
+/*
+ * There is a reason to look at datagrams that leave, or no longer. No packet
+ * that is under way has to know of it.
+ */
+static void gate_look(struct mpip_gate *gate, unsigned int reason, bool look)
+{
+	spin_lock_bh(&gate->looks_lock);
+	__assign_bit(reason, &gate->looks, look);
+	WRITE_ONCE(gate->quick_key, gate->looks ? gate->no_key :
+						  gate->keys[0][IPPROTO_UDP]);
+	spin_unlock_bh(&gate->looks_lock);
+}
+
 /* Datagrams may have to take something along. */
 void mpip_shim_gate_riding(struct mpip_gate *gate, bool riding)
 {
-	assign_bit(MPIP_LOOK_RIDING, &gate->looks, riding);
+	gate_look(gate, MPIP_LOOK_RIDING, riding);
 }
 
 /* The @i-th socket that may send from an address that has gone; NULL for none. */
@@ -109,7 +132,7 @@ void mpip_shim_gate_lent(struct mpip_gate *gate, unsigned int i,
 	WRITE_ONCE(gate->lent[i], sk);
 	for (i = 0; i < MPIP_MAX_LENT; i++)
 		any |= !!gate->lent[i];
-	assign_bit(MPIP_LOOK_LENT, &gate->looks, any);
+	gate_look(gate, MPIP_LOOK_LENT, any);
 }
 
 /* Whether a socket may send from an address that has gone, or could lately. */
@@ -157,26 +180,26 @@ void mpip_shim_gate_port(struct mpip_gate *gate, u16 port)
  * Its lower half knows all bits of the addresses because the other factor is
  * odd: all keys are.
  */
-static __always_inline u64 gate_hash4(const struct mpip_gate *gate, bool in,
-				      u8 proto, const void *addrs, u32 ports)
+static __always_inline u64 gate_hash4(const struct mpip_gate *gate, u64 key,
+				      const void *addrs, u32 ports)
 {
 	return (get_unaligned((const u64 *)addrs) ^ gate->addr_key) *
-	       ((u64)ports << 1 ^ gate->keys[in][proto % GATE_KEYS]);
+	       ((u64)ports << 1 ^ key);
 }
 
-static __always_inline u64 gate_hash6(const struct mpip_gate *gate, bool in,
-				      u8 proto, const void *addrs, u32 ports)
+static __always_inline u64 gate_hash6(const struct mpip_gate *gate, u64 key,
+				      const void *addrs, u32 ports)
 {
 	const u64 *a = addrs;
 	u64 h = gate->addr_key;
 	int i;
 
 	for (i = 0; i < 4; i++) {
-		u64 word = get_unaligned(a + i) ^ h, key = gate->keys[0][i];
+		u64 word = get_unaligned(a + i) ^ h, factor = gate->keys[0][i];
 
-		h = word * key ^ mul_u64_u64_shr(word, key, 64);
+		h = word * factor ^ mul_u64_u64_shr(word, factor, 64);
 	}
-	return h * ((u64)ports << 1 ^ gate->keys[in][proto % GATE_KEYS]);
+	return h * ((u64)ports << 1 ^ key);
 }
 
 /* Where a flow's slot is. The upper bits of a product are its best. */
@@ -207,11 +230,10 @@ static __always_inline bool gate_parse(const struct sk_buff *skb, u8 family,
 		return false;
 	*proto = family == 4 ? data[9] : data[6];
 	*l4 = data + header;
-	/* TCP comes in bursts: what its segments cost matters less. */
-	if (unlikely(*proto != IPPROTO_UDP)) {
+	if (*proto != IPPROTO_UDP) {
 		if (*proto != IPPROTO_TCP)
 			return true;
-		if (unlikely(linear < header + sizeof(struct tcphdr)))
+		if (linear < header + sizeof(struct tcphdr))
 			return false;
 	}
 	if (family == 4) {
@@ -224,16 +246,21 @@ static __always_inline bool gate_parse(const struct sk_buff *skb, u8 family,
 	return true;
 }
 
+/* The key of a protocol and a direction. */
+static __always_inline u64 gate_key(const struct mpip_gate *gate, bool in, u8 proto)
+{
+	return gate->keys[in][proto % GATE_KEYS];
+}
+
 /* The hash of the flow of such a packet, TCP or UDP. */
-static __always_inline u64 gate_hash(const struct mpip_gate *gate, bool in,
+static __always_inline u64 gate_hash(const struct mpip_gate *gate, u64 key,
 				     const struct sk_buff *skb, u8 family,
-				     u8 proto, const u8 *l4)
+				     const u8 *l4)
 {
 	u32 ports = get_unaligned((const u32 *)l4);
 
-	return family == 4 ?
-		gate_hash4(gate, in, proto, skb->data + 12, ports) :
-		gate_hash6(gate, in, proto, skb->data + 8, ports);
+	return family == 4 ? gate_hash4(gate, key, skb->data + 12, ports) :
+			     gate_hash6(gate, key, skb->data + 8, ports);
 }
 
 /* Whether Rust has just had nothing to do with the flow of such a packet. */
@@ -241,21 +268,56 @@ static __always_inline bool gate_passed(const struct mpip_gate *gate, bool in,
 					const struct sk_buff *skb, u8 family,
 					u8 proto, const u8 *l4)
 {
-	return gate_knows(gate, gate_hash(gate, in, skb, family, proto, l4));
+	return gate_knows(gate, gate_hash(gate, gate_key(gate, in, proto), skb,
+					  family, l4));
+}
+
+/*
+ * Whether a packet is a datagram that is plain in this way. Each packet of the
+ * host comes here, so that every instruction counts.
+ */
+static __always_inline bool gate_is_datagram(const struct sk_buff *skb, u8 family)
+{
+	const u8 *data = skb->data;
+	u32 header = family == 4 ? 20 : 40;
+	__be32 word;
+
+	if (unlikely(skb_headlen(skb) < header + sizeof(struct udphdr)))
+		return false;
+	if (family == 6)
+		return data[6] == IPPROTO_UDP;
+	/* Flags and offset of a fragment, TTL and protocol. */
+	word = get_unaligned((const __be32 *)(data + 6));
+	return likely(data[0] == 0x45) &&
+	       (word & htonl((IP_MF | IP_OFFSET) << 16 | 0xff)) ==
+		       htonl(IPPROTO_UDP);
+}
+
+/* Whether an outgoing packet is a datagram that Rust need not see. */
+static __always_inline bool gate_lets_datagram_out(const struct mpip_gate *gate,
+						   const struct sk_buff *skb,
+						   u8 family)
+{
+	u32 header = family == 4 ? 20 : 40;
+
+	return gate_is_datagram(skb, family) &&
+	       gate_knows(gate, gate_hash(gate, READ_ONCE(gate->quick_key), skb,
+					  family, skb->data + header));
 }
 
 /* Whether an outgoing packet is none that Rust has to see, as far as this is known at once. */
-static __always_inline bool gate_lets_out(const struct mpip_gate *gate,
-					  const struct sk_buff *skb, u8 family)
+static bool gate_lets_out(const struct mpip_gate *gate, const struct sk_buff *skb,
+			  const struct sock *sk, u8 family)
 {
 	const u8 *l4;
 	u8 proto;
 
 	if (!gate_parse(skb, family, &proto, &l4))
 		return false;
-	if (likely(proto == IPPROTO_UDP)) {
-		/* No packet that is under way has to know of what changes now. */
-		if (data_race(gate->looks))
+	if (proto == IPPROTO_UDP) {
+		/* The first of a flow, or one of those to be looked at. */
+		if (!READ_ONCE(gate->looks) ||
+		    test_bit(MPIP_LOOK_RIDING, &gate->looks) || gate_lent(gate, sk))
 			return false;
 	} else if (proto == IPPROTO_TCP) {
 		if (((const struct tcphdr *)l4)->syn)
@@ -266,52 +328,47 @@ static __always_inline bool gate_lets_out(const struct mpip_gate *gate,
 	return gate_passed(gate, false, skb, family, proto, l4);
 }
 
-/* The same for a datagram while there are reasons to look at some of them. */
-static bool gate_lets_datagram_out(const struct mpip_gate *gate,
-				   const struct sk_buff *skb,
-				   const struct sock *sk, u8 family)
-{
-	const u8 *l4;
-	u8 proto;
-
-	if (!gate_parse(skb, family, &proto, &l4) || proto != IPPROTO_UDP ||
-	    test_bit(MPIP_LOOK_RIDING, &gate->looks) || gate_lent(gate, sk))
-		return false;
-	return gate_passed(gate, false, skb, family, IPPROTO_UDP, l4);
-}
-
 /*
- * The same for an incoming one: neither part of a session, nor of a form that
- * a message of a stranger can have.
+ * Whether an incoming packet is a datagram that is neither part of a session,
+ * nor of a form that a message of a stranger can have.
  */
-static __always_inline bool gate_lets_in(const struct mpip_gate *gate,
-					 const struct sk_buff *skb, u8 family)
+static __always_inline bool gate_lets_datagram_in(const struct mpip_gate *gate,
+						  const struct sk_buff *skb,
+						  u8 family)
 {
 	u32 header = family == 4 ? 20 : 40;
+	const struct udphdr *uh = (const struct udphdr *)(skb->data + header);
+
+	/* The longest packet has no more bytes than 16 bits count. */
+	if (!gate_is_datagram(skb, family) ||
+	    uh->len != htons((u16)(skb->len - header)) ||
+	    uh->dest == READ_ONCE(gate->own_port))
+		return false;
+	/* The first packet of a new tuple may be on its way already. */
+	return !atomic_read(&gate->tuples) ||
+	       gate_passed(gate, true, skb, family, IPPROTO_UDP, (const u8 *)uh);
+}
+
+/* The same for other packets. */
+static bool gate_lets_in(const struct mpip_gate *gate, const struct sk_buff *skb,
+			 u8 family)
+{
+	u32 header = family == 4 ? 20 : 40;
+	const struct tcphdr *th;
 	const u8 *l4;
+	u32 payload;
 	u8 proto;
 
-	if (!gate_parse(skb, family, &proto, &l4))
+	if (!gate_parse(skb, family, &proto, &l4) || proto == IPPROTO_UDP)
 		return false;
-	if (likely(proto == IPPROTO_UDP)) {
-		const struct udphdr *uh = (const struct udphdr *)l4;
-
-		/* The longest packet has no more bytes than 16 bits count. */
-		if (uh->len != htons((u16)(skb->len - header)) ||
-		    uh->dest == READ_ONCE(gate->own_port))
-			return false;
-	} else if (proto == IPPROTO_TCP) {
-		const struct tcphdr *th = (const struct tcphdr *)l4;
-		u32 payload = skb->len - header - th->doff * 4;
-
-		if (th->syn || (payload && payload <= gate->max_cm))
-			return false;
-	} else {
-		/* ICMP errors about lanes. */
+	/* ICMP errors about lanes. */
+	if (proto != IPPROTO_TCP)
 		return !atomic_read(&gate->lanes);
-	}
-	/* The first packet of a new tuple may be on its way already. */
-	return !data_race(gate->tuples.counter) ||
+	th = (const struct tcphdr *)l4;
+	payload = skb->len - header - th->doff * 4;
+	if (th->syn || (payload && payload <= gate->max_cm))
+		return false;
+	return !atomic_read(&gate->tuples) ||
 	       gate_passed(gate, true, skb, family, proto, l4);
 }
 
@@ -326,7 +383,7 @@ void mpip_shim_gate_pass(struct mpip_gate *gate, const struct sk_buff *skb,
 	if (!gate_parse(skb, family, &proto, &l4) ||
 	    (proto != IPPROTO_TCP && proto != IPPROTO_UDP))
 		return;
-	hash = gate_hash(gate, in, skb, family, proto, l4);
+	hash = gate_hash(gate, gate_key(gate, in, proto), skb, family, l4);
 	WRITE_ONCE(gate->slots[gate_slot(hash)], hash + jiffies);
 }
 
@@ -340,7 +397,7 @@ void mpip_shim_gate_stop(struct mpip_gate *gate, const struct mpip_flow *flow)
 	bool v4 = flow->family == 4;
 	size_t len = v4 ? 4 : 16;
 	u8 addrs[32];
-	u64 hash;
+	u64 key, hash;
 	u32 p;
 	int in;
 
@@ -348,22 +405,25 @@ void mpip_shim_gate_stop(struct mpip_gate *gate, const struct mpip_flow *flow)
 		memcpy(addrs, in ? flow->dst : flow->src, len);
 		memcpy(addrs + len, in ? flow->src : flow->dst, len);
 		memcpy(&p, ports[in], sizeof(p));
-		hash = v4 ? gate_hash4(gate, in, flow->proto, addrs, p) :
-			    gate_hash6(gate, in, flow->proto, addrs, p);
+		key = gate_key(gate, in, flow->proto);
+		hash = v4 ? gate_hash4(gate, key, addrs, p) :
+			    gate_hash6(gate, key, addrs, p);
 		/* Another's has to be found anew, no more. */
 		WRITE_ONCE(gate->slots[gate_slot(hash)], 0);
 	}
 }
 
-/* Apart, so that what the gate lets out costs no more than it must. */
+/*
+ * Apart, so that datagrams of strangers cost no more than they must. TCP comes
+ * in bursts: what its segments cost matters less.
+ */
 static noinline __noclone unsigned int
 look_out(void *priv, struct sk_buff *skb, const struct nf_hook_state *state,
 	 u8 family)
 {
 	const struct mpip_gate *gate = priv;
 
-	if (READ_ONCE(gate->looks) &&
-	    gate_lets_datagram_out(gate, skb, state->sk, family))
+	if (gate_lets_out(gate, skb, state->sk, family))
 		return NF_ACCEPT;
 	return mpip_rs_post_routing(gate->instance, skb, state, family);
 }
@@ -371,7 +431,7 @@ look_out(void *priv, struct sk_buff *skb, const struct nf_hook_state *state,
 static unsigned int hook_out4(void *priv, struct sk_buff *skb,
 			      const struct nf_hook_state *state)
 {
-	if (likely(gate_lets_out(priv, skb, 4)))
+	if (likely(gate_lets_datagram_out(priv, skb, 4)))
 		return NF_ACCEPT;
 	return look_out(priv, skb, state, 4);
 }
@@ -379,7 +439,7 @@ static unsigned int hook_out4(void *priv, struct sk_buff *skb,
 static unsigned int hook_out6(void *priv, struct sk_buff *skb,
 			      const struct nf_hook_state *state)
 {
-	if (likely(gate_lets_out(priv, skb, 6)))
+	if (likely(gate_lets_datagram_out(priv, skb, 6)))
 		return NF_ACCEPT;
 	return look_out(priv, skb, state, 6);
 }
@@ -390,13 +450,15 @@ look_in(void *priv, struct sk_buff *skb, const struct nf_hook_state *state,
 {
 	const struct mpip_gate *gate = priv;
 
+	if (gate_lets_in(gate, skb, family))
+		return NF_ACCEPT;
 	return mpip_rs_pre_routing(gate->instance, skb, state, family);
 }
 
 static unsigned int hook_pre4(void *priv, struct sk_buff *skb,
 			      const struct nf_hook_state *state)
 {
-	if (likely(gate_lets_in(priv, skb, 4)))
+	if (likely(gate_lets_datagram_in(priv, skb, 4)))
 		return NF_ACCEPT;
 	return look_in(priv, skb, state, 4);
 }
@@ -404,7 +466,7 @@ static unsigned int hook_pre4(void *priv, struct sk_buff *skb,
 static unsigned int hook_pre6(void *priv, struct sk_buff *skb,
 			      const struct nf_hook_state *state)
 {
-	if (likely(gate_lets_in(priv, skb, 6)))
+	if (likely(gate_lets_datagram_in(priv, skb, 6)))
 		return NF_ACCEPT;
 	return look_in(priv, skb, state, 6);
 }
