@@ -111,7 +111,8 @@ void mpip_shim_gate_count(struct mpip_gate *gate, int tuples, int lanes)
 static void gate_look(struct mpip_gate *gate, unsigned int reason, bool look)
 {
 	spin_lock_bh(&gate->looks_lock);
-	__assign_bit(reason, &gate->looks, look);
+	/* Others read it without the lock. */
+	assign_bit(reason, &gate->looks, look);
 	WRITE_ONCE(gate->quick_key, gate->looks ? gate->no_key :
 						  gate->keys[0][IPPROTO_UDP]);
 	spin_unlock_bh(&gate->looks_lock);
