@@ -474,9 +474,8 @@ bool mpip_shim_skb_receive_apart(struct sk_buff *skb)
 		__skb_pull(skb, mac_len);
 		return false;
 	}
-	/* What is a list of packets has become the first of them. */
-	if (segs != skb)
-		consume_skb(skb);
+	/* What is a list of packets is the first of them now, and held once more for that. */
+	consume_skb(skb);
 	skb_list_walk_safe(segs, skb, next) {
 		skb_mark_not_on_list(skb);
 		__skb_pull(skb, mac_len);

@@ -40,6 +40,29 @@ def whole_life(t, a, b):
         t.module.enable(b)
 
 
+def merged(t, a, b):
+    """Receivers merge what is wrapped in UDP, and it has to come apart again."""
+    for host in (a, b):
+        t.module.set(host, encap="udp")
+        for dev in host.dev:
+            host.merge_slowly(dev)
+            # A veth that could send bursts whole has nothing merged.
+            host.run("ethtool", "-K", dev, "tso", "off", "gro", "on")
+    for feature in ("rx-gro-list", "rx-udp-gro-forwarding"):
+        for host in (a, b):
+            for dev in host.dev:
+                host.run("ethtool", "-K", dev, feature, "on")
+        pairs = xfer.connect(a, b, b.addr[0], count=2)
+        t.spread(a, b, pairs)
+        before = t.module.stats(b)["rx_merged"]
+        xfer.exchange(pairs, MIB, MIB)
+        t.at_least(t.module.stats(b)["rx_merged"] - before, 20, f"{feature}: packets that came apart")
+        xfer.close(pairs)
+        for host in (a, b):
+            for dev in host.dev:
+                host.run("ethtool", "-K", dev, feature, "off")
+
+
 def churn():
     """Much is allocated and given back: what was allocated last is still named by the allocator's own lists."""
     for _ in range(20):
@@ -70,6 +93,7 @@ def none_is_lost(t):
     t.load(a, b)
     text = module_text()
     whole_life(t, a, b)
+    merged(t, a, b)
     churn()
     found = of_the_module(leaks(), text)
     t.check(not found, "lost while in use:\n" + "\n".join(found[:3]))

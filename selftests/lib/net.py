@@ -169,6 +169,12 @@ class Host:
                 file.write(str(value))
         return None
 
+    def merge_slowly(self, dev):
+        """Have what came wait for more to be merged with: links of tests are slow."""
+        sysfs = f"/sys/class/net/{dev}"
+        script = f"mount -t sysfs s /sys && echo 2000000 >{sysfs}/gro_flush_timeout && echo 9 >{sysfs}/napi_defer_hard_irqs"
+        self.run("unshare", "-m", "sh", "-c", script)
+
     def run(self, *argv, check=True, timeout=60):
         """Run a command in this namespace and wait for it."""
         with self.inside():

@@ -418,10 +418,7 @@ def merged(t, family):
     sockets = nat.udp_pair(n.a, n.b, n.target(family))
     for host in (n.a, n.b):
         for dev in host.dev:
-            # So long what came waits for more: these links are slow.
-            sysfs = f"/sys/class/net/{dev}"
-            script = f"mount -t sysfs s /sys && echo 2000000 >{sysfs}/gro_flush_timeout && echo 9 >{sysfs}/napi_defer_hard_irqs"
-            host.run("unshare", "-m", "sh", "-c", script)
+            host.merge_slowly(dev)
     # A veth that could send bursts whole has nothing merged.
     for host, dev in ((n.inet, "v1"), *((gates[0], "lan") for gates in n.gates)):
         host.run("ethtool", "-K", dev, "tso", "off")
