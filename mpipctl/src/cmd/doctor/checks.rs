@@ -10,6 +10,7 @@ use super::paths;
 use super::roles;
 use super::vpn;
 use super::Finding;
+use super::Mend;
 use super::Outcome;
 use crate::nl;
 use crate::Error;
@@ -149,7 +150,8 @@ fn enabled(facts: &Facts) -> Option<Finding> {
         Ok(node) if node.enabled => Some(Finding::new(Well, check, "on in this network namespace")),
         Ok(_) => {
             let text = "off in this network namespace";
-            Some(Finding::new(Fail, check, text).fix("mpipctl enable"))
+            let finding = Finding::new(Fail, check, text).fix("mpipctl enable");
+            Some(finding.mend(Mend::Enable))
         }
         Err(Error::Netlink(nl::Error::FamilyMissing | nl::Error::FamilyGone)) => None,
         Err(error) => Some(Finding::new(Fail, check, error.to_string())),

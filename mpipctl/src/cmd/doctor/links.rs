@@ -10,6 +10,7 @@ use super::facts::CONF;
 use super::roles;
 use super::word;
 use super::Finding;
+use super::Mend;
 use super::Outcome;
 use crate::network::same_prefix;
 use crate::network::Address;
@@ -112,7 +113,10 @@ fn rp_filter(facts: &Facts, network: &Network, candidates: &Candidates<'_>) -> V
             Finding::new(if several { Fail } else { Warn }, "rp_filter", text)
                 .dev(&link.name)
                 .fix(format!("sysctl -w {}={LOOSE}", word(&setting(&link.name))))
-                .mend(format!("{CONF}/{}/rp_filter", link.name), "2"),
+                .mend(Mend::Write {
+                    path: format!("{CONF}/{}/rp_filter", link.name),
+                    value: "2",
+                }),
         );
     }
     if findings.is_empty() && looked_at > 0 {

@@ -69,11 +69,16 @@ struct Finding {
     mend: Option<Mend>,
 }
 
-/// A file to write.
+/// What is changed without risk: nothing but how MPIP works depends on it, or it only lets more
+/// through of what the routes ask for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Mend {
-    path: String,
-    value: &'static str,
+enum Mend {
+    /// A file is written.
+    Write { path: String, value: &'static str },
+    /// The module is switched on.
+    Enable,
+    /// A parameter is set.
+    Set { param: &'static str, value: u64 },
 }
 
 impl Finding {
@@ -98,8 +103,8 @@ impl Finding {
         self
     }
 
-    fn mend(mut self, path: String, value: &'static str) -> Self {
-        self.mend = Some(Mend { path, value });
+    fn mend(mut self, mend: Mend) -> Self {
+        self.mend = Some(mend);
         self
     }
 }
@@ -186,18 +191,14 @@ fn entering(name: &str) -> String {
 fn mend(context: &mut Context<'_>, findings: &mut [Finding]) -> Result<Vec<Finding>, Error> {
     let mut mended = Vec::new();
     for finding in findings {
-        let Some(Mend { path, value }) = &finding.mend else {
+        let (Some(mend), Some(fix)) = (&finding.mend, &finding.fix) else {
             continue;
         };
         if !context.options.is_json() {
-            writeln!(
-                context.out,
-                "Doing: {}",
-                finding.fix.as_deref().unwrap_or(path)
-            )?;
+            writeln!(context.out, "Doing: {fix}")?;
             context.out.flush()?;
         }
-        match context.system.write(path, value) {
+        match change(context, mend) {
             Ok(()) => mended.push(Finding {
                 result: Outcome::Fixed,
                 fix: None,
@@ -208,6 +209,15 @@ fn mend(context: &mut Context<'_>, findings: &mut [Finding]) -> Result<Vec<Findi
         }
     }
     Ok(mended)
+}
+
+fn change(context: &mut Context<'_>, mend: &Mend) -> Result<(), Box<dyn std::error::Error>> {
+    match mend {
+        Mend::Write { path, value } => context.system.write(path, value)?,
+        Mend::Enable => context.client()?.set_enabled(true)?,
+        Mend::Set { param, value } => context.client()?.set_param(param, *value)?,
+    }
+    Ok(())
 }
 
 fn show(context: &mut Context<'_>, findings: &[Finding]) -> Result<(), Error> {
