@@ -53,6 +53,10 @@ use crate::{
             Csum,
             KeptSkb,
             Skb, //
+        },
+        socket::{
+            self,
+            Owner, //
         }, //
     },
 };
@@ -71,6 +75,7 @@ use kernel::{
     prelude::*,
     sync::{
         atomic::Relaxed,
+        rcu,
         Arc, //
     },
 };
@@ -258,7 +263,13 @@ impl Instance {
         }
         let latest = session.latest();
         let mut waits = false;
-        for segment in session.take_kept(mask).drain_all() {
+        let mut segments = session.take_kept(mask);
+        let sent = self.sent_by_tcp(session);
+        for segment in segments.drain_all() {
+            if is_beyond(&segment, sent) {
+                session.put_back(segment);
+                continue;
+            }
             // More than the queue holds would be lost again.
             waits = waits || !session.inner.lock().s.has_room(clock::now_us());
             if waits {
@@ -274,6 +285,20 @@ impl Instance {
             session.inner.lock().lost |= mask;
         }
         waits
+    }
+
+    /// Up to where TCP has sent, if its socket is found. What a queue of this host has refused was
+    /// kept, and is not sent as TCP sees it: an acknowledgment of it TCP would take for a forged
+    /// one, and all that comes later with it. Any context, no lock held.
+    fn sent_by_tcp(&self, session: &Session) -> Option<u32> {
+        // A socket may be bound to the interface.
+        let lane = |inner: &Inner| inner.s.lane(0).map_or(0, |lane| lane.path.ifindex());
+        let ifindex = lane(&session.inner.lock());
+        let _rcu = rcu::read_lock();
+        match socket::tcp_owner(self.net, &session.tuple, ifindex) {
+            Owner::Stream { snd_nxt, .. } => Some(snd_nxt),
+            _ => None,
+        }
     }
 
     /// Sends a kept segment on the lane that is best now, none of those in the mask `lost` if there
@@ -402,6 +427,7 @@ impl Instance {
     /// no lock held.
     pub fn repair(&self, session: &Arc<Session>, ranges: &Ranges) {
         let now = clock::now_us();
+        let sent = self.sent_by_tcp(session);
         let mut refused = Ranges::new();
         let mut original = false;
         for (from, to) in ranges.iter() {
@@ -412,6 +438,9 @@ impl Instance {
                 let inner = &mut *inner;
                 let (s, kept) = (&inner.s, &mut inner.kept);
                 kept.between(from, to, |segment| {
+                    if is_beyond(segment, sent) {
+                        return;
+                    }
                     original |= segment.lane == 0;
                     let lane = s.lane(usize::from(segment.lane));
                     let lost = segment.overlap(from, to);
@@ -492,6 +521,11 @@ impl Instance {
             self.count(Counter::Repaired);
         }
     }
+}
+
+/// Whether TCP has sent only as far as `sent`, and not all of a segment.
+fn is_beyond(segment: &Segment<KeptSkb>, sent: Option<u32>) -> bool {
+    sent.is_some_and(|sent| seq::after(segment.end, sent))
 }
 
 /// Has an old segment say what TCP would say now.

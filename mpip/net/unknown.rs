@@ -84,7 +84,9 @@ pub fn unknown(
     // On the tuple of a socket, only what lies below what the socket expects can be a carrier.
     let owner = socket::tcp_owner(instance.net, tuple, skb.ifindex_in());
     let position = match owner {
-        Owner::Stream { rcv_nxt, snd_una } => {
+        Owner::Stream {
+            rcv_nxt, snd_una, ..
+        } => {
             if !below(packet, &tcp, rcv_nxt) {
                 return Verdict::Accept;
             }

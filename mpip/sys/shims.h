@@ -51,6 +51,7 @@ struct mpip_dst {
 struct mpip_stream {
 	u32 rcv_nxt;
 	u32 snd_una;
+	u32 snd_nxt;
 };
 
 /* Where a held packet continues. */

@@ -80,6 +80,8 @@ pub enum Owner {
         rcv_nxt: u32,
         /// Oldest sequence number that is not acknowledged to it.
         snd_una: u32,
+        /// What it sends next. What a queue of this host has refused it has not sent.
+        snd_nxt: u32,
     },
 }
 
@@ -88,6 +90,7 @@ pub fn tcp_owner(net: Net, tuple: &Tuple, ifindex: u32) -> Owner {
     let mut stream = bindings::mpip_stream {
         rcv_nxt: 0,
         snd_una: 0,
+        snd_nxt: 0,
     };
     // SAFETY: `net` is alive; the pointers are valid.
     let owner = unsafe {
@@ -104,6 +107,7 @@ pub fn tcp_owner(net: Net, tuple: &Tuple, ifindex: u32) -> Owner {
         _ => Owner::Stream {
             rcv_nxt: stream.rcv_nxt,
             snd_una: stream.snd_una,
+            snd_nxt: stream.snd_nxt,
         },
     }
 }

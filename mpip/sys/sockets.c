@@ -95,9 +95,11 @@ int mpip_shim_tcp_lookup(struct net *net, const struct mpip_flow *flow,
 
 		stream->rcv_nxt = req->rcv_isn + 1;
 		stream->snd_una = req->snt_isn + 1;
+		stream->snd_nxt = stream->snd_una;
 	} else if (sk_fullsock(sk)) {
 		stream->rcv_nxt = READ_ONCE(tcp_sk(sk)->rcv_nxt);
 		stream->snd_una = READ_ONCE(tcp_sk(sk)->snd_una);
+		stream->snd_nxt = READ_ONCE(tcp_sk(sk)->snd_nxt);
 	} else {
 		stream_known = false;
 	}

@@ -27,6 +27,7 @@ FULL = 0.95  # of the rate of both paths before the loss, which counts as both a
 # So many times the aim is allowed here, and besides what the machine takes when nothing is lost.
 NOISE = 2.5
 UDP_RATE, UDP_SIZE = 1040, 1200  # 10 Mbit/s
+CA_LOSS = 4  # TCP_CA_Loss, of tcp_info
 BEFORE = 0.15  # seconds: older datagrams cannot be in flight
 # The end with the larger port opens the session: A over IPv4, B over IPv6.
 PORT = {4: 7000, 6: 61000}
@@ -247,6 +248,40 @@ def own_queue(t):
     t.note(f"refused {refused} packets")
     t.at_least(refused, 20, "packets that were refused")
     finish(t, stream)
+
+
+@case("TCP: what a host's own queue has refused is not sent for TCP, which would not take the acknowledgment")
+def not_sent(t):
+    a, b, wires = t.switched([LINK] * 2)
+    for n, dev in enumerate(a.dev, 1):
+        a.ip([f"route replace 10.0.{n}.0/24 dev {dev} rto_min 1s"])
+    t.load(a, b)
+    pairs = [(near, far)] = xfer.connect(a, b, b.addr[0], PORT[4])
+    t.spread(a, b, pairs)
+    xfer.exchange(pairs, 200_000, 200_000)
+    data = xfer.Source(7).read(30_000)
+    # One segment is in flight, and is taken for lost. TCP wants to send the others, and may not any more.
+    for wire in wires:
+        wire.silence()
+    near.sendall(data[:1000])
+    a.tc([f"qdisc replace dev {dev} root netem limit 0" for dev in a.dev])
+    near.sendall(data[1000:])
+    t.soon(lambda: near.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 8)[1] == CA_LOSS, 10, "TCP's timer")
+    refused = sum(int(x) for x in re.findall(r"dropped (\d+)", a.run("tc", "-s", "qdisc").stdout))
+    t.at_least(refused, 2, "packets that were refused")
+    for wire in wires:
+        wire.pull()
+    a.tc([f"qdisc del dev {dev} root" for dev in a.dev])
+    for wire in wires:
+        wire.heal()
+    wires[1].plug()
+    far.settimeout(20)
+    came = bytearray()
+    while len(came) < len(data):
+        came += far.recv(1 << 16)
+    t.check(came == data, "the data")
+    wires[0].plug()
+    xfer.exchange(pairs, 200_000, 200_000)
 
 
 def ends(t, family, lost):
