@@ -334,7 +334,8 @@ impl Instance {
             Cm::Missing(m) => self.repair(session, &m.ranges),
             Cm::OpenAck(open) if lane == 0 => {
                 entry.path.state.lock().bind(open.block.path);
-                entry.path.saw_translation(open.block.addrs.observed());
+                let observed = open.block.addrs.observed();
+                entry.path.saw_translation(tuple.local.port, observed);
                 let family = Some(tuple.local.addr.family());
                 session.peer.learn(header.number, family, &open.block);
                 let opened = {
@@ -376,7 +377,7 @@ impl Instance {
             }
             Cm::LaneAck(m) if lane != 0 => {
                 entry.path.bind(m);
-                entry.path.saw_translation(m.observed);
+                entry.path.saw_translation(tuple.local.port, m.observed);
                 let (accepted, echo) = {
                     let mut inner = session.inner.lock();
                     (inner.s.on_lane_ack(lane, m.challenge, m.echo), m.challenge)

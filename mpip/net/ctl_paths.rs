@@ -127,7 +127,9 @@ fn one_path(m: &mut Message<'_>, node: u64, path: &Arc<Path>, mtu: u32) -> Resul
         m.u32(MPIP_A_PATH_WAY, path.last_via() as u32)?;
     }
     if let Some(observed) = path.state.lock().observed {
-        m.bytes(MPIP_A_PATH_OBSERVED, observed.as_bytes())?;
+        m.bytes(MPIP_A_PATH_OBSERVED, observed.end.addr.as_bytes())?;
+        m.u16(MPIP_A_PATH_OBSERVED_PORT, observed.end.port)?;
+        m.u16(MPIP_A_PATH_LOCAL_PORT, observed.port)?;
     }
     let silent = (state == MPIP_PATH_STATE_SUSPECT).then_some(MPIP_EVENT_REASON_SILENT);
     let excluded = path.is_excluded().then_some(MPIP_EVENT_REASON_EXCLUDED);

@@ -29,6 +29,7 @@ use crate::{
         packet,
         path::{
             self,
+            Observed,
             Standing, //
         },
         seq,
@@ -342,11 +343,11 @@ impl Path {
         self.translated.load(Relaxed)
     }
 
-    /// The peer has told what it sees packets on this path come from: with another address there is
-    /// a NAT on this side.
-    pub fn saw_translation(&self, observed: Option<Endpoint>) {
-        let Some(observed) = observed else { return };
-        let other = Some(observed.addr).filter(|addr| *addr != self.local);
+    /// The peer has told what it sees packets come from that leave on this path from a port: with
+    /// another address there is a NAT on this side.
+    pub fn saw_translation(&self, port: u16, observed: Option<Endpoint>) {
+        let Some(end) = observed else { return };
+        let other = Some(Observed { end, port }).filter(|_| end.addr != self.local);
         self.state.lock().observed = other;
         self.translated.store(other.is_some(), Relaxed);
     }

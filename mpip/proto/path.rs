@@ -16,7 +16,7 @@ mod standing;
 pub use standing::Standing;
 pub use standing::LONG_AGO_US;
 
-use crate::proto::addr::Addr;
+use crate::proto::addr::Endpoint;
 use crate::proto::blackhole;
 use crate::proto::blackhole::BlackHole;
 use crate::proto::delay::Delay;
@@ -47,6 +47,15 @@ const QUESTIONS: usize = 32;
 const FIRST_SAMPLES: u32 = 8;
 /// A path that carries nothing is asked so many times less often.
 const IDLE_INTERVALS: u32 = 10;
+
+/// Where the peer sees a port of this node that is behind a NAT.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub struct Observed {
+    /// What the NAT has made of it.
+    pub end: Endpoint,
+    /// The port of this node.
+    pub port: u16,
+}
 
 /// Totals of a path that its users keep, modulo 2^32 on the wire.
 #[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
@@ -131,7 +140,7 @@ pub struct Path {
     /// The peer's id of this path.
     pub peer_id: Option<u8>,
     /// Where the peer sees this node, if not at the local address.
-    pub observed: Option<Addr>,
+    pub observed: Option<Observed>,
     /// Packets and bytes that the peer says it received.
     pub peer_rx_packets: u64,
     /// See above.

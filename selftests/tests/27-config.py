@@ -3,6 +3,7 @@
 
 import json
 import os
+import re
 import shutil
 import socket
 import stat
@@ -318,9 +319,9 @@ def mends(t, host, check, what):
     return found[0]
 
 
-@case("doctor knows what peers see of an address behind a NAT")
+@case("doctor knows what peers see of an address behind a NAT, and what that does with ports")
 def translated(t):
-    made = nat.natted([[nat.RESTRICTED], [nat.RESTRICTED]])
+    made = nat.natted([[nat.RESTRICTED], [nat.SYMMETRIC]])
     t.hosts += made.hosts
     a, b = made.a, made.b
     t.load(a, b)
@@ -330,8 +331,11 @@ def translated(t):
     seen = {f["dev"]: f["text"] for f in doctor(t, a, "nat")}
     t.note(seen)
     observed = {path["local"]: path["observed"] for path in t.module.paths(a)}
-    for dev, addr in zip(a.dev, a.addr):
-        t.check(f"{addr} is seen as {observed[addr]}; " in seen[dev], seen[dev])
+    for dev, addr, ports in zip(a.dev, a.addr, (r"its ports kept", r"with (other ports|another port for .*)")):
+        what = re.escape(f": {addr} is seen as {observed[addr]}, ") + ports + "; what gets through goes "
+        t.check(re.search(what, seen[dev]), f"{what}: {seen[dev]}")
+    details = t.module.ctl(a, "-d", "path").stdout
+    t.check(len(re.findall(r"seen-at \S+ port \d+ for \d+", details)) >= 2, details)
     text = doctor(t, b, "nat")[0]["text"]
     t.check(text.startswith("none: ") and b.addr[0] in text, text)
     t.module.set(a, keepalive=0)

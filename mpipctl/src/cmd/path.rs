@@ -246,7 +246,13 @@ fn details(path: &Path, options: &Options) -> Vec<String> {
             lines.push(learnt.join(" "));
         }
         let way = path.way.map(|way| format!("way {way}"));
-        let seen = path.observed.map(|addr| format!("seen-at {addr}"));
+        let seen = path.observed.map(|addr| {
+            let port = path.observed_port.zip(path.local_port);
+            let port = port.map_or(String::new(), |(seen, own)| {
+                format!(" port {seen} for {own}")
+            });
+            format!("seen-at {addr}{port}")
+        });
         let reason = path.reason.map(|reason| format!("reason {reason}"));
         let unused = path.unused.map(|reason| format!("unused {reason}"));
         let known: Vec<String> = [way, seen, reason, unused].into_iter().flatten().collect();

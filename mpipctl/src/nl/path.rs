@@ -79,6 +79,10 @@ record! {
         queue_limit_us: Option<u32> = PATH_QUEUE_LIMIT_US,
         /// The part of late questions that got no answer, in thousandths.
         unanswered: Option<u32> = PATH_UNANSWERED,
+        /// The port that came with the address in `observed`.
+        observed_port: Option<u16> = PATH_OBSERVED_PORT,
+        /// The port of this node that was observed as that one.
+        local_port: Option<u16> = PATH_LOCAL_PORT,
     }
 }
 

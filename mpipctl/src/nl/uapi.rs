@@ -223,6 +223,8 @@ attribute_sets! {
         PATH_RATE = 28 "rate",
         PATH_QUEUE_LIMIT_US = 29 "queue-limit-us",
         PATH_UNANSWERED = 30 "unanswered",
+        PATH_OBSERVED_PORT = 31 "observed-port",
+        PATH_LOCAL_PORT = 32 "local-port",
     }
     COUNTER "counter" {
         COUNTER_NAME = 1 "name",

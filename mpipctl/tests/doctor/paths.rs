@@ -8,6 +8,7 @@ use mpipctl::network::Rule;
 use mpipctl::nl::uapi::*;
 
 use crate::common::attr;
+use crate::common::u16;
 use crate::common::u32;
 use crate::common::u64;
 use crate::common::u8;
@@ -96,6 +97,51 @@ fn nats() {
     let line = "OK nat wwan0: NAT with several addresses: 198.51.100.2 is seen as 203.0.113.7, 203.0.113.8; \
                 what gets through goes as plain packets and inside tcp";
     says(&with(&[AUTO], &two), line, 0);
+    // What it does with ports: two destinations of one port tell.
+    let mapped = |id, remote: [u8; 4], own, port| {
+        let known = [
+            active.clone(),
+            seen([203, 0, 113, 7]),
+            way(1),
+            attr(PATH_REMOTE, &remote),
+            u16(PATH_LOCAL_PORT, own),
+            u16(PATH_OBSERVED_PORT, port),
+        ];
+        path(id, 3, [198, 51, 100, 2], &known)
+    };
+    let (here, there) = ([192, 0, 2, 9], [192, 0, 2, 10]);
+    for (first, second, words) in [
+        (
+            (here, 29170, 29170),
+            (there, 29170, 29170),
+            "its ports kept",
+        ),
+        (
+            (here, 29170, 4000),
+            (there, 29170, 4000),
+            "with one other port for all destinations",
+        ),
+        (
+            (here, 29170, 4000),
+            (there, 29170, 4001),
+            "with another port for each destination",
+        ),
+        (
+            (here, 29170, 4000),
+            (there, 29171, 4001),
+            "with other ports",
+        ),
+        ((here, 29170, 4000), (here, 29170, 4001), "with other ports"),
+    ] {
+        let paths = [
+            mapped(1, first.0, first.1, first.2),
+            mapped(2, second.0, second.1, second.2),
+        ];
+        let line = format!(
+            "OK nat wwan0: NAT: 198.51.100.2 is seen as 203.0.113.7, {words}; what gets through goes inside udp"
+        );
+        says(&with(&[AUTO], &paths), &line, 0);
+    }
     let inner = [wwan0(&[active.clone(), seen([10, 1, 2, 3]), way(1)])];
     let (text, _) = doctor(&with(&[AUTO], &inner));
     assert!(

@@ -93,11 +93,12 @@ fn behind(facts: &Facts, own: IpAddr, paths: &[&Path], seen: &BTreeSet<IpAddr>) 
         }
     }
     let kind = kind(own, seen);
+    let ports = ports(paths).map_or(String::new(), |ports| format!(", {ports}"));
     let through = match ways.is_empty() {
         true => "nothing has got through yet".to_string(),
         false => format!("what gets through goes {}", ways.join(" and ")),
     };
-    let text = format!("{kind}: {own} is seen as {names}; {through}");
+    let text = format!("{kind}: {own} is seen as {names}{ports}; {through}");
     let mut findings = vec![Finding::new(Outcome::Ok, NAT, text)];
     if let Some(param) = param(facts, "keepalive").filter(|param| param.value == 0) {
         let text =
@@ -141,7 +142,31 @@ fn is_active(path: &Path) -> bool {
     path.state == Some(PathState::Active)
 }
 
-/// What the addresses tell; what a NAT does with ports is not known.
+/// What a NAT does with ports, as far as the paths show (RFC 4787, section 4.1): two paths to different
+/// addresses from one port tell whether it is mapped once, or for each destination.
+fn ports(paths: &[&Path]) -> Option<&'static str> {
+    let known = paths.iter().filter_map(|path| {
+        let from = (path.way?, path.local_port?);
+        Some((from, path.remote?, path.observed_port?))
+    });
+    let known: Vec<_> = known.collect();
+    let pairs = || known.iter().flat_map(|a| known.iter().map(move |b| (a, b)));
+    let comparable = || pairs().filter(|(a, b)| a.0 == b.0 && a.1 != b.1);
+    let kept = known.iter().all(|((_, local), _, seen)| local == seen);
+    if known.is_empty() {
+        None
+    } else if comparable().any(|(a, b)| a.2 != b.2) {
+        Some("with another port for each destination")
+    } else if kept {
+        Some("its ports kept")
+    } else if comparable().next().is_some() {
+        Some("with one other port for all destinations")
+    } else {
+        Some("with other ports")
+    }
+}
+
+/// What the addresses tell.
 fn kind(own: IpAddr, seen: &BTreeSet<IpAddr>) -> &'static str {
     if seen.len() > 1 {
         return "NAT with several addresses";

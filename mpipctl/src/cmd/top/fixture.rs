@@ -72,6 +72,8 @@ fn path(second: u64, id: u8) -> (Path, Option<String>) {
         unanswered: None,
         way: None,
         observed: None,
+        observed_port: None,
+        local_port: None,
         reason: None,
         unused: None,
         set_weight: None,
