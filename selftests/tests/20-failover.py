@@ -28,7 +28,7 @@ FULL = 0.95  # of the rate of both paths before the loss, which counts as both a
 NOISE = 2.5
 UDP_RATE, UDP_SIZE = 1040, 1200  # 10 Mbit/s
 CA_LOSS = 4  # TCP_CA_Loss, of tcp_info
-BEFORE = 0.15  # seconds: older datagrams cannot be in flight
+BEFORE = 0.15 * xfer.SLOW  # seconds: older datagrams cannot be in flight
 # The end with the larger port opens the session: A over IPv4, B over IPv6.
 PORT = {4: 7000, 6: 61000}
 NAMES = {6: "TCP", 17: "UDP"}

@@ -29,7 +29,7 @@ IN_USE = 40_000  # bytes of an uplink that show it is in use
 # The aims are 50 and 300 ms without data, and 1 s until a path carries again; an emulated machine gets more.
 CARRIER, SILENT, RETURN = 0.150, 0.750, 2.5
 NEW = 4  # seconds until an address that nobody knows is used: a NAT has to be asked through
-BEFORE = 0.15  # seconds: older datagrams cannot be in flight
+BEFORE = 0.15 * xfer.SLOW  # seconds: older datagrams cannot be in flight
 PATIENCE = 8
 
 
