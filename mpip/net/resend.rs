@@ -172,13 +172,20 @@ impl Session {
         self.account_kept(before, inner.kept.bytes());
     }
 
-    /// Whether data was sent that is not known to have arrived.
-    pub fn has_outstanding(&self) -> bool {
+    /// Whether data was sent, before this sequence number if one is given, that is not known to have
+    /// arrived.
+    pub fn has_outstanding(&self, before: Option<u32>) -> bool {
+        let una = self.position().una;
         let mut inner = self.inner.lock();
-        let before = inner.kept.bytes();
-        inner.kept.acked(self.position().una);
-        self.account_kept(before, inner.kept.bytes());
-        !inner.kept.is_empty()
+        let bytes = inner.kept.bytes();
+        inner.kept.acked(una);
+        self.account_kept(bytes, inner.kept.bytes());
+        let Some(before) = before else {
+            return !inner.kept.is_empty();
+        };
+        let mut found = false;
+        inner.kept.between(una, before, |_| found = true);
+        found
     }
 
     /// Lets go of everything kept. No lock held.
@@ -264,8 +271,12 @@ impl Instance {
         let latest = session.latest();
         let mut waits = false;
         let mut segments = session.take_kept(mask);
-        let sent = self.sent_by_tcp(session);
+        let mut sent = self.sent_by_tcp(session);
         for segment in segments.drain_all() {
+            // It may have been on its way to the queue.
+            if is_beyond(&segment, sent) {
+                sent = self.sent_by_tcp(session);
+            }
             if is_beyond(&segment, sent) {
                 session.put_back(segment);
                 continue;
@@ -290,7 +301,7 @@ impl Instance {
     /// Up to where TCP has sent, if its socket is found. What a queue of this host has refused was
     /// kept, and is not sent as TCP sees it: an acknowledgment of it TCP would take for a forged
     /// one, and all that comes later with it. Any context, no lock held.
-    fn sent_by_tcp(&self, session: &Session) -> Option<u32> {
+    pub fn sent_by_tcp(&self, session: &Session) -> Option<u32> {
         // A socket may be bound to the interface.
         let lane = |inner: &Inner| inner.s.lane(0).map_or(0, |lane| lane.path.ifindex());
         let ifindex = lane(&session.inner.lock());

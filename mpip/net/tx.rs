@@ -240,6 +240,7 @@ fn known(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, entry: &WireEn
         0 => None,
         _ => inner.number(&dispatch.treatment, chosen, segments, &mut copies),
     };
+    let has_left = copies != 0 && packet.tcp.is_some();
     let (mut shrinks, mut grows) = (None, false);
     if let Some((end, _)) = data {
         shrinks = inner.s.take_shrink();
@@ -295,7 +296,10 @@ fn known(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, entry: &WireEn
         if every {
             every::on_original(instance, skb, packet, session, &path);
         }
-        return Verdict::Accept;
+        return match has_left {
+            true => leave(instance, skb, packet.family),
+            false => Verdict::Accept,
+        };
     }
 
     let whole = is_whole(skb, lane);
@@ -330,7 +334,20 @@ fn known(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, entry: &WireEn
     if every {
         return every::on_lane(instance, skb, packet.family, session, &path);
     }
-    Verdict::Accept
+    match has_left {
+        true => leave(instance, skb, packet.family),
+        false => Verdict::Accept,
+    }
+}
+
+/// Has a packet leave as TCP's without telling it what the queue says: a copy has left already, and
+/// TCP takes no acknowledgment of what it was told has not been sent.
+fn leave(instance: &Instance, skb: &mut Skb<'_>, family: u8) -> Verdict {
+    let Some(route) = skb.dst() else {
+        return Verdict::Accept;
+    };
+    skb.take().send(instance.net, &route, family);
+    Verdict::Stolen
 }
 
 /// Has the packet's TCP change its window. No lock held: congestion control may be a program of

@@ -393,8 +393,8 @@ impl Instance {
                 // Acknowledgments were in flight there, too, and are not kept.
                 socket::acknowledge(self.net, &session.tuple);
             }
-            if !session.has_outstanding() {
-                // Nothing was kept while there was one lane only: TCP has to send it again.
+            if !session.has_outstanding(self.sent_by_tcp(session)) {
+                // Nothing was kept while there was one lane only, or was refused: TCP has to send it.
                 socket::wake(self.net, &session.tuple);
             }
             if lanes & 1 != 0 {

@@ -628,7 +628,7 @@ impl Instance {
         let quiet = session.idle_ms();
         if self.lend_route(session) {
             // TCP lets go of a route when its timer expires.
-            let busy = quiet < TICK_MS || session.has_outstanding();
+            let busy = quiet < TICK_MS || session.has_outstanding(None);
             let again = if busy { LENT_MS } else { AGAIN_MS };
             return Some(wait.map_or(again, |us| (us / 1000).saturating_add(1).min(again)));
         }

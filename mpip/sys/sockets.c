@@ -217,10 +217,11 @@ static void wake_tcp(struct sock *sk)
 	if ((1 << sk->sk_state) & (TCPF_CLOSE | TCPF_LISTEN | TCPF_SYN_SENT |
 				   TCPF_SYN_RECV | TCPF_TIME_WAIT))
 		return;
-	if (!icsk->icsk_backoff && !icsk->icsk_retransmits &&
-	    !icsk->icsk_probes_out)
-		return;
 	if (pending != ICSK_TIME_RETRANS && pending != ICSK_TIME_PROBE0)
+		return;
+	/* What a queue of this host has refused it puts off without a retry. */
+	if (pending == ICSK_TIME_RETRANS && !icsk->icsk_backoff &&
+	    !icsk->icsk_retransmits)
 		return;
 	icsk->icsk_backoff = 0;
 	if (tp->srtt_us)

@@ -250,6 +250,28 @@ def protected(t):
     t.note(f"{stream.stop() >> 10} KiB, exact")
 
 
+@case("mode protected: one path's queue refuses everything, the other one carries it")
+def protected_refused(t):
+    a, b = t.two_hosts(2)
+    t.load(a, b)
+    rule(t, a, "port 7000 proto tcp mode protected")
+    pairs = [(near, far)] = xfer.connect(a, b, b.addr[0], 7000)
+    t.spread(a, b, pairs)
+    for dev in a.dev:
+        a.tc([f"qdisc replace dev {dev} root netem limit 0"])
+        # TCP takes no acknowledgment of what it was told has not been sent.
+        for number in range(3):
+            data = xfer.Source(number).read(3000)
+            near.sendall(data)
+            far.settimeout(5)
+            came = bytearray()
+            while len(came) < len(data):
+                came += far.recv(1 << 16)
+            t.check(came == data, f"the data while {dev} refuses")
+        a.tc([f"qdisc del dev {dev} root"])
+    xfer.exchange(pairs, 200_000, 200_000)
+
+
 @case("mode protected: a rule for small packets has acknowledgements copied, and TCP takes none for a loss")
 def protected_acks(t):
     a, b, _ = t.switched([NEAR, Link(rate="20mbit", delay="10ms")])
