@@ -248,8 +248,8 @@ pub enum ConfigVerb {
 /// What to do beyond looking.
 #[derive(Args, Clone, Copy, Debug)]
 pub struct Doctor {
-    /// Mend what is safe to mend, until the next start: make reverse-path filters loose, switch MPIP on,
-    /// and let it try all ways where the only one allowed fails
+    /// Mend what is safe to mend, until the next start: make reverse-path filters loose, and switch
+    /// MPIP on
     #[arg(long)]
     pub fix: bool,
 }

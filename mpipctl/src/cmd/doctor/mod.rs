@@ -77,8 +77,6 @@ enum Mend {
     Write { path: String, value: &'static str },
     /// The module is switched on.
     Enable,
-    /// A parameter is set.
-    Set { param: &'static str, value: u64 },
 }
 
 impl Finding {
@@ -215,7 +213,6 @@ fn change(context: &mut Context<'_>, mend: &Mend) -> Result<(), Box<dyn std::err
     match mend {
         Mend::Write { path, value } => context.system.write(path, value)?,
         Mend::Enable => context.client()?.set_enabled(true)?,
-        Mend::Set { param, value } => context.client()?.set_param(param, *value)?,
     }
     Ok(())
 }

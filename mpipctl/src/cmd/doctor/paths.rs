@@ -9,9 +9,7 @@ use std::time::Duration;
 use super::facts::Facts;
 use super::items;
 use super::Finding;
-use super::Mend;
 use super::Outcome;
-use crate::cmd::value;
 use crate::network::Network;
 use crate::nl::Client;
 use crate::nl::EventReason;
@@ -25,9 +23,6 @@ use crate::system::System;
 const HEARD: Duration = Duration::from_secs(2);
 /// How often that is looked at.
 const LOOK: Duration = Duration::from_millis(100);
-
-/// All ways are tried.
-const AUTO: &str = "auto";
 
 const NAT: &str = "nat";
 const PORT: &str = "port";
@@ -115,14 +110,10 @@ fn behind(facts: &Facts, own: IpAddr, paths: &[&Path], seen: &BTreeSet<IpAddr>) 
 /// One way only, and a path that has got lost on it, behind a NAT or not.
 fn pinned(facts: &Facts, network: &Network) -> Option<Finding> {
     let param = param(facts, "encap")?;
-    let encap = param.choice(param.value).filter(|encap| *encap != AUTO)?;
+    let encap = param.choice(param.value).filter(|encap| *encap != "auto")?;
     let path = facts.told.paths.iter().find(|path| is_silent(path))?;
     let text = format!("a path has fallen silent, and encap {encap} lets no other way be tried");
-    let mut finding = Finding::new(Outcome::Fail, NAT, text).fix("mpipctl param set encap auto");
-    finding.mend = value::parse(param, AUTO).ok().map(|value| Mend::Set {
-        param: "encap",
-        value,
-    });
+    let finding = Finding::new(Outcome::Fail, NAT, text).fix("mpipctl param set encap auto");
     let link = path.ifindex.and_then(|index| network.link(index));
     Some(match link {
         Some(link) => finding.dev(&link.name),
