@@ -335,7 +335,7 @@ impl Instance {
             Cm::OpenAck(open) if lane == 0 => {
                 entry.path.state.lock().bind(open.block.path);
                 let observed = open.block.addrs.observed();
-                entry.path.saw_translation(tuple.local.port, observed);
+                entry.path.saw_translation(tuple, observed);
                 let family = Some(tuple.local.addr.family());
                 session.peer.learn(header.number, family, &open.block);
                 let opened = {
@@ -377,7 +377,7 @@ impl Instance {
             }
             Cm::LaneAck(m) if lane != 0 => {
                 entry.path.bind(m);
-                entry.path.saw_translation(tuple.local.port, m.observed);
+                entry.path.saw_translation(tuple, m.observed);
                 let (accepted, echo) = {
                     let mut inner = session.inner.lock();
                     (inner.s.on_lane_ack(lane, m.challenge, m.echo), m.challenge)

@@ -130,6 +130,7 @@ fn one_path(m: &mut Message<'_>, node: u64, path: &Arc<Path>, mtu: u32) -> Resul
         m.bytes(MPIP_A_PATH_OBSERVED, observed.end.addr.as_bytes())?;
         m.u16(MPIP_A_PATH_OBSERVED_PORT, observed.end.port)?;
         m.u16(MPIP_A_PATH_LOCAL_PORT, observed.port)?;
+        m.u8(MPIP_A_PATH_LOCAL_PROTOCOL, observed.proto)?;
     }
     let silent = (state == MPIP_PATH_STATE_SUSPECT).then_some(MPIP_EVENT_REASON_SILENT);
     let excluded = path.is_excluded().then_some(MPIP_EVENT_REASON_EXCLUDED);

@@ -13,7 +13,8 @@ use crate::{
     proto::{
         addr::{
             Addr,
-            Endpoint, //
+            Endpoint,
+            Tuple, //
         },
         blackhole::SMALL,
         earliest::{
@@ -343,11 +344,16 @@ impl Path {
         self.translated.load(Relaxed)
     }
 
-    /// The peer has told what it sees packets come from that leave on this path from a port: with
+    /// The peer has told what it sees packets come from that leave on this path by a tuple: with
     /// another address there is a NAT on this side.
-    pub fn saw_translation(&self, port: u16, observed: Option<Endpoint>) {
+    pub fn saw_translation(&self, tuple: &Tuple, observed: Option<Endpoint>) {
         let Some(end) = observed else { return };
-        let other = Some(Observed { end, port }).filter(|_| end.addr != self.local);
+        let seen = Observed {
+            end,
+            port: tuple.local.port,
+            proto: tuple.proto,
+        };
+        let other = Some(seen).filter(|_| end.addr != self.local);
         self.state.lock().observed = other;
         self.translated.store(other.is_some(), Relaxed);
     }

@@ -305,8 +305,7 @@ impl Instance {
             inner.s.lane(0).map(|lane| {
                 lane.path.confirm();
                 lane.path.state.lock().bind(block.path);
-                let port = lane.tuple.local.port;
-                lane.path.saw_translation(port, block.addrs.observed());
+                lane.path.saw_translation(&lane.tuple, block.addrs.observed());
                 lane.path.clone()
             })
         };

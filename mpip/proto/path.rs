@@ -55,6 +55,8 @@ pub struct Observed {
     pub end: Endpoint,
     /// The port of this node.
     pub port: u16,
+    /// Its protocol: TCP or UDP.
+    pub proto: u8,
 }
 
 /// Totals of a path that its users keep, modulo 2^32 on the wire.

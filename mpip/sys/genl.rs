@@ -513,6 +513,7 @@ pub mod uapi {
         MPIP_A_PATH_IFINDEX,
         MPIP_A_PATH_LOCAL,
         MPIP_A_PATH_LOCAL_PORT,
+        MPIP_A_PATH_LOCAL_PROTOCOL,
         MPIP_A_PATH_LOST,
         MPIP_A_PATH_MAX_QUEUE_US,
         MPIP_A_PATH_MIN_DELAY_US,

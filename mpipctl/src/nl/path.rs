@@ -13,6 +13,7 @@ use super::NodeId;
 use super::PathState;
 use super::PathWay;
 use super::PathWish;
+use super::Protocol;
 
 record! {
     /// A pair of a local and a remote address of a peer.
@@ -83,6 +84,8 @@ record! {
         observed_port: Option<u16> = PATH_OBSERVED_PORT,
         /// The port of this node that was observed as that one.
         local_port: Option<u16> = PATH_LOCAL_PORT,
+        /// The protocol of that port.
+        local_protocol: Option<Protocol> = PATH_LOCAL_PROTOCOL,
     }
 }
 

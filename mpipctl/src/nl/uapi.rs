@@ -225,6 +225,7 @@ attribute_sets! {
         PATH_UNANSWERED = 30 "unanswered",
         PATH_OBSERVED_PORT = 31 "observed-port",
         PATH_LOCAL_PORT = 32 "local-port",
+        PATH_LOCAL_PROTOCOL = 33 "local-protocol",
     }
     COUNTER "counter" {
         COUNTER_NAME = 1 "name",

@@ -105,6 +105,7 @@ fn nats() {
             way(1),
             attr(PATH_REMOTE, &remote),
             u16(PATH_LOCAL_PORT, own),
+            u8(PATH_LOCAL_PROTOCOL, 17),
             u16(PATH_OBSERVED_PORT, port),
         ];
         path(id, 3, [198, 51, 100, 2], &known)

@@ -137,7 +137,7 @@ fn is_active(path: &Path) -> bool {
 /// addresses from one port tell whether it is mapped once, or for each destination.
 fn ports(paths: &[&Path]) -> Option<&'static str> {
     let known = paths.iter().filter_map(|path| {
-        let from = (path.way?, path.local_port?);
+        let from = (path.local_protocol?, path.local_port?);
         Some((from, path.remote?, path.observed_port?))
     });
     let known: Vec<_> = known.collect();

@@ -74,6 +74,7 @@ fn path(second: u64, id: u8) -> (Path, Option<String>) {
         observed: None,
         observed_port: None,
         local_port: None,
+        local_protocol: None,
         reason: None,
         unused: None,
         set_weight: None,
