@@ -172,8 +172,8 @@ impl Session {
         self.account_kept(before, inner.kept.bytes());
     }
 
-    /// Whether data was sent, before this sequence number if one is given, that is not known to have
-    /// arrived.
+    /// Whether data was sent, before this sequence number if one is given, that is not known to
+    /// have arrived.
     pub fn has_outstanding(&self, before: Option<u32>) -> bool {
         let una = self.position().una;
         let mut inner = self.inner.lock();

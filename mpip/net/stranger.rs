@@ -305,7 +305,8 @@ impl Instance {
             inner.s.lane(0).map(|lane| {
                 lane.path.confirm();
                 lane.path.state.lock().bind(block.path);
-                lane.path.saw_translation(&lane.tuple, block.addrs.observed());
+                lane.path
+                    .saw_translation(&lane.tuple, block.addrs.observed());
                 lane.path.clone()
             })
         };

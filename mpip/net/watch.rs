@@ -394,7 +394,8 @@ impl Instance {
                 socket::acknowledge(self.net, &session.tuple);
             }
             if !session.has_outstanding(self.sent_by_tcp(session)) {
-                // Nothing was kept while there was one lane only, or was refused: TCP has to send it.
+                // Nothing was kept while there was one lane only, or it was refused: TCP has to
+                // send it.
                 socket::wake(self.net, &session.tuple);
             }
             if lanes & 1 != 0 {
