@@ -303,8 +303,9 @@ impl Instance {
     /// one, and all that comes later with it. Any context, no lock held.
     pub fn sent_by_tcp(&self, session: &Session) -> Option<u32> {
         // A socket may be bound to the interface.
-        let lane = |inner: &Inner| inner.s.lane(0).map_or(0, |lane| lane.path.ifindex());
-        let ifindex = lane(&session.inner.lock());
+        let inner = session.inner.lock();
+        let ifindex = inner.s.lane(0).map_or(0, |lane| lane.path.ifindex());
+        drop(inner);
         let _rcu = rcu::read_lock();
         match socket::tcp_owner(self.net, &session.tuple, ifindex) {
             Owner::Stream { snd_nxt, .. } => Some(snd_nxt),

@@ -331,12 +331,13 @@ fn known(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, entry: &WireEn
         instance.send_wrapped(session, chosen, skb.take(), packet);
         return Verdict::Stolen;
     }
-    if every {
-        return every::on_lane(instance, skb, packet.family, session, &path);
-    }
-    match has_left {
-        true => leave(instance, skb, packet.family),
+    let verdict = match every {
+        true => every::on_lane(instance, skb, packet.family, session, &path),
         false => Verdict::Accept,
+    };
+    match verdict {
+        Verdict::Accept if has_left => leave(instance, skb, packet.family),
+        verdict => verdict,
     }
 }
 

@@ -275,11 +275,7 @@ def not_sent(t):
     for wire in wires:
         wire.heal()
     wires[1].plug()
-    far.settimeout(20)
-    came = bytearray()
-    while len(came) < len(data):
-        came += far.recv(1 << 16)
-    t.check(came == data, "the data")
+    t.check(xfer.receive(far, len(data), 20) == data, "the data")
     wires[0].plug()
     xfer.exchange(pairs, 200_000, 200_000)
 

@@ -4,6 +4,7 @@
 All rules are A's: they are for what A sends.
 """
 
+import itertools
 import os
 import socket
 import tempfile
@@ -257,17 +258,14 @@ def protected_refused(t):
     rule(t, a, "port 7000 proto tcp mode protected")
     pairs = [(near, far)] = xfer.connect(a, b, b.addr[0], 7000)
     t.spread(a, b, pairs)
-    for dev in a.dev:
+    for dev, cm in itertools.product(a.dev, ("adaptive", "every")):
+        t.module.set(a, cm=cm)
         a.tc([f"qdisc replace dev {dev} root netem limit 0"])
         # TCP takes no acknowledgment of what it was told has not been sent.
         for number in range(3):
             data = xfer.Source(number).read(3000)
             near.sendall(data)
-            far.settimeout(5)
-            came = bytearray()
-            while len(came) < len(data):
-                came += far.recv(1 << 16)
-            t.check(came == data, f"the data while {dev} refuses")
+            t.check(xfer.receive(far, len(data), 5) == data, f"the data while {dev} refuses, cm {cm}")
         a.tc([f"qdisc del dev {dev} root"])
     xfer.exchange(pairs, 200_000, 200_000)
 

@@ -263,6 +263,18 @@ def connect(host_a, host_b, address, port=0, count=1, timeout=30, bufsize=0):
     return pairs
 
 
+def receive(sock, length, timeout):
+    """So many bytes; an error if a wait takes longer, or the connection ends before."""
+    sock.settimeout(timeout)
+    came = bytearray()
+    while len(came) < length:
+        piece = sock.recv(length - len(came))
+        if not piece:
+            raise ConnectionError(f"it ended after {len(came)} of {length} bytes")
+        came += piece
+    return bytes(came)
+
+
 def close(pairs):
     """Close the sockets of `connect`."""
     for pair in pairs:

@@ -109,8 +109,8 @@ fn behind(facts: &Facts, own: IpAddr, paths: &[&Path], seen: &BTreeSet<IpAddr>) 
 
 /// One way only, and a path that has got lost on it, behind a NAT or not.
 fn pinned(facts: &Facts, network: &Network) -> Option<Finding> {
-    let param = param(facts, "encap")?;
-    let encap = param.choice(param.value).filter(|encap| *encap != "auto")?;
+    let encap = param(facts, "encap")?;
+    let encap = encap.choice(encap.value).filter(|encap| *encap != "auto")?;
     let path = facts.told.paths.iter().find(|path| is_silent(path))?;
     let text = format!("a path has fallen silent, and encap {encap} lets no other way be tried");
     let finding = Finding::new(Outcome::Fail, NAT, text).fix("mpipctl param set encap auto");
