@@ -90,7 +90,9 @@ pub fn unknown(
         }
         Some(tcp) => {
             // The socket is busy elsewhere if it is not ours to look into.
-            let Some(una) = skb.socket_una() else { return };
+            let Some((una, _)) = skb.socket_sent() else {
+                return;
+            };
             let position = TcpPosition {
                 una,
                 ack: tcp.ack,

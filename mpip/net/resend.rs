@@ -298,18 +298,20 @@ impl Instance {
         waits
     }
 
-    /// Up to where TCP has sent, if its socket is found. What a queue of this host has refused was
-    /// kept, and is not sent as TCP sees it: an acknowledgment of it TCP would take for a forged
-    /// one, and all that comes later with it. Any context, no lock held.
-    pub fn sent_by_tcp(&self, session: &Session) -> Option<u32> {
+    /// Up to where TCP has sent. What a queue of this host has refused was kept, and is not sent as
+    /// TCP sees it: an acknowledgment of it TCP would take for a forged one, and all that comes
+    /// later with it. Of a socket that is not found, because NAT of this host gives its packets
+    /// another tuple, the last packet does not count: nobody knows what became of it. Any context,
+    /// no lock held.
+    pub fn sent_by_tcp(&self, session: &Session) -> u32 {
         // A socket may be bound to the interface.
         let inner = session.inner.lock();
         let ifindex = inner.s.lane(0).map_or(0, |lane| lane.path.ifindex());
         drop(inner);
         let _rcu = rcu::read_lock();
         match socket::tcp_owner(self.net, &session.tuple, ifindex) {
-            Owner::Stream { snd_nxt, .. } => Some(snd_nxt),
-            _ => None,
+            Owner::Stream { snd_nxt, .. } => snd_nxt,
+            _ => session.taken(),
         }
     }
 
@@ -536,8 +538,8 @@ impl Instance {
 }
 
 /// Whether TCP has sent only as far as `sent`, and not all of a segment.
-fn is_beyond(segment: &Segment<KeptSkb>, sent: Option<u32>) -> bool {
-    sent.is_some_and(|sent| seq::after(segment.end, sent))
+fn is_beyond(segment: &Segment<KeptSkb>, sent: u32) -> bool {
+    seq::after(segment.end, sent)
 }
 
 /// Has an old segment say what TCP would say now.

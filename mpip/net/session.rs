@@ -186,7 +186,9 @@ pub struct Session {
     // The user that the socket belongs to, or `NO_USER`.
     uid: Atomic<u32>,
     una: Atomic<u32>,
+    // The end of what has passed the hook, and of what TCP had sent when something passed it last.
     sent: Atomic<u32>,
+    taken: Atomic<u32>,
     acked: Atomic<u32>,
     window: Atomic<u32>,
     // When a reset was not believed and the peer was asked; 0 for never.
@@ -303,6 +305,7 @@ impl Session {
                 uid: Atomic::new(NO_USER),
                 una: Atomic::new(position.una),
                 sent: Atomic::new(position.una),
+                taken: Atomic::new(position.una),
                 acked: Atomic::new(position.ack),
                 window: Atomic::new(u32::from(position.window)),
                 doubted_ms: Atomic::new(0),
@@ -573,6 +576,16 @@ impl Session {
         if seq::after(una, self.una.load(Relaxed)) {
             self.una.store(una, Relaxed);
         }
+    }
+
+    /// The socket sends what lies at `nxt` next, as it says itself.
+    pub fn saw_sent(&self, nxt: u32) {
+        self.taken.store(nxt, Relaxed);
+    }
+
+    /// The end of what the socket had sent for certain when it sent the last packet, without that.
+    pub fn taken(&self) -> u32 {
+        self.taken.load(Relaxed)
     }
 
     /// A segment came that acknowledges what lies before `tcp.ack`, if it is to be believed; that

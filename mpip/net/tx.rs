@@ -144,8 +144,9 @@ fn known(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, entry: &WireEn
             session.sent_ack(tcp.ack, tcp.window);
         }
         // Never from what comes over the wire: a carrier must lie below it for certain.
-        if let Some(una) = skb.socket_una() {
+        if let Some((una, nxt)) = skb.socket_sent() {
             session.saw_ack(una);
+            session.saw_sent(nxt);
         }
         if packet.seq_len() != 0 {
             start = tcp.seq;

@@ -393,7 +393,7 @@ impl Instance {
                 // Acknowledgments were in flight there, too, and are not kept.
                 socket::acknowledge(self.net, &session.tuple);
             }
-            if !session.has_outstanding(self.sent_by_tcp(session)) {
+            if !session.has_outstanding(Some(self.sent_by_tcp(session))) {
                 // Nothing was kept while there was one lane only, or it was refused: TCP has to
                 // send it.
                 socket::wake(self.net, &session.tuple);

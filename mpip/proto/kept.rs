@@ -47,8 +47,9 @@ impl<T> Segment<T> {
 /// `Some`, the others `None`; `bytes` is the sum of theirs.
 #[derive(Debug)]
 pub struct Kept<T, B> {
-    head: usize,
-    len: usize,
+    // Of these there is one in every session.
+    head: u32,
+    len: u32,
     bytes: u32,
     storage: Option<B>,
     packets: PhantomData<T>,
@@ -68,7 +69,7 @@ impl<T, B: BorrowMut<[Option<Segment<T>>]>> Kept<T, B> {
 
     /// Segments kept.
     pub fn len(&self) -> usize {
-        self.len
+        self.len as usize
     }
 
     /// Whether nothing is kept.
@@ -110,13 +111,13 @@ impl<T, B: BorrowMut<[Option<Segment<T>>]>> Kept<T, B> {
             return 0;
         }
         let mut gone = 0u32;
-        while self.len >= slots || self.bytes.saturating_add(segment.bytes) > max_bytes {
+        while self.len() >= slots || self.bytes.saturating_add(segment.bytes) > max_bytes {
             if self.pop().is_none() {
                 break;
             }
             gone = gone.saturating_add(1);
         }
-        let at = Self::slot(self.head, self.len, slots);
+        let at = Self::slot(self.head, self.len, slots) as usize;
         self.bytes = self.bytes.saturating_add(segment.bytes);
         if let Some(slot) = self
             .storage
@@ -139,7 +140,7 @@ impl<T, B: BorrowMut<[Option<Segment<T>>]>> Kept<T, B> {
     /// Takes the oldest segment out.
     pub fn pop(&mut self) -> Option<Segment<T>> {
         let slots = self.storage.as_mut()?.borrow_mut();
-        let segment = slots.get_mut(self.head)?.take()?;
+        let segment = slots.get_mut(self.head as usize)?.take()?;
         self.head = Self::slot(self.head, 1, slots.len());
         self.len = self.len.saturating_sub(1);
         self.bytes = self.bytes.saturating_sub(segment.bytes);
@@ -155,7 +156,7 @@ impl<T, B: BorrowMut<[Option<Segment<T>>]>> Kept<T, B> {
         };
         let slots = storage.borrow_mut();
         for i in (0..len).rev() {
-            let at = Self::slot(head, i, slots.len());
+            let at = Self::slot(head, i, slots.len()) as usize;
             if let Some(Some(segment)) = slots.get_mut(at) {
                 if seq::before(segment.start, to) && seq::after(segment.end, from) {
                     f(segment);
@@ -176,13 +177,14 @@ impl<T, B: BorrowMut<[Option<Segment<T>>]>> Kept<T, B> {
     }
 
     fn front(&self) -> Option<&Segment<T>> {
-        self.storage.as_ref()?.borrow().get(self.head)?.as_ref()
+        let slots = self.storage.as_ref()?.borrow();
+        slots.get(self.head as usize)?.as_ref()
     }
 
     /// The slot of the `i`th segment, or of the first one free if `i` is their number.
-    fn slot(head: usize, i: usize, slots: usize) -> usize {
+    fn slot(head: u32, i: u32, slots: usize) -> u32 {
         let at = head.saturating_add(i);
-        at.checked_sub(slots).unwrap_or(at)
+        at.checked_sub(slots as u32).unwrap_or(at)
     }
 }
 

@@ -186,8 +186,11 @@ bool mpip_shim_tx_sack(const struct sk_buff *skb)
 	       sk->sk_state != TCP_LISTEN && tcp_is_sack(tcp_sk(sk));
 }
 
-/* The oldest unacknowledged sequence number of the packet's own socket. */
-bool mpip_shim_tx_una(const struct sk_buff *skb, u32 *una)
+/*
+ * The oldest unacknowledged sequence number of the packet's own socket, and the
+ * next one that it sends: this packet's, if that is new.
+ */
+bool mpip_shim_tx_sent(const struct sk_buff *skb, u32 *una, u32 *nxt)
 {
 	const struct sock *sk = skb->sk;
 
@@ -197,6 +200,7 @@ bool mpip_shim_tx_una(const struct sk_buff *skb, u32 *una)
 	    (TCPF_LISTEN | TCPF_SYN_SENT | TCPF_SYN_RECV | TCPF_CLOSE))
 		return false;
 	*una = READ_ONCE(tcp_sk(sk)->snd_una);
+	*nxt = READ_ONCE(tcp_sk(sk)->snd_nxt);
 	return true;
 }
 

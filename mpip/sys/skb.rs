@@ -260,11 +260,13 @@ impl Skb<'_> {
         unsafe { bindings::mpip_shim_is_translated(self.raw()) }
     }
 
-    /// `snd_una` of the established TCP socket that sends the packet.
-    pub fn socket_una(&self) -> Option<u32> {
-        let mut una = 0;
-        // SAFETY: Valid by the invariant; `una` is valid for writes.
-        unsafe { bindings::mpip_shim_tx_una(self.raw(), &mut una) }.then_some(una)
+    /// `snd_una` and `snd_nxt` of the established TCP socket that sends the packet; the latter
+    /// before the packet, if that is new.
+    pub fn socket_sent(&self) -> Option<(u32, u32)> {
+        let (mut una, mut nxt) = (0, 0);
+        // SAFETY: Valid by the invariant; both are valid for writes.
+        let known = unsafe { bindings::mpip_shim_tx_sent(self.raw(), &mut una, &mut nxt) };
+        known.then_some((una, nxt))
     }
 
     /// Whether the TCP connection of the socket that sends the packet acknowledges selectively.

@@ -250,13 +250,27 @@ def own_queue(t):
     finish(t, stream)
 
 
-@case("TCP: what a host's own queue has refused is not sent for TCP, which would not take the acknowledgment")
-def not_sent(t):
+def not_sent(t, service=None):
+    """What TCP was told of as not sent it must send itself, whatever is kept of it here."""
     a, b, wires = t.switched([LINK] * 2)
     for n, dev in enumerate(a.dev, 1):
         a.ip([f"route replace 10.0.{n}.0/24 dev {dev} rto_min 1s"])
+    if service:
+        a.ip([f"route add {service} via {b.addr[0]} rto_min 1s"])
+        nat = "add table ip n; add chain ip n c { type nat hook output priority -100; }; "
+        a.run("nft", f"{nat} add rule ip n c ip daddr {service} tcp dport {PORT[4]} dnat to {b.addr[0]}")
     t.load(a, b)
-    pairs = [(near, far)] = xfer.connect(a, b, b.addr[0], PORT[4])
+    known = xfer.connect(a, b, b.addr[0], PORT[6])
+    t.spread(a, b, known)
+    with b.socket() as listener:
+        listener.bind((b.addr[0], PORT[4]))
+        listener.listen(1)
+        near = a.socket()
+        near.settimeout(10)
+        near.connect((service or b.addr[0], PORT[4]))
+        far = listener.accept()[0]
+        far.settimeout(10)
+    pairs = [(near, far)]
     t.spread(a, b, pairs)
     xfer.exchange(pairs, 200_000, 200_000)
     data = xfer.Source(7).read(30_000)
@@ -278,6 +292,13 @@ def not_sent(t):
     t.check(xfer.receive(far, len(data), 20) == data, "the data")
     wires[0].plug()
     xfer.exchange(pairs, 200_000, 200_000)
+
+
+for WHERE, SERVICE in (("", None), (" with NAT of its own", "10.9.9.9")):
+
+    @case(f"TCP: what a host{WHERE} has refused is not sent for TCP, which would not take the acknowledgment")
+    def not_sent_case(t, service=SERVICE):
+        not_sent(t, service)
 
 
 def ends(t, family, lost):
