@@ -143,6 +143,7 @@ impl Session {
                     start: span.start,
                     end: span.end,
                     wait: inner.s.lane(lane).map_or(0, |l| l.path.wait_us(now)),
+                    sent: now,
                     lane: lane as u8,
                     bytes: (skb.len() as u32).saturating_add(OVERHEAD),
                     packet,
@@ -336,11 +337,11 @@ impl Instance {
         };
         bring_up_to_date(head, &packet, latest, partial);
         let mut dispatch = self.dispatch();
+        let now = clock::now_us();
         let (lane, tuple, path, whole) = {
             let mut inner = session.inner.lock();
             (dispatch.treatment, dispatch.passing) = inner.treat(&skb, &packet, 0);
             let len = skb.len() as u32;
-            let now = clock::now_us();
             let lane =
                 inner.s.pick(
                     now,
@@ -378,6 +379,7 @@ impl Instance {
                 start: segment.start,
                 end: segment.end,
                 wait: 0,
+                sent: now,
                 lane: lane as u8,
                 bytes: segment.bytes,
                 packet: copy,
@@ -525,6 +527,7 @@ impl Instance {
             lane: 0,
             bytes,
             wait: 0,
+            sent: 0,
             packet,
         };
         let latest = session.latest();

@@ -23,6 +23,7 @@ use crate::{
         },
         params::Param,
         path::Standing,
+        seq,
         session::{
             Class,
             Lane,
@@ -186,14 +187,21 @@ fn known(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, entry: &WireEn
     (dispatch.treatment, dispatch.passing) = inner.treat(skb, packet, segments);
     // What its number takes, if it gets one.
     let more = instance.number_room(now, &mut inner, &mut dispatch, skb, packet);
-    // If it was sent before, the lane that it was lost on, as far as that is known.
-    let mut lost = None;
+    // If it was sent before, the lane that it was lost on, as far as that is known, and whether
+    // it may not have been lost at all.
+    let (mut lost, mut early) = (None, false);
     let class = match data {
         Some((_, true)) => {
             inner.repeated = timestamp_of(skb.head(), packet).or(inner.repeated);
-            let sent = inner.kept.sent_on(start);
-            lost = Some(sent.map(|(lane, _)| lane.into()));
-            let lost_again = sent.filter(|(_, again)| *again);
+            let sent = inner.kept.last_sent(start);
+            let sent = sent.map(|last| (usize::from(last.lane), last));
+            // What was overtaken passes for lost: nobody can know yet what became of this one.
+            early = sent.is_some_and(|(lane, last)| {
+                let lane = inner.s.lane(lane);
+                lane.is_some_and(|l| seq::age(now, last.at) < l.path.base_rtt_us())
+            });
+            lost = Some(sent.map(|(lane, _)| lane));
+            let lost_again = sent.filter(|(_, last)| last.again && !early);
             Class::Again(lost_again.map_or(0, |(lane, _)| 1 << lane))
         }
         Some((end, false)) => Class::Stream(session.in_flight(end)),
@@ -243,9 +251,12 @@ fn known(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, entry: &WireEn
     };
     let has_left = copies != 0 && packet.tcp.is_some();
     let (mut shrinks, mut grows) = (None, false);
-    if let Some((end, _)) = data {
+    if let Some((end, again)) = data {
+        if again {
+            skb.be_patient(inner.s.lag_us(now, chosen));
+        }
         shrinks = inner.s.take_shrink();
-        grows = inner.s.may_grow(now, end, session.position().una, lost);
+        grows = !early && inner.s.may_grow(now, end, session.position().una, lost);
     }
     let forgotten = inner.s.forgotten(now, cm_interval(instance));
     let forgotten = forgotten

@@ -24,8 +24,21 @@ pub struct Segment<T> {
     pub bytes: u32,
     /// How long it was expected to wait in the queue of its path, microseconds.
     pub wait: u32,
+    /// When it was sent, microseconds.
+    pub sent: u32,
     /// The packet.
     pub packet: T,
+}
+
+/// How something was sent.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub struct Sending {
+    /// Index of the lane.
+    pub lane: u8,
+    /// When, microseconds.
+    pub at: u32,
+    /// It had been sent before.
+    pub again: bool,
 }
 
 impl<T> Segment<T> {
@@ -165,15 +178,20 @@ impl<T, B: BorrowMut<[Option<Segment<T>>]>> Kept<T, B> {
         }
     }
 
-    /// The lane on which the byte at a sequence number was sent last, and whether that was not the
-    /// first time, as far as is kept.
-    pub fn sent_on(&mut self, seq: u32) -> Option<(u8, bool)> {
-        let (mut lane, mut copies) = (None, 0u32);
-        self.between(seq, seq.wrapping_add(1), |segment| {
-            lane = lane.or(Some(segment.lane));
-            copies = copies.saturating_add(1);
+    /// How the byte at a sequence number was sent last, as far as is kept.
+    pub fn last_sent(&mut self, seq: u32) -> Option<Sending> {
+        let mut last: Option<Sending> = None;
+        self.between(seq, seq.wrapping_add(1), |segment| match &mut last {
+            Some(last) => last.again = true,
+            None => {
+                last = Some(Sending {
+                    lane: segment.lane,
+                    at: segment.sent,
+                    again: false,
+                })
+            }
         });
-        Some((lane?, copies > 1))
+        last
     }
 
     fn front(&self) -> Option<&Segment<T>> {

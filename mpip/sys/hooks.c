@@ -268,6 +268,29 @@ void mpip_shim_tx_shrink(const struct sk_buff *skb, u32 part, u32 whole)
 	tp->undo_marker = 0;
 }
 
+/*
+ * Have RACK (RFC 8985) wait @us longer before it takes for lost what was sent
+ * before this packet, until the recovery ends. It counts in quarters of the
+ * least round trip, and does not wait for more than a smoothed one.
+ */
+void mpip_shim_tx_patience(const struct sk_buff *skb, u32 us)
+{
+	struct tcp_sock *tp = tx_locked_tcp(skb);
+	u32 steps;
+
+	if (!tp)
+		return;
+	steps = min(us / max(tcp_min_rtt(tp) >> 2, 1U) + 1, 0xffU);
+	if (tp->rack.reo_wnd_steps >= steps)
+		return;
+	tp->rack.reo_wnd_steps = steps;
+	if (!tp->rack.reo_wnd_persist)
+		tp->rack.reo_wnd_persist = 1;
+	/* Else there is no such wait in a recovery. */
+	if (!tp->reord_seen)
+		WRITE_ONCE(tp->reord_seen, 1);
+}
+
 int mpip_shim_state_in(const struct nf_hook_state *state)
 {
 	return state->in ? state->in->ifindex : 0;

@@ -170,6 +170,7 @@ bool mpip_shim_tx_sent(const struct sk_buff *skb, u32 *una, u32 *nxt);
 bool mpip_shim_tx_sack(const struct sk_buff *skb);
 void mpip_shim_tx_grow(const struct sk_buff *skb);
 void mpip_shim_tx_shrink(const struct sk_buff *skb, u32 part, u32 whole);
+void mpip_shim_tx_patience(const struct sk_buff *skb, u32 us);
 int mpip_shim_state_in(const struct nf_hook_state *state);
 int mpip_shim_state_out(const struct nf_hook_state *state);
 bool mpip_shim_hold(struct sk_buff *skb, const struct nf_hook_state *state,

@@ -289,6 +289,13 @@ impl Skb<'_> {
         unsafe { bindings::mpip_shim_tx_shrink(self.raw(), part, whole) };
     }
 
+    /// Has the TCP socket that sends the packet again wait so many microseconds longer before it
+    /// takes for lost what it sent earlier: that may be on a slower path. Until it has recovered.
+    pub fn be_patient(&mut self, us: u32) {
+        // SAFETY: Valid by the invariant.
+        unsafe { bindings::mpip_shim_tx_patience(self.raw(), us) };
+    }
+
     /// Index of the interface it came in by.
     pub fn ifindex_in(&self) -> u32 {
         // SAFETY: The state is valid for the hook's run.

@@ -378,6 +378,21 @@ impl<P: PathInfo, D, H: Hold<Lane<P, D>>> Session<P, D, H> {
         self.probing != Probing::Done && lost.is_none()
     }
 
+    /// How much later than to what is sent on a lane now the answer may come to what was sent
+    /// before on another, microseconds.
+    pub fn lag_us(&self, now: u32, index: usize) -> u32 {
+        let trip = |l: &Lane<P, D>| {
+            let queue = l.path.wait_us(now).max(l.path.queue_us());
+            l.path.base_rtt_us().saturating_add(queue)
+        };
+        let lanes = self.lanes.iter().flatten();
+        // What was on one that has failed is lost.
+        let used =
+            lanes.filter(|l| l.state == LaneState::Active && l.standing() > Standing::Suspect);
+        let longest = used.map(|l| trip(l)).max().unwrap_or(0);
+        longest.saturating_sub(self.lane(index).map_or(0, trip))
+    }
+
     fn by_weight(&mut self, urgent: bool, among: u32, len: u32) -> Option<usize> {
         let quickest = match urgent {
             true => self.quickest(among),

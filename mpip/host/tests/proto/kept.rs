@@ -3,6 +3,7 @@
 use crate::common::config;
 use mpip_host::proto::kept::Kept;
 use mpip_host::proto::kept::Segment;
+use mpip_host::proto::kept::Sending;
 use mpip_host::proto::seq;
 use proptest::prelude::*;
 use std::cell::Cell;
@@ -29,6 +30,7 @@ fn seg(end: u32) -> Segment<u32> {
         lane: 0,
         bytes: 100,
         wait: 0,
+        sent: 7,
         packet: end,
     }
 }
@@ -182,11 +184,13 @@ fn what_lies_between_is_found() {
             assert_eq!(between(&mut r, at(from), at(to)), found, "{from} {to}");
         }
         // What was sent again stands last, beside what was sent before.
-        assert_eq!(r.sent_on(at(250)), Some((0, false)));
+        let sent = |lane, at, again| Some(Sending { lane, at, again });
+        assert_eq!(r.last_sent(at(250)), sent(0, 7, false));
         r.push(
             Segment {
                 packet: 7,
                 lane: 5,
+                sent: 9,
                 ..seg(at(300))
             },
             10_000,
@@ -194,11 +198,11 @@ fn what_lies_between_is_found() {
         assert_eq!(between(&mut r, at(200), at(300)), [7, 300]);
         for (seq, sent) in [
             (199, None),
-            (200, Some((5, true))),
-            (299, Some((5, true))),
-            (300, Some((0, false))),
+            (200, sent(5, 9, true)),
+            (299, sent(5, 9, true)),
+            (300, sent(0, 7, false)),
         ] {
-            assert_eq!(r.sent_on(at(seq)), sent, "{seq}");
+            assert_eq!(r.last_sent(at(seq)), sent, "{seq}");
         }
         // What is found can be changed.
         r.between(at(400), at(500), |segment| segment.wait = 5);
@@ -266,6 +270,7 @@ fn packets_are_let_go_of() {
             lane: 0,
             bytes: 1,
             wait: 0,
+            sent: 0,
             packet: Packet(gone.clone()),
         };
         r.push(segment, 10);
@@ -316,7 +321,7 @@ proptest! {
                     end = end.wrapping_add(more);
                     next += 1;
                     let start = end.wrapping_sub(more);
-                    let segment = Segment { start, end, lane, bytes, wait: 0, packet: next };
+                    let segment = Segment { start, end, lane, bytes, wait: 0, sent: 0, packet: next };
                     let gone = ring.push(segment, cap);
                     let slots = slots.unwrap_or(0);
                     let before = list.len();

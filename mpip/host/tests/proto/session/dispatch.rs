@@ -520,6 +520,27 @@ fn grows_after(
 }
 
 #[test]
+fn answers_lag_by_what_the_slowest_path_takes_longer() {
+    let (s, paths) = open(3, 0);
+    let lags = |s: &Session<Path, ()>| [0, 1, 2, 3].map(|i| s.lag_us(0, i));
+    assert_eq!(lags(&s), [0; 4]);
+    for (path, rtt) in paths.iter().zip([2_000, 50_000, 10_000]) {
+        path.0.rtt.set(rtt);
+    }
+    assert_eq!(lags(&s), [48_000, 0, 40_000, 50_000]);
+    // The longer of the queue that is measured and the one that is thought of.
+    paths[0].0.queue.set(20_000);
+    assert_eq!(lags(&s), [28_000, 0, 40_000, 50_000]);
+    paths[0].0.wait.set(Some(60_000));
+    assert_eq!(lags(&s), [0, 12_000, 52_000, 62_000]);
+    // Nobody waits for one that has failed.
+    for poor in [Standing::Suspect, Standing::Down] {
+        paths[0].0.standing.set(poor);
+        assert_eq!(lags(&s)[1..], [0, 40_000, 50_000]);
+    }
+}
+
+#[test]
 fn a_path_that_was_added_gets_a_slow_start() {
     for start in [1000, u32::MAX - 250, (1 << 31) - 250] {
         let at = |n: u32| start.wrapping_add(n);

@@ -50,6 +50,7 @@ impl Session {
             start,
             end,
             wait,
+            sent: now,
             lane: lane as u8,
             bytes: wire.len() as u32 + OVERHEAD,
             packet: wire.clone(),
@@ -222,6 +223,7 @@ impl Node {
                     lane: 0,
                     bytes: wire.len() as u32 + OVERHEAD,
                     wait: 0,
+                    sent: 0,
                     packet: wire,
                 };
                 let latest = session.latest();

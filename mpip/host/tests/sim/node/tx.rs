@@ -22,7 +22,9 @@ use mpip_host::proto::crypto::PUBLIC_KEY;
 use mpip_host::proto::packet;
 use mpip_host::proto::packet::Packet;
 use mpip_host::proto::params::Param;
+use mpip_host::proto::seq;
 use mpip_host::proto::session::Class;
+use mpip_host::proto::session::PathInfo;
 use mpip_host::proto::session::State;
 use mpip_host::proto::wire::cm;
 use mpip_host::proto::wire::cm::AddrList;
@@ -169,9 +171,12 @@ impl Node {
                 Some((end, true)) => {
                     inner.repeated = timestamp_of(&wire, packet).or(inner.repeated);
                     let start = end.wrapping_sub(packet.seq_len());
-                    let sent = inner.kept.sent_on(start);
-                    let lost = sent.filter(|(_, again)| *again).map(|(lane, _)| lane);
-                    Class::Again(lost.map_or(0, |lane| 1 << lane))
+                    let sent = inner.kept.last_sent(start).filter(|last| {
+                        let lane = inner.s.lane(usize::from(last.lane));
+                        let rtt = lane.map_or(0, |l| l.path.base_rtt_us());
+                        last.again && seq::age(now, last.at) >= rtt
+                    });
+                    Class::Again(sent.map_or(0, |last| 1 << last.lane))
                 }
                 Some((end, false)) => Class::Stream(session.in_flight(end)),
                 None if packet.tcp.is_some() => Class::Small,
