@@ -385,11 +385,12 @@ impl<P: PathInfo, D, H: Hold<Lane<P, D>>> Session<P, D, H> {
             let queue = l.path.wait_us(now).max(l.path.queue_us());
             l.path.base_rtt_us().saturating_add(queue)
         };
-        let lanes = self.lanes.iter().flatten();
-        // What was on one that has failed is lost.
-        let used =
-            lanes.filter(|l| l.state == LaneState::Active && l.standing() > Standing::Suspect);
-        let longest = used.map(|l| trip(l)).max().unwrap_or(0);
+        // What was on one that has failed is lost, and on one that is kept back there is nothing.
+        let used = self.mask(self.eligible.get(), |l| l.standing() > Standing::Suspect);
+        let lanes = self.lanes.iter().enumerate();
+        let lanes = lanes.filter(|(i, _)| used & (1 << i) != 0);
+        let trips = lanes.filter_map(|(_, lane)| lane.as_ref().map(|l| trip(l)));
+        let longest = trips.max().unwrap_or(0);
         longest.saturating_sub(self.lane(index).map_or(0, trip))
     }
 

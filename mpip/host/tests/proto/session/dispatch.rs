@@ -4,6 +4,7 @@
 
 use super::*;
 use crate::common::config;
+use mpip_host::proto::interface::Reserve;
 use proptest::prelude::*;
 use std::collections::BTreeSet;
 
@@ -521,7 +522,8 @@ fn grows_after(
 
 #[test]
 fn answers_lag_by_what_the_slowest_path_takes_longer() {
-    let (s, paths) = open(3, 0);
+    let (mut s, paths) = open(3, 0);
+    s.pick(0, 52, Class::Small, &DISPATCH, |_, _| true);
     let lags = |s: &Session<Path, ()>| [0, 1, 2, 3].map(|i| s.lag_us(0, i));
     assert_eq!(lags(&s), [0; 4]);
     for (path, rtt) in paths.iter().zip([2_000, 50_000, 10_000]) {
@@ -538,6 +540,11 @@ fn answers_lag_by_what_the_slowest_path_takes_longer() {
         paths[0].0.standing.set(poor);
         assert_eq!(lags(&s)[1..], [0, 40_000, 50_000]);
     }
+    // Nor for one that is kept in reserve.
+    paths[0].0.standing.set(Standing::Good);
+    paths[0].0.reserve.set(Some(Reserve::Backup));
+    s.pick(0, 52, Class::Small, &DISPATCH, |_, _| true);
+    assert_eq!(lags(&s)[1..], [0, 40_000, 50_000]);
 }
 
 #[test]
