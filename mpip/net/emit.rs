@@ -379,6 +379,7 @@ impl Instance {
             let report = state.report(now, session.id, path.id, &totals, echo);
             if echo.is_none() {
                 path.publish(&state);
+                path.ask_anew(totals.wait_us);
             }
             report
         };

@@ -117,6 +117,8 @@ pub struct Path {
     pace: Atomic<u32>,
     // A `Backlog`.
     backlog: Atomic<u64>,
+    // The longest wait that something was sent with since the last question, microseconds.
+    longest: Atomic<u32>,
     urgent_at: Atomic<u32>,
     full_queue: Atomic<u32>,
     queue_limit: Atomic<u32>,
@@ -190,6 +192,7 @@ impl Path {
             idle_times: Atomic::new(1),
             pace: Atomic::new(0),
             backlog: Atomic::new(0),
+            longest: Atomic::new(0),
             urgent_at: Atomic::new(long_ago),
             full_queue: Atomic::new(u32::MAX),
             queue_limit: Atomic::new(0),
@@ -538,7 +541,13 @@ impl Path {
             rx_packets: self.rx_packets.load(Relaxed),
             rx_bytes: self.rx_bytes.load(Relaxed),
             wait_us: self.backlog().wait(now),
+            longest_us: self.longest.load(Relaxed),
         }
+    }
+
+    /// A question leaves; what follows it waits for `wait` microseconds.
+    pub fn ask_anew(&self, wait: u32) {
+        self.longest.store(wait, Relaxed);
     }
 
     /// Bytes sent.

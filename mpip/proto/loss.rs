@@ -153,7 +153,7 @@ impl QueueEnd {
 pub struct Missing {
     // What is missing and was looked at; `None` before the first answer.
     level: Option<u32>,
-    // What was missing at the last answer, and the queue when it became so much, microseconds.
+    // What was missing at the last answer, and the longest queue before that, microseconds.
     last: u32,
     queue: u32,
 }
@@ -168,9 +168,9 @@ impl Missing {
         }
     }
 
-    /// Of the packets sent before a question, which had waited for `queue` microseconds, `missing`
-    /// had not been counted, modulo 2^32. If some are lost for certain, how many, and how long the
-    /// queue was when they were missed first, microseconds.
+    /// Of the packets sent before a question `missing` had not been counted, modulo 2^32; since the
+    /// last one the queue was up to `queue` microseconds long. If some are lost for certain, how
+    /// many, and how long the queue was up to when they were missed first, microseconds.
     pub fn answer(&mut self, missing: u32, queue: u32) -> Option<(u32, u32)> {
         let Some(level) = self.level else {
             (self.level, self.last) = (Some(missing), missing);

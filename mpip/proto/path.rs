@@ -78,6 +78,8 @@ pub struct Totals {
     pub rx_bytes: u64,
     /// How long what is sent now is expected to wait in the queue, microseconds.
     pub wait_us: u32,
+    /// The longest that anything sent since the last question was expected to, microseconds.
+    pub longest_us: u32,
 }
 
 impl Totals {
@@ -102,6 +104,8 @@ struct Question {
     sent: blackhole::Sent,
     /// How long it was expected to wait in the queue, microseconds.
     wait: u32,
+    /// The longest that anything sent since the question before was expected to, microseconds.
+    longest: u32,
 }
 
 impl Question {
@@ -115,7 +119,19 @@ impl Question {
             small_bytes: 0,
         },
         wait: 0,
+        longest: 0,
     };
+
+    /// The queue was longer by `error`, microseconds, than it was thought to be.
+    fn correct(&mut self, error: i32) {
+        self.wait = off(self.wait, error);
+        self.longest = off(self.longest, error);
+    }
+}
+
+/// A wait that was longer by `error`, microseconds.
+fn off(wait: u32, error: i32) -> u32 {
+    (wait as i32).saturating_add(error).max(0) as u32
 }
 
 /// What a received CM asks of its receiver.
@@ -179,6 +195,8 @@ pub struct Path {
     questions: [Question; QUESTIONS],
     next_question: usize,
     missing: Missing,
+    // The question that was answered last.
+    answered: Option<u32>,
     reported: Option<(u32, u32)>,
     rate: Rate,
     rx_queue: Queue,
@@ -226,6 +244,7 @@ impl Path {
             questions: [Question::NONE; QUESTIONS],
             next_question: 0,
             missing: Missing::new(),
+            answered: None,
             reported: None,
             rate: Rate::new(),
             losses: Losses::new(),
@@ -369,6 +388,7 @@ impl Path {
                     packets: totals.tx_packets as u32,
                     sent: totals.sent(),
                     wait: totals.wait_us,
+                    longest: totals.longest_us,
                 };
             }
             self.next_question = self.next_question.wrapping_add(1) % QUESTIONS;
@@ -503,9 +523,11 @@ impl Path {
         self.reported = Some((packets, bytes));
         // What was sent before the question that this answers has arrived before it, or is lost.
         let asked = self.questions.iter().find(|q| echo != 0 && q.at == echo);
-        if let Some(asked) = asked {
+        if let Some(asked) = asked.copied() {
             let missing = asked.packets.wrapping_sub(packets);
-            if let Some((lost, queue)) = self.missing.answer(missing, self.queue()) {
+            let longest = self.longest_until(&asked);
+            self.answered = Some(echo);
+            if let Some((lost, queue)) = self.missing.answer(missing, longest) {
                 self.lost = self.lost.wrapping_add(u64::from(lost));
                 self.overflow = Some(queue);
             }
@@ -517,6 +539,20 @@ impl Path {
                 self.found_at = Some(now);
             }
         }
+    }
+
+    /// The longest that the queue was since the question that was answered before this one,
+    /// microseconds: a queue in which something was lost is shorter again when the next question
+    /// gets there. What was thought too long, as what is lost does not wait, was so then as well.
+    fn longest_until(&self, asked: &Question) -> u32 {
+        let since = |q: &&Question| {
+            let later = self.answered.is_none_or(|at| seq::after(q.at, at));
+            q.at != 0 && later && !seq::after(q.at, asked.at)
+        };
+        let longest = self.questions.iter().filter(since).map(|q| q.longest).max();
+        let queue = self.queue();
+        let error = seq::delta(queue, asked.wait);
+        longest.map_or(queue, |longest| queue.max(off(longest, error)))
     }
 
     /// An answer says how long its question has waited in the queue, and how much has arrived by
@@ -542,7 +578,7 @@ impl Path {
         // Those that are still open were asked with the same error.
         for later in &mut self.questions {
             if later.at != 0 && seq::after(later.at, report.echo) {
-                later.wait = (later.wait as i32).saturating_add(error).max(0) as u32;
+                later.correct(error);
             }
         }
     }
@@ -556,7 +592,7 @@ impl Path {
             // Whatever was in its queue has gone.
             self.error = 0;
             for question in &mut self.questions {
-                question.wait = 0;
+                (question.wait, question.longest) = (0, 0);
             }
         }
         self.standing = self.good(now);

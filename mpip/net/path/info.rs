@@ -114,7 +114,11 @@ impl PathInfo for Arc<Path> {
     fn queued(&self, now: u32, len: u32, assumed: u32) {
         let backlog = self.backlog();
         self.chosen_bytes.add(u64::from(len), Relaxed);
-        if backlog.wait(now) >= self.full_queue.load(Relaxed) {
+        let wait = backlog.wait(now);
+        if wait > self.longest.load(Relaxed) {
+            self.longest.store(wait, Relaxed);
+        }
+        if wait >= self.full_queue.load(Relaxed) {
             self.crowded_bytes.add(u64::from(len), Relaxed);
         }
         let rate = match self.rate.load(Relaxed) {

@@ -30,6 +30,7 @@ const SENT: Totals = Totals {
     rx_packets: 0,
     rx_bytes: 0,
     wait_us: 0,
+    longest_us: 0,
 };
 
 impl Pair {
@@ -384,6 +385,40 @@ fn the_queue_ends_where_something_is_lost() {
     assert_eq!(step(&mut pair, 18, 0), 0);
     // A queue that is hardly there has no end.
     assert_eq!(step(&mut pair, 16, 1), 0);
+}
+
+#[test]
+fn a_queue_that_is_short_again_was_as_long_as_was_thought() {
+    for clock in [7, u32::MAX - 120 * MS] {
+        let mut pair = Pair::new(clock, 99);
+        pair.ask(10 * MS, 10 * MS);
+        // A burst makes the queue 40 ms long, thinks who sends it. Four do not fit, which makes it
+        // 5 ms shorter, and it is asked about 20 ms later.
+        pair.tx.tx_packets += 40;
+        pair.rx.rx_packets += 36;
+        pair.now = pair.now.wrapping_add(20 * MS);
+        (pair.tx.wait_us, pair.tx.longest_us) = (20 * MS, 40 * MS);
+        pair.ask(25 * MS, 10 * MS);
+        assert_eq!(pair.a.queue_limit(), 0, "they might be late");
+        (pair.tx.wait_us, pair.tx.longest_us) = (10 * MS, 12 * MS);
+        pair.ask(20 * MS, 10 * MS);
+        assert_eq!((pair.a.lost, pair.a.queue_limit()), (4, 35 * MS));
+        // The next burst swallows two questions as well: it was before them.
+        pair.tx.tx_packets += 40;
+        pair.rx.rx_packets += 36;
+        pair.tx.longest_us = 41 * MS;
+        pair.question();
+        pair.now = pair.now.wrapping_add(5 * MS);
+        (pair.tx.wait_us, pair.tx.longest_us) = (30 * MS, 32 * MS);
+        pair.question();
+        pair.now = pair.now.wrapping_add(5 * MS);
+        (pair.tx.wait_us, pair.tx.longest_us) = (20 * MS, 25 * MS);
+        pair.ask(28 * MS, 10 * MS);
+        pair.tx.longest_us = 20 * MS;
+        pair.ask(30 * MS, 10 * MS);
+        // A quarter of the way from 35 to 39 ms.
+        assert_eq!((pair.a.lost, pair.a.queue_limit()), (8, 36 * MS));
+    }
 }
 
 #[test]

@@ -29,6 +29,8 @@ pub struct PathCell {
     pub state: RefCell<path::Path>,
     pub(super) totals: Cell<path::Totals>,
     pub(super) backlog: Cell<Backlog>,
+    /// The longest wait since the last question, microseconds.
+    pub(super) longest: Cell<u32>,
     /// Bytes sent by choice.
     pub sent: Cell<Sent>,
     pub(super) asked_at: Cell<u32>,
@@ -50,6 +52,7 @@ impl Path {
             state: RefCell::new(path::Path::new()),
             totals: Cell::default(),
             backlog: Cell::default(),
+            longest: Cell::default(),
             sent: Cell::default(),
             asked_at: Cell::new(now.wrapping_sub(1 << 30)),
             urgent_at: Cell::new(now.wrapping_sub(1 << 30)),
@@ -72,6 +75,7 @@ impl PathCell {
     pub fn totals(&self, now: u32) -> path::Totals {
         path::Totals {
             wait_us: self.backlog.get().wait(now),
+            longest_us: self.longest.get(),
             ..self.totals.get()
         }
     }
@@ -204,7 +208,9 @@ impl PathInfo for Path {
     }
 
     fn queued(&self, now: u32, len: u32, assumed: u32) {
-        let full = self.wait_us(now) >= self.state.borrow().full_queue();
+        let wait = self.wait_us(now);
+        self.longest.set(self.longest.get().max(wait));
+        let full = wait >= self.state.borrow().full_queue();
         let mut sent = self.sent.get();
         sent.all += u64::from(len);
         sent.full += if full { u64::from(len) } else { 0 };

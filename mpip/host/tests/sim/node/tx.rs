@@ -522,6 +522,9 @@ impl Node {
             let mut state = path.state.borrow_mut();
             state.report(now, session.id, path.id, &totals, echo)
         };
+        if echo.is_none() {
+            path.longest.set(totals.wait_us);
+        }
         let position = session.position();
         let report = Cm::Report(report);
         self.send_cm(cx, &session.peer, tuple, original, position, &report);
