@@ -370,14 +370,19 @@ impl Instance {
     }
 
     /// An answer is overdue on a path. Sessions that use one path at a time have moved to another
-    /// one, on which nothing is in the way: what is in flight need not wait for certainty. Process
-    /// context.
+    /// one, if there is one that answers, on which nothing is in the way: what is in flight need
+    /// not wait for certainty. Else the doubtful one would carry it twice, perhaps only because of
+    /// a queue, such as what came from a path that has failed makes there. Process context.
     fn path_doubted(&self, peer: &Arc<Peer>, path: &Arc<Path>) {
         if !self.shared.rules.know_single() {
             return;
         }
         self.each_session_on(peer, path, |session, lanes| {
-            if session.is_single() && self.resend(session, lanes) {
+            let has_moved = {
+                let inner = session.inner.lock();
+                inner.s.best_standing() > Standing::Doubtful
+            };
+            if has_moved && session.is_single() && self.resend(session, lanes) {
                 self.attend(session);
             }
         });
