@@ -523,6 +523,7 @@ impl Path {
     /// Nothing is in the queue any more.
     pub fn empty_queue(&self) {
         self.set_backlog(Backlog::default());
+        self.ask_anew(0);
     }
 
     /// Two CPUs may overwrite each other's: the next report tells.

@@ -525,7 +525,11 @@ impl Path {
         let asked = self.questions.iter().find(|q| echo != 0 && q.at == echo);
         if let Some(asked) = asked.copied() {
             let missing = asked.packets.wrapping_sub(packets);
-            let longest = self.longest_until(&asked);
+            // What a path that had failed has swallowed says nothing of its queue.
+            let longest = match self.standing {
+                Standing::Suspect => self.queue(),
+                _ => self.longest_until(&asked),
+            };
             self.answered = Some(echo);
             if let Some((lost, queue)) = self.missing.answer(missing, longest) {
                 self.lost = self.lost.wrapping_add(u64::from(lost));
