@@ -15,6 +15,7 @@
 
 pub mod addr;
 pub mod avail;
+pub mod bits;
 pub mod blackhole;
 pub mod counters;
 pub mod crypto;

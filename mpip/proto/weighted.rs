@@ -2,6 +2,8 @@
 
 //! Path weights (Algorithm 1 of the paper) and dispatch by weight.
 
+use crate::proto::bits::bits;
+
 /// Largest weight.
 pub const MAX: u16 = 1000;
 
@@ -81,20 +83,21 @@ impl<const N: usize> Smooth<N> {
     /// `i` may be chosen; a weight of 0 counts as [`MIN`]. `None` when no path
     /// may.
     pub fn pick(&mut self, weights: &[u16; N], eligible: u32, len: u32) -> Option<usize> {
-        let may = |i: usize| i < 32 && (eligible >> i) & 1 == 1;
         let weight = |w: &u16| u32::from((*w).max(MIN));
+        let among = bits(eligible).take_while(|i| *i < N);
 
         let mut total = 0u32;
         let mut count = 0i64;
         let mut sum = 0i64;
         let mut only = None;
-        for (i, (w, credit)) in weights.iter().zip(&self.credit).enumerate() {
-            if may(i) {
-                total = total.saturating_add(weight(w));
-                count = count.saturating_add(1);
-                sum = sum.saturating_add(*credit);
-                only = Some(i);
-            }
+        for i in among.clone() {
+            let (Some(w), Some(credit)) = (weights.get(i), self.credit.get(i)) else {
+                continue;
+            };
+            total = total.saturating_add(weight(w));
+            count = count.saturating_add(1);
+            sum = sum.saturating_add(*credit);
+            only = Some(i);
         }
         if count <= 1 {
             return only;
@@ -112,10 +115,10 @@ impl<const N: usize> Smooth<N> {
         // Below 2^29 times a share of at most 2^32: no overflow.
         let per_weight = u32::MAX.checked_div(total).unwrap_or(0);
         let mut best: Option<(usize, i64)> = None;
-        for (i, (w, credit)) in weights.iter().zip(&mut self.credit).enumerate() {
-            if !may(i) {
+        for i in among {
+            let (Some(w), Some(credit)) = (weights.get(i), self.credit.get_mut(i)) else {
                 continue;
-            }
+            };
             let share = u64::from(weight(w).saturating_mul(per_weight));
             let gain = (len.saturating_mul(share) >> 32) as i64;
             *credit = credit

@@ -8,7 +8,9 @@ use super::LaneState;
 use super::Mask;
 use super::PathInfo;
 use super::Session;
+use super::ALL;
 use super::MAX_LANES;
+use crate::proto::bits::bits;
 use crate::proto::earliest;
 use crate::proto::earliest::Candidate;
 use crate::proto::earliest::Load;
@@ -127,14 +129,10 @@ impl<P: PathInfo, D, H: Hold<Lane<P, D>>> Session<P, D, H> {
         const SHORT_US: u32 = 10_000;
         let reliable = self.reliable(self.unreserved()).1;
         let used = Some(reliable & self.eligible.get()).filter(|used| *used != 0);
-        let used = used.unwrap_or(reliable);
-        let lanes = self.lanes.iter().enumerate();
-        let mut lanes = lanes.filter(|(i, _)| used & (1 << i) != 0);
-        lanes.any(|(_, lane)| {
-            lane.as_ref().is_some_and(|l| {
-                let full = l.path.full_us();
-                l.path.wait_us(now) < full.saturating_sub(full / 4).max(SHORT_US)
-            })
+        let mut used = self.those(used.unwrap_or(reliable));
+        used.any(|(_, lane)| {
+            let full = lane.path.full_us();
+            lane.path.wait_us(now) < full.saturating_sub(full / 4).max(SHORT_US)
         })
     }
 
@@ -144,13 +142,12 @@ impl<P: PathInfo, D, H: Hold<Lane<P, D>>> Session<P, D, H> {
         // Of those that are as good as silent, one whose path is not, or that nobody has called
         // unwanted, comes first.
         let (mut best, mut lanes) = ((Standing::Down, false, Standing::Down), 1u32);
-        let among = among & self.active.get();
-        for (i, lane) in self.lanes.iter().enumerate() {
-            let Some(lane) = lane else { continue };
-            if among & (1 << i) == 0 || i == 0 && self.is_replaced() {
+        for (i, lane) in self.those(among & self.active.get()) {
+            if i == 0 && self.is_replaced() {
                 continue;
             }
-            let rank = (lane.standing(), !lane.is_unwanted(), lane.path.standing());
+            let path = lane.path.standing();
+            let rank = (lane.standing_on(path), !lane.is_unwanted(), path);
             if rank.0 == Standing::Down {
                 continue;
             }
@@ -173,11 +170,7 @@ impl<P: PathInfo, D, H: Hold<Lane<P, D>>> Session<P, D, H> {
         let mut queues = [0u32; MAX_LANES];
         let mut index = [0usize; MAX_LANES];
         let mut n = 0;
-        for (i, lane) in self.lanes.iter().enumerate() {
-            let Some(lane) = lane else { continue };
-            if eligible & (1 << i) == 0 {
-                continue;
-            }
+        for (i, lane) in self.those(eligible) {
             weights[n] = self.weight(i);
             queues[n] = lane.path.queue_us();
             index[n] = i;
@@ -281,10 +274,11 @@ impl<P: PathInfo, D, H: Hold<Lane<P, D>>> Session<P, D, H> {
 
     /// Whether none of the lanes in the mask is on a nearer path.
     fn is_nearest(&self, index: usize, among: u32) -> bool {
-        let base = |i: usize| self.lane(i)?.path.base_us();
-        let Some(own) = base(index) else { return false };
-        let lanes = (0..MAX_LANES).filter(|i| among & (1 << i) != 0);
-        let mut others = lanes.filter_map(base);
+        let base = |lane: &Lane<P, D>| lane.path.base_us();
+        let Some(own) = self.lane(index).and_then(base) else {
+            return false;
+        };
+        let mut others = self.those(among).filter_map(|(_, lane)| base(lane));
         others.all(|other| seq::delta(own as u32, other as u32) <= 0)
     }
 
@@ -302,9 +296,7 @@ impl<P: PathInfo, D, H: Hold<Lane<P, D>>> Session<P, D, H> {
         if gone != 0 && eligible & before != 0 {
             // Bytes per second, in thousands; as good as the others where nothing is known.
             let sum = |mask: u32| {
-                let lanes = self.lanes.iter().enumerate();
-                let used = lanes.filter(|(i, _)| mask & (1 << i) != 0);
-                let rates = used.filter_map(|(_, l)| Some(l.as_ref()?.path.rate() / 1000));
+                let rates = self.those(mask).map(|(_, l)| l.path.rate() / 1000);
                 rates.fold((0u32, false), |(sum, unknown), rate| {
                     (sum.saturating_add(rate), unknown || rate == 0)
                 })
@@ -333,13 +325,9 @@ impl<P: PathInfo, D, H: Hold<Lane<P, D>>> Session<P, D, H> {
             return None;
         }
         self.looked_at = now;
-        let lanes = self.lanes.iter().enumerate();
-        let mut used = lanes.filter(|(i, _)| self.watched.get() & (1 << i) != 0);
-        used.find(|(_, lane)| {
-            lane.as_ref()
-                .is_some_and(|l| l.path.is_forgotten(now, interval))
-        })
-        .map(|(i, _)| i)
+        let mut used = self.those(self.watched.get());
+        used.find(|(_, lane)| lane.path.is_forgotten(now, interval))
+            .map(|(i, _)| i)
     }
 
     /// The part of TCP's window that is left after paths have gone, as a fraction, once.
@@ -387,10 +375,8 @@ impl<P: PathInfo, D, H: Hold<Lane<P, D>>> Session<P, D, H> {
         };
         // What was on one that has failed is lost, and on one that is kept back there is nothing.
         let used = self.mask(self.eligible.get(), |l| l.standing() > Standing::Suspect);
-        let lanes = self.lanes.iter().enumerate();
-        let lanes = lanes.filter(|(i, _)| used & (1 << i) != 0);
-        let trips = lanes.filter_map(|(_, lane)| lane.as_ref().map(|l| trip(l)));
-        let longest = trips.max().unwrap_or(0);
+        let longest = self.those(used).map(|(_, lane)| trip(lane)).max();
+        let longest = longest.unwrap_or(0);
         longest.saturating_sub(self.lane(index).map_or(0, trip))
     }
 
@@ -411,6 +397,22 @@ impl<P: PathInfo, D, H: Hold<Lane<P, D>>> Session<P, D, H> {
         among: u32,
         len: u32,
     ) -> Option<usize> {
+        // To clear room for all would take longer than all the rest.
+        match among.count_ones() {
+            ..=2 => self.by_arrival_of::<2>(now, class, urgent, among, len),
+            _ => self.by_arrival_of::<MAX_LANES>(now, class, urgent, among, len),
+        }
+    }
+
+    /// As [`Session::by_arrival`], for `N` lanes at most.
+    fn by_arrival_of<const N: usize>(
+        &mut self,
+        now: u32,
+        class: Class,
+        urgent: bool,
+        among: u32,
+        len: u32,
+    ) -> Option<usize> {
         const NONE: Candidate = Candidate {
             lane: 0,
             wait: 0,
@@ -423,11 +425,9 @@ impl<P: PathInfo, D, H: Hold<Lane<P, D>>> Session<P, D, H> {
             urgent: false,
             limit: 0,
         };
-        let mut candidates = [NONE; MAX_LANES];
+        let mut candidates = [NONE; N];
         let mut n = 0;
-        let lanes = self.lanes.iter().enumerate();
-        for (i, lane) in lanes.filter(|(i, _)| among & (1 << i) != 0) {
-            let Some(lane) = lane else { continue };
+        for (i, lane) in self.those(among) {
             // One that was never measured has to wait until it is.
             let (Some(base), Some(slot)) = (lane.path.base_us(), candidates.get_mut(n)) else {
                 continue;
@@ -455,7 +455,7 @@ impl<P: PathInfo, D, H: Hold<Lane<P, D>>> Session<P, D, H> {
         };
         let candidates = candidates.get_mut(..n)?;
         let Some(chosen) = earliest::choose(candidates, load) else {
-            return (0..MAX_LANES).find(|i| among & (1 << i) != 0);
+            return bits(among & ALL).next();
         };
         if chosen.is_power_of_two() {
             return Some(chosen.trailing_zeros() as usize);
@@ -467,20 +467,16 @@ impl<P: PathInfo, D, H: Hold<Lane<P, D>>> Session<P, D, H> {
     /// bytes per second. Else all would go there, for the others would seem to have the longer
     /// queues, and all other paths would run dry.
     fn assumed(&self, index: usize, eligible: u32) -> u32 {
-        let rate = |i: usize| self.lane(i).map_or(0, |lane| lane.path.rate());
-        if rate(index) != 0 {
+        if self.lane(index).is_some_and(|lane| lane.path.rate() != 0) {
             return 0;
         }
-        let others = (0..MAX_LANES).filter(|i| eligible & (1 << i) != 0);
-        others.map(rate).max().unwrap_or(0).saturating_mul(ASSUMED)
+        let rates = self.those(eligible).map(|(_, lane)| lane.path.rate());
+        rates.max().unwrap_or(0).saturating_mul(ASSUMED)
     }
 
     fn quickest(&self, eligible: u32) -> Option<usize> {
-        self.lanes
-            .iter()
-            .enumerate()
-            .filter(|(i, _)| eligible & (1 << i) != 0)
-            .filter_map(|(i, lane)| Some((i, lane.as_ref()?.path.delay_us()?)))
+        self.those(eligible)
+            .filter_map(|(i, lane)| Some((i, lane.path.delay_us()?)))
             .min_by(|(_, a), (_, b)| a.wrapping_sub(*b).cmp(&0))
             .map(|(i, _)| i)
     }
@@ -488,12 +484,11 @@ impl<P: PathInfo, D, H: Hold<Lane<P, D>>> Session<P, D, H> {
     /// The lanes whose paths do not keep us waiting for an answer, or not longer than the others.
     fn lively(&self, now: u32, eligible: u32) -> u32 {
         const LATE_US: u32 = 2_000;
-        let silent = |i: &usize| Some(self.lane(*i)?.path.silent_us(now));
-        let lanes = || (0..MAX_LANES).filter(|i| eligible & (1 << i) != 0);
-        let Some(least) = lanes().filter_map(|i| silent(&i)).min() else {
+        let silent = |lane: &Lane<P, D>| lane.path.silent_us(now);
+        let Some(least) = self.those(eligible).map(|(_, lane)| silent(lane)).min() else {
             return eligible;
         };
-        let recent = |i: &usize| silent(i).is_some_and(|us| us <= least.saturating_add(LATE_US));
-        lanes().filter(recent).fold(0, |mask, i| mask | (1 << i))
+        let late = least.saturating_add(LATE_US);
+        self.mask(eligible, |lane| silent(lane) <= late)
     }
 }

@@ -220,11 +220,14 @@ impl<P, D> Lane<P, D> {
 impl<P: PathInfo, D> Lane<P, D> {
     /// How far it can be relied on: as far as its path, unless its own tuple is in doubt.
     pub fn standing(&self) -> Standing {
-        let standing = self.path.standing();
-        if self.is_renewed() {
-            standing.min(Standing::Suspect)
-        } else {
-            standing
+        self.standing_on(self.path.standing())
+    }
+
+    /// The same, for who has asked its path.
+    pub(super) fn standing_on(&self, path: Standing) -> Standing {
+        match self.is_renewed() {
+            true => path.min(Standing::Suspect),
+            false => path,
         }
     }
 

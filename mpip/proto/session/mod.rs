@@ -29,6 +29,7 @@ pub use lane::PathInfo;
 pub use policy::Unused;
 
 use crate::proto::addr::Tuple;
+use crate::proto::bits::bits;
 use crate::proto::packet;
 use crate::proto::path::Standing;
 use crate::proto::seq;
@@ -105,6 +106,9 @@ impl Mask {
 
 const _: () = assert!(MAX_LANES <= 8);
 
+/// All lanes.
+const ALL: u32 = (1 << MAX_LANES) - 1;
+
 /// A session. `H` holds its lanes.
 pub struct Session<P, D, H = Inline<Lane<P, D>>> {
     /// State.
@@ -166,6 +170,11 @@ impl<P: PathInfo, D, H: Hold<Lane<P, D>>> Session<P, D, H> {
     /// The lane with this id, to be changed.
     pub fn lane_mut(&mut self, index: usize) -> Option<&mut Lane<P, D>> {
         self.lanes.get_mut(index)?.as_deref_mut()
+    }
+
+    /// The lanes in a mask.
+    fn those(&self, mask: u32) -> impl Iterator<Item = (usize, &Lane<P, D>)> {
+        bits(mask & ALL).filter_map(|i| Some((i, self.lane(i)?)))
     }
 
     /// The lane with this tuple.
@@ -468,17 +477,13 @@ impl<P: PathInfo, D, H: Hold<Lane<P, D>>> Session<P, D, H> {
         let lesser =
             |l: &Lane<P, D>| l.path.reserve().is_some() || l.standing() <= Standing::Suspect;
         let strict = |l: &Lane<P, D>| original.path.is_strict() && !(datagrams && lesser(l));
-        let mut added = self.lanes.iter().skip(1).flatten();
-        added.any(|l| l.state == LaneState::Active && (strict(l) || l.path.is_same(&original.path)))
+        let mut added = self.those(self.active.get() & !1);
+        added.any(|(_, l)| strict(l) || l.path.is_same(&original.path))
     }
 
     /// The lanes whose paths do not answer, one bit each.
     pub fn unusable(&self) -> u32 {
-        let lanes = self.lanes.iter().enumerate();
-        lanes
-            .filter_map(|(i, lane)| Some((i, lane.as_ref()?)))
-            .filter(|(_, lane)| lane.path.standing() < Standing::Doubtful)
-            .fold(0, |mask, (i, _)| mask | (1 << i))
+        self.mask(ALL, |lane| lane.path.standing() < Standing::Doubtful)
     }
 
     /// The active added lane that can be relied on best, of equals the quickest, if any answers;

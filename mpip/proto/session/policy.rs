@@ -8,7 +8,9 @@ use super::LaneState;
 use super::Mask;
 use super::PathInfo;
 use super::Session;
+use super::ALL;
 use super::MAX_LANES;
+use crate::proto::bits::bits;
 use crate::proto::interface::Reserve;
 use crate::proto::path::Standing;
 use crate::proto::policy::Interfaces;
@@ -191,7 +193,7 @@ impl<P: PathInfo, D, H: Hold<Lane<P, D>>> Session<P, D, H> {
     /// The lanes that are not kept in reserve, if one of them works; else all. One bit each, and
     /// more.
     pub(super) fn unreserved(&self) -> u32 {
-        let reserve = self.mask(u32::MAX, |lane| lane.path.reserve().is_some());
+        let reserve = self.mask(self.active.get(), |lane| lane.path.reserve().is_some());
         // This is what it nearly always is.
         if reserve == 0 || self.reliable(!reserve).0 <= Standing::Suspect {
             return u32::MAX;
@@ -215,9 +217,8 @@ impl<P: PathInfo, D, H: Hold<Lane<P, D>>> Session<P, D, H> {
 
     /// Those of the lanes in `among` that `wanted` says, one bit each.
     pub(super) fn mask(&self, among: u32, wanted: impl Fn(&Lane<P, D>) -> bool) -> u32 {
-        let lanes = self.lanes.iter().enumerate();
-        lanes
-            .filter(|(i, lane)| among & (1 << i) != 0 && lane.as_deref().is_some_and(&wanted))
+        self.those(among)
+            .filter(|(_, lane)| wanted(lane))
             .fold(0, |mask, (i, _)| mask | (1 << i))
     }
 
@@ -239,19 +240,17 @@ impl<P: PathInfo, D, H: Hold<Lane<P, D>>> Session<P, D, H> {
                 && (rate == 0 || rate >= least)
                 && lane.path.cost() <= limits.cost
         };
-        let slots = self.lanes.iter().enumerate();
-        let good = slots
-            .filter(|(i, slot)| {
-                lanes & (1 << i) != 0 && slot.as_deref().is_some_and(|lane| keeps(*i, lane))
-            })
+        let good = self
+            .those(lanes)
+            .filter(|(i, lane)| keeps(*i, lane))
             .fold(0u32, |mask, (i, _)| mask | (1 << i));
         self.habits.admitted = Mask::new(good);
         if good != 0 {
             return good;
         }
         let known = |i: &usize| Some((delays.get(*i).copied().flatten()?, *i));
-        let best = (0..MAX_LANES).filter(|i| lanes & (1 << i) != 0);
-        best.filter_map(|i| known(&i))
+        bits(lanes & ALL)
+            .filter_map(|i| known(&i))
             .min()
             .map_or(lanes, |(_, i)| 1 << i)
     }
@@ -280,7 +279,7 @@ impl<P: PathInfo, D, H: Hold<Lane<P, D>>> Session<P, D, H> {
     /// The one lane of single mode.
     fn single(&mut self, now: u32, lanes: u32) -> u32 {
         let distance = |i: usize| Some((self.lane(i)?.path.base_us()?, i));
-        let among = || (0..MAX_LANES).filter(|i| lanes & (1 << i) != 0);
+        let among = || bits(lanes & ALL);
         let nearest = least(among().filter_map(distance));
         let mine = self.habits.lane();
         let first = || among().next().unwrap_or(0);
