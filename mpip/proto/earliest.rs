@@ -288,6 +288,17 @@ pub enum Load {
     Stream(u32),
 }
 
+/// What it costs to add to the queue of a path on which something urgent was sent lately,
+/// microseconds of delay.
+pub fn yields(wait: u32, load: Load) -> u32 {
+    match load {
+        Load::Urgent => 0,
+        _ if wait <= YIELD_US => 0,
+        Load::Datagram => DATAGRAM_YIELDS_US,
+        Load::Stream(_) => STREAM_YIELDS_US,
+    }
+}
+
 /// Sorts a few; those that are equal stay as they are.
 fn sort_by(list: &mut [Candidate], key: impl Fn(&Candidate) -> u32) {
     for end in 1..list.len() {
@@ -341,11 +352,9 @@ pub fn choose(candidates: &mut [Candidate], load: Load) -> Option<u32> {
         };
         let risk = c.loss.saturating_mul(LOSS_US);
         let queue = c.wait.saturating_add(c.service);
-        let yields = match load {
-            _ if !c.urgent || c.wait <= YIELD_US => 0,
-            Load::Urgent => 0,
-            Load::Datagram => DATAGRAM_YIELDS_US,
-            Load::Stream(_) => STREAM_YIELDS_US,
+        let yields = match c.urgent {
+            true => yields(c.wait, load),
+            false => 0,
         };
         let end = c.limit.saturating_sub(c.limit / 8);
         // What is urgent had better be lost than late.

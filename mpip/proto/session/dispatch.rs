@@ -249,9 +249,18 @@ impl<P: PathInfo, D, H: Hold<Lane<P, D>>> Session<P, D, H> {
                 }
                 _ => eligible,
             };
+            let load = match class {
+                _ if urgent => Load::Urgent,
+                Class::Small | Class::Again(_) => Load::Urgent,
+                Class::Datagram => Load::Datagram,
+                Class::Stream(flight) => Load::Stream(flight),
+            };
             let index = match dispatch.scheduler {
-                Scheduler::Weighted => self.by_weight(urgent || class == Class::Small, among, len),
-                Scheduler::Earliest => self.by_arrival(now, class, urgent, among, len),
+                Scheduler::Weighted if urgent || class == Class::Small => self
+                    .quickest(among)
+                    .or_else(|| self.by_weight(now, load, among, len)),
+                Scheduler::Weighted => self.by_weight(now, load, among, len),
+                Scheduler::Earliest => self.by_arrival(now, load, among, len),
             }?;
             let assumed = self.assumed(index, eligible);
             if let Some(lane) = self.lane_mut(index) {
@@ -380,27 +389,32 @@ impl<P: PathInfo, D, H: Hold<Lane<P, D>>> Session<P, D, H> {
         longest.saturating_sub(self.lane(index).map_or(0, trip))
     }
 
-    fn by_weight(&mut self, urgent: bool, among: u32, len: u32) -> Option<usize> {
-        let quickest = match urgent {
-            true => self.quickest(among),
-            false => None,
-        };
+    fn by_weight(&mut self, now: u32, load: Load, among: u32, len: u32) -> Option<usize> {
         let weights = core::array::from_fn(|i| self.weight(i));
-        quickest.or_else(|| self.smooth.pick(&weights, among, len))
+        let among = self.out_of_the_way(now, load, among);
+        self.smooth.pick(&weights, among, len)
     }
 
-    fn by_arrival(
-        &mut self,
-        now: u32,
-        class: Class,
-        urgent: bool,
-        among: u32,
-        len: u32,
-    ) -> Option<usize> {
+    /// Those of the lanes in the mask that are on no path whose queue is left to something urgent;
+    /// on such a path only if on all others there is even more to wait for.
+    fn out_of_the_way(&self, now: u32, load: Load, among: u32) -> u32 {
+        let extra = |lane: &Lane<P, D>| match lane.path.is_urgent(now) {
+            true => earliest::yields(lane.path.wait_us(now), load),
+            false => 0,
+        };
+        if self.mask(among, |lane| extra(lane) != 0) == 0 {
+            return among;
+        }
+        let cost = |lane: &Lane<P, D>| lane.path.wait_us(now).saturating_add(extra(lane));
+        let least = self.those(among).map(|(_, lane)| cost(lane)).min();
+        self.mask(among, |lane| extra(lane) == 0 || Some(cost(lane)) == least)
+    }
+
+    fn by_arrival(&mut self, now: u32, load: Load, among: u32, len: u32) -> Option<usize> {
         // To clear room for all would take longer than all the rest.
         match among.count_ones() {
-            ..=2 => self.by_arrival_of::<2>(now, class, urgent, among, len),
-            _ => self.by_arrival_of::<MAX_LANES>(now, class, urgent, among, len),
+            ..=2 => self.by_arrival_of::<2>(now, load, among, len),
+            _ => self.by_arrival_of::<MAX_LANES>(now, load, among, len),
         }
     }
 
@@ -408,8 +422,7 @@ impl<P: PathInfo, D, H: Hold<Lane<P, D>>> Session<P, D, H> {
     fn by_arrival_of<const N: usize>(
         &mut self,
         now: u32,
-        class: Class,
-        urgent: bool,
+        load: Load,
         among: u32,
         len: u32,
     ) -> Option<usize> {
@@ -447,12 +460,6 @@ impl<P: PathInfo, D, H: Hold<Lane<P, D>>> Session<P, D, H> {
             };
             n += 1;
         }
-        let load = match class {
-            _ if urgent => Load::Urgent,
-            Class::Small | Class::Again(_) => Load::Urgent,
-            Class::Datagram => Load::Datagram,
-            Class::Stream(flight) => Load::Stream(flight),
-        };
         let candidates = candidates.get_mut(..n)?;
         let Some(chosen) = earliest::choose(candidates, load) else {
             return bits(among & ALL).next();

@@ -92,6 +92,40 @@ fn latency_takes_the_quickest_for_everything() {
 }
 
 #[test]
+fn others_make_way_when_the_scheduler_goes_by_weight() {
+    let by_weight = |treatment| Dispatch {
+        scheduler: Scheduler::Weighted,
+        ..treated(treatment)
+    };
+    let plain = by_weight(Treatment::PLAIN);
+    let urgent = by_weight(Treatment {
+        priority: Priority::Latency,
+        ..Treatment::PLAIN
+    });
+    let (mut s, paths) = measured(&[80, 50]);
+    paths[1].0.wait.set(Some(5_000));
+    for class in [Class::Datagram, Class::Stream(1 << 24), Class::Again(0)] {
+        assert_eq!(taken(&mut s, 0, class, &plain), [0, 1].into(), "{class:?}");
+    }
+    assert_eq!(taken(&mut s, 0, Class::Datagram, &urgent), [1].into());
+    for class in [Class::Datagram, Class::Stream(1 << 24)] {
+        assert_eq!(taken(&mut s, 0, class, &plain), [0].into(), "{class:?}");
+    }
+    // What is sent again is in no less of a hurry.
+    let again = taken(&mut s, 0, Class::Again(0), &plain);
+    assert_eq!(again, [0, 1].into());
+    // Next to no queue disturbs nobody.
+    paths[1].0.wait.set(Some(1_000));
+    assert_eq!(taken(&mut s, 0, Class::Datagram, &plain), [0, 1].into());
+    // Where others are far longer, datagrams would be lost; TCP can slow down.
+    paths[1].0.wait.set(Some(5_000));
+    paths[0].0.wait.set(Some(40_000));
+    assert_eq!(taken(&mut s, 0, Class::Datagram, &plain), [1, 0].into());
+    let stream = taken(&mut s, 0, Class::Stream(1 << 24), &plain);
+    assert_eq!(stream, [0].into());
+}
+
+#[test]
 fn others_make_way_for_latency_on_the_nearest_path() {
     let (mut s, paths) = measured(&[80, 50]);
     let plain = treated(Treatment::PLAIN);
