@@ -288,12 +288,12 @@ pub enum Load {
     Stream(u32),
 }
 
-/// What it costs to add to the queue of a path on which something urgent was sent lately,
+/// What it costs to add to a path's queue of `wait` microseconds because of what is urgent there,
 /// microseconds of delay.
-pub fn yields(wait: u32, load: Load) -> u32 {
+pub fn yields(urgent: bool, wait: u32, load: Load) -> u32 {
     match load {
         Load::Urgent => 0,
-        _ if wait <= YIELD_US => 0,
+        _ if !urgent || wait <= YIELD_US => 0,
         Load::Datagram => DATAGRAM_YIELDS_US,
         Load::Stream(_) => STREAM_YIELDS_US,
     }
@@ -352,10 +352,7 @@ pub fn choose(candidates: &mut [Candidate], load: Load) -> Option<u32> {
         };
         let risk = c.loss.saturating_mul(LOSS_US);
         let queue = c.wait.saturating_add(c.service);
-        let yields = match c.urgent {
-            true => yields(c.wait, load),
-            false => 0,
-        };
+        let yields = yields(c.urgent, c.wait, load);
         let end = c.limit.saturating_sub(c.limit / 8);
         // What is urgent had better be lost than late.
         *full = load != Load::Urgent && c.limit != 0 && queue >= end;

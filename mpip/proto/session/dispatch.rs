@@ -239,6 +239,12 @@ impl<P: PathInfo, D, H: Hold<Lane<P, D>>> Session<P, D, H> {
         let treatment = &dispatch.treatment;
         // Of copies the first that arrives counts.
         let urgent = treatment.priority == Priority::Latency || treatment.mode == Mode::Protected;
+        let load = match class {
+            _ if urgent => Load::Urgent,
+            Class::Small | Class::Again(_) => Load::Urgent,
+            Class::Datagram => Load::Datagram,
+            Class::Stream(flight) => Load::Stream(flight),
+        };
         while eligible != 0 {
             let among = match class {
                 Class::Again(lost) => {
@@ -248,12 +254,6 @@ impl<P: PathInfo, D, H: Hold<Lane<P, D>>> Session<P, D, H> {
                         .unwrap_or(lively)
                 }
                 _ => eligible,
-            };
-            let load = match class {
-                _ if urgent => Load::Urgent,
-                Class::Small | Class::Again(_) => Load::Urgent,
-                Class::Datagram => Load::Datagram,
-                Class::Stream(flight) => Load::Stream(flight),
             };
             let index = match dispatch.scheduler {
                 Scheduler::Weighted if urgent || class == Class::Small => self
@@ -395,19 +395,22 @@ impl<P: PathInfo, D, H: Hold<Lane<P, D>>> Session<P, D, H> {
         self.smooth.pick(&weights, among, len)
     }
 
-    /// Those of the lanes in the mask that are on no path whose queue is left to something urgent;
-    /// on such a path only if on all others there is even more to wait for.
+    /// Those of the lanes in the mask on whose paths no queue is left to something urgent, and
+    /// others only if there is less to wait for even so. All if there are no such.
     fn out_of_the_way(&self, now: u32, load: Load, among: u32) -> u32 {
-        let extra = |lane: &Lane<P, D>| match lane.path.is_urgent(now) {
-            true => earliest::yields(lane.path.wait_us(now), load),
-            false => 0,
+        let wait = |lane: &Lane<P, D>| lane.path.wait_us(now);
+        let extra = |lane: &Lane<P, D>| {
+            let urgent = lane.path.is_urgent(now);
+            earliest::yields(urgent, wait(lane), load)
         };
-        if self.mask(among, |lane| extra(lane) != 0) == 0 {
+        let taken = self.mask(among, |lane| extra(lane) != 0);
+        let free = among & !taken;
+        if taken == 0 || free == 0 {
             return among;
         }
-        let cost = |lane: &Lane<P, D>| lane.path.wait_us(now).saturating_add(extra(lane));
-        let least = self.those(among).map(|(_, lane)| cost(lane)).min();
-        self.mask(among, |lane| extra(lane) == 0 || Some(cost(lane)) == least)
+        let waits = self.those(free).map(|(_, lane)| wait(lane));
+        let least = waits.min().unwrap_or(u32::MAX);
+        free | self.mask(taken, |l| wait(l).saturating_add(extra(l)) < least)
     }
 
     fn by_arrival(&mut self, now: u32, load: Load, among: u32, len: u32) -> Option<usize> {

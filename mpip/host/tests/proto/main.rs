@@ -4,6 +4,7 @@
 
 mod addr;
 mod avail;
+mod bits;
 mod blackhole;
 mod cm;
 mod common;

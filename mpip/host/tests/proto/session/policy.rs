@@ -123,6 +123,10 @@ fn others_make_way_when_the_scheduler_goes_by_weight() {
     assert_eq!(taken(&mut s, 0, Class::Datagram, &plain), [1, 0].into());
     let stream = taken(&mut s, 0, Class::Stream(1 << 24), &plain);
     assert_eq!(stream, [0].into());
+    // With something urgent everywhere it is as if it were nowhere.
+    paths[0].0.urgent.set(true);
+    let stream = taken(&mut s, 0, Class::Stream(1 << 24), &plain);
+    assert_eq!(stream, [0, 1].into());
 }
 
 #[test]
