@@ -11,6 +11,7 @@
 //! | --- | --- |
 //! | `mpip_packets` | rewriting, wrapping, cutting of packets: linear, in pages, cloned, GSO |
 //! | `mpip_merged` | the same for packets that GRO has merged |
+//! | `mpip_joined` | segments that become part of the one before |
 //! | `mpip_sums` | checksums in whatever state a packet has them |
 //! | `mpip_hooks` | where the hooks are, what they may touch, what they leave alone |
 //! | `mpip_protocol` | messages, parsers and tables within the kernel |
@@ -30,6 +31,7 @@ macro_rules! ensure {
 
 mod bytes;
 mod hooks;
+mod joined;
 mod merged;
 mod packets;
 mod protocol;

@@ -47,6 +47,7 @@ use crate::{
     },
     sys::{
         bh::BhLock,
+        burst::Bursts,
         clock,
         crypto::Algo,
         gate::Gate,
@@ -175,6 +176,8 @@ pub struct Instance {
     pub riders: BhLock<KVec<Option<Rider>>>,
     /// There may be some.
     pub riding: Atomic<bool>,
+    /// Sessions whose segments came in a burst that is not over.
+    pub bursts: Bursts,
     /// What lets packets pass before any of this is looked at.
     pub gate: Gate,
     /// Sockets that may send from an address that has gone.
@@ -230,6 +233,8 @@ impl Instance {
         let identity = Identity::new(&Algo, clock::random_bytes(), clock::random_bytes());
         let riders = rider::slots()?;
         let gate = Gate::new()?;
+        // SAFETY: `stop` flushes them, when all hooks are gone.
+        let bursts = unsafe { Bursts::new() }.ok_or(ENOMEM)?;
         let mut watched = KVec::new();
         watched.reserve(64, GFP_KERNEL)?;
         let mut jobs = KVVec::new();
@@ -272,6 +277,7 @@ impl Instance {
                 announcing: Atomic::new(false),
                 riders <- new_bh_lock!(riders, "mpip_riders"),
                 riding: Atomic::new(false),
+                bursts,
                 gate,
                 lent <- new_mutex!([const { None }; MAX_LENT], "mpip_lent"),
                 watched <- new_bh_lock!(watched, "mpip_watched"),
@@ -350,6 +356,7 @@ impl Instance {
         drop(hooks);
         // Only the work would register it anew.
         self.ordering.lock().hooks = None;
+        self.bursts.flush();
         self.clear();
     }
 

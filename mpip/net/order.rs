@@ -11,6 +11,7 @@ use crate::{
         Verdict, //
     },
     proto::{
+        coalesce::Train,
         counters::Counter,
         datagrams::{
             self,
@@ -19,7 +20,8 @@ use crate::{
         },
         packet::{
             self,
-            Packet, //
+            Packet,
+            TcpHeader, //
         },
         params::Param,
         path::Standing,
@@ -89,6 +91,13 @@ const SLACK_US: u32 = 2_000;
 /// Added to the time that the answer to a request may take, microseconds.
 const REPAIR_MARGIN_US: u32 = 10_000;
 
+/// Segments that come so soon after each other are a burst, microseconds: the next ones are waited
+/// for until the round of receiving is over. Where they come more slowly there is nobody to wait
+/// for, and to find that out costs more than it saves.
+const BURST_US: u32 = 100;
+/// Segments that are not waited with at most when it was in vain before.
+const MAX_REST: u8 = 63;
+
 type Slot = Option<reorder::Held<Held>>;
 
 /// Storage of a reordering buffer.
@@ -117,6 +126,88 @@ impl BorrowMut<[Slot]> for Storage {
     }
 }
 
+/// Packets in order, to be delivered by whoever is delivering.
+#[derive(Default)]
+struct Ready {
+    packets: KVec<Held>,
+    /// What the last of them has become the first part of.
+    train: Option<Train>,
+    /// When a segment came in its order.
+    came_at: u32,
+    /// So many more are not waited with.
+    rest: u8,
+    /// Nobody came to the last ones that were waited with.
+    in_vain: u8,
+}
+
+impl Ready {
+    /// A segment came in its order: whether to wait for others until the burst is over.
+    fn is_burst(&mut self, now: u32) -> bool {
+        let before = core::mem::replace(&mut self.came_at, now);
+        if seq::age(now, before) >= BURST_US {
+            return false;
+        }
+        let rest = self.rest;
+        self.rest = rest.saturating_sub(1);
+        rest == 0
+    }
+
+    /// A burst is over: if nobody came to the first, it is tried less often.
+    fn burst_over(&mut self) {
+        let appended = self.train.as_ref().is_some_and(|t| t.appended() != 0);
+        self.in_vain = match appended || self.packets.len() > 1 {
+            true => 0,
+            false => self.in_vain.saturating_mul(2).saturating_add(1),
+        };
+        self.rest = self.in_vain.min(MAX_REST);
+    }
+
+    /// Appends a segment's data to the last packet if it goes on where that ends; true if it is
+    /// used up. Its checksum is right.
+    fn join(&mut self, skb: &mut Skb<'_>, packet: &Packet) -> bool {
+        let (Some(train), Some(first)) = (&mut self.train, self.packets.last_mut()) else {
+            return false;
+        };
+        if !train.is_followed_by(first.as_skb().head(), skb.head(), packet) {
+            return false;
+        }
+        let hops = packet::hops(skb.head(), packet.family);
+        let joined = first.as_skb().join(skb, train);
+        match joined {
+            true => train.append(hops, packet),
+            false => train.close(),
+        }
+        joined
+    }
+
+    /// Writes what the last packet has become into its headers. Returns how many segments have
+    /// been appended to it.
+    fn end_train(&mut self) -> u32 {
+        let (Some(train), Some(first)) = (self.train.take(), self.packets.last_mut()) else {
+            return 0;
+        };
+        if train.appended() != 0 {
+            let mut skb = first.as_skb();
+            if let Some(head) = skb.writable(train.header_len()) {
+                train.write(head);
+            }
+        }
+        train.appended()
+    }
+
+    /// Puts a packet behind the others. Returns how many segments have been appended to the one
+    /// before.
+    fn push(&mut self, mut held: Held, packet: Option<&Packet>) -> Result<u32> {
+        let appended = self.end_train();
+        let skb = held.as_skb();
+        let packet = packet.filter(|_| !skb.is_gso());
+        let train = packet.and_then(|packet| Train::begin(skb.head(), packet));
+        self.packets.push(held, GFP_ATOMIC)?;
+        self.train = train;
+        Ok(appended)
+    }
+}
+
 /// What is known of what has come.
 enum Known {
     /// Of a connection.
@@ -129,10 +220,9 @@ enum Known {
 pub struct Rx {
     // First: the timer's callback uses the rest.
     timer: Option<Timer>,
-    // Made when the first segment comes by more than one way.
+    // Both are made when the first segment comes by more than one way.
     buffer: Option<KBox<Reorder<Held, Storage>>>,
-    /// In order, to be delivered by whoever is delivering.
-    ready: KVec<Held>,
+    ready: Option<KBox<Ready>>,
     /// Somebody is delivering: others queue behind, so that the order holds across CPUs.
     delivering: bool,
     waited_at: u32,
@@ -149,7 +239,7 @@ impl Default for Rx {
         Rx {
             timer: None,
             buffer: None,
-            ready: KVec::new(),
+            ready: None,
             delivering: false,
             waited_at: 0,
             known: Known::Stream(Stamps::new(0)),
@@ -188,21 +278,82 @@ impl Rx {
         }
         self.buffer.as_deref_mut()
     }
+
+    /// What is ready, made if need be; `None` without memory.
+    fn ready(&mut self) -> Option<&mut Ready> {
+        if self.ready.is_none() {
+            self.ready = KBox::new(Ready::default(), GFP_ATOMIC | __GFP_NOWARN).ok();
+        }
+        self.ready.as_deref_mut()
+    }
+
+    /// Whether nothing waits to be delivered.
+    fn is_idle(&self) -> bool {
+        let ready = self.ready.as_ref().is_none_or(|r| r.packets.is_empty());
+        ready && self.buffer.as_ref().is_none_or(|b| b.is_empty())
+    }
+
+    /// See [`Ready::is_burst`].
+    fn is_burst(&mut self, now: u32) -> bool {
+        self.ready().is_some_and(|ready| ready.is_burst(now))
+    }
+
+    /// Keeps a segment until the burst is over.
+    fn await_others(&mut self, held: Held, packet: &Packet) -> Result<u32> {
+        let ready = self.ready().ok_or(ENOMEM)?;
+        ready.push(held, Some(packet))
+    }
+
+    /// Appends a segment that is next to those which wait for the end of a burst; true if it is
+    /// used up.
+    fn join(&mut self, now: u32, skb: &mut Skb<'_>, packet: &Packet, tcp: &TcpHeader) -> bool {
+        let (Some(buffer), Some(ready)) = (&mut self.buffer, &mut self.ready) else {
+            return false;
+        };
+        let end = tcp.seq.wrapping_add(packet.seq_len());
+        let next = self.delivering && buffer.is_empty() && buffer.next() == tcp.seq;
+        if !next || !ready.join(skb, packet) {
+            return false;
+        }
+        ready.came_at = now;
+        let segment = Segment {
+            seq: tcp.seq,
+            end,
+            lane: u8::MAX,
+            bytes: 0,
+            rst: false,
+        };
+        buffer.passes(now, &segment);
+        if let Known::Stream(stamps) = &mut self.known {
+            stamps.follow(tcp.seq, end);
+        }
+        true
+    }
 }
 
 impl Session {
-    /// A segment that begins at `start` came on a lane (PRE_ROUTING): tells the buffer how far that
-    /// lane is. Not where it ends: until it comes as far as LOCAL_IN, another processor would take
-    /// it for lost.
-    pub fn lane_progress(&self, lane: u8, start: u32) {
+    /// An intact segment with data came on a lane (PRE_ROUTING): tells the buffer how far that lane
+    /// is. Not where it ends: until it comes as far as LOCAL_IN, another processor would take it
+    /// for lost. If it goes on where one ends that waits for the end of a burst, it becomes a part
+    /// of that, unless there is a message behind its data; true then: it is used up.
+    pub fn lane_progress(
+        &self,
+        lane: u8,
+        skb: &mut Skb<'_>,
+        packet: &Packet,
+        is_whole: bool,
+    ) -> bool {
+        let Some(tcp) = packet.tcp else { return false };
         let mut rx = self.rx.lock();
+        let now = clock::now_us();
         let Some(buffer) = rx.buffer(self.acked()) else {
-            return;
+            return false;
         };
-        buffer.lane_progress(clock::now_us(), lane, start);
+        buffer.lane_progress(now, lane, tcp.seq);
         // The peer uses a lane again that was thought to have failed.
         let expected = buffer.expects(lane);
         rx.stale |= !expected;
+        is_whole && rx.delivering && rx.join(now, skb, packet, &tcp)
     }
 
     /// A lane has come up: what is missing may be under way on it. Any context, no lock held.
@@ -296,32 +447,57 @@ impl Session {
     /// leave their packets to it. If the peer may be asked for what was lost, returns what to ask
     /// for.
     fn deliver(&self, mut rx: BhGuard<'_, Rx>, first: Option<Held>, may_ask: bool) -> Ranges {
-        if !rx.delivering {
-            rx.delivering = true;
-            return self.go_on_delivering(rx, first, may_ask);
-        }
         if let Some(held) = first {
-            // Without memory the packet is lost here: TCP sends it again.
-            if rx.ready.push(held, GFP_ATOMIC).is_err() {
-                self.shared.counters.add(Counter::NoMemory, 1);
+            self.enqueue(&mut rx, held);
+        }
+        if rx.delivering {
+            return Ranges::new();
+        }
+        rx.delivering = true;
+        self.go_on_delivering(rx, may_ask)
+    }
+
+    /// Puts a packet behind those that are to be delivered. Without memory it is lost here: TCP
+    /// sends it again.
+    fn enqueue(&self, rx: &mut Rx, mut held: Held) {
+        let mut packet = None;
+        if let Known::Stream(stamps) = &mut rx.known {
+            let mut skb = held.as_skb();
+            let family = self.tuple.local.addr.family();
+            packet = Packet::parse(skb.head(), skb.len(), family).ok();
+            if let Some(packet) = &packet {
+                stamp(stamps, self.acked(), &mut skb, packet);
             }
         }
-        Ranges::new()
+        let ready = rx.ready();
+        let appended = ready.map_or(Err(ENOMEM), |ready| {
+            let joined = packet.is_some_and(|packet| ready.join(&mut held.as_skb(), &packet));
+            if joined {
+                held.forget();
+                return Ok(0);
+            }
+            ready.push(held, packet.as_ref())
+        });
+        match appended {
+            Ok(appended) => self.count_appended(appended),
+            Err(_) => self.shared.counters.add(Counter::NoMemory, 1),
+        }
+    }
+
+    fn count_appended(&self, segments: u32) {
+        if segments != 0 {
+            let counters = &self.shared.counters;
+            counters.add(Counter::Coalesced, segments.into());
+        }
     }
 
     /// As [`deliver`](Self::deliver), for the one that delivers.
-    fn go_on_delivering<'a>(
-        &'a self,
-        mut rx: BhGuard<'a, Rx>,
-        mut first: Option<Held>,
-        may_ask: bool,
-    ) -> Ranges {
+    fn go_on_delivering<'a>(&'a self, mut rx: BhGuard<'a, Rx>, may_ask: bool) -> Ranges {
         let mut missing = Ranges::new();
-        let mut batch = KVec::new();
         loop {
-            let state = &mut *rx;
-            if let Some(buffer) = &mut state.buffer {
-                let now = clock::now_us();
+            let now = clock::now_us();
+            // Taken out while packets go from there to those that are ready.
+            if let Some(mut buffer) = rx.buffer.take() {
                 let before = buffer.bytes();
                 if self.is_stream() {
                     buffer.acked(self.acked());
@@ -334,38 +510,28 @@ impl Session {
                     missing.push(from, to);
                 }
                 while let Some(held) = buffer.pop(now) {
-                    if state.ready.push(held, GFP_ATOMIC).is_err() {
-                        self.shared.counters.add(Counter::NoMemory, 1);
-                    }
+                    self.enqueue(&mut rx, held);
                 }
                 self.account(before, buffer.bytes());
+                rx.buffer = Some(buffer);
             }
-            core::mem::swap(&mut state.ready, &mut batch);
-            if first.is_none() && batch.is_empty() {
+            let Some(ready) = &mut rx.ready else { break };
+            let appended = ready.end_train();
+            let mut batch = core::mem::take(&mut ready.packets);
+            if batch.is_empty() {
+                ready.packets = batch;
                 break;
             }
-            if let Known::Stream(stamps) = &mut state.known {
-                let acked = self.acked();
-                let family = self.tuple.local.addr.family();
-                for held in Iterator::chain(first.iter_mut(), batch.iter_mut()) {
-                    let mut skb = held.as_skb();
-                    if let Ok(packet) = Packet::parse(skb.head(), skb.len(), family) {
-                        stamp(stamps, acked, &mut skb, &packet);
-                    }
-                }
-            }
             drop(rx);
-            if let Some(held) = first.take() {
-                held.deliver(self.net);
-            }
+            self.count_appended(appended);
             for held in batch.drain_all() {
                 held.deliver(self.net);
             }
             rx = self.rx.lock();
-        }
-        // Keep the larger vector for the next time.
-        if batch.capacity() > rx.ready.capacity() {
-            core::mem::swap(&mut rx.ready, &mut batch);
+            // Its memory is for the next ones.
+            if let Some(ready) = rx.ready.as_mut().filter(|r| r.packets.capacity() == 0) {
+                ready.packets = batch;
+            }
         }
         rx.delivering = false;
         self.arm(&mut rx);
@@ -374,15 +540,22 @@ impl Session {
         missing
     }
 
-    /// A packet that was in order has been delivered: what came meanwhile is next. At LOCAL_IN, no
-    /// lock held.
-    fn passed_on(self: &Arc<Session>, instance: &Instance) {
+    /// The burst is over in which segments came that are ready. In softirq, no lock held.
+    pub fn burst_over(self: &Arc<Session>, instance: &Instance) {
         let mut rx = self.rx.lock();
-        if rx.ready.is_empty() && rx.buffer.as_ref().is_none_or(|b| b.is_empty()) {
+        if let Some(ready) = &mut rx.ready {
+            ready.burst_over();
+        }
+        self.passed_on(rx, instance);
+    }
+
+    /// A packet that was in order has been delivered: what came meanwhile is next.
+    fn passed_on(self: &Arc<Session>, mut rx: BhGuard<'_, Rx>, instance: &Instance) {
+        if rx.is_idle() {
             rx.delivering = false;
             return;
         }
-        let missing = self.go_on_delivering(rx, None, self.is_stream());
+        let missing = self.go_on_delivering(rx, self.is_stream());
         instance.ask_for(self, missing);
     }
 
@@ -401,11 +574,11 @@ impl Session {
         }
         let buffer = {
             let mut rx = self.rx.lock();
-            if rx.buffer.as_ref().is_some_and(|b| b.is_empty()) {
+            if rx.is_idle() && !rx.delivering {
                 rx.started = false;
-                rx.buffer.take()
+                (rx.buffer.take(), rx.ready.take())
             } else {
-                None
+                (None, None)
             }
         };
         drop(buffer);
@@ -617,6 +790,7 @@ pub fn local_in(instance: &Instance, skb: &mut Skb<'_>, family: u8) -> Verdict {
         state.known = Known::Stream(Stamps::new(session.acked()));
     }
     let delivering = state.delivering;
+    let in_burst = stream && state.is_burst(now);
     let Some(buffer) = state.buffer(if stream { session.acked() } else { start }) else {
         instance.count(Counter::NoMemory);
         return Verdict::Accept;
@@ -661,9 +835,21 @@ pub fn local_in(instance: &Instance, skb: &mut Skb<'_>, family: u8) -> Verdict {
             stamp(stamps, session.acked(), skb, &packet);
         }
         state.delivering = true;
+        if in_burst && Train::begin(skb.head(), &packet).is_some() {
+            if let Some(held) = skb.hold() {
+                if state.await_others(held, &packet).is_err() {
+                    instance.count(Counter::NoMemory);
+                }
+                drop(rx);
+                if !instance.bursts.add(instance, session.clone()) {
+                    session.passed_on(session.rx.lock(), instance);
+                }
+                return Verdict::Stolen;
+            }
+        }
         drop(rx);
         skb.pass_on();
-        session.passed_on(instance);
+        session.passed_on(session.rx.lock(), instance);
         return Verdict::Stolen;
     }
     if buffer.wants_storage(&segment) {

@@ -195,8 +195,8 @@ fn original(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, entry: &Wir
             && skb.csum_ok(packet.l4, packet.proto, packet.family)
         {
             session.let_go(&tcp);
-            if data {
-                session.lane_progress(0, tcp.seq);
+            if data && session.lane_progress(0, skb, packet, true) {
+                return Verdict::Stolen;
             }
         }
         return Verdict::Accept;
@@ -334,6 +334,9 @@ fn lane(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, entry: &WireEnt
     }
     instance.saw(session);
     entry.count_rx(skb.segments(), skb.len());
+    if arrived(instance, entry, skb, packet, end) {
+        return Verdict::Stolen;
+    }
     if !skb.route_flow(packet.family, &entry.route, entry.path.ifindex()) {
         instance.count(Counter::RxNotLocal);
         return Verdict::Drop;
@@ -361,7 +364,6 @@ fn lane(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, entry: &WireEnt
         skb.set_csum(Csum::Unnecessary);
     }
     skb.clear_hash();
-    arrived(instance, entry, packet, end);
     Verdict::Accept
 }
 
@@ -413,20 +415,24 @@ pub(super) fn find_message(skb: &Skb<'_>, packet: &Packet) -> Option<Found> {
     find_trailer(skb, packet).filter(|found| found.alone)
 }
 
-/// A segment of the session that came on a lane is about to go on with the session's addresses.
-fn arrived(instance: &Instance, entry: &WireEntry, packet: &Packet, end: usize) {
+/// A packet of the session has come on a lane, with the user's bytes up to `end`. True if it is
+/// used up: it goes on where one ends that waits.
+fn arrived(
+    instance: &Instance,
+    entry: &WireEntry,
+    skb: &mut Skb<'_>,
+    packet: &Packet,
+    end: usize,
+) -> bool {
     let session = &entry.session;
     instance.count(Counter::RxLane);
-    if let Some(tcp) = packet.tcp {
-        let data = end.saturating_sub(packet.payload);
-        if tcp.flags & packet::FIN != 0 && session.expects(tcp.seq.wrapping_add(data as u32)) {
-            session.set_closing();
-        }
-        session.let_go(&tcp);
-        if data != 0 {
-            session.lane_progress(entry.lane, tcp.seq);
-        }
+    let Some(tcp) = packet.tcp else { return false };
+    let data = end.saturating_sub(packet.payload);
+    if tcp.flags & packet::FIN != 0 && session.expects(tcp.seq.wrapping_add(data as u32)) {
+        session.set_closing();
     }
+    session.let_go(&tcp);
+    data != 0 && session.lane_progress(entry.lane, skb, packet, end == packet.end)
 }
 
 /// A packet on a lane that travels inside something else; its checksum is right.
@@ -513,8 +519,10 @@ fn wrapped(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, entry: &Wire
             }
         }
     }
-    arrived(instance, entry, &inner, inner.end);
-    Verdict::Accept
+    match arrived(instance, entry, skb, &inner, inner.end) {
+        true => Verdict::Stolen,
+        false => Verdict::Accept,
+    }
 }
 
 #[derive(PartialEq, Eq)]

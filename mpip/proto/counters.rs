@@ -82,6 +82,8 @@ counters! {
     ReorderOverflow "reorder-overflow";
     /// Datagrams that came when the hole that they fill had been given up.
     ReorderLate "reorder-late";
+    /// Segments that became part of the one before on their way to the transport.
+    Coalesced "coalesced";
     /// Packets on added paths with a wrong checksum.
     RxBadChecksum "rx-bad-checksum";
     /// Packets merged across a hole by receive offload.

@@ -17,6 +17,7 @@ pub mod addr;
 pub mod avail;
 pub mod bits;
 pub mod blackhole;
+pub mod coalesce;
 pub mod counters;
 pub mod crypto;
 pub mod datagrams;

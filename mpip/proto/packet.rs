@@ -349,6 +349,33 @@ pub fn set_ip_len(head: &mut [u8], family: u8, len: usize) {
     }
 }
 
+/// The time to live, or hop limit, in an IP header.
+pub fn hops(head: &[u8], family: u8) -> u8 {
+    head.get(hops_at(family)).copied().unwrap_or(0)
+}
+
+/// Where it is.
+const fn hops_at(family: u8) -> usize {
+    match family {
+        4 => 8,
+        _ => 7,
+    }
+}
+
+/// Writes the time to live, or hop limit, and mends the header's checksum.
+pub fn set_hops(head: &mut [u8], family: u8, hops: u8) {
+    let at = hops_at(family);
+    let word = |head: &[u8]| u64::from(be16(head, at).unwrap_or(0));
+    let old = word(head);
+    put(head, at, &[hops]);
+    if family == 4 {
+        if let Ok(check) = be16(head, 10) {
+            let new = update(check, old, word(head));
+            put(head, 10, &new.to_be_bytes());
+        }
+    }
+}
+
 /// Writes length, protocol and addresses into an IP header of `l4` bytes.
 pub(super) fn set_ip(head: &mut [u8], l4: usize, len: usize, proto: u8, src: &Addr, dst: &Addr) {
     if src.family() == 4 {

@@ -39,4 +39,12 @@ impl Stamps {
         }
         newer
     }
+
+    /// A segment from `start` to before `end` goes on behind one that was handed to TCP before,
+    /// with the stamp of that one.
+    pub fn follow(&mut self, start: u32, end: u32) {
+        if !seq::after(start, self.next) {
+            self.next = seq::max(self.next, end);
+        }
+    }
 }

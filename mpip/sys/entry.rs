@@ -4,6 +4,7 @@
 
 use super::{
     bindings,
+    burst,
     net::Net,
     skb::Skb, //
 };
@@ -134,6 +135,16 @@ unsafe extern "C" fn mpip_rs_work(instance: *mut c_void) {
     // SAFETY: The instance outlives its work.
     let instance = unsafe { &*instance.cast::<Instance>() };
     instance.on_work();
+}
+
+/// # Safety
+///
+/// Both must be from `Bursts::add`, the session once only.
+#[no_mangle]
+unsafe extern "C" fn mpip_rs_burst_over(instance: *mut c_void, session: *mut c_void) {
+    // SAFETY: The instance outlives its bursts; the rest is the contract.
+    let (instance, session) = unsafe { (&*instance.cast::<Instance>(), burst::session(session)) };
+    session.burst_over(instance);
 }
 
 /// # Safety

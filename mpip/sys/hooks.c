@@ -361,6 +361,52 @@ void mpip_shim_release(struct net *net, struct mpip_held *held)
 	rcu_read_unlock();
 }
 
+/*
+ * Append the data of @from, which lies behind @header bytes, to @to, whose
+ * segments have @size bytes each; the checksums of both are known to be right.
+ * False if they have to stay two packets; else @from is used up.
+ */
+bool mpip_shim_join(struct sk_buff *to, struct sk_buff *from, u32 header,
+		    u32 size)
+{
+	struct skb_shared_info *shared;
+	bool stolen;
+	int more;
+
+	if (skb_is_gso(from) || to->mark != from->mark ||
+	    to->priority != from->priority ||
+	    skb_has_extensions(to) || skb_has_extensions(from))
+		return false;
+#ifdef CONFIG_NETWORK_SECMARK
+	if (to->secmark != from->secmark)
+		return false;
+#endif
+	if (skb_shared(to) || skb_shared(from))
+		return false;
+	/* Whoever else has the data must not see it grow. */
+	if (skb_cloned(to) && pskb_expand_head(to, 0, 0, GFP_ATOMIC))
+		return false;
+	if (!pskb_may_pull(from, header))
+		return false;
+	__skb_pull(from, header);
+	if (!skb_try_coalesce(to, from, &stolen, &more)) {
+		__skb_push(from, header);
+		return false;
+	}
+	kfree_skb_partial(from, stolen);
+	shared = skb_shinfo(to);
+	if (!shared->gso_size) {
+		shared->gso_size = size;
+		shared->gso_segs = 1;
+		shared->gso_type = to->protocol == htons(ETH_P_IP) ?
+				   SKB_GSO_TCPV4 : SKB_GSO_TCPV6;
+	}
+	shared->gso_segs++;
+	to->ip_summed = CHECKSUM_UNNECESSARY;
+	to->csum_level = 0;
+	return true;
+}
+
 bool mpip_shim_rx_csum_ok(struct sk_buff *skb, u32 l4off, u8 proto, u8 family)
 {
 	return !nf_checksum(skb, NF_INET_PRE_ROUTING, l4off, proto,

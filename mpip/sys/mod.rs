@@ -8,6 +8,7 @@
 
 pub mod bh;
 mod bindings;
+pub mod burst;
 pub mod cgroup;
 pub mod clock;
 pub mod count;

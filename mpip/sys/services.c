@@ -3,6 +3,8 @@
  * Timers, work, network namespaces and generic netlink.
  */
 #include <linux/hrtimer.h>
+#include <linux/percpu.h>
+#include <linux/spinlock.h>
 #include <linux/workqueue.h>
 #include <net/genetlink.h>
 #include <net/netns/generic.h>
@@ -107,6 +109,96 @@ void mpip_shim_work_free(struct mpip_work *w)
 {
 	disable_delayed_work_sync(&w->work);
 	kfree(w);
+}
+
+/*
+ * Ends of bursts. A driver hands in packets one by one and nobody tells which is
+ * the last, but works of softirqs run when the round that received them is over.
+ */
+
+/* More connections at a time than these are not in a hurry. */
+#define MPIP_BURST_SESSIONS 16
+
+struct mpip_burst {
+	/* Who has it is nearly always the processor whose it is. */
+	spinlock_t lock;
+	struct work_struct work;
+	void *instance;
+	u32 count;
+	void *sessions[MPIP_BURST_SESSIONS];
+};
+
+static struct mpip_burst __percpu *bursts_of(struct mpip_bursts *bursts)
+{
+	return (struct mpip_burst __percpu *)(__force unsigned long)bursts;
+}
+
+static void burst_over(struct work_struct *work)
+{
+	struct mpip_burst *burst = container_of(work, struct mpip_burst, work);
+	void *sessions[MPIP_BURST_SESSIONS];
+	u32 count, i;
+
+	spin_lock_bh(&burst->lock);
+	count = burst->count;
+	memcpy(sessions, burst->sessions, count * sizeof(sessions[0]));
+	burst->count = 0;
+	spin_unlock_bh(&burst->lock);
+	for (i = 0; i < count; i++)
+		mpip_rs_burst_over(burst->instance, sessions[i]);
+}
+
+struct mpip_bursts *mpip_shim_bursts_new(void)
+{
+	struct mpip_burst __percpu *all = alloc_percpu(struct mpip_burst);
+	int cpu;
+
+	if (!all)
+		return NULL;
+	for_each_possible_cpu(cpu) {
+		struct mpip_burst *burst = per_cpu_ptr(all, cpu);
+
+		spin_lock_init(&burst->lock);
+		INIT_WORK(&burst->work, burst_over);
+	}
+	return (struct mpip_bursts *)(__force unsigned long)all;
+}
+
+/*
+ * Have mpip_rs_burst_over() called for @session, which is kept till then, after
+ * the burst that this processor is receiving; false if there are too many.
+ */
+bool mpip_shim_bursts_add(struct mpip_bursts *bursts, void *instance,
+			  void *session)
+{
+	struct mpip_burst *burst = raw_cpu_ptr(bursts_of(bursts));
+	bool fits;
+
+	spin_lock_bh(&burst->lock);
+	fits = burst->count < MPIP_BURST_SESSIONS;
+	if (fits) {
+		/* The same each time. */
+		burst->instance = instance;
+		burst->sessions[burst->count++] = session;
+	}
+	spin_unlock_bh(&burst->lock);
+	if (fits)
+		queue_work(system_bh_wq, &burst->work);
+	return fits;
+}
+
+/* Wait until what was added is done. Process context. */
+void mpip_shim_bursts_flush(struct mpip_bursts *bursts)
+{
+	int cpu;
+
+	for_each_possible_cpu(cpu)
+		flush_work(&per_cpu_ptr(bursts_of(bursts), cpu)->work);
+}
+
+void mpip_shim_bursts_free(struct mpip_bursts *bursts)
+{
+	free_percpu(bursts_of(bursts));
 }
 
 /* Network namespaces */

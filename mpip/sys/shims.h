@@ -63,6 +63,7 @@ struct mpip_held {
 
 struct mpip_timer;
 struct mpip_work;
+struct mpip_bursts;
 struct mpip_gate;
 struct mpip_hooks;
 struct mpip_watch;
@@ -176,6 +177,8 @@ int mpip_shim_state_out(const struct nf_hook_state *state);
 bool mpip_shim_hold(struct sk_buff *skb, const struct nf_hook_state *state,
 		    struct mpip_held *held);
 void mpip_shim_release(struct net *net, struct mpip_held *held);
+bool mpip_shim_join(struct sk_buff *to, struct sk_buff *from, u32 header,
+		    u32 size);
 bool mpip_shim_is_tracked(const struct sk_buff *skb);
 void mpip_shim_pass_on(struct sk_buff *skb, const struct nf_hook_state *state);
 bool mpip_shim_rx_csum_ok(struct sk_buff *skb, u32 l4off, u8 proto, u8 family);
@@ -249,6 +252,13 @@ struct mpip_work *mpip_shim_work_new(void *instance);
 void mpip_shim_work_kick(struct mpip_work *work, u32 ms);
 void mpip_shim_work_free(struct mpip_work *work);
 
+/* What is done after a burst of packets, by the processor that it came to. */
+struct mpip_bursts *mpip_shim_bursts_new(void);
+bool mpip_shim_bursts_add(struct mpip_bursts *bursts, void *instance,
+			  void *session);
+void mpip_shim_bursts_flush(struct mpip_bursts *bursts);
+void mpip_shim_bursts_free(struct mpip_bursts *bursts);
+
 /* Network namespaces and generic netlink */
 int mpip_shim_work_init(void);
 void mpip_shim_work_exit(void);
@@ -291,6 +301,7 @@ unsigned int mpip_rs_local_in(void *instance, struct sk_buff *skb,
 			      const struct nf_hook_state *state, u8 family);
 void mpip_rs_timer(void *session);
 void mpip_rs_work(void *instance);
+void mpip_rs_burst_over(void *instance, void *session);
 void mpip_rs_changed(void *instance);
 int mpip_rs_net_init(struct net *net);
 void mpip_rs_net_pre_exit(struct net *net);

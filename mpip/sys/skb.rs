@@ -12,7 +12,10 @@ use super::{
         FlowRoute,
     }, //
 };
-use crate::proto::addr::Tuple;
+use crate::proto::{
+    addr::Tuple,
+    coalesce::Train, //
+};
 use core::{
     marker::PhantomData,
     mem::ManuallyDrop,
@@ -374,6 +377,16 @@ impl Skb<'_> {
         })
     }
 
+    /// Appends the data of a segment whose checksum is right, as is this one's, and that follows in
+    /// the `train` which this one began. False if they have to stay two packets; else `next` is
+    /// used up.
+    pub fn join(&mut self, next: &mut Skb<'_>, train: &Train) -> bool {
+        let (header, size) = (train.header_len() as u32, train.size() as u32);
+        // SAFETY: Both are valid by the invariant, with no slice of them alive; who has the other
+        // one gives it away if it is used up.
+        unsafe { bindings::mpip_shim_join(self.raw(), next.raw(), header, size) }
+    }
+
     /// A copy that shares the data and can be sent again later. Any context.
     pub fn keep(&mut self) -> Option<KeptSkb> {
         // SAFETY: Valid by the invariant.
@@ -561,6 +574,11 @@ impl Held {
             state: core::ptr::null(),
             _hook: PhantomData,
         }
+    }
+
+    /// It has been [joined](Skb::join) to another one.
+    pub fn forget(self) {
+        core::mem::forget(self);
     }
 
     /// Hands the packet to the transport. Softirq or process context, no lock of ours held.

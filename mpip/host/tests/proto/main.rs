@@ -7,6 +7,7 @@ mod avail;
 mod bits;
 mod blackhole;
 mod cm;
+mod coalesce;
 mod common;
 mod crypto;
 mod datagrams;
