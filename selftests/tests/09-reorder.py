@@ -95,3 +95,31 @@ def bounded(t):
             [0],
             "packets held at the end",
         )
+
+
+def bursts(t, family, encap):
+    """Unshaped links, each segment alone: those of a burst become one before they get to TCP."""
+    a, b = t.two_hosts([Link(offload=False)] * 2)
+    t.load(a, b)
+    for host in (a, b):
+        t.module.set(host, encap=encap)
+    pairs = xfer.connect(a, b, (b.addr if family == 4 else b.addr6)[0])
+    t.spread(a, b, pairs)
+    joined = t.module.stats(b)["coalesced"]
+    start = a.counters()
+    took = xfer.exchange(pairs, 24 << 20, 0, seed=80, timeout=80)
+    joined = t.module.stats(b)["coalesced"] - joined
+    t.note(f"24 MiB in {took:.2f} s, {joined} segments appended, shares {t.shares(a, start)}")
+    t.reaches(joined, 500, "segments appended to others")
+    # Whatever is cut where, and both ways at once.
+    xfer.exchange(pairs, 2 << 20, 2 << 20, seed=82, timeout=40)
+    xfer.Traffic(pairs, 1000, 1000, seed=3).wait()
+    xfer.close(pairs)
+
+
+for family in (4, 6):
+    for encap in ("none", "udp"):
+
+        @case(f"segments of a burst become one, IPv{family}, encap={encap}: every byte", timeout=100)
+        def burst_case(t, family=family, encap=encap):
+            bursts(t, family, encap)
