@@ -136,8 +136,10 @@ struct Ready {
     came_at: u32,
     /// So many more are not waited with.
     rest: u8,
-    /// Nobody came to the last ones that were waited with.
+    /// How often in a row nobody came to one that was waited with, about.
     in_vain: u8,
+    /// Somebody did.
+    joined: bool,
 }
 
 impl Ready {
@@ -154,8 +156,7 @@ impl Ready {
 
     /// A burst is over: if nobody came to the first, it is tried less often.
     fn burst_over(&mut self) {
-        let appended = self.train.as_ref().is_some_and(|t| t.appended() != 0);
-        self.in_vain = match appended || self.packets.len() > 1 {
+        self.in_vain = match core::mem::take(&mut self.joined) {
             true => 0,
             false => self.in_vain.saturating_mul(2).saturating_add(1),
         };
@@ -173,6 +174,7 @@ impl Ready {
         }
         let hops = packet::hops(skb.head(), packet.family);
         let joined = first.as_skb().join(skb, train);
+        self.joined |= joined;
         match joined {
             true => train.append(hops, packet),
             false => train.close(),
@@ -335,7 +337,8 @@ impl Session {
     /// An intact segment with data came on a lane (PRE_ROUTING): tells the buffer how far that lane
     /// is. Not where it ends: until it comes as far as LOCAL_IN, another processor would take it
     /// for lost. If it goes on where one ends that waits for the end of a burst, it becomes a part
-    /// of that, unless there is a message behind its data; true then: it is used up.
+    /// of that, unless there is a message behind its data, or somebody else would see it before the
+    /// transport; true then: it is used up.
     pub fn lane_progress(
         &self,
         lane: u8,
@@ -353,7 +356,7 @@ impl Session {
         // The peer uses a lane again that was thought to have failed.
         let expected = buffer.expects(lane);
         rx.stale |= !expected;
-        is_whole && rx.delivering && rx.join(now, skb, packet, &tcp)
+        is_whole && rx.delivering && skb.is_unwatched() && rx.join(now, skb, packet, &tcp)
     }
 
     /// A lane has come up: what is missing may be under way on it. Any context, no lock held.
@@ -402,24 +405,25 @@ impl Session {
 
     /// Frees what the input side holds; held packets are delivered. Process context.
     pub fn end_ordering(&self) {
-        let (timer, buffer);
+        let (timer, mut buffer);
         {
             let mut rx = self.rx.lock();
             rx.dead = true;
             timer = rx.timer.take();
-            if let Some(buffer) = &mut rx.buffer {
+            // Somebody else may be delivering: all is left to that one then.
+            buffer = rx.buffer.take();
+            if let Some(buffer) = &mut buffer {
+                let before = buffer.bytes();
                 buffer.flush();
+                while let Some(held) = buffer.pop(clock::now_us()) {
+                    self.enqueue(&mut rx, held);
+                }
+                self.account(before, buffer.bytes());
             }
         }
         // Waits for the callback, which takes the lock.
         drop(timer);
         self.deliver(self.rx.lock(), None, false);
-        {
-            let mut rx = self.rx.lock();
-            buffer = rx.buffer.take();
-            // Somebody else may be delivering still.
-            self.account(buffer.as_ref().map_or(0, |b| b.bytes()), 0);
-        }
         drop(buffer);
     }
 
@@ -790,7 +794,8 @@ pub fn local_in(instance: &Instance, skb: &mut Skb<'_>, family: u8) -> Verdict {
         state.known = Known::Stream(Stamps::new(session.acked()));
     }
     let delivering = state.delivering;
-    let in_burst = stream && state.is_burst(now);
+    let much = session.shared.held.load(Relaxed) > MAX_HELD;
+    let in_burst = stream && !much && state.is_burst(now);
     let Some(buffer) = state.buffer(if stream { session.acked() } else { start }) else {
         instance.count(Counter::NoMemory);
         return Verdict::Accept;
@@ -835,7 +840,7 @@ pub fn local_in(instance: &Instance, skb: &mut Skb<'_>, family: u8) -> Verdict {
             stamp(stamps, session.acked(), skb, &packet);
         }
         state.delivering = true;
-        if in_burst && Train::begin(skb.head(), &packet).is_some() {
+        if in_burst && !skb.is_gso() && Train::begin(skb.head(), &packet).is_some() {
             if let Some(held) = skb.hold() {
                 if state.await_others(held, &packet).is_err() {
                     instance.count(Counter::NoMemory);
@@ -858,8 +863,8 @@ pub fn local_in(instance: &Instance, skb: &mut Skb<'_>, family: u8) -> Verdict {
             instance.count(Counter::NoMemory);
         }
     }
-    let held_bytes = session.shared.held.load(Relaxed);
-    if held_bytes > MAX_HELD {
+    // What is next does not stay.
+    if much && buffer.is_early(&segment) {
         // All sessions together hold enough: TCP has to sort this out by itself.
         instance.count(Counter::ReorderOverflow);
         return Verdict::Accept;

@@ -552,7 +552,7 @@ impl<T, B: BorrowMut<[Option<Held<T>>]>> Reorder<T, B> {
     }
 
     /// Whether the segment has to wait for what comes before it.
-    fn is_early(&self, seg: &Segment) -> bool {
+    pub fn is_early(&self, seg: &Segment) -> bool {
         seq::after(seg.seq, self.next) && (seg.seq != seg.end || seg.rst)
     }
 

@@ -552,6 +552,31 @@ struct mpip_hooks *mpip_shim_hooks_order(struct net *net, struct mpip_gate *gate
 	return hooks_register(net, gate, order_hooks, ARRAY_SIZE(order_hooks));
 }
 
+/*
+ * At PRE_ROUTING: is the transport all that a packet would still meet which ends
+ * here? Connection tracking, filters and counters have to see each byte.
+ */
+bool mpip_shim_rx_unwatched(const struct nf_hook_state *state)
+{
+	const struct netns_nf *nf = &state->net->nf;
+	const struct nf_hook_entries *pre, *in;
+	nf_hookfn *last, *only;
+
+	if (state->pf == NFPROTO_IPV4) {
+		pre = rcu_dereference(nf->hooks_ipv4[NF_INET_PRE_ROUTING]);
+		in = rcu_dereference(nf->hooks_ipv4[NF_INET_LOCAL_IN]);
+		last = hook_pre4;
+		only = hook_in4;
+	} else {
+		pre = rcu_dereference(nf->hooks_ipv6[NF_INET_PRE_ROUTING]);
+		in = rcu_dereference(nf->hooks_ipv6[NF_INET_LOCAL_IN]);
+		last = hook_pre6;
+		only = hook_in6;
+	}
+	return pre && pre->hooks[pre->num_hook_entries - 1].hook == last &&
+	       in && in->num_hook_entries == 1 && in->hooks[0].hook == only;
+}
+
 /* Returns when no hook runs any more. */
 void mpip_shim_hooks_unregister(struct net *net, struct mpip_hooks *hooks)
 {

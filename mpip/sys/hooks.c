@@ -374,7 +374,7 @@ bool mpip_shim_join(struct sk_buff *to, struct sk_buff *from, u32 header,
 	int more;
 
 	if (skb_is_gso(from) || to->mark != from->mark ||
-	    to->priority != from->priority ||
+	    to->priority != from->priority || skb_cmp_decrypted(to, from) ||
 	    skb_has_extensions(to) || skb_has_extensions(from))
 		return false;
 #ifdef CONFIG_NETWORK_SECMARK

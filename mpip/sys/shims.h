@@ -177,6 +177,7 @@ int mpip_shim_state_out(const struct nf_hook_state *state);
 bool mpip_shim_hold(struct sk_buff *skb, const struct nf_hook_state *state,
 		    struct mpip_held *held);
 void mpip_shim_release(struct net *net, struct mpip_held *held);
+bool mpip_shim_rx_unwatched(const struct nf_hook_state *state);
 bool mpip_shim_join(struct sk_buff *to, struct sk_buff *from, u32 header,
 		    u32 size);
 bool mpip_shim_is_tracked(const struct sk_buff *skb);

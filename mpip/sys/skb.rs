@@ -377,6 +377,13 @@ impl Skb<'_> {
         })
     }
 
+    /// At PRE_ROUTING: whether the transport is all that it would still meet if it ends here.
+    /// Connection tracking, filters and counters have to see each byte.
+    pub fn is_unwatched(&self) -> bool {
+        // SAFETY: Only of a hook at PRE_ROUTING, whose state is valid.
+        !self.state.is_null() && unsafe { bindings::mpip_shim_rx_unwatched(self.state) }
+    }
+
     /// Appends the data of a segment whose checksum is right, as is this one's, and that follows in
     /// the `train` which this one began. False if they have to stay two packets; else `next` is
     /// used up.

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """What MPIP leaves alone, and what the rest of a host sees of it."""
 
+import re
 import socket
 import struct
 
@@ -124,6 +125,33 @@ def firewall(t):
         t.check(a.addr[1] not in flows, "no added tuple in conntrack")
         rules = host.run("nft", "list", "ruleset").stdout
         t.check("invalid counter packets 0" in rules, f"nothing invalid: {rules}")
+    xfer.Traffic(pairs, 1000, 1000, seed=3).wait()
+
+
+@case("each segment alone: connection tracking sees every byte, finds nothing invalid, and counters count all")
+def tracked(t):
+    a, b = t.two_hosts([Link(offload=False)] * 2)
+    for host in (a, b):
+        host.run(
+            "nft",
+            "add table inet t; add counter inet t seen; "
+            "add chain inet t i { type filter hook input priority 0; }; "
+            "add chain inet t o { type filter hook output priority 0; }; "
+            "add rule inet t i ct state invalid counter drop; add rule inet t o ct state invalid counter drop; "
+            "add rule inet t i tcp dport 7000 counter name seen",
+        )
+    t.load(a, b)
+    pairs = xfer.connect(a, b, b.addr[0], 7000)
+    t.spread(a, b, pairs)
+    size = 24 << 20
+    xfer.exchange(pairs, size, 0, seed=90, timeout=60)
+    t.note(f"{t.module.stats(b)['coalesced']} segments appended")
+    seen = int(re.search(r"bytes (\d+)", b.run("nft", "list", "counter", "inet", "t", "seen").stdout)[1])
+    t.at_least(seen, size, "bytes that the counter has seen")
+    xfer.exchange(pairs, 0, size, seed=92, timeout=60)
+    for host in (a, b):
+        rules = host.run("nft", "list", "table", "inet", "t").stdout
+        t.equal(rules.count("invalid counter packets 0"), 2, f"nothing invalid: {rules}")
     xfer.Traffic(pairs, 1000, 1000, seed=3).wait()
 
 
