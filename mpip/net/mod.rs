@@ -54,6 +54,7 @@ pub mod order;
 pub mod path;
 pub mod peer;
 pub mod ports;
+pub mod ready;
 pub mod resend;
 pub mod rider;
 pub mod rows;

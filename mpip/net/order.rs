@@ -7,6 +7,7 @@ use crate::{
     net::{
         instance::Instance,
         path::Path,
+        ready::Ready,
         session::Session,
         Verdict, //
     },
@@ -91,13 +92,6 @@ const SLACK_US: u32 = 2_000;
 /// Added to the time that the answer to a request may take, microseconds.
 const REPAIR_MARGIN_US: u32 = 10_000;
 
-/// Segments that come so soon after each other are a burst, microseconds: the next ones are waited
-/// for until the round of receiving is over. Where they come more slowly there is nobody to wait
-/// for, and to find that out costs more than it saves.
-const BURST_US: u32 = 100;
-/// Segments that are not waited with at most when it was in vain before.
-const MAX_REST: u8 = 63;
-
 type Slot = Option<reorder::Held<Held>>;
 
 /// Storage of a reordering buffer.
@@ -123,90 +117,6 @@ impl Borrow<[Slot]> for Storage {
 impl BorrowMut<[Slot]> for Storage {
     fn borrow_mut(&mut self) -> &mut [Slot] {
         &mut self.0
-    }
-}
-
-/// Packets in order, to be delivered by whoever is delivering.
-#[derive(Default)]
-struct Ready {
-    packets: KVec<Held>,
-    /// What the last of them has become the first part of.
-    train: Option<Train>,
-    /// When a segment came in its order.
-    came_at: u32,
-    /// So many more are not waited with.
-    rest: u8,
-    /// How often in a row nobody came to one that was waited with, about.
-    in_vain: u8,
-    /// Somebody did.
-    joined: bool,
-}
-
-impl Ready {
-    /// A segment came in its order: whether to wait for others until the burst is over.
-    fn is_burst(&mut self, now: u32) -> bool {
-        let before = core::mem::replace(&mut self.came_at, now);
-        if seq::age(now, before) >= BURST_US {
-            return false;
-        }
-        let rest = self.rest;
-        self.rest = rest.saturating_sub(1);
-        rest == 0
-    }
-
-    /// A burst is over: if nobody came to the first, it is tried less often.
-    fn burst_over(&mut self) {
-        self.in_vain = match core::mem::take(&mut self.joined) {
-            true => 0,
-            false => self.in_vain.saturating_mul(2).saturating_add(1),
-        };
-        self.rest = self.in_vain.min(MAX_REST);
-    }
-
-    /// Appends a segment's data to the last packet if it goes on where that ends; true if it is
-    /// used up. Its checksum is right.
-    fn join(&mut self, skb: &mut Skb<'_>, packet: &Packet) -> bool {
-        let (Some(train), Some(first)) = (&mut self.train, self.packets.last_mut()) else {
-            return false;
-        };
-        if !train.is_followed_by(first.as_skb().head(), skb.head(), packet) {
-            return false;
-        }
-        let hops = packet::hops(skb.head(), packet.family);
-        let joined = first.as_skb().join(skb, train);
-        self.joined |= joined;
-        match joined {
-            true => train.append(hops, packet),
-            false => train.close(),
-        }
-        joined
-    }
-
-    /// Writes what the last packet has become into its headers. Returns how many segments have
-    /// been appended to it.
-    fn end_train(&mut self) -> u32 {
-        let (Some(train), Some(first)) = (self.train.take(), self.packets.last_mut()) else {
-            return 0;
-        };
-        if train.appended() != 0 {
-            let mut skb = first.as_skb();
-            if let Some(head) = skb.writable(train.header_len()) {
-                train.write(head);
-            }
-        }
-        train.appended()
-    }
-
-    /// Puts a packet behind the others. Returns how many segments have been appended to the one
-    /// before.
-    fn push(&mut self, mut held: Held, packet: Option<&Packet>) -> Result<u32> {
-        let appended = self.end_train();
-        let skb = held.as_skb();
-        let packet = packet.filter(|_| !skb.is_gso());
-        let train = packet.and_then(|packet| Train::begin(skb.head(), packet));
-        self.packets.push(held, GFP_ATOMIC)?;
-        self.train = train;
-        Ok(appended)
     }
 }
 
@@ -291,7 +201,7 @@ impl Rx {
 
     /// Whether nothing waits to be delivered.
     fn is_idle(&self) -> bool {
-        let ready = self.ready.as_ref().is_none_or(|r| r.packets.is_empty());
+        let ready = self.ready.as_ref().is_none_or(|r| r.is_empty());
         ready && self.buffer.as_ref().is_none_or(|b| b.is_empty())
     }
 
@@ -314,10 +224,9 @@ impl Rx {
         };
         let end = tcp.seq.wrapping_add(packet.seq_len());
         let next = self.delivering && buffer.is_empty() && buffer.next() == tcp.seq;
-        if !next || !ready.join(skb, packet) {
+        if !next || !ready.join_at(now, skb, packet) {
             return false;
         }
-        ready.came_at = now;
         let segment = Segment {
             seq: tcp.seq,
             end,
@@ -520,10 +429,9 @@ impl Session {
                 rx.buffer = Some(buffer);
             }
             let Some(ready) = &mut rx.ready else { break };
-            let appended = ready.end_train();
-            let mut batch = core::mem::take(&mut ready.packets);
+            let (mut batch, appended) = ready.take();
             if batch.is_empty() {
-                ready.packets = batch;
+                ready.give_back(batch);
                 break;
             }
             drop(rx);
@@ -533,8 +441,8 @@ impl Session {
             }
             rx = self.rx.lock();
             // Its memory is for the next ones.
-            if let Some(ready) = rx.ready.as_mut().filter(|r| r.packets.capacity() == 0) {
-                ready.packets = batch;
+            if let Some(ready) = &mut rx.ready {
+                ready.give_back(batch);
             }
         }
         rx.delivering = false;

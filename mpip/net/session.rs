@@ -113,7 +113,7 @@ impl session::Hold<Lane> for LaneBox {
 const _: () = assert!(size_of::<Lane>() <= 128);
 // Where locks are debugged they are larger.
 #[cfg(not(any(CONFIG_DEBUG_SPINLOCK, CONFIG_DEBUG_LOCK_ALLOC)))]
-const _: () = assert!(size_of::<Session>() <= 512 - size_of::<usize>());
+const _: () = assert!(size_of::<Session>() <= 512 - 16);
 
 /// The state that output and control messages share.
 pub struct Inner {

@@ -380,7 +380,7 @@ impl Skb<'_> {
     /// At PRE_ROUTING: whether the transport is all that it would still meet if it ends here.
     /// Connection tracking, filters and counters have to see each byte.
     pub fn is_unwatched(&self) -> bool {
-        // SAFETY: Only of a hook at PRE_ROUTING, whose state is valid.
+        // SAFETY: A hook's state is valid while the hook runs, which is under RCU.
         !self.state.is_null() && unsafe { bindings::mpip_shim_rx_unwatched(self.state) }
     }
 
