@@ -12,7 +12,7 @@ from lib import Link, case
 from tools import udpcount, xfer
 
 WEATHER = "loss 1% duplicate 1% corrupt 0.5% reorder 5% 25%"
-MIB = 64
+MIB = 16
 # Longer than the longest CM with the longest headers.
 DATA = 500
 
