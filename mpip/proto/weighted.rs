@@ -50,8 +50,9 @@ pub fn adjust(weights: &mut [u16], queues: &[u32], step: u16) {
 /// return with a burst.
 #[derive(Clone, Debug)]
 pub struct Smooth<const N: usize> {
-    /// Credit of each path, in 1024ths of a byte.
-    credit: [i64; N],
+    // Credit of each path, in 1024ths of a byte: at most `CREDIT_MAX`, at least its negative less a
+    // packet.
+    credit: [i32; N],
 }
 
 /// 1024ths of a byte.
@@ -65,6 +66,8 @@ const DRIFT: u64 = 64 << SCALE_BITS;
 
 /// Lengths beyond this count as this; no packet is longer.
 const LEN_MAX: u32 = 1 << 19;
+
+const _: () = assert!(CREDIT_MAX + ((LEN_MAX as i64) << SCALE_BITS) <= i32::MAX as i64);
 
 impl<const N: usize> Smooth<N> {
     /// No credit for anyone.
@@ -96,7 +99,7 @@ impl<const N: usize> Smooth<N> {
             };
             total = total.saturating_add(weight(w));
             count = count.saturating_add(1);
-            sum = sum.saturating_add(*credit);
+            sum = sum.saturating_add(i64::from(*credit));
             only = Some(i);
         }
         if count <= 1 {
@@ -114,24 +117,24 @@ impl<const N: usize> Smooth<N> {
         let len = u64::from(len.clamp(1, LEN_MAX)) << SCALE_BITS;
         // Below 2^29 times a share of at most 2^32: no overflow.
         let per_weight = u32::MAX.checked_div(total).unwrap_or(0);
-        let mut best: Option<(usize, i64)> = None;
+        let mut best: Option<(usize, i32)> = None;
         for i in among {
             let (Some(w), Some(credit)) = (weights.get(i), self.credit.get_mut(i)) else {
                 continue;
             };
             let share = u64::from(weight(w).saturating_mul(per_weight));
             let gain = (len.saturating_mul(share) >> 32) as i64;
-            *credit = credit
+            *credit = i64::from(*credit)
                 .saturating_sub(mean)
                 .saturating_add(gain)
-                .clamp(-CREDIT_MAX, CREDIT_MAX);
+                .clamp(-CREDIT_MAX, CREDIT_MAX) as i32;
             if best.is_none_or(|(_, most)| *credit > most) {
                 best = Some((i, *credit));
             }
         }
         let (path, _) = best?;
         if let Some(credit) = self.credit.get_mut(path) {
-            *credit = credit.saturating_sub(len as i64);
+            *credit = credit.saturating_sub(len as i32);
         }
         Some(path)
     }
