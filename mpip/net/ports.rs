@@ -23,7 +23,7 @@ use kernel::{
 const TRIED: usize = 512;
 /// Ports reserved for added lanes at most, per protocol.
 const MAX_PORTS: usize = 4096;
-/// Ports reserved at first.
+/// Ports reserved at first, and at least at a time.
 const FIRST_PORTS: usize = 16;
 
 /// Ports reserved for one protocol.
@@ -103,10 +103,12 @@ impl Ports {
         None
     }
 
-    /// Reserves as many ports more as there are. Only the worker does this.
+    /// Reserves a quarter more ports than there are, but some at least. Only the worker does this.
     fn grow(&self, net: Net, proto: u8, which: usize) -> Option<()> {
         let have = self.pools.lock().get(which)?.held.len();
-        let want = have.max(FIRST_PORTS).min(MAX_PORTS - have.min(MAX_PORTS));
+        let want = (have / 4)
+            .max(FIRST_PORTS)
+            .min(MAX_PORTS - have.min(MAX_PORTS));
         // The next search begins with the new ones, which come first.
         let mut room = KVec::with_capacity(have + want, GFP_KERNEL).ok()?;
         for _ in 0..want {
