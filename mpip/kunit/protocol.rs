@@ -45,8 +45,11 @@ use crate::{
         clock,
         crypto::Algo,
         table::{
+            self,
             InsertError,
             Key,
+            Node,
+            Placed,
             Secret,
             Table, //
         },
@@ -142,6 +145,38 @@ struct Number(u32);
 impl Key for Number {
     fn hash(&self, secret: &Secret) -> u32 {
         secret.hash(&self.0.to_be_bytes())
+    }
+}
+
+/// A number with a node, which is its own or that of another one.
+struct Numbered {
+    number: u32,
+    node: Node<Arc<Numbered>>,
+    other: Option<Arc<Numbered>>,
+}
+
+impl Numbered {
+    fn new(number: u32, other: Option<Arc<Numbered>>) -> Result<Arc<Numbered>> {
+        let one = Numbered {
+            number,
+            node: Node::default(),
+            other,
+        };
+        Ok(Arc::new(one, GFP_KERNEL)?)
+    }
+}
+
+impl table::Entry for Arc<Numbered> {
+    type Key = Number;
+
+    fn key(&self) -> Number {
+        Number(self.number)
+    }
+}
+
+impl Placed for Numbered {
+    fn node(&self) -> &Node<Arc<Numbered>> {
+        self.other.as_ref().map_or(&self.node, |other| &other.node)
     }
 }
 
@@ -329,27 +364,90 @@ mod tests {
         Ok(())
     }
 
+    /// Entries that bring their node along: given back after they were removed, refused or left to
+    /// the table; a node that is in use, or part of something else, is left alone.
+    #[test]
+    fn nodes_of_their_own() -> Result {
+        let table = Arc::pin_init(Table::<Arc<Numbered>>::new(2, 100), GFP_KERNEL)?;
+        let one = Numbered::new(1, None)?;
+        let twin = Numbered::new(1, None)?;
+        let guest = Numbered::new(2, Some(twin.clone()))?;
+        for _ in 0..3 {
+            ensure!(table.insert_placed(one.clone()) == Ok(()), "not inserted");
+            ensure!(one.node.is_taken(), "its node is not used");
+            ensure!(
+                table.insert_placed(twin.clone()) == Err(InsertError::Exists),
+                "twice"
+            );
+            ensure!(table.insert_placed(guest.clone()) == Ok(()), "no room");
+            ensure!(
+                !twin.node.is_taken() && !guest.node.is_taken(),
+                "a node is used that is not in the table"
+            );
+            // Its node is not free before the grace period is over: this time one is allocated.
+            ensure!(table.remove(&Number(1)), "not removed");
+            ensure!(table.insert_placed(one.clone()) == Ok(()), "not again");
+            {
+                let guard = rcu::read_lock();
+                let found = table.get(&guard, &Number(1)).ok_or(ENOENT)?;
+                ensure!(Arc::ptr_eq(found, &one), "another one was found");
+                let found = table.get(&guard, &Number(2)).ok_or(ENOENT)?;
+                ensure!(Arc::ptr_eq(found, &guest), "another guest was found");
+            }
+            ensure!(
+                table.remove(&Number(1)) && table.remove(&Number(2)),
+                "not removed"
+            );
+            ensure!(
+                one.node.is_taken(),
+                "given back before its readers are gone"
+            );
+            testing::wait_for_readers();
+            ensure!(!one.node.is_taken(), "its node is not given back");
+        }
+        table.set_cap(0);
+        ensure!(
+            table.insert_placed(twin.clone()) == Err(InsertError::Full) && !twin.node.is_taken(),
+            "not full"
+        );
+        table.set_cap(100);
+        ensure!(table.insert_placed(one.clone()) == Ok(()), "not at last");
+        drop(table);
+        ensure!(!one.node.is_taken(), "the table is gone, not so its hold");
+        drop(guest);
+        for left in [one, twin] {
+            ensure!(
+                Arc::into_unique_or_drop(left).is_some(),
+                "an entry is still held"
+            );
+        }
+        Ok(())
+    }
+
     /// A table under change: found while it is there, not afterwards, through growth and shrinking,
     /// and what was found stays as long as the reader does.
     #[test]
     fn table() -> Result {
         const MOST: u32 = 3000;
-        let table = Arc::pin_init(Table::<Number, Arc<u32>>::new(2, MOST as usize), GFP_KERNEL)?;
+        let table = Arc::pin_init(
+            Table::<(Number, Arc<u32>)>::new(2, MOST as usize),
+            GFP_KERNEL,
+        )?;
         let first = Arc::new(1000u32, GFP_KERNEL)?;
         ensure!(
-            table.insert(Number(0), first.clone()).is_ok(),
+            table.insert((Number(0), first.clone())).is_ok(),
             "not inserted"
         );
         {
             let guard = rcu::read_lock();
-            let found = table.get(&guard, &Number(0)).ok_or(ENOENT)?;
+            let (_, found) = table.get(&guard, &Number(0)).ok_or(ENOENT)?;
             ensure!(table.remove(&Number(0)), "not removed");
             ensure!(table.get(&guard, &Number(0)).is_none(), "still found");
             ensure!(**found == 1000, "it has changed under its reader");
         }
         for n in 0..MOST {
             ensure!(
-                table.insert(Number(n), Arc::new(n, GFP_KERNEL)?) == Ok(()),
+                table.insert((Number(n), Arc::new(n, GFP_KERNEL)?)) == Ok(()),
                 "{} not inserted",
                 n
             );
@@ -359,12 +457,12 @@ mod tests {
         }
         let extra = Arc::new(0u32, GFP_KERNEL)?;
         ensure!(
-            table.insert(Number(MOST), extra.clone()) == Err(InsertError::Full),
+            table.insert((Number(MOST), extra.clone())) == Err(InsertError::Full),
             "not full"
         );
         table.set_cap(MOST as usize + 1);
         ensure!(
-            table.insert(Number(7), extra.clone()) == Err(InsertError::Exists),
+            table.insert((Number(7), extra.clone())) == Err(InsertError::Exists),
             "twice"
         );
         ensure!(table.buckets() > 4, "it has not grown");
@@ -372,13 +470,13 @@ mod tests {
             let guard = rcu::read_lock();
             for n in 0..MOST {
                 ensure!(
-                    table.get(&guard, &Number(n)).is_some_and(|v| **v == n),
+                    table.get(&guard, &Number(n)).is_some_and(|(_, v)| **v == n),
                     "{} not found",
                     n
                 );
             }
             let mut seen = 0u64;
-            table.for_each(&guard, |key, value| {
+            table.for_each(&guard, |(key, value)| {
                 if key.0 == **value {
                     seen += u64::from(key.0) + 1;
                 }
@@ -389,7 +487,7 @@ mod tests {
             );
             let mut count = 0;
             for bucket in 0..table.buckets() {
-                let _ = table.for_bucket(&guard, bucket, |_, _| {
+                let _ = table.for_bucket(&guard, bucket, |_| {
                     count += 1;
                     ControlFlow::<()>::Continue(())
                 });

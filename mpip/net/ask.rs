@@ -260,7 +260,7 @@ fn ask_by_syn(
             port: 0,
         },
     };
-    if let Some(known) = instance.avail.get(rcu, &host) {
+    if let Some((_, known)) = instance.avail.get(rcu, &host) {
         if !known.state.lock().may_use_option(now, &policy) {
             return;
         }

@@ -90,7 +90,7 @@ impl Instance {
             lane.note_sent(now);
             lane.path.queued(now, len as u32, 0);
             let whole = index == 0 || is_whole(&skb, lane);
-            (lane.tuple, lane.path.clone(), whole)
+            (lane.tuple(), lane.path.clone(), whole)
         };
         let ifindex = if index == 0 { 0 } else { path.ifindex() };
         let Some(route) = Dst::lookup(self.net, ifindex, &tuple) else {

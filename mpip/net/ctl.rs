@@ -37,7 +37,10 @@ use crate::{
             Message,
             Request, //
         }, //
-        table::Table,
+        table::{
+            Entry,
+            Table, //
+        },
     },
 };
 use core::ops::ControlFlow;
@@ -196,10 +199,10 @@ fn list(dump: &mut Dump<'_>, n: usize, f: impl Fn(&mut Message<'_>, usize) -> Re
 }
 
 /// Dumps a table, bucket by bucket.
-fn table<K: crate::sys::table::Key, V: Send + Sync>(
+fn table<V: Entry>(
     dump: &mut Dump<'_>,
-    table: &Table<K, V>,
-    f: impl Fn(&mut Message<'_>, &K, &V) -> Result,
+    table: &Table<V>,
+    f: impl Fn(&mut Message<'_>, &V) -> Result,
 ) -> Result {
     dump.set_generation(table.generation());
     let [bucket, done, ..] = *dump.cursor();
@@ -208,9 +211,9 @@ fn table<K: crate::sys::table::Key, V: Send + Sync>(
     while bucket < table.buckets() {
         let rcu = rcu::read_lock();
         let mut i = 0;
-        let flow = table.for_bucket(&rcu, bucket, |k, v| {
+        let flow = table.for_bucket(&rcu, bucket, |v| {
             if i >= done {
-                if let Err(error) = dump.add(|m| f(m, k, v)) {
+                if let Err(error) = dump.add(|m| f(m, v)) {
                     return ControlFlow::Break(error);
                 }
             }
@@ -236,7 +239,7 @@ pub fn peers(namespace: &Namespace, dump: &mut Dump<'_>) -> Result {
         return Ok(());
     };
     let now = clock::now_us64() / 1000;
-    table(dump, &instance.peers, |m, _, peer| {
+    table(dump, &instance.peers, |m, peer| {
         m.u64(MPIP_A_PEER_ID, peer.node)?;
         m.u32(MPIP_A_PEER_SESSIONS, peer.sessions.load(Relaxed))?;
         m.u32(MPIP_A_PEER_PATHS, peer.path_count())?;
@@ -263,7 +266,7 @@ pub fn sessions(namespace: &Namespace, dump: &mut Dump<'_>) -> Result {
     let Some(instance) = namespace.instance() else {
         return Ok(());
     };
-    table(dump, &instance.sessions, |m, _, session| {
+    table(dump, &instance.sessions, |m, session| {
         let now_us = clock::now_us64();
         let now = now_us / 1000;
         m.u32(MPIP_A_SESSION_ID, session.id)?;
@@ -317,7 +320,7 @@ pub fn sessions(namespace: &Namespace, dump: &mut Dump<'_>) -> Result {
                     continue;
                 };
                 (
-                    lane.tuple,
+                    lane.tuple(),
                     lane.path.clone(),
                     lane.state,
                     inner.s.weight(index),
@@ -406,7 +409,7 @@ pub fn avail(namespace: &Namespace, dump: &mut Dump<'_>) -> Result {
     };
     let now = clock::now_ms();
     let policy = instance.ask_policy();
-    table(dump, &instance.avail, |m, dest, entry| {
+    table(dump, &instance.avail, |m, (dest, entry)| {
         let state = {
             let mut state = entry.state.lock();
             state.silent(now, &policy);

@@ -53,7 +53,7 @@ pub fn dump(namespace: &Namespace, dump: &mut Dump<'_>) -> Result {
     for bucket in bucket..instance.peers.buckets() as i64 {
         let rcu = rcu::read_lock();
         let mut i = 0;
-        let flow = instance.peers.for_bucket(&rcu, bucket as usize, |_, peer| {
+        let flow = instance.peers.for_bucket(&rcu, bucket as usize, |peer| {
             if i < skip_peers {
                 i += 1;
                 return ControlFlow::Continue(());
@@ -206,7 +206,7 @@ fn find(instance: &Instance, id: u8, node: Option<u64>) -> Option<(Found, bool)>
         return found.map(|found| (found, false));
     }
     let (mut first, mut several) = (None, false);
-    instance.peers.for_each(&rcu, |_, peer| {
+    instance.peers.for_each(&rcu, |peer| {
         if let Some(found) = of(peer) {
             several |= first.is_some();
             first.get_or_insert(found);

@@ -343,7 +343,7 @@ impl Instance {
                 let inner = session.inner.lock();
                 let lane = inner.s.lane(index);
                 lane.filter(|l| l.state == LaneState::Active && l.path.standing() > Standing::Down)
-                    .map(|l| (l.tuple, l.path.clone()))
+                    .map(|l| (l.tuple(), l.path.clone()))
             };
             let Some((tuple, path)) = way else { continue };
             let mut target = Target::lane(session, &path, &tuple, index == 0);

@@ -67,7 +67,7 @@ impl Instance {
                 let mut expired = None;
                 {
                     let rcu = rcu::read_lock();
-                    let _ = self.sessions.for_bucket(&rcu, bucket, |_, session| {
+                    let _ = self.sessions.for_bucket(&rcu, bucket, |session| {
                         let idle = session.idle_ms();
                         let limit = if session.is_closing() {
                             close_ms
@@ -143,7 +143,7 @@ impl Instance {
             let mut n = 0;
             {
                 let rcu = rcu::read_lock();
-                let _ = self.avail.for_bucket::<()>(&rcu, bucket, |dest, entry| {
+                let _ = self.avail.for_bucket::<()>(&rcu, bucket, |(dest, entry)| {
                     let mut state = entry.state.lock();
                     state.silent(now, &policy);
                     // A row that was only looked up is not worth keeping.

@@ -157,7 +157,7 @@ impl Instance {
                 let followed = shares && (follows(session, &l.path) || inner.doubted);
                 let narrow = l.path.is_black_hole();
                 let blind = i == 0 && (l.path.is_strict() || alone || followed || narrow);
-                !blind && !l.is_forsaken() && on(&l.tuple, l.path.ifindex())
+                !blind && !l.is_forsaken() && on(&l.tuple(), l.path.ifindex())
             })
     }
 
@@ -299,7 +299,7 @@ impl Instance {
             let Some(lane) = inner.s.lane(index) else {
                 return;
             };
-            (lane.tuple, lane.path.clone(), lane.ways.next())
+            (lane.tuple(), lane.path.clone(), lane.ways.next())
         };
         // This may take a while: it may be answered meanwhile.
         let tuple = self.lane_tuple(session, via, &old, &reach);

@@ -122,19 +122,19 @@ pub struct Instance {
     pub psk: [u8; PSK_LEN],
     /// Tuples on the wire, seen from this node.
     #[pin]
-    pub wire: Table<Tuple, WireEntry>,
+    pub wire: Table<WireEntry>,
     /// Sessions by peer and id.
     #[pin]
-    pub sessions: Table<Ids, Arc<Session>>,
+    pub sessions: Table<Arc<Session>>,
     /// Peers by node id.
     #[pin]
-    pub peers: Table<Ids, Arc<Peer>>,
+    pub peers: Table<Arc<Peer>>,
     /// Availability (Table 2).
     #[pin]
-    pub avail: Table<Destination, Arc<AvailEntry>>,
+    pub avail: Table<(Destination, Arc<AvailEntry>)>,
     /// Node addresses (Table 3).
     #[pin]
-    pub nodes: Table<Destination, u64>,
+    pub nodes: Table<(Destination, u64)>,
     #[pin]
     syns: BhLock<KVec<Option<SynSlot>>>,
     #[pin]
@@ -699,7 +699,7 @@ impl Instance {
 
     /// The row of a destination, made if need be.
     pub fn avail_entry(&self, rcu: &rcu::Guard, dest: &Destination) -> Option<Arc<AvailEntry>> {
-        if let Some(entry) = self.avail.get(rcu, dest) {
+        if let Some((_, entry)) = self.avail.get(rcu, dest) {
             return Some(entry.clone());
         }
         if self.avail.is_full() {
@@ -707,9 +707,9 @@ impl Instance {
             return None;
         }
         let entry = Arc::pin_init(AvailEntry::new(clock::now_ms()), GFP_ATOMIC).ok()?;
-        match self.avail.insert(*dest, entry.clone()) {
+        match self.avail.insert((*dest, entry.clone())) {
             Ok(()) => Some(entry),
-            Err(InsertError::Exists) => self.avail.get(rcu, dest).cloned(),
+            Err(InsertError::Exists) => self.avail.get(rcu, dest).map(|(_, e)| e.clone()),
             Err(_) => None,
         }
     }
@@ -723,14 +723,14 @@ impl Instance {
         }
         if let Some(node) = node {
             let stale = match self.nodes.get(&rcu, dest) {
-                Some(known) if *known == node => return,
+                Some((_, known)) if *known == node => return,
                 known => known.is_some(),
             };
             if stale {
                 self.nodes.remove(dest);
             }
             // Without room the next session asks again.
-            match self.nodes.insert(*dest, node) {
+            match self.nodes.insert((*dest, node)) {
                 Err(InsertError::Full) => self.count(Counter::NodeRefusedCap),
                 Err(InsertError::NoMemory) => self.count(Counter::NoMemory),
                 Ok(()) | Err(InsertError::Exists) => {}
@@ -740,7 +740,7 @@ impl Instance {
 
     /// The peer that a destination belongs to.
     pub fn peer_of(&self, rcu: &rcu::Guard, dest: &Destination) -> Option<Arc<Peer>> {
-        let node = *self.nodes.get(rcu, dest)?;
+        let (_, node) = *self.nodes.get(rcu, dest)?;
         self.peers
             .get(rcu, &Ids(node, 0))
             .filter(|p| !p.has_left())
@@ -767,7 +767,7 @@ impl Instance {
     pub fn totals(&self) -> (u32, u32, u32, u32) {
         let rcu = rcu::read_lock();
         let (mut paths, mut active) = (0u32, 0u32);
-        self.peers.for_each(&rcu, |_, peer| {
+        self.peers.for_each(&rcu, |peer| {
             for i in 0..super::peer::MAX_PATHS {
                 if let Some(path) = peer.path_by_id(i) {
                     paths += 1;

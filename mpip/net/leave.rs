@@ -97,7 +97,7 @@ impl Instance {
             return peers;
         }
         let rcu = rcu::read_lock();
-        self.peers.for_each(&rcu, |_, peer| {
+        self.peers.for_each(&rcu, |peer| {
             if peers.push_within_capacity(peer.clone()).is_err() {
                 self.count(Counter::NoMemory);
             }
@@ -118,7 +118,7 @@ impl Instance {
         let mut best: Option<Arc<Session>> = None;
         {
             let rcu = rcu::read_lock();
-            self.sessions.for_each(&rcu, |_, session| {
+            self.sessions.for_each(&rcu, |session| {
                 if !Arc::ptr_eq(&session.peer, peer) {
                     return;
                 }
@@ -135,7 +135,7 @@ impl Instance {
                 let inner = session.inner.lock();
                 match inner.s.lane(index) {
                     Some(lane) if lane.state == LaneState::Active => Way {
-                        tuple: lane.tuple,
+                        tuple: lane.tuple(),
                         path: lane.path.clone(),
                         original: index == 0,
                     },
@@ -164,7 +164,7 @@ impl Instance {
             let mut found = None;
             {
                 let rcu = rcu::read_lock();
-                let _ = self.sessions.for_bucket(&rcu, bucket, |_, session| {
+                let _ = self.sessions.for_bucket(&rcu, bucket, |session| {
                     found = Some(session.clone());
                     ControlFlow::Break(())
                 });

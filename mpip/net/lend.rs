@@ -50,7 +50,7 @@ impl Instance {
                 let standing = lane.path.standing();
                 let better = best.as_ref().is_none_or(|(b, _, _)| standing > *b);
                 if lane.state == LaneState::Active && standing > Standing::Down && better {
-                    best = Some((standing, lane.path.ifindex(), lane.tuple));
+                    best = Some((standing, lane.path.ifindex(), lane.tuple()));
                 }
             }
         }

@@ -347,7 +347,7 @@ impl Instance {
                 let inner = session.inner.lock();
                 let lane = inner.s.lane(index);
                 lane.filter(|l| l.state == LaneState::Active)
-                    .map(|l| l.tuple)
+                    .map(|l| l.tuple())
             };
             if let Some(tuple) = tuple.filter(|_| !told && !session.is_closing()) {
                 self.ask(session, path, &tuple, index == 0);

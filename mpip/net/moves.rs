@@ -251,7 +251,7 @@ impl Instance {
                     let inner = session.inner.lock();
                     match inner.s.lane(index) {
                         Some(l) if l.state == LaneState::Active && Arc::ptr_eq(&l.path, path) => {
-                            l.tuple
+                            l.tuple()
                         }
                         _ => continue,
                     }
@@ -275,7 +275,7 @@ impl Instance {
             let mut found = KVec::new();
             {
                 let rcu = rcu::read_lock();
-                let _ = self.sessions.for_bucket::<()>(&rcu, bucket, |_, session| {
+                let _ = self.sessions.for_bucket::<()>(&rcu, bucket, |session| {
                     if found.push(session.clone(), GFP_ATOMIC).is_err() {
                         self.count(Counter::NoMemory);
                     }

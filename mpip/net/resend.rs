@@ -359,7 +359,7 @@ impl Instance {
                     l.tx_bytes = l.tx_bytes.wrapping_add(u64::from(len));
                     l.note_sent(now);
                     let whole = lane == 0 || is_whole(&skb, l);
-                    (lane, l.tuple, l.path.clone(), whole)
+                    (lane, l.tuple(), l.path.clone(), whole)
                 }
                 None => return Err(segment),
             }
@@ -407,7 +407,7 @@ impl Instance {
                 lane.path.is_usable()
             });
             match inner.s.lane(lane) {
-                Some(l) => (lane, l.tuple, l.path.clone()),
+                Some(l) => (lane, l.tuple(), l.path.clone()),
                 None => return,
             }
         };

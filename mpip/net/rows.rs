@@ -6,6 +6,7 @@ use crate::{
     net::{
         instance::Instance,
         path::Path,
+        peer::Peer,
         session::Session, //
     },
     new_bh_lock,
@@ -13,6 +14,7 @@ use crate::{
         addr::{
             Addr,
             Endpoint,
+            Ports,
             Tuple, //
         },
         avail,
@@ -31,7 +33,10 @@ use crate::{
             Owner, //
         },
         table::{
+            Entry,
             Key,
+            Node,
+            Placed,
             Secret, //
         }, //
     },
@@ -75,6 +80,28 @@ impl Key for Ids {
     }
 }
 
+impl Entry for Arc<Session> {
+    type Key = Ids;
+
+    fn key(&self) -> Ids {
+        Ids(self.peer.node, self.id)
+    }
+}
+
+impl Placed for Session {
+    fn node(&self) -> &Node<Arc<Session>> {
+        &self.node
+    }
+}
+
+impl Entry for Arc<Peer> {
+    type Key = Ids;
+
+    fn key(&self) -> Ids {
+        Ids(self.node, 0)
+    }
+}
+
 /// A destination: protocol, address and port.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Destination {
@@ -95,35 +122,53 @@ impl Key for Destination {
     }
 }
 
-/// What a tuple on the wire stands for: a session's lane.
+/// What a tuple on the wire stands for: a session's lane. What a lookup compares comes first.
+#[repr(C)]
 pub struct WireEntry {
-    /// The session.
-    pub session: Arc<Session>,
+    /// The path, whose addresses are the tuple's.
+    pub path: Arc<Path>,
+    ports: Ports,
     /// Index of the lane.
     pub lane: u8,
     /// How its packets travel.
     pub via: Via,
-    /// The path.
-    pub path: Arc<Path>,
+    /// The session.
+    pub session: Arc<Session>,
     rx_packets: Atomic<u64>,
     rx_bytes: Atomic<u64>,
-    up: Atomic<bool>,
     /// How its packets end here.
     pub route: FlowRoute,
+    up: Atomic<bool>,
 }
 
-// With key, links and what RCU needs that makes 128 bytes.
-const _: () = assert!(size_of::<WireEntry>() <= 48);
+// With links, hash and what RCU needs that makes 96 bytes at most.
+const _: () = assert!(size_of::<WireEntry>() <= 56);
+
+impl Entry for WireEntry {
+    type Key = Tuple;
+
+    fn key(&self) -> Tuple {
+        self.ports.between(self.path.local, self.path.remote)
+    }
+}
 
 impl WireEntry {
-    /// A lane's tuple. It counts as one of the path's users as long as it lives.
-    pub fn new(session: Arc<Session>, lane: usize, via: Via, path: Arc<Path>) -> WireEntry {
+    /// A lane's tuple, between the path's addresses. It counts as one of the path's users as long
+    /// as it lives.
+    pub fn new(
+        tuple: &Tuple,
+        session: Arc<Session>,
+        lane: usize,
+        via: Via,
+        path: Arc<Path>,
+    ) -> WireEntry {
         path.add_user();
         WireEntry {
             session,
             lane: lane as u8,
             via,
             path,
+            ports: Ports::of(tuple),
             rx_packets: Atomic::new(0),
             rx_bytes: Atomic::new(0),
             up: Atomic::new(lane == 0),

@@ -53,11 +53,17 @@ use crate::{
             Skb, //
         },
         socket,
-        table::InsertError, //
+        table::{
+            InsertError,
+            Node, //
+        }, //
     },
 };
 use core::{
-    mem::size_of,
+    mem::{
+        offset_of,
+        size_of, //
+    },
     ops::{
         Deref,
         DerefMut, //
@@ -110,7 +116,7 @@ impl session::Hold<Lane> for LaneBox {
 }
 
 // What there are many of takes these sizes of the kernel's allocator, the session with its count.
-const _: () = assert!(size_of::<Lane>() <= 128);
+const _: () = assert!(size_of::<Lane>() <= 96);
 // Where locks are debugged they are larger.
 #[cfg(not(any(CONFIG_DEBUG_SPINLOCK, CONFIG_DEBUG_LOCK_ALLOC)))]
 const _: () = assert!(size_of::<Session>() <= 512 - 16);
@@ -219,6 +225,8 @@ pub struct Session {
     /// Input side: the reordering buffer.
     #[pin]
     pub rx: BhLock<Rx>,
+    /// Its place in the table of sessions.
+    pub node: Node<Arc<Session>>,
 }
 
 /// What a TCP segment of our own needs.
@@ -328,6 +336,7 @@ impl Session {
                 tx_packets: Atomic::new(0),
                 tx_bytes: Atomic::new(0),
                 rx <- new_bh_lock!(Rx::default(), "mpip_session_rx"),
+                node: Node::default(),
             }),
             GFP_ATOMIC,
         )
@@ -335,7 +344,7 @@ impl Session {
 
     /// Has the processor fetch what a packet of the session needs, all at once.
     pub fn prefetch(&self) {
-        clock::prefetch(self);
+        clock::prefetch(self, offset_of!(Session, node));
     }
 
     /// A packet of the session was seen. True if it was quiet for long before.
@@ -715,7 +724,7 @@ impl Instance {
         // does.
         self.judge(&session);
         let ids = Ids(peer.node, id);
-        match self.sessions.insert(ids, session.clone()) {
+        match self.sessions.insert_placed(session.clone()) {
             Ok(()) => {}
             Err(InsertError::Exists) => return None,
             Err(InsertError::Full) => {
@@ -744,9 +753,9 @@ impl Instance {
         via: Via,
         path: Arc<Path>,
     ) -> bool {
-        let entry = WireEntry::new(session.clone(), lane, via, path);
+        let entry = WireEntry::new(&tuple, session.clone(), lane, via, path);
         self.gate.count_up(lane != 0);
-        if self.wire.insert(tuple, entry).is_err() {
+        if self.wire.insert(entry).is_err() {
             self.gate.count_down(lane != 0);
             return false;
         }
@@ -780,7 +789,7 @@ impl Instance {
             inner.s.state = session::State::Closing;
             let lanes = inner.s.lanes.iter_mut();
             for ((tuple, route), lane) in tuples.iter_mut().zip(&mut routes).zip(lanes) {
-                *tuple = lane.as_ref().map(|l| l.tuple);
+                *tuple = lane.as_ref().map(|l| l.tuple());
                 *route = lane.as_mut().and_then(|l| l.route.take());
             }
         }

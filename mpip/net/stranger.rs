@@ -306,7 +306,7 @@ impl Instance {
                 lane.path.confirm();
                 lane.path.state.lock().bind(block.path);
                 lane.path
-                    .saw_translation(&lane.tuple, block.addrs.observed());
+                    .saw_translation(&lane.tuple(), block.addrs.observed());
                 lane.path.clone()
             })
         };
@@ -328,7 +328,7 @@ impl Instance {
 
     /// Takes away what is in a lane's place, if anything is. With `inner` locked.
     pub fn evict_lane(&self, session: &Arc<Session>, inner: &mut Inner, index: usize) {
-        let Some(tuple) = inner.s.lane(index).map(|l| l.tuple) else {
+        let Some(tuple) = inner.s.lane(index).map(|l| l.tuple()) else {
             return;
         };
         inner.s.remove_lane(index);

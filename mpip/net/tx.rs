@@ -262,7 +262,7 @@ fn known(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, entry: &WireEn
     let forgotten = forgotten
         .filter(|index| *index != chosen)
         .and_then(|index| Some((index, inner.s.lane(index)?)))
-        .map(|(index, lane)| (index, lane.path.clone(), lane.tuple));
+        .map(|(index, lane)| (index, lane.path.clone(), lane.tuple()));
     let Some(lane) = inner.s.lane_mut(chosen) else {
         return Verdict::Accept;
     };
@@ -270,7 +270,7 @@ fn known(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, entry: &WireEn
     lane.tx_bytes = lane.tx_bytes.wrapping_add(len as u64);
     lane.note_sent(now);
     let path = lane.path.clone();
-    let tuple = lane.tuple;
+    let tuple = lane.tuple();
     let room = {
         let (mtu, outer) = match &lane.route {
             Some(route) if chosen != 0 => (route.mtu(), lane.ways.current().overhead()),
@@ -407,7 +407,7 @@ pub fn lane_has_room(
 /// How long a packet may be that takes a lane, with so many bytes more, if there is a route.
 fn room(instance: &Instance, lane: &mut Lane<Arc<Path>, Dst>, more: usize) -> Option<u32> {
     if !lane.route.as_ref().is_some_and(Dst::is_valid) {
-        lane.route = Dst::lookup(instance.net, lane.path.ifindex(), &lane.tuple);
+        lane.route = Dst::lookup(instance.net, lane.path.ifindex(), &lane.tuple());
     }
     let route = lane.route.as_ref()?;
     if !route.is_ready() {

@@ -245,7 +245,7 @@ impl Instance {
                         };
                         let unused = index == 0 && inner.s.is_replaced();
                         let fades = has_boxes && !unused && lane.is_silent_for(now, old);
-                        (lane.tuple, lane.path.clone(), old, fades)
+                        (lane.tuple(), lane.path.clone(), old, fades)
                     }
                     _ => continue,
                 }
@@ -277,7 +277,7 @@ impl Instance {
             let tuple = lane.and_then(|i| {
                 let inner = session.inner.lock();
                 let lane = inner.s.lane(i).filter(|l| l.state == LaneState::Active);
-                lane.map(|l| (session.clone(), l.tuple, i == 0))
+                lane.map(|l| (session.clone(), l.tuple(), i == 0))
             });
             if let Some(way) = tuple.filter(|_| candidates.len() < 16 && !session.is_closing()) {
                 // Without memory it stays with this session.
@@ -455,7 +455,7 @@ impl Instance {
             let mut found = KVec::new();
             {
                 let rcu = rcu::read_lock();
-                let _ = self.sessions.for_bucket::<()>(&rcu, bucket, |_, session| {
+                let _ = self.sessions.for_bucket::<()>(&rcu, bucket, |session| {
                     if Arc::ptr_eq(&session.peer, peer) && session.is_multi() {
                         let mut lanes = 0u32;
                         let inner = session.inner.lock();

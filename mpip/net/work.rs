@@ -368,7 +368,7 @@ impl Instance {
             self.forget_peer(&old, Reason::Replaced);
         }
         self.make_room_for_peer();
-        if self.peers.insert(Ids(node, 0), peer.clone()).is_err() {
+        if self.peers.insert(peer.clone()).is_err() {
             self.count(Counter::PeerRefusedCap);
             return None;
         }
@@ -383,7 +383,7 @@ impl Instance {
         let mut oldest: Option<Arc<Peer>> = None;
         {
             let rcu = rcu::read_lock();
-            self.peers.for_each(&rcu, |_, peer| {
+            self.peers.for_each(&rcu, |peer| {
                 let idle = peer.sessions.load(Relaxed) == 0;
                 if idle
                     && oldest
@@ -503,7 +503,7 @@ impl Instance {
             let mut found = None;
             {
                 let rcu = rcu::read_lock();
-                let _ = self.sessions.for_bucket(&rcu, bucket, |_, session| {
+                let _ = self.sessions.for_bucket(&rcu, bucket, |session| {
                     if Arc::ptr_eq(&session.peer, peer) {
                         found = Some(session.clone());
                         ControlFlow::Break(())
@@ -520,7 +520,7 @@ impl Instance {
                             end: session.tuple.remote,
                         };
                         let rcu = rcu::read_lock();
-                        if let Some(entry) = self.avail.get(&rcu, &dest) {
+                        if let Some((_, entry)) = self.avail.get(&rcu, &dest) {
                             entry.state.lock().left(clock::now_ms());
                         }
                     }
@@ -670,7 +670,7 @@ impl Instance {
         self.nodes.remove(&dest);
         {
             let rcu = rcu::read_lock();
-            if let Some(entry) = self.avail.get(&rcu, &dest) {
+            if let Some((_, entry)) = self.avail.get(&rcu, &dest) {
                 entry.state.lock().left(clock::now_ms());
             }
         }
@@ -728,7 +728,7 @@ impl Instance {
                 return;
             };
             let echo = if kind == Kind::LaneAck { lane.echo } else { 0 };
-            (lane.tuple, lane.path.clone(), lane.challenge, echo)
+            (lane.tuple(), lane.path.clone(), lane.challenge, echo)
         };
         let observed = (kind == Kind::LaneAck).then_some(tuple.remote);
         self.send_lane_on(session, &path, &tuple, kind, challenge, echo, observed);

@@ -49,7 +49,7 @@ impl Instance {
         let (tuple, via, path) = {
             let inner = session.inner.lock();
             match inner.s.lane(lane) {
-                Some(l) => (l.tuple, l.ways.current(), l.path.clone()),
+                Some(l) => (l.tuple(), l.ways.current(), l.path.clone()),
                 None => return,
             }
         };

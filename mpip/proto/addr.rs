@@ -124,6 +124,43 @@ impl Tuple {
     }
 }
 
+/// What a tuple is beside its addresses.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub struct Ports {
+    /// The protocol number of IP.
+    pub proto: u8,
+    /// This node's port.
+    pub local: u16,
+    /// The other end's port.
+    pub remote: u16,
+}
+
+impl Ports {
+    /// Those of a tuple.
+    pub const fn of(tuple: &Tuple) -> Ports {
+        Ports {
+            proto: tuple.proto,
+            local: tuple.local.port,
+            remote: tuple.remote.port,
+        }
+    }
+
+    /// The tuple with these addresses.
+    pub const fn between(&self, local: Addr, remote: Addr) -> Tuple {
+        Tuple {
+            proto: self.proto,
+            local: Endpoint {
+                addr: local,
+                port: self.local,
+            },
+            remote: Endpoint {
+                addr: remote,
+                port: self.remote,
+            },
+        }
+    }
+}
+
 /// A prefix of addresses.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub struct Prefix {

@@ -45,10 +45,12 @@ pub fn random_u64() -> u64 {
     unsafe { bindings::mpip_shim_random_u64() }
 }
 
-/// Has the processor fetch a value that is about to be used, as far as it is not in its cache.
-pub fn prefetch<T>(value: &T) {
+/// Has the processor fetch the first `len` bytes of a value that is about to be used, as far as
+/// they are not in its cache.
+pub fn prefetch<T>(value: &T, len: usize) {
+    let len = len.min(size_of::<T>());
     // SAFETY: A hint about memory that is valid.
-    unsafe { bindings::mpip_shim_prefetch(core::ptr::from_ref(value).cast(), size_of::<T>()) };
+    unsafe { bindings::mpip_shim_prefetch(core::ptr::from_ref(value).cast(), len) };
 }
 
 /// Fills an array with random bytes.

@@ -134,7 +134,7 @@ void mpip_shim_rcu_barrier(void)
 void mpip_shim_call_rcu(struct rcu_head *head,
 			void (*func)(struct rcu_head *head))
 {
-	/* The table's nodes start with room for one. */
+	/* The table's nodes have room for one. */
 	BUILD_BUG_ON(sizeof(struct rcu_head) != 2 * sizeof(void *));
 	call_rcu(head, func);
 }

@@ -18,7 +18,10 @@ use crate::{
 };
 use core::{
     cell::UnsafeCell,
-    mem::offset_of,
+    mem::{
+        offset_of,
+        MaybeUninit, //
+    },
     ops::ControlFlow,
     ptr, //
 };
@@ -37,7 +40,8 @@ use kernel::{
             Relaxed,
             Release, //
         },
-        rcu, //
+        rcu,
+        Arc, //
     },
 };
 
@@ -45,6 +49,29 @@ use kernel::{
 pub trait Key: Eq + Copy {
     /// Its hash. Only the length of a chain depends on it.
     fn hash(&self, secret: &Secret) -> u32;
+}
+
+/// What a table holds: it knows what it is found by, which is not stored once more.
+pub trait Entry: Send + Sync + 'static {
+    /// What it is found by.
+    type Key: Key;
+
+    /// Its key: the same as long as it is in a table.
+    fn key(&self) -> Self::Key;
+}
+
+/// What has a place in a table's chains as a part of itself, so that none has to be allocated.
+pub trait Placed: Sized {
+    /// That part.
+    fn node(&self) -> &Node<Arc<Self>>;
+}
+
+impl<K: Key + Send + Sync + 'static, V: Send + Sync + 'static> Entry for (K, V) {
+    type Key = K;
+
+    fn key(&self) -> K {
+        self.0
+    }
 }
 
 /// What the keys of a table are hashed with.
@@ -81,25 +108,85 @@ pub enum InsertError {
     NoMemory,
 }
 
-/// An entry. What a lookup compares comes first and shares a cache line.
+/// The place of an entry in a table's chains. What a lookup goes by comes first.
+///
+/// # Invariants
+///
+/// In a chain, and until the grace period after that is over, `value` is initialised. `taken` says
+/// that the node is part of what `value` counts; any other one is from `KBox::into_raw`.
 #[repr(C)]
-struct Node<K, V> {
+pub struct Node<V> {
     // One link for each of two arrays of buckets: a new one is filled while the old one is read.
-    next: [Atomic<*mut Node<K, V>>; 2],
-    hash: u32,
-    key: K,
-    value: V,
+    next: [Atomic<*mut Node<V>>; 2],
+    hash: Atomic<u32>,
+    taken: Atomic<bool>,
+    value: UnsafeCell<MaybeUninit<V>>,
     // The kernel's `struct rcu_head`.
     rcu: UnsafeCell<[usize; 2]>,
 }
 
+// SAFETY: Only tables look into it, and what they hold allows to be sent.
+unsafe impl<V> Send for Node<V> {}
+// SAFETY: As above, and to be shared; `value` changes only where nobody else can reach it.
+unsafe impl<V> Sync for Node<V> {}
+
+impl<V> Default for Node<V> {
+    /// One in no chain.
+    fn default() -> Self {
+        Self {
+            next: [const { Atomic::new(ptr::null_mut()) }; 2],
+            hash: Atomic::new(0),
+            taken: Atomic::new(false),
+            value: UnsafeCell::new(MaybeUninit::uninit()),
+            rcu: UnsafeCell::new([0; 2]),
+        }
+    }
+}
+
+impl<V> Node<V> {
+    /// Whether it is part of something that is in a table, or was until a moment ago.
+    #[cfg(CONFIG_MPIP_KUNIT_TEST)]
+    pub fn is_taken(&self) -> bool {
+        self.taken.load(Acquire)
+    }
+
+    /// What it holds.
+    ///
+    /// # Safety
+    ///
+    /// It must be in a chain, or have been in one and its grace period not be over.
+    unsafe fn value(&self) -> &V {
+        // SAFETY: By the contract and the invariant; nobody changes it meanwhile.
+        unsafe { (*self.value.get()).assume_init_ref() }
+    }
+
+    /// Takes out what it holds, and gives it back if it is memory of its own.
+    ///
+    /// # Safety
+    ///
+    /// `node` must hold something, and nobody else may be able to reach it any more.
+    unsafe fn release(node: *mut Node<V>) -> V {
+        // SAFETY: By the contract; whoever is part of the value lives as long as that does.
+        let value = unsafe { (*(*node).value.get()).assume_init_read() };
+        // SAFETY: As above.
+        let taken = unsafe { &(*node).taken };
+        if taken.load(Relaxed) {
+            taken.store(false, Release);
+        } else {
+            // SAFETY: By the invariant.
+            drop(unsafe { KBox::from_raw(node) });
+        }
+        value
+    }
+}
+
 /// An array of buckets, and which of a node's links its chains use.
-struct Buckets<K, V> {
-    heads: KVVec<Atomic<*mut Node<K, V>>>,
+struct Buckets<V> {
+    heads: KVVec<Atomic<*mut Node<V>>>,
     link: usize,
 }
 
-impl<K, V> Buckets<K, V> {
+impl<V> Buckets<V> {
     /// `n` empty buckets, a power of two. Process context.
     fn new(n: usize, link: usize) -> Result<KBox<Self>> {
         let mut heads = KVVec::with_capacity(n, GFP_KERNEL)?;
@@ -113,7 +200,7 @@ impl<K, V> Buckets<K, V> {
         hash as usize & (self.heads.len() - 1)
     }
 
-    fn head(&self, hash: u32) -> &Atomic<*mut Node<K, V>> {
+    fn head(&self, hash: u32) -> &Atomic<*mut Node<V>> {
         &self.heads[self.index(hash)]
     }
 
@@ -123,10 +210,10 @@ impl<K, V> Buckets<K, V> {
     ///
     /// `node` must be valid, not be in a chain of this array, and no reader may use its link for
     /// it. The table's writer lock must be held.
-    unsafe fn link(&self, node: *mut Node<K, V>) {
+    unsafe fn link(&self, node: *mut Node<V>) {
         // SAFETY: By the contract.
         let entry = unsafe { &*node };
-        let head = self.head(entry.hash);
+        let head = self.head(entry.hash.load(Relaxed));
         entry.next[self.link].store(head.load(Relaxed), Relaxed);
         head.store(node, Release);
     }
@@ -136,10 +223,10 @@ impl<K, V> Buckets<K, V> {
     /// # Safety
     ///
     /// `node` must be valid. The table's writer lock must be held.
-    unsafe fn unlink(&self, node: *mut Node<K, V>) {
+    unsafe fn unlink(&self, node: *mut Node<V>) {
         // SAFETY: By the contract.
         let entry = unsafe { &*node };
-        let mut link = self.head(entry.hash);
+        let mut link = self.head(entry.hash.load(Relaxed));
         loop {
             let at = link.load(Relaxed);
             if at.is_null() {
@@ -156,23 +243,23 @@ impl<K, V> Buckets<K, V> {
 }
 
 /// A larger or smaller array that is being filled.
-struct Filling<K, V> {
-    to: *mut Buckets<K, V>,
+struct Filling<V> {
+    to: *mut Buckets<V>,
     /// The nodes of so many buckets of the current array are in its chains as well.
     done: usize,
 }
 
-/// A hash table from `K` to `V`.
+/// A hash table of `V` by its key.
 ///
 /// # Invariants
 ///
-/// Every pointer in a bucket and in a reachable node's `next` is null or a node from
-/// `KBox::into_raw` that is freed only after it has been unlinked and a grace period has passed.
+/// Every pointer in a bucket and in a reachable node's `next` is null or a node that is released
+/// only after it has been unlinked and a grace period has passed.
 /// `current` is from `KBox::into_raw` and is freed only a grace period after another has taken its
 /// place; until then no other array with its link is filled.
 #[pin_data(PinnedDrop)]
-pub struct Table<K: Key, V: Send + Sync> {
-    current: Atomic<*mut Buckets<K, V>>,
+pub struct Table<V: Entry> {
+    current: Atomic<*mut Buckets<V>>,
     secret: Secret,
     least: usize,
     len: Atomic<usize>,
@@ -180,20 +267,20 @@ pub struct Table<K: Key, V: Send + Sync> {
     cap: Atomic<usize>,
     resizing: Atomic<bool>,
     #[pin]
-    writer: BhLock<Option<Filling<K, V>>>,
+    writer: BhLock<Option<Filling<V>>>,
 }
 
 // SAFETY: Values are shared between CPUs and dropped on any of them; `V` allows both.
-unsafe impl<K: Key + Send, V: Send + Sync> Send for Table<K, V> {}
+unsafe impl<V: Entry> Send for Table<V> {}
 // SAFETY: As above; all changes are made under `writer`.
-unsafe impl<K: Key + Send + Sync, V: Send + Sync> Sync for Table<K, V> {}
+unsafe impl<V: Entry> Sync for Table<V> {}
 
 /// Buckets of a table at most.
 const MAX_BUCKETS: usize = 1 << 22;
 /// Buckets that are moved with the lock held once.
 const STEP: usize = 64;
 
-impl<K: Key, V: Send + Sync> Table<K, V> {
+impl<V: Entry> Table<V> {
     /// A table of `1 << bits` buckets in the beginning for at most `cap` entries. Process context.
     pub fn new(bits: u32, cap: usize) -> impl PinInit<Self, Error> {
         pin_init::pin_init_scope(move || {
@@ -213,7 +300,7 @@ impl<K: Key, V: Send + Sync> Table<K, V> {
         })
     }
 
-    fn hash(&self, key: &K) -> u32 {
+    fn hash(&self, key: &V::Key) -> u32 {
         key.hash(&self.secret)
     }
 
@@ -223,7 +310,7 @@ impl<K: Key, V: Send + Sync> Table<K, V> {
     ///
     /// The RCU read lock or the writer lock must be held as long as the result is used, or no other
     /// array may take its place.
-    unsafe fn current(&self) -> &Buckets<K, V> {
+    unsafe fn current(&self) -> &Buckets<V> {
         // SAFETY: Never null; by the contract and the invariant it is not freed meanwhile.
         unsafe { &*self.current.load(Acquire) }
     }
@@ -254,22 +341,23 @@ impl<K: Key, V: Send + Sync> Table<K, V> {
     }
 
     /// The value of `key`.
-    pub fn get<'g>(&'g self, _guard: &'g rcu::Guard, key: &K) -> Option<&'g V> {
+    pub fn get<'g>(&'g self, _guard: &'g rcu::Guard, key: &V::Key) -> Option<&'g V> {
         // SAFETY: The guard is held as long as the result is used.
         let buckets = unsafe { self.current() };
         Self::find(buckets, self.hash(key), key).map(|node| {
             // SAFETY: Reachable nodes are valid, and stay so while the guard is held.
-            unsafe { &(*node).value }
+            unsafe { (*node).value() }
         })
     }
 
     /// The node of `key`. The caller holds the RCU read lock or the writer lock.
-    fn find(buckets: &Buckets<K, V>, hash: u32, key: &K) -> Option<*mut Node<K, V>> {
+    fn find(buckets: &Buckets<V>, hash: u32, key: &V::Key) -> Option<*mut Node<V>> {
         let mut node = buckets.head(hash).load(Acquire);
         while !node.is_null() {
             // SAFETY: Reachable nodes are valid, and stay so while the lock is held.
             let entry = unsafe { &*node };
-            if entry.hash == hash && entry.key == *key {
+            // SAFETY: It is in a chain.
+            if entry.hash.load(Relaxed) == hash && unsafe { entry.value() }.key() == *key {
                 return Some(node);
             }
             node = entry.next[buckets.link].load(Acquire);
@@ -278,30 +366,48 @@ impl<K: Key, V: Send + Sync> Table<K, V> {
     }
 
     /// Adds an entry. Any context.
-    pub fn insert(&self, key: K, value: V) -> Result<(), InsertError> {
-        let hash = self.hash(&key);
-        let node = KBox::new(
-            Node {
-                next: [const { Atomic::new(ptr::null_mut()) }; 2],
-                hash,
-                key,
-                value,
-                rcu: UnsafeCell::new([0; 2]),
-            },
-            GFP_ATOMIC,
-        )
-        .map_err(|_| InsertError::NoMemory)?;
+    pub fn insert(&self, value: V) -> Result<(), InsertError> {
+        let node = KBox::new(Node::default(), GFP_ATOMIC).map_err(|_| InsertError::NoMemory)?;
+        // SAFETY: It is ours, and memory of its own.
+        unsafe { self.fill(KBox::into_raw(node), value) }
+    }
 
+    /// Puts a value into a node, and that into the chains.
+    ///
+    /// # Safety
+    ///
+    /// `node` must be valid, hold nothing, and be the caller's alone: from `KBox::into_raw`, or
+    /// `taken` and part of what `value` counts.
+    unsafe fn fill(&self, node: *mut Node<V>, value: V) -> Result<(), InsertError> {
+        let key = value.key();
+        let hash = self.hash(&key);
+        // SAFETY: By the contract.
+        unsafe {
+            (*node).hash.store(hash, Relaxed);
+            (*(*node).value.get()).write(value);
+        }
+        // SAFETY: It is filled now, and nobody else's.
+        unsafe { self.add(node, &key, hash) }.inspect_err(|_| {
+            // SAFETY: It holds the value and is in no chain.
+            drop(unsafe { Node::release(node) });
+        })
+    }
+
+    /// Puts a node into the chains.
+    ///
+    /// # Safety
+    ///
+    /// `node` must be filled with what has this key and hash, and be in no chain.
+    unsafe fn add(&self, node: *mut Node<V>, key: &V::Key, hash: u32) -> Result<(), InsertError> {
         let filling = self.writer.lock();
         if self.len() >= self.cap.load(Relaxed) {
             return Err(InsertError::Full);
         }
         // SAFETY: The writer lock is held.
         let buckets = unsafe { self.current() };
-        if Self::find(buckets, hash, &key).is_some() {
+        if Self::find(buckets, hash, key).is_some() {
             return Err(InsertError::Exists);
         }
-        let node = KBox::into_raw(node);
         if let Some(filling) = &*filling {
             if buckets.index(hash) < filling.done {
                 // SAFETY: The array lives while it is being filled; the node is new.
@@ -317,7 +423,7 @@ impl<K: Key, V: Send + Sync> Table<K, V> {
 
     /// Takes out the entry of `key` if `which` says so; its value is dropped after a grace
     /// period. Any context.
-    pub fn remove_if(&self, key: &K, which: impl FnOnce(&V) -> bool) -> bool {
+    pub fn remove_if(&self, key: &V::Key, which: impl FnOnce(&V) -> bool) -> bool {
         let hash = self.hash(key);
         let filling = self.writer.lock();
         // SAFETY: The writer lock is held.
@@ -327,7 +433,8 @@ impl<K: Key, V: Send + Sync> Table<K, V> {
         };
         // SAFETY: Linked nodes are valid; the writer lock keeps them linked.
         let entry = unsafe { &*node };
-        if !which(&entry.value) {
+        // SAFETY: It is in a chain.
+        if !which(unsafe { entry.value() }) {
             return false;
         }
         // SAFETY: As above.
@@ -342,12 +449,12 @@ impl<K: Key, V: Send + Sync> Table<K, V> {
         self.generation.fetch_add(1u32, Relaxed);
         // SAFETY: The node has room for an `rcu_head` there, is unlinked, and from here on belongs
         // to the callback.
-        unsafe { bindings::mpip_shim_call_rcu(entry.rcu.get().cast(), Some(free::<K, V>)) };
+        unsafe { bindings::mpip_shim_call_rcu(entry.rcu.get().cast(), Some(free::<V>)) };
         true
     }
 
     /// Takes out the entry of `key`.
-    pub fn remove(&self, key: &K) -> bool {
+    pub fn remove(&self, key: &V::Key) -> bool {
         self.remove_if(key, |_| true)
     }
 
@@ -370,8 +477,7 @@ impl<K: Key, V: Send + Sync> Table<K, V> {
     /// Moves all entries into an array for `len` of them, some at a time: readers use the old one
     /// until the new one is complete, writers see to both. The caller has claimed `resizing`.
     fn resize(&self, len: usize) {
-        let n = len.saturating_mul(2).min(MAX_BUCKETS);
-        let n = n.next_power_of_two().max(self.least);
+        let n = len.next_power_of_two().min(MAX_BUCKETS).max(self.least);
         // SAFETY: Only the holder of `resizing` replaces it.
         let from = unsafe { self.current() };
         // Without memory the chains stay long.
@@ -421,7 +527,7 @@ impl<K: Key, V: Send + Sync> Table<K, V> {
         &self,
         _guard: &rcu::Guard,
         bucket: usize,
-        mut f: impl FnMut(&K, &V) -> ControlFlow<B>,
+        mut f: impl FnMut(&V) -> ControlFlow<B>,
     ) -> ControlFlow<B> {
         // SAFETY: The guard is held.
         let buckets = unsafe { self.current() };
@@ -432,20 +538,40 @@ impl<K: Key, V: Send + Sync> Table<K, V> {
         while !node.is_null() {
             // SAFETY: As in `get`.
             let entry = unsafe { &*node };
-            f(&entry.key, &entry.value)?;
+            // SAFETY: It is in a chain.
+            f(unsafe { entry.value() })?;
             node = entry.next[buckets.link].load(Acquire);
         }
         ControlFlow::Continue(())
     }
 
     /// Visits all entries.
-    pub fn for_each(&self, guard: &rcu::Guard, mut f: impl FnMut(&K, &V)) {
+    pub fn for_each(&self, guard: &rcu::Guard, mut f: impl FnMut(&V)) {
         for bucket in 0..self.buckets() {
-            let _ = self.for_bucket::<()>(guard, bucket, |k, v| {
-                f(k, v);
+            let _ = self.for_bucket::<()>(guard, bucket, |v| {
+                f(v);
                 ControlFlow::Continue(())
             });
         }
+    }
+}
+
+impl<T: Placed> Table<Arc<T>>
+where
+    Arc<T>: Entry,
+{
+    /// [`Table::insert`] without an allocation: the value's own node is used, if that is free.
+    pub fn insert_placed(&self, value: Arc<T>) -> Result<(), InsertError> {
+        let node = ptr::from_ref(value.node());
+        let whole = ptr::from_ref(&*value).addr();
+        // What is inside of what is counted stays in place as long as that is held.
+        let inside = (whole..whole + size_of::<T>()).contains(&node.addr());
+        // SAFETY: `value` is held.
+        if !inside || unsafe { &(*node).taken }.xchg(true, Full) {
+            return self.insert(value);
+        }
+        // SAFETY: It is taken, by us, and part of what `value` counts.
+        unsafe { self.fill(node.cast_mut(), value) }
     }
 }
 
@@ -453,19 +579,17 @@ impl<K: Key, V: Send + Sync> Table<K, V> {
 ///
 /// # Safety
 ///
-/// `head` must be the `rcu` of an unlinked `Node<K, V>` that came from `KBox::into_raw`.
-unsafe extern "C" fn free<K, V>(head: *mut bindings::callback_head) {
+/// `head` must be the `rcu` of an unlinked `Node<V>` that no reader stands on.
+unsafe extern "C" fn free<V>(head: *mut bindings::callback_head) {
     // SAFETY: By the contract.
     unsafe {
-        let node = head
-            .byte_sub(offset_of!(Node<K, V>, rcu))
-            .cast::<Node<K, V>>();
-        drop(KBox::from_raw(node));
+        let node = head.byte_sub(offset_of!(Node<V>, rcu)).cast::<Node<V>>();
+        drop(Node::release(node));
     }
 }
 
 #[pinned_drop]
-impl<K: Key, V: Send + Sync> PinnedDrop for Table<K, V> {
+impl<V: Entry> PinnedDrop for Table<V> {
     fn drop(self: Pin<&mut Self>) {
         // SAFETY: The table is going: no reader is left, the array and its nodes are ours.
         let buckets = unsafe { KBox::from_raw(self.current.load(Relaxed)) };
@@ -473,8 +597,10 @@ impl<K: Key, V: Send + Sync> PinnedDrop for Table<K, V> {
             let mut node = head.load(Relaxed);
             while !node.is_null() {
                 // SAFETY: As above.
-                let entry = unsafe { KBox::from_raw(node) };
-                node = entry.next[buckets.link].load(Relaxed);
+                let next = unsafe { (*node).next[buckets.link].load(Relaxed) };
+                // SAFETY: As above.
+                drop(unsafe { Node::release(node) });
+                node = next;
             }
         }
     }

@@ -4,6 +4,7 @@
 
 use super::Path;
 use crate::proto::{
+    addr::Addr,
     earliest::URGENT_US,
     interface::Reserve,
     path::Standing,
@@ -16,6 +17,10 @@ use kernel::sync::{
 };
 
 impl PathInfo for Arc<Path> {
+    fn ends(&self) -> (Addr, Addr) {
+        (self.local, self.remote)
+    }
+
     fn standing(&self) -> Standing {
         Path::standing(self)
     }

@@ -2,6 +2,8 @@
 
 //! A session's use of a path.
 
+use crate::proto::addr::Addr;
+use crate::proto::addr::Ports;
 use crate::proto::addr::Tuple;
 use crate::proto::interface::Reserve;
 use crate::proto::path::Standing;
@@ -26,6 +28,8 @@ pub enum LaneState {
 
 /// What scheduling needs to know of a path.
 pub trait PathInfo {
+    /// The local and the remote address.
+    fn ends(&self) -> (Addr, Addr);
     /// How far it can be relied on.
     fn standing(&self) -> Standing;
     /// How long an answer has been overdue, microseconds; 0 while none is.
@@ -84,8 +88,8 @@ pub trait PathInfo {
 
 /// A lane. `P` is the path, `D` a route that the caller caches.
 pub struct Lane<P, D> {
-    /// The tuple on the wire.
-    pub tuple: Tuple,
+    /// What its tuple on the wire is beside the path's addresses.
+    pub ports: Ports,
     /// The path.
     pub path: P,
     /// The caller's cached route.
@@ -106,7 +110,7 @@ pub struct Lane<P, D> {
     pub tx_bytes: u64,
     // When this end sent something last, in `SENT_BITS`th parts of the clock.
     sent: u8,
-    // `ASKED`, `PROVEN` and so on: lanes are many, and this is the byte that made them too large.
+    // `ASKED`, `PROVEN` and so on in one byte, because lanes are many.
     marks: u8,
     pub(super) tries: u8,
     pub(super) refusals: u8,
@@ -127,8 +131,17 @@ const UNWANTED: u8 = 16;
 /// Bits of the clock, microseconds, that make no difference to when something was sent.
 const SENT_BITS: u32 = 21;
 
+impl<P: PathInfo, D> Lane<P, D> {
+    /// The tuple on the wire.
+    pub fn tuple(&self) -> Tuple {
+        let (local, remote) = self.path.ends();
+        self.ports.between(local, remote)
+    }
+}
+
 impl<P, D> Lane<P, D> {
-    /// A lane that is asked for: `challenge` is random, `asked` says that this end does it.
+    /// A lane on a tuple between the path's addresses that is asked for: `challenge` is random,
+    /// `asked` says that this end does it.
     pub(super) fn new(
         tuple: Tuple,
         path: P,
@@ -138,7 +151,7 @@ impl<P, D> Lane<P, D> {
         now: u32,
     ) -> Lane<P, D> {
         Lane {
-            tuple,
+            ports: Ports::of(&tuple),
             path,
             route: None,
             state: LaneState::Pending,

@@ -28,6 +28,7 @@ pub use lane::LaneState;
 pub use lane::PathInfo;
 pub use policy::Unused;
 
+use crate::proto::addr::Ports;
 use crate::proto::addr::Tuple;
 use crate::proto::bits::bits;
 use crate::proto::packet;
@@ -181,7 +182,7 @@ impl<P: PathInfo, D, H: Hold<Lane<P, D>>> Session<P, D, H> {
     pub fn find(&self, tuple: &Tuple) -> Option<usize> {
         self.lanes
             .iter()
-            .position(|l| l.as_ref().is_some_and(|l| l.tuple == *tuple))
+            .position(|l| l.as_ref().is_some_and(|l| l.tuple() == *tuple))
     }
 
     /// The weight of a lane: what was set for its path, or was learnt; 0 if it is not active.
@@ -462,7 +463,7 @@ impl<P: PathInfo, D, H: Hold<Lane<P, D>>> Session<P, D, H> {
         let mut added = self.lanes.iter().skip(1).flatten();
         added
             .find(|l| l.state == LaneState::Active && l.path.is_same(path))
-            .map(|l| l.tuple)
+            .map(|l| l.tuple())
     }
 
     /// Whether other lanes have taken the original one's place: what keeps track of
@@ -473,7 +474,7 @@ impl<P: PathInfo, D, H: Hold<Lane<P, D>>> Session<P, D, H> {
         };
         // Datagrams that took another way meanwhile do not matter to those boxes: a lane that is
         // kept in reserve, or does not answer, is no reason to leave a path that works.
-        let datagrams = original.tuple.proto == packet::UDP;
+        let datagrams = original.ports.proto == packet::UDP;
         let lesser =
             |l: &Lane<P, D>| l.path.reserve().is_some() || l.standing() <= Standing::Suspect;
         let strict = |l: &Lane<P, D>| original.path.is_strict() && !(datagrams && lesser(l));
@@ -599,7 +600,7 @@ impl<P: PathInfo, D, H: Hold<Lane<P, D>>> Session<P, D, H> {
         now: u32,
     ) -> bool {
         let pending =
-            |lane: &&mut Lane<P, D>| lane.state == LaneState::Pending && lane.tuple == *old;
+            |lane: &&mut Lane<P, D>| lane.state == LaneState::Pending && lane.tuple() == *old;
         let Some(lane) = self.lane_mut(index).filter(pending) else {
             return false;
         };
@@ -610,7 +611,7 @@ impl<P: PathInfo, D, H: Hold<Lane<P, D>>> Session<P, D, H> {
         lane.challenge = random;
         lane.stream = Stream::new((random >> 32) as u32);
         match tuple {
-            Some(tuple) => lane.tuple = tuple,
+            Some(tuple) => lane.ports = Ports::of(&tuple),
             // The next one, if there is any.
             None => lane.tries = TRIES,
         }

@@ -89,6 +89,10 @@ impl Default for Path {
 }
 
 impl PathInfo for Path {
+    fn ends(&self) -> (Addr, Addr) {
+        ENDS
+    }
+
     fn standing(&self) -> Standing {
         self.0.standing.get()
     }
@@ -206,15 +210,20 @@ const DISPATCH: Dispatch = Dispatch {
 /// A lane that is tried as it is.
 const RAW: Ways = Ways::only(Via::Raw);
 
+/// The addresses of all paths here.
+const ENDS: (Addr, Addr) = (Addr::V4([10, 0, 0, 1]), Addr::V4([10, 0, 0, 2]));
+
 fn tuple(n: u8) -> Tuple {
-    let end = |host, port| Endpoint {
-        addr: Addr::V4([10, 0, n, host]),
-        port,
-    };
     Tuple {
         proto: 6,
-        local: end(1, 1000),
-        remote: end(2, 80),
+        local: Endpoint {
+            addr: ENDS.0,
+            port: 1000 + u16::from(n),
+        },
+        remote: Endpoint {
+            addr: ENDS.1,
+            port: 80,
+        },
     }
 }
 
@@ -434,12 +443,12 @@ fn a_lane_that_is_answered_at_the_last_moment_stays() {
         "an answer to what was asked before"
     );
     assert!(!late.switched(1, &tuple(1), Some(tuple(3)), 13, now));
-    assert_eq!(late.lane(1).unwrap().tuple, tuple(2));
+    assert_eq!(late.lane(1).unwrap().tuple(), tuple(2));
     // And if it comes meanwhile:
     assert!(s.on_lane_ack(1, 9, 11));
     assert!(!s.switched(1, &tuple(1), Some(tuple(2)), 12, now));
     let lane = s.lane(1).unwrap();
-    assert_eq!((lane.state, lane.tuple), (LaneState::Active, tuple(1)));
+    assert_eq!((lane.state, lane.tuple()), (LaneState::Active, tuple(1)));
     assert_eq!(lane.ways.current(), Via::Raw);
     assert!(!s.switched(2, &tuple(2), None, 12, now), "there is none");
 }

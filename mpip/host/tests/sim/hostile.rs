@@ -199,7 +199,7 @@ fn a_report_counts_on_its_own_path_only() {
         let reports = withheld(&mut w, Kind::Report, 1, 2);
         assert!(!reports.is_empty());
         let session = w.node(A).only();
-        let other = session.inner.borrow().s.lane(1).unwrap().tuple;
+        let other = session.inner.borrow().s.lane(1).unwrap().tuple();
         let before = states(&w);
         for report in &reports {
             w.deliver(moved(report, &other));

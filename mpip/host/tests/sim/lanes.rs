@@ -286,7 +286,10 @@ fn lane_to(w: &World, addr: Addr) -> Tuple {
     let inner = w.node(A).only();
     let inner = inner.inner.borrow();
     let mut lanes = inner.s.lanes.iter().flatten();
-    lanes.find(|l| l.tuple.remote.addr == addr).unwrap().tuple
+    lanes
+        .find(|l| l.tuple().remote.addr == addr)
+        .unwrap()
+        .tuple()
 }
 
 #[test]

@@ -488,7 +488,7 @@ fn a_backup_replaces_nothing_that_datagrams_can_use() {
     for (proto, lane) in [(6, 1), (17, 0)] {
         let (mut s, paths) = measured(&[5, 5]);
         if let Some(own) = s.lane_mut(0) {
-            own.tuple.proto = proto;
+            own.ports.proto = proto;
         }
         paths[0].0.strict.set(true);
         assert_eq!(s.lanes_for(0, &Treatment::PLAIN), 0b10);

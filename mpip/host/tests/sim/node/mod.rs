@@ -419,7 +419,10 @@ impl Node {
                 if let Some(lane) = lane {
                     out.push(format!(
                         "lane {i} {:?} {:?} {:x} {:x}",
-                        lane.tuple, lane.state, lane.challenge, lane.echo
+                        lane.tuple(),
+                        lane.state,
+                        lane.challenge,
+                        lane.echo
                     ));
                 }
             }
@@ -617,7 +620,7 @@ impl Node {
 
     /// Takes away what is in a lane's place, if anything is.
     fn evict_lane(&mut self, session: &Rc<Session>, inner: &mut Inner, index: usize) {
-        if let Some(tuple) = inner.s.lane(index).map(|l| l.tuple) {
+        if let Some(tuple) = inner.s.lane(index).map(|l| l.tuple()) {
             inner.s.remove_lane(index);
             self.wire
                 .retain(|t, entry| *t != tuple || !Rc::ptr_eq(&entry.session, session));

@@ -117,6 +117,10 @@ impl PathCell {
 }
 
 impl PathInfo for Path {
+    fn ends(&self) -> (Addr, Addr) {
+        (self.local, self.remote)
+    }
+
     fn standing(&self) -> Standing {
         self.state.borrow().standing()
     }

@@ -131,13 +131,13 @@ impl Node {
         let mut inner = session.inner.borrow_mut();
         let s = &mut inner.s;
         let chosen = s.pick(now, len, Class::Again(lost), &dispatch, |index, lane| {
-            let (local, remote) = (&lane.tuple.local.addr, &lane.tuple.remote.addr);
+            let (local, remote) = (&lane.tuple().local.addr, &lane.tuple().remote.addr);
             index == 0 || cx.has_route(local, remote)
         });
         let lane = s.lane_mut(chosen).expect("the chosen lane");
         lane.tx_packets += 1;
         lane.tx_bytes += u64::from(len);
-        let (tuple, path) = (lane.tuple, lane.path.clone());
+        let (tuple, path) = (lane.tuple(), lane.path.clone());
         packet::rewrite(&mut wire.bytes, &packet, &tuple.local, &tuple.remote, false);
         packet::set_dont_fragment(&mut wire.bytes, packet.family);
         let options = wire.copy(packet.l4 + 20, packet.payload - packet.l4 - 20);
@@ -173,7 +173,7 @@ impl Node {
         let (lane, tuple) = {
             let mut inner = session.inner.borrow_mut();
             let lane = inner.s.pick(now, 100, Class::Small, &dispatch, |_, _| true);
-            (lane, inner.s.lane(lane).expect("the chosen lane").tuple)
+            (lane, inner.s.lane(lane).expect("the chosen lane").tuple())
         };
         let header = self.header(&session.peer, session.id);
         let cm = Cm::Missing(Missing {

@@ -183,17 +183,17 @@ impl Node {
                 None => Class::Datagram,
             };
             let chosen = inner.s.pick(now, len, class, &dispatch, |index, lane| {
-                index == 0 || cx.has_route(&lane.tuple.local.addr, &lane.tuple.remote.addr)
+                index == 0 || cx.has_route(&lane.tuple().local.addr, &lane.tuple().remote.addr)
             });
             let interval = self.param(Param::CmInterval) as u32 * 1000;
             if let Some(index) = inner.s.forgotten(now, interval).filter(|i| *i != chosen) {
                 let lane = inner.s.lane(index).expect("the forgotten lane");
-                forgotten = Some((index, lane.path.clone(), lane.tuple));
+                forgotten = Some((index, lane.path.clone(), lane.tuple()));
             }
             let lane = inner.s.lane_mut(chosen).expect("the chosen lane");
             lane.tx_packets += 1;
             lane.tx_bytes += u64::from(len);
-            (chosen, lane.path.clone(), lane.tuple)
+            (chosen, lane.path.clone(), lane.tuple())
         };
         if let Some((index, path, tuple)) = forgotten {
             self.ask(cx, session, &path, &tuple, index == 0);

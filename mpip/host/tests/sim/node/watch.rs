@@ -83,7 +83,7 @@ impl Node {
     fn beat(&mut self, cx: &mut Cx<'_>, session: &Rc<Session>, interval: u32) {
         for index in 0..MAX_LANES {
             let (tuple, path) = match session.inner.borrow().s.lane(index) {
-                Some(l) if l.state == LaneState::Active => (l.tuple, l.path.clone()),
+                Some(l) if l.state == LaneState::Active => (l.tuple(), l.path.clone()),
                 _ => continue,
             };
             if path.maybe_due(self.now_us(cx), interval - interval / 4) {

@@ -482,7 +482,7 @@ impl Node {
             let Some(lane) = inner.s.lane(index) else {
                 return;
             };
-            (lane.tuple, lane.path.clone(), lane.challenge, lane.echo)
+            (lane.tuple(), lane.path.clone(), lane.challenge, lane.echo)
         };
         let ack = kind == Kind::LaneAck;
         let echo = if ack { echo } else { 0 };
@@ -616,8 +616,8 @@ fn has_lane(session: &Session, local: &Addr, remote: &Addr) -> bool {
             let blind = i == 0 && (l.path.is_strict() || l.path.standing() == Standing::Suspect);
             !blind
                 && !l.is_forsaken()
-                && l.tuple.local.addr == *local
-                && l.tuple.remote.addr == *remote
+                && l.tuple().local.addr == *local
+                && l.tuple().remote.addr == *remote
         })
     })
 }
