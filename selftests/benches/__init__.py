@@ -5,6 +5,6 @@
 WHERE = {
     "vm": ("goodput", "stacks", "loss", "fair", "simult", "fct", "latency", "offload"),
     "uml": ("cpu", "scale"),
-    "icount": ("instructions", "crowd"),
+    "icount": ("counted", "instructions", "crowd"),
 }
 PARTS = [part for parts in WHERE.values() for part in parts]
