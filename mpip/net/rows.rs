@@ -14,7 +14,7 @@ use crate::{
         addr::{
             Addr,
             Endpoint,
-            Ports,
+            PortPair,
             Tuple, //
         },
         avail,
@@ -127,7 +127,7 @@ impl Key for Destination {
 pub struct WireEntry {
     /// The path, whose addresses are the tuple's.
     pub path: Arc<Path>,
-    ports: Ports,
+    ports: PortPair,
     /// Index of the lane.
     pub lane: u8,
     /// How its packets travel.
@@ -168,7 +168,7 @@ impl WireEntry {
             lane: lane as u8,
             via,
             path,
-            ports: Ports::of(tuple),
+            ports: PortPair::of(tuple),
             rx_packets: Atomic::new(0),
             rx_bytes: Atomic::new(0),
             up: Atomic::new(lane == 0),

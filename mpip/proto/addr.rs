@@ -124,9 +124,9 @@ impl Tuple {
     }
 }
 
-/// What a tuple is beside its addresses.
+/// What a tuple is beside its addresses: protocol and ports.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
-pub struct Ports {
+pub struct PortPair {
     /// The protocol number of IP.
     pub proto: u8,
     /// This node's port.
@@ -135,10 +135,10 @@ pub struct Ports {
     pub remote: u16,
 }
 
-impl Ports {
+impl PortPair {
     /// Those of a tuple.
-    pub const fn of(tuple: &Tuple) -> Ports {
-        Ports {
+    pub const fn of(tuple: &Tuple) -> PortPair {
+        PortPair {
             proto: tuple.proto,
             local: tuple.local.port,
             remote: tuple.remote.port,

@@ -3,7 +3,7 @@
 //! A session's use of a path.
 
 use crate::proto::addr::Addr;
-use crate::proto::addr::Ports;
+use crate::proto::addr::PortPair;
 use crate::proto::addr::Tuple;
 use crate::proto::interface::Reserve;
 use crate::proto::path::Standing;
@@ -89,7 +89,7 @@ pub trait PathInfo {
 /// A lane. `P` is the path, `D` a route that the caller caches.
 pub struct Lane<P, D> {
     /// What its tuple on the wire is beside the path's addresses.
-    pub ports: Ports,
+    pub ports: PortPair,
     /// The path.
     pub path: P,
     /// The caller's cached route.
@@ -151,7 +151,7 @@ impl<P, D> Lane<P, D> {
         now: u32,
     ) -> Lane<P, D> {
         Lane {
-            ports: Ports::of(&tuple),
+            ports: PortPair::of(&tuple),
             path,
             route: None,
             state: LaneState::Pending,

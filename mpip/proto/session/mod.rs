@@ -28,7 +28,7 @@ pub use lane::LaneState;
 pub use lane::PathInfo;
 pub use policy::Unused;
 
-use crate::proto::addr::Ports;
+use crate::proto::addr::PortPair;
 use crate::proto::addr::Tuple;
 use crate::proto::bits::bits;
 use crate::proto::packet;
@@ -611,7 +611,7 @@ impl<P: PathInfo, D, H: Hold<Lane<P, D>>> Session<P, D, H> {
         lane.challenge = random;
         lane.stream = Stream::new((random >> 32) as u32);
         match tuple {
-            Some(tuple) => lane.ports = Ports::of(&tuple),
+            Some(tuple) => lane.ports = PortPair::of(&tuple),
             // The next one, if there is any.
             None => lane.tries = TRIES,
         }
