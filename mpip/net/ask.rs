@@ -156,7 +156,7 @@ fn join(
                 if tcp && !is_asker(tuple) && !skb.is_translated() {
                     return;
                 }
-                if let Some(peer) = instance.peer_of(rcu, dest) {
+                if let Some(peer) = instance.peer_of(rcu, &entry) {
                     if instance.start_joining(tuple) {
                         instance.submit(Job::Join {
                             tuple: *tuple,

@@ -159,7 +159,6 @@ impl Instance {
             }
             for dest in expired.into_iter().flatten() {
                 self.avail.remove(&dest);
-                self.nodes.remove(&dest);
             }
         }
     }

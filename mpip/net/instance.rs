@@ -129,12 +129,9 @@ pub struct Instance {
     /// Peers by node id.
     #[pin]
     pub peers: Table<Arc<Peer>>,
-    /// Availability (Table 2).
+    /// Availability, and which node it is (Tables 2 and 3).
     #[pin]
     pub avail: Table<(Destination, Arc<AvailEntry>)>,
-    /// Node addresses (Table 3).
-    #[pin]
-    pub nodes: Table<(Destination, u64)>,
     #[pin]
     syns: BhLock<KVec<Option<SynSlot>>>,
     #[pin]
@@ -257,7 +254,6 @@ impl Instance {
                 sessions <- Table::new(9, max_sessions),
                 peers <- Table::new(8, max_peers),
                 avail <- Table::new(10, MAX_AVAIL),
-                nodes <- Table::new(10, MAX_AVAIL),
                 syns <- new_bh_lock!(syns, "mpip_syns"),
                 addrs <- new_bh_lock!([None; MAX_LOCAL], "mpip_addrs"),
                 prefixes <- new_bh_lock!(prefixes, "mpip_prefixes"),
@@ -418,7 +414,6 @@ impl Instance {
         self.wire.fit();
         self.sessions.fit();
         self.avail.fit();
-        self.nodes.fit();
     }
 
     /// The parameters of asking.
@@ -716,33 +711,24 @@ impl Instance {
 
     /// Notes that a destination speaks MPIP, and as which node (Table 3).
     pub fn note_available(&self, dest: &Destination, node: Option<u64>) {
-        let rcu = rcu::read_lock();
-        if let Some(entry) = self.avail_entry(&rcu, dest) {
-            entry.state.lock().answered(clock::now_ms());
-            entry.be_lively();
+        // Without room the next session asks again.
+        if let Some(entry) = self.avail_entry(&rcu::read_lock(), dest) {
+            entry.be_available(node);
         }
-        if let Some(node) = node {
-            let stale = match self.nodes.get(&rcu, dest) {
-                Some((_, known)) if *known == node => return,
-                known => known.is_some(),
-            };
-            if stale {
-                self.nodes.remove(dest);
-            }
-            // Without room the next session asks again.
-            match self.nodes.insert((*dest, node)) {
-                Err(InsertError::Full) => self.count(Counter::NodeRefusedCap),
-                Err(InsertError::NoMemory) => self.count(Counter::NoMemory),
-                Ok(()) | Err(InsertError::Exists) => {}
-            }
+    }
+
+    /// Notes the same of a destination that calls. A caller's port is another one next time: no row
+    /// is made for it, only one that there is has to be right.
+    pub fn note_caller(&self, dest: &Destination, node: u64) {
+        if let Some((_, entry)) = self.avail.get(&rcu::read_lock(), dest) {
+            entry.be_available(Some(node));
         }
     }
 
     /// The peer that a destination belongs to.
-    pub fn peer_of(&self, rcu: &rcu::Guard, dest: &Destination) -> Option<Arc<Peer>> {
-        let (_, node) = *self.nodes.get(rcu, dest)?;
+    pub fn peer_of(&self, rcu: &rcu::Guard, entry: &AvailEntry) -> Option<Arc<Peer>> {
         self.peers
-            .get(rcu, &Ids(node, 0))
+            .get(rcu, &Ids(entry.node()?, 0))
             .filter(|p| !p.has_left())
             .cloned()
     }
@@ -753,7 +739,11 @@ impl Instance {
             proto: packet::TCP,
             end: *remote,
         };
-        let peer = self.peer_of(&rcu::read_lock(), &dest);
+        let rcu = rcu::read_lock();
+        let peer = self
+            .avail
+            .get(&rcu, &dest)
+            .and_then(|(_, entry)| self.peer_of(&rcu, entry));
         peer.map_or(0, |peer| peer.wrapper_len(packet::TCP))
     }
 

@@ -27,6 +27,7 @@ use crate::{
     },
     sys::{
         bh::BhLock,
+        clock,
         route::FlowRoute,
         socket::{
             self,
@@ -224,8 +225,10 @@ pub struct AvailEntry {
     pub sent: Atomic<u32>,
     /// Datagrams in a row behind which a question had no room.
     pub full: Atomic<u32>,
+    // Milliseconds since boot; 0 if there is something to ask.
     quiet_from: Atomic<u32>,
-    quiet: Atomic<bool>,
+    // Which node it is (Table 3 of the paper); 0 if that is not known.
+    node: Atomic<u64>,
 }
 
 impl AvailEntry {
@@ -236,25 +239,44 @@ impl AvailEntry {
             sent: Atomic::new(0),
             full: Atomic::new(0),
             quiet_from: Atomic::new(0),
-            quiet: Atomic::new(false),
+            node: Atomic::new(0),
         })
     }
 
     /// There is nothing to ask for a moment: packets pass without looking at the state.
     pub fn be_quiet(&self, now_ms: u32) {
-        self.quiet_from.store(now_ms, Relaxed);
-        self.quiet.store(true, Relaxed);
+        self.quiet_from.store(now_ms.max(1), Relaxed);
     }
 
     /// There is something to ask, or to open.
     pub fn be_lively(&self) {
-        self.quiet.store(false, Relaxed);
+        self.quiet_from.store(0, Relaxed);
     }
 
     /// Whether there is nothing to ask now.
     pub fn is_quiet(&self, now_ms: u32) -> bool {
         const MOMENT_MS: u32 = 100;
-        self.quiet.load(Relaxed) && seq::age_ms(now_ms, self.quiet_from.load(Relaxed)) < MOMENT_MS
+        let from = self.quiet_from.load(Relaxed);
+        from != 0 && seq::age_ms(now_ms, from) < MOMENT_MS
+    }
+
+    /// The destination speaks MPIP, and may be known to be this node.
+    pub fn be_available(&self, node: Option<u64>) {
+        self.state.lock().answered(clock::now_ms());
+        if let Some(node) = node {
+            self.set_node(node);
+        }
+        self.be_lively();
+    }
+
+    /// Which node the destination is, if that is known.
+    pub fn node(&self) -> Option<u64> {
+        Some(self.node.load(Relaxed)).filter(|node| *node != 0)
+    }
+
+    /// Notes which node the destination is; 0 that this is not known any more.
+    pub fn set_node(&self, node: u64) {
+        self.node.store(node, Relaxed);
     }
 }
 

@@ -315,12 +315,12 @@ impl Instance {
         if let Some(path) = path {
             self.tell_path_up(peer, &path);
         }
-        self.note_available(
+        self.note_caller(
             &Destination {
                 proto: tuple.proto,
                 end: tuple.remote,
             },
-            Some(peer.node),
+            peer.node,
         );
         self.send_open_ack(&session, position);
         self.attend(&session);

@@ -667,10 +667,10 @@ impl Instance {
             proto: session.tuple.proto,
             end: session.tuple.remote,
         };
-        self.nodes.remove(&dest);
         {
             let rcu = rcu::read_lock();
             if let Some((_, entry)) = self.avail.get(&rcu, &dest) {
+                entry.set_node(0);
                 entry.state.lock().left(clock::now_ms());
             }
         }

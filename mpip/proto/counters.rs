@@ -149,8 +149,6 @@ counters! {
     PeerRefusedCap "peer-refused-cap";
     /// Rows of the availability table refused because there were too many.
     AvailRefusedCap "avail-refused-cap";
-    /// Node addresses not remembered because there were too many.
-    NodeRefusedCap "node-refused-cap";
     /// Paths refused because the peer has too many.
     PathRefusedCap "path-refused-cap";
     /// Lanes refused because the session has too many.

@@ -504,7 +504,7 @@ impl Node {
             lane.path.state.borrow_mut().bind(block.path);
         }
         self.count(Counter::SessionOpened);
-        self.note_available(cx, &(tuple.proto, tuple.remote), Some(peer.node));
+        self.note_caller(cx, &(tuple.proto, tuple.remote), peer.node);
         self.send_open_ack(cx, &session, position);
         self.attend(cx, &session);
     }

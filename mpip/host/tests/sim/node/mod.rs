@@ -268,6 +268,7 @@ pub type Destination = (u8, Endpoint);
 struct AvailEntry {
     state: avail::Entry,
     sent: u32,
+    node: Option<u64>,
 }
 
 #[derive(Copy, Clone)]
@@ -298,7 +299,6 @@ pub struct Node {
     clock: u64,
     counters: [u64; counters::COUNT],
     avail: HashMap<Destination, AvailEntry>,
-    nodes: HashMap<Destination, u64>,
     syns: HashMap<Tuple, SynSlot>,
     joining: HashMap<Tuple, u32>,
     jobs: Vec<work::Job>,
@@ -329,7 +329,6 @@ impl Node {
             clock,
             counters: [0; counters::COUNT],
             avail: HashMap::new(),
-            nodes: HashMap::new(),
             syns: HashMap::new(),
             joining: HashMap::new(),
             jobs: Vec::new(),
@@ -530,19 +529,25 @@ impl Node {
         self.avail.entry(*dest).or_insert_with(|| AvailEntry {
             state: avail::Entry::new(now_ms),
             sent: 0,
+            node: None,
         })
     }
 
     fn note_available(&mut self, cx: &Cx<'_>, dest: &Destination, node: Option<u64>) {
         let now = self.now_ms(cx);
-        self.avail_entry(now, dest).state.answered(now);
-        if let Some(node) = node {
-            self.nodes.insert(*dest, node);
+        let entry = self.avail_entry(now, dest);
+        entry.state.answered(now);
+        entry.node = node.or(entry.node);
+    }
+
+    fn note_caller(&mut self, cx: &Cx<'_>, dest: &Destination, node: u64) {
+        if self.avail.contains_key(dest) {
+            self.note_available(cx, dest, Some(node));
         }
     }
 
     fn peer_of(&self, dest: &Destination) -> Option<Rc<Peer>> {
-        let peer = self.peers.get(self.nodes.get(dest)?)?;
+        let peer = self.peers.get(&self.avail.get(dest)?.node?)?;
         (!peer.left.get()).then(|| peer.clone())
     }
 

@@ -443,8 +443,8 @@ impl Node {
         self.count(Counter::SessionUnanswered);
         let now = self.now_ms(cx);
         let dest = (session.tuple.proto, session.tuple.remote);
-        self.nodes.remove(&dest);
         if let Some(entry) = self.avail.get_mut(&dest) {
+            entry.node = None;
             entry.state.left(now);
         }
         ready.extend(self.remove_session(session));
