@@ -12,7 +12,7 @@ export KDIR MPIP_KERNEL MPIP_CACHE MPIP_MIRROR MPIP_KVM MPIP_VM_MEM MPIP_VM_CPUS
 
 .DEFAULT_GOAL := all
 .PHONY: all module cli static docs-cli docs-screens setup setup-root update-kernel install uninstall \
-        clean distclean-cache help vm uml test host-test kunit test-debug test-intree test-arm64 test-android test-compilers test-static test-hosts vm-test demo \
+        clean distclean-cache help vm uml test test-long host-test kunit test-debug test-intree test-arm64 test-android test-compilers test-static test-hosts vm-test demo \
         bench bench-failover bench-report experiments \
         check check-module uapi uapi-check
 
@@ -103,6 +103,9 @@ test-android: setup cli ## build an arm64 kernel as Android does, MPIP in it, an
 
 vm-test: setup all ## test the module in the VM
 	@scripts/vm-test $(ARGS)
+
+test-long: setup all ## test the module in the VM with the long cases, too
+	@scripts/vm-test --long
 
 docs-screens: setup all ## make the pictures of `mpipctl top` and `doctor` in docs/ anew, in the VM
 	@scripts/vm selftests/docs-screens '$(CURDIR)/docs'

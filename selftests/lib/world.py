@@ -14,7 +14,7 @@ from .mpip import Mpip, active
 from .net import wait_for
 
 CASES = []
-UNLOAD = 10  # seconds: grace periods of a machine that is emulated, and busy
+UNLOAD = 30  # seconds: grace periods of a machine that is emulated, and busy
 SLOW = xfer.SLOW  # if it is more than 1, what is measured is told, not judged
 
 # Fields of Host.counters()
@@ -41,17 +41,22 @@ def gather(failures):
 class Case:
     """A test case as the runner sees it."""
 
-    def __init__(self, name, function, timeout):
+    def __init__(self, name, function, timeout, long):
         self.name = name
         self.function = function
         self.timeout = timeout
+        self.long = long
 
 
-def case(name, timeout=60):
-    """Declare a function as a test case; it gets a fresh World."""
+def case(name, timeout=60, long=None):
+    """Declare a function as a test case; it gets a fresh World.
+
+    A long one repeats at length, or in one more combination, what others show: it has to be asked for.
+    If that is not said, of two that differ in the family of addresses only one is long, by turns.
+    """
 
     def register(function):
-        CASES.append(Case(name, function, timeout))
+        CASES.append(Case(name, function, timeout, long))
         return function
 
     return register

@@ -41,12 +41,12 @@ def both_ways(t, family):
     xfer.close(pairs)
 
 
-@case("IPv4: session, lanes, both paths carry at least a fifth, both ways, bytes equal", timeout=90)
+@case("IPv4: session, lanes, both paths carry at least a fifth, both ways, bytes equal", timeout=90, long=False)
 def ipv4(t):
     both_ways(t, 4)
 
 
-@case("IPv6: session, lanes, both paths carry at least a fifth, both ways, bytes equal", timeout=90)
+@case("IPv6: session, lanes, both paths carry at least a fifth, both ways, bytes equal", timeout=90, long=False)
 def ipv6(t):
     both_ways(t, 6)
 

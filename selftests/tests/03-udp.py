@@ -56,12 +56,12 @@ def all_paths(t, family):
         t.reaches(min(shares), 0.2, "share of the lesser path")
 
 
-@case("IPv4: both paths carry at least a fifth, both ways, exactly once")
+@case("IPv4: both paths carry at least a fifth, both ways, exactly once", long=False)
 def ipv4(t):
     all_paths(t, 4)
 
 
-@case("IPv6: both paths carry at least a fifth, both ways, exactly once")
+@case("IPv6: both paths carry at least a fifth, both ways, exactly once", long=False)
 def ipv6(t):
     all_paths(t, 6)
 

@@ -64,8 +64,9 @@ def storm(t, family, mib, netem=WEATHER, delay="1ms", mtu=1500, offload=True, co
 
 def declare_cell(mtu, family, offload):
     """One cell of the matrix. By weight both paths must carry, whatever is thought of them."""
+    name = f"{MIB} MiB both ways, MTU {mtu}, IPv{family}, offloads {'on' if offload else 'off'}"
 
-    @case(f"{MIB} MiB both ways, MTU {mtu}, IPv{family}, offloads {'on' if offload else 'off'}", timeout=300)
+    @case(name, timeout=300, long=offload == (family == 6) and mtu != 1500)
     def cell(t):
         storm(t, family, MIB, mtu=mtu, offload=offload, params={"scheduler": "weighted"}, least=0.05)
 
@@ -74,19 +75,19 @@ for cell in itertools.product((1280, 1500, 9000), (4, 6), (True, False)):
     declare_cell(*cell)
 
 
-def declare_weather(name, netem, delay):
+def declare_weather(name, netem, delay, long=False):
     """One kind of weather alone, by the default scheduler."""
 
-    @case(f"{name} alone", timeout=120)
+    @case(f"{name} alone", timeout=120, long=long)
     def weather(t):
         storm(t, 4, 8, netem=netem, delay=delay)
 
 
 declare_weather("duplication", "duplicate 5%", "")
-declare_weather("corruption", "corrupt 2%", "")
+declare_weather("corruption", "corrupt 2%", "", long=True)
 declare_weather("reordering", "reorder 25% 50%", "2ms")
-declare_weather("jitter", "", "3ms 2ms")
-declare_weather("heavy loss", "loss 5%", "")
+declare_weather("jitter", "", "3ms 2ms", long=True)
+declare_weather("heavy loss", "loss 5%", "", long=True)
 declare_weather("bursts of loss", "loss gemodel 1% 20% 80% 0.1%", "1ms")
 
 
@@ -109,7 +110,7 @@ def declare_udp(family, offload):
     """One cell of UDP. netem doubles nothing here, so nobody may."""
     name = f"UDP, IPv{family}, offloads {'on' if offload else 'off'}"
 
-    @case(f"{name}: loss, corruption, reordering; no datagram altered, none twice")
+    @case(f"{name}: loss, corruption, reordering; no datagram altered, none twice", long=offload == (family == 4))
     def udp(t):
         link = Link(delay="1ms", netem="loss 1% corrupt 0.5% reorder 5% 25%", offload=offload)
         a, b = t.two_hosts([link] * 2)

@@ -49,8 +49,8 @@ def dress(host):
         )
 
 
-@case("100 times loaded and unloaded under TCP and UDP traffic; every byte", timeout=600)
-def hundred(t):
+def reloaded(t, times):
+    """Loads and unloads the module in the middle of everything."""
     a, b = t.two_hosts(2)
     for host in (a, b):
         dress(host)
@@ -61,7 +61,7 @@ def hundred(t):
     at_b, at_a = udpcount.Receiver(sb, 1), udpcount.Receiver(sa, 2)
     senders = [udpcount.Sender(sa, None, 1, None, 700, 300), udpcount.Sender(sb, None, 2, None, 700, 300)]
     joined, marks = 0, []
-    for n in range(100):
+    for n in range(times):
         t.load(a, b)
         if n % 10 == 0:
             # Every tenth time long enough for sessions to be on two paths, the others in the middle of it.
@@ -75,14 +75,14 @@ def hundred(t):
             t.module.disable(a)
         elif n % 5 == 2:
             t.module.disable(b)
-        if n % 20 == 19:
+        if n % 10 == 9:
             t.note(f"cycle {n + 1} after {time.monotonic() - traffic.start:.0f} s")
         t.unload()
         marks.append(traffic.moved())
     least = [min(after - before for before, after in zip(way, way[10:])) for way in zip(*marks)]
     t.note(f"at least {least} bytes there and back in ten cycles")
     t.reaches(min(least), TEN, "bytes in ten cycles")
-    t.equal(joined, 10, "cycles with sessions on two paths")
+    t.equal(joined, times // 10, "cycles with sessions on two paths")
     # All of them first: a client ends with its server.
     t.equal([process.poll() for process in others], [None] * 4, "iperf3 still runs")
     for process in others:
@@ -96,6 +96,13 @@ def hundred(t):
         t.note(result)
         t.equal((result["duplicate"], result["corrupt"]), (0, 0), f"duplicate and corrupt: {result}")
         t.at_most(result["missing"], CUT, f"missing, of {n}")
+
+
+for TIMES in (20, 100):
+
+    @case(f"{TIMES} times loaded and unloaded under TCP and UDP traffic; every byte", timeout=600, long=TIMES > 20)
+    def reloaded_case(t, times=TIMES):
+        reloaded(t, times)
 
 
 @case("namespaces deleted under traffic with the module on", timeout=180)

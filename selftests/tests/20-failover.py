@@ -176,7 +176,7 @@ def lose(t, protocol, family, lost, how, side="A", way=BOTH, bound=SILENT):
     t.within(round(returned, 3), RETURN * NOISE, "time until the path carried again, s")
 
 
-def declare(protocol, family, lost, how, side="A", way=BOTH):
+def declare(protocol, family, lost, how, side="A", way=BOTH, long=False):
     """One case of `lose`."""
     name = f"{NAMES[protocol]} IPv{family}"
     where = ("the session's own", "the added")[lost]
@@ -185,27 +185,27 @@ def declare(protocol, family, lost, how, side="A", way=BOTH):
         what += f", only {way}"
     bound = CARRIER if how == "carrier" else SILENT
 
-    @case(f"{name}: {what}, and its return", timeout=60)
+    @case(f"{name}: {what}, and its return", timeout=60, long=long)
     def one(t):
         lose(t, protocol, family, lost, how, side, way, bound)
 
 
-declare(6, 4, 1, "carrier", "A")
-declare(6, 4, 0, "carrier", "A")
-declare(6, 4, 1, "carrier", "B")
+declare(6, 4, 1, "carrier", "A", long=True)
+declare(6, 4, 0, "carrier", "A", long=True)
+declare(6, 4, 1, "carrier", "B", long=True)
 declare(6, 6, 0, "carrier", "B")
-declare(6, 4, 1, "silent")
+declare(6, 4, 1, "silent", long=True)
 declare(6, 4, 0, "silent")
 declare(6, 6, 0, "silent", way=THERE)
 declare(6, 4, 1, "silent", way=BACK)
-declare(6, 6, 1, "silent")
-declare(17, 4, 1, "carrier", "A")
+declare(6, 6, 1, "silent", long=True)
+declare(17, 4, 1, "carrier", "A", long=True)
 declare(17, 6, 0, "carrier", "B")
-declare(17, 4, 1, "silent")
-declare(17, 4, 0, "silent", way=THERE)
-declare(17, 4, 1, "silent", way=BACK)
+declare(17, 4, 1, "silent", long=True)
+declare(17, 4, 0, "silent", way=THERE, long=True)
+declare(17, 4, 1, "silent", way=BACK, long=True)
 declare(17, 6, 1, "silent")
-declare(17, 4, 0, "carrier", "A")
+declare(17, 4, 0, "carrier", "A", long=True)
 
 
 @case("30 % loss on the added path: the flow goes on and the good path is used", timeout=60)
@@ -296,7 +296,10 @@ def not_sent(t, service=None):
 
 for WHERE, SERVICE in (("", None), (" with NAT of its own", "10.9.9.9")):
 
-    @case(f"TCP: what a host{WHERE} has refused is not sent for TCP, which would not take the acknowledgment")
+    @case(
+        f"TCP: what a host{WHERE} has refused is not sent for TCP, which would not take the acknowledgment",
+        long=bool(SERVICE),
+    )
     def not_sent_case(t, service=SERVICE):
         not_sent(t, service)
 
@@ -370,7 +373,11 @@ def ends(t, family, lost):
 for cell in ((4, 0), (4, 1), (6, 0), (6, 1)):
     PLACE = ("the session's own", "the added")[cell[1]]
 
-    @case(f"TCP IPv{cell[0]}: {PLACE} path falls silent as connections are closed and reset: all is told", timeout=60)
+    @case(
+        f"TCP IPv{cell[0]}: {PLACE} path falls silent as connections are closed and reset: all is told",
+        timeout=60,
+        long=cell != (4, 1),
+    )
     def ends_case(t, cell=cell):
         ends(t, *cell)
 
@@ -406,7 +413,7 @@ for cell in ((6, 4, 1, "carrier"), (17, 4, 1, "carrier"), (6, 6, 0, "silent"), (
     PLACE = ("the session's own", "the added")[cell[2]]
     WHAT = "link flaps every second" if cell[3] == "carrier" else "path falls silent and works again by turns"
 
-    @case(f"{NAMES[cell[0]]} IPv{cell[1]}: {PLACE} {WHAT}", timeout=60)
+    @case(f"{NAMES[cell[0]]} IPv{cell[1]}: {PLACE} {WHAT}", timeout=60, long=cell != (6, 4, 1, "carrier"))
     def flaps(t, cell=cell):
         flapping(t, *cell)
 
@@ -443,6 +450,7 @@ for cell in ((6, 4), (6, 6), (17, 4), (17, 6)):
     @case(
         f"{NAMES[cell[0]]} IPv{cell[1]}: 20 cable pulls in a row, at either end of either link, {WHAT}",
         timeout=120,
+        long=cell[0] + cell[1] in (12, 21),
     )
     def pulls_case(t, cell=cell):
         pulls(t, *cell)

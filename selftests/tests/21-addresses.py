@@ -161,17 +161,17 @@ def two_sockets(a, b, mine, theirs):
 
 
 NAMES = {6: "TCP", 17: "UDP"}
-ALL = ((6, 4), (6, 6), (17, 4), (17, 6))
+ALL = ((6, 4), (17, 6), (6, 6), (17, 4))
 TWO = ((6, 4), (17, 6))
 
 
-def declare(what, kinds, timeout=60):
-    """Make a function of (t, protocol, family) a case for each kind."""
+def declare(what, kinds, timeout=60, usual=1):
+    """Make a function of (t, protocol, family) a case for each kind; all but the first ones are long."""
 
     def register(function):
-        for protocol, family in kinds:
+        for number, (protocol, family) in enumerate(kinds):
 
-            @case(f"{NAMES[protocol]} IPv{family}: {what}", timeout=timeout)
+            @case(f"{NAMES[protocol]} IPv{family}: {what}", timeout=timeout, long=number >= usual)
             def one(t, protocol=protocol, family=family):
                 function(t, protocol, family)
 
@@ -183,7 +183,7 @@ def declare(what, kinds, timeout=60):
 # --- addresses -------------------------------------------------------------------
 
 
-@declare("the session's own address at A goes, and comes back", ALL)
+@declare("the session's own address at A goes, and comes back", ALL, usual=2)
 def own_goes(t, protocol, family, loose=False):
     s = begin(t, protocol, family, loose=loose)
     own, other = s.of_a
@@ -241,7 +241,7 @@ def no_forger(t):
     s.stream.close()
 
 
-@declare("the session's own address at B goes", ALL)
+@declare("the session's own address at B goes", ALL, usual=2)
 def own_goes_at_b(t, protocol, family):
     s = begin(t, protocol, family)
     s.remove(s.of_b[0])
@@ -273,7 +273,7 @@ def added_goes(t, protocol, family):
     s.finish()
 
 
-@declare("the session's own address at A is replaced", ALL)
+@declare("the session's own address at A is replaced", ALL, usual=2)
 def own_replaced(t, protocol, family):
     s = begin(t, protocol, family)
     s.add(s.of_a[0], 3)
@@ -417,7 +417,7 @@ def down_up(t, protocol, family):
     s.finish()
 
 
-@declare("the interface of the session's own path is removed and made anew", ALL)
+@declare("the interface of the session's own path is removed and made anew", ALL, usual=2)
 def recreated(t, protocol, family):
     s = begin(t, protocol, family)
     own, other = s.of_a
@@ -516,6 +516,7 @@ def another_address(t, protocol, family, links, back, seconds):
     s.finish(REFUSED + int((seconds + NEW) * UDP_RATE))
 
 
+MORE = [(6, 4, 1, True, 7), (6, 4, 2, False, 7), (6, 6, 1, False, 7), (6, 6, 2, True, 7), (6, 4, 2, False, 30)]
 # TCP sends again after 6.2 s, then after 12.6, 25.4 and 51 s.
 for CELL in (
     *((6, family, links, back, 7) for family in (4, 6) for links in (1, 2) for back in (False, True)),
@@ -526,6 +527,10 @@ for CELL in (
     WHAT = f"the last of {CELL[2]} addresses at A goes, {CELL[4]} s later another comes"
     WAY = "B to A" if CELL[3] else "A to B"
 
-    @case(f"{NAMES[CELL[0]]} IPv{CELL[1]}: {WHAT}, {WAY}", timeout=60 if CELL[4] < 30 else 90)
+    @case(
+        f"{NAMES[CELL[0]]} IPv{CELL[1]}: {WHAT}, {WAY}",
+        timeout=60 if CELL[4] < 30 else 90,
+        long=CELL in MORE,
+    )
     def another(t, cell=CELL):
         another_address(t, *cell)

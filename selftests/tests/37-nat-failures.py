@@ -163,28 +163,28 @@ def fails(t, protocol, family, which, how, encap, back):
     s.finish()
 
 
-def declare(protocol, family, which, how, encap="auto", back=False):
+def declare(protocol, family, which, how, encap="auto", back=False, long=False):
     """One case of `fails`."""
     where = ("the session's own", "the added")[which]
     what = f"carrier loss of {where} uplink" if how == "carrier" else f"silence behind the NAT of {where} uplink"
     way = "B to A" if back else "A to B"
 
-    @case(f"{NAMES[protocol]} IPv{family}, encap={encap}, {way}: {what}, and its return", timeout=60)
+    @case(f"{NAMES[protocol]} IPv{family}, encap={encap}, {way}: {what}, and its return", timeout=60, long=long)
     def one(t):
         fails(t, protocol, family, which, how, encap, back)
 
 
 declare(6, 4, 1, "silent", "udp")
 declare(6, 4, 1, "silent", "tcp", back=True)
-declare(6, 6, 0, "silent", "udp")
-declare(6, 4, 0, "silent", "tcp")
+declare(6, 6, 0, "silent", "udp", long=True)
+declare(6, 4, 0, "silent", "tcp", long=True)
 declare(6, 4, 0, "carrier", "udp")
 declare(6, 6, 1, "carrier", "tcp")
-declare(6, 4, 1, "carrier", "auto", back=True)
+declare(6, 4, 1, "carrier", "auto", back=True, long=True)
 declare(17, 4, 1, "silent", "udp")
 declare(17, 6, 0, "silent", "tcp")
-declare(17, 4, 0, "silent", "auto", back=True)
-declare(17, 4, 1, "carrier", "tcp")
+declare(17, 4, 0, "silent", "auto", back=True, long=True)
+declare(17, 4, 1, "carrier", "tcp", long=True)
 declare(17, 6, 0, "carrier", "udp")
 
 
