@@ -2,8 +2,8 @@
 """Nothing but the processor is the limit: links without a rate.
 
 cpu      in User-Mode Linux, at the machine's own speed
-offload  in the VM, with segmentation and receive offloads off: each packet alone
-counted  the same in a VM of one processor whose clock counts instructions, 1 ns for each
+counted  in the VM whose clock counts instructions, with segmentation and receive offloads off: each packet alone
+offload  the same in a VM of several processors
 """
 
 from lib import contest

@@ -106,8 +106,8 @@ def processor(parts):
     found = []
     for machine, place, row, goals in (
         ("cpu", "UML", "offloads on", (0.95, 0.90)),
-        ("offload", "VM", "offloads off", (0.85, 0.85)),
-        ("counted", "VM, one CPU, counted", "offloads off", (0.85, 0.85)),
+        ("counted", "VM", "offloads off", (0.85, 0.85)),
+        ("offload", "VM, several CPUs", "offloads off", (0.85, 0.85)),
     ):
         part = parts[machine]
         for goal, name, paths in zip(goals, ("MPIP, 1 path", mpip(part)), ("1 path", "2 paths")):

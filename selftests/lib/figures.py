@@ -11,7 +11,12 @@ def machine():
     """Where this runs."""
     with open("/proc/cpuinfo", encoding="utf-8") as file:
         model = [line.split(":")[1].strip() for line in file if line.lower().startswith("model name")]
-    return {"kernel": platform.release(), "cpus": os.cpu_count(), "cpu": model[0] if model else "?"}
+    return {
+        "kernel": platform.release(),
+        "cpus": os.cpu_count(),
+        "cpu": model[0] if model else "?",
+        "counted": bool(os.environ.get("MPIP_VM_ICOUNT")),
+    }
 
 
 class Part:
