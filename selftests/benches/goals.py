@@ -68,13 +68,13 @@ def lossy(parts):
 
 
 def fair(parts):
-    """What a plain TCP connection has beside two links together, of what it has beside another one."""
+    """What a plain TCP connection has beside two links together, of what one of two has on average."""
     part, found = parts["fair"], []
     for row in part.rows:
-        value = ratio(part, row, mpip(part), SINGLE[1:], "beside")
+        value = ratio(part, row, mpip(part), SINGLE[1:], "share")
         if value is not None:
             found.append(
-                (f"{row}: TCP beside it, of TCP beside TCP: at least 80 %", share(value), value >= 0.8)
+                (f"{row}: TCP beside it, of half of two TCP: at least 80 %", share(value), value >= 0.8)
             )
     return found
 
