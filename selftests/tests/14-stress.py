@@ -60,7 +60,7 @@ def reloaded(t, times):
     sa, sb = udpcount.pair(a, b, a.addr[0], b.addr[0])
     at_b, at_a = udpcount.Receiver(sb, 1), udpcount.Receiver(sa, 2)
     senders = [udpcount.Sender(sa, None, 1, None, 700, 300), udpcount.Sender(sb, None, 2, None, 700, 300)]
-    joined, marks = 0, []
+    joined, marks = 0, [traffic.moved()]
     for n in range(times):
         t.load(a, b)
         if n % 10 == 0:
@@ -98,9 +98,9 @@ def reloaded(t, times):
         t.at_most(result["missing"], CUT, f"missing, of {n}")
 
 
-for TIMES in (20, 100):
+for TIMES in (10, 100):
 
-    @case(f"{TIMES} times loaded and unloaded under TCP and UDP traffic; every byte", timeout=600, long=TIMES > 20)
+    @case(f"{TIMES} times loaded and unloaded under TCP and UDP traffic; every byte", timeout=600, long=TIMES > 10)
     def reloaded_case(t, times=TIMES):
         reloaded(t, times)
 
