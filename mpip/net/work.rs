@@ -514,16 +514,20 @@ impl Instance {
             }
             match found {
                 Some(session) => {
-                    if left {
-                        let dest = Destination {
-                            proto: session.tuple.proto,
-                            end: session.tuple.remote,
-                        };
-                        let rcu = rcu::read_lock();
-                        if let Some((_, entry)) = self.avail.get(&rcu, &dest) {
+                    let dest = Destination {
+                        proto: session.tuple.proto,
+                        end: session.tuple.remote,
+                    };
+                    // A caller may have had no row: from now on it is one that was a peer, and
+                    // asked again sooner than a stranger.
+                    let rcu = rcu::read_lock();
+                    if let Some(entry) = self.avail_entry(&rcu, &dest) {
+                        entry.be_available(None);
+                        if left {
                             entry.state.lock().left(clock::now_ms());
                         }
                     }
+                    drop(rcu);
                     self.remove_session(&session);
                 }
                 None => bucket += 1,

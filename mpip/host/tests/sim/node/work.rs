@@ -353,6 +353,7 @@ impl Node {
         for session in sessions {
             if Rc::ptr_eq(&session.peer, peer) {
                 let dest = (session.tuple.proto, session.tuple.remote);
+                self.note_available(cx, &dest, None);
                 if let Some(entry) = self.avail.get_mut(&dest).filter(|_| left) {
                     entry.state.left(now);
                 }
