@@ -71,8 +71,9 @@ def declare_reset(family, which, dead, known, long):
         forgotten(t, (a, b))
 
 
+# Every other one is long.
 for cell in itertools.product((4, 6), (0, 1), enumerate(((None, False), (0, True), (0, False), (1, False)))):
-    declare_reset(*cell[:2], *cell[2][1], long=(cell[0] // 2 + cell[1] + cell[2][0]) % 2)
+    declare_reset(*cell[:2], *cell[2][1], long=(cell[0] // 2 + cell[1] + cell[2][0]) % 2 == 1)
 
 
 @case("A resets a session, and each CLOSE is lost: B, which sends nothing, hears of it all the same", timeout=60)
