@@ -131,6 +131,9 @@ pub struct Path {
     rx_deviation: Atomic<u32>,
     rx_crowded: Atomic<bool>,
     asked_at: Atomic<u32>,
+    // What `chosen_bytes` was then, and when it was last asked because of what was sent since.
+    asked_bytes: Atomic<u64>,
+    behind_at: Atomic<u32>,
     solicited_at: Atomic<u32>,
     mtu: Atomic<u32>,
     mtu_at: Atomic<u32>,
@@ -204,6 +207,8 @@ impl Path {
             rx_deviation: Atomic::new(0),
             rx_crowded: Atomic::new(false),
             asked_at: Atomic::new(long_ago),
+            asked_bytes: Atomic::new(0),
+            behind_at: Atomic::new(long_ago),
             solicited_at: Atomic::new(long_ago),
             mtu: Atomic::new(u32::MAX),
             mtu_at: Atomic::new(0),
@@ -632,9 +637,25 @@ impl Path {
         may
     }
 
-    /// A question leaves now.
-    pub fn asked(&self, now: u32) {
+    /// A question leaves now, before `behind` bytes that have been taken into account already.
+    pub fn asked(&self, now: u32, behind: u32) {
         self.asked_at.store(now, Relaxed);
+        let before = self.chosen_bytes.load(Relaxed);
+        let before = before.saturating_sub(behind.into());
+        self.asked_bytes.store(before, Relaxed);
+    }
+
+    /// Bytes that the scheduler has sent here since the last question.
+    fn unasked(&self) -> u32 {
+        let all = self.chosen_bytes.load(Relaxed);
+        let unasked = all.saturating_sub(self.asked_bytes.load(Relaxed));
+        u32::try_from(unasked).unwrap_or(u32::MAX)
+    }
+
+    /// Whether nobody has asked for `interval` though much was sent. Who waits for
+    /// acknowledgments sends nothing that a question could leave with.
+    pub fn is_unasked(&self, now: u32, interval: u32) -> bool {
+        self.unasked() >= earliest::TRAIN && self.maybe_due(now, interval)
     }
 
     /// One-way delay from the peer and its deviation, microseconds.

@@ -250,17 +250,18 @@ fn known(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, entry: &WireEn
         _ => inner.number(&dispatch.treatment, chosen, segments, &mut copies),
     };
     let has_left = copies != 0 && packet.tcp.is_some();
-    let (mut shrinks, mut grows) = (None, false);
+    let (mut shrinks, mut grows) = (None, None);
     if let Some((end, again)) = data {
         if again {
             skb.be_patient(inner.s.lag_us(now, chosen));
         }
         shrinks = inner.s.take_shrink();
-        grows = !early && inner.s.may_grow(now, end, session.position().una, lost);
+        if !early {
+            grows = inner.s.may_grow(now, end, session.position().una, lost);
+        }
     }
-    let forgotten = inner.s.forgotten(now, cm_interval(instance));
+    let forgotten = inner.s.forgotten(now, cm_interval(instance), chosen);
     let forgotten = forgotten
-        .filter(|index| *index != chosen)
         .and_then(|index| Some((index, inner.s.lane(index)?)))
         .map(|(index, lane)| (index, lane.path.clone(), lane.tuple()));
     let Some(lane) = inner.s.lane_mut(chosen) else {
@@ -365,12 +366,12 @@ fn leave(instance: &Instance, skb: &mut Skb<'_>, family: u8) -> Verdict {
 
 /// Has the packet's TCP change its window. No lock held: congestion control may be a program of
 /// somebody's that sends.
-fn adjust_window(skb: &mut Skb<'_>, shrinks: Option<(u32, u32)>, grows: bool) {
+fn adjust_window(skb: &mut Skb<'_>, shrinks: Option<(u32, u32)>, grows: Option<u32>) {
     if let Some((part, whole)) = shrinks {
         skb.shrink_window(part, whole);
     }
-    if grows {
-        skb.grow_window();
+    if let Some(bytes) = grows {
+        skb.grow_window(bytes);
     }
 }
 
@@ -529,11 +530,8 @@ fn question(
     }
     let interval = cm_interval(instance);
     let now = clock::now_us();
-    if !path.maybe_due(now, interval) {
-        return;
+    let is_due = || path.maybe_due(now, interval) && path.state.lock().question_due(now, interval);
+    if path.take_behind(now, behind) || is_due() {
+        instance.ask_before(session, path, tuple, original, behind);
     }
-    if !path.state.lock().question_due(now, interval) {
-        return;
-    }
-    instance.ask_before(session, path, tuple, original, behind);
 }

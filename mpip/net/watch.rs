@@ -126,11 +126,10 @@ impl Instance {
         original: bool,
         behind: u32,
     ) {
-        path.asked(clock::now_us());
+        path.asked(clock::now_us(), behind);
         // What is asked on a session's own tuple does not get through everywhere.
         let (added, unheard) = if original {
-            let apart = cm_interval(self).max(1000);
-            let under_way = path.answer_us().unwrap_or(0).div_ceil(apart);
+            let under_way = path.state.lock().under_way(clock::now_us());
             session.inner.lock().ask_on_original(path, under_way)
         } else {
             (None, false)
@@ -315,7 +314,8 @@ impl Instance {
                 path.unwatch();
                 (failed, doubted, None)
             } else {
-                (failed, doubted, Some(state.ask_again(now)))
+                let again = state.ask_again(now) || path.is_unasked(now, cm_interval(self));
+                (failed, doubted, Some(again))
             }
         };
         // The kernel may tell of a lost carrier up to a second late.

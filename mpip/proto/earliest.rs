@@ -32,12 +32,16 @@ const SPAN_US: u32 = 5_000;
 const PAUSE_US: u32 = 500_000;
 /// Fewer bytes say little of a link with a queue: it need not be theirs.
 const LITTLE: u32 = 3_000;
+/// So many bytes, one behind the other, say something of a link without a queue.
+pub const TRAIN: u32 = 10_000;
 /// Queue, all the time, that makes a sample one of the link and not of its user, microseconds.
 const BUSY_US: u32 = 2_000;
 /// Samples of a link that was mostly idle that are worth one of a busy one.
 const GUESSES: u32 = 4;
 /// If the rate is not known after so many samples, more has to be sent there.
 const TRIES: u32 = 24;
+/// Shortest time between two questions behind bursts, microseconds.
+const BEHIND_US: u32 = 500;
 /// Lowest rate that is believed, bytes per second.
 const RATE_MIN: u64 = 1_000;
 /// Highest rate that is believed, bytes per second.
@@ -117,6 +121,14 @@ pub fn service(len: u32, rate: u32) -> u32 {
     let service = u64::from(len).saturating_mul(1_000_000);
     let service = service.checked_div(u64::from(rate)).unwrap_or(0);
     u32::try_from(service).unwrap_or(u32::MAX)
+}
+
+/// Whether a path whose rate is unknown is to be asked at once, though not for long nothing was
+/// asked: a question before a burst finds an empty queue, and one right behind it tells how long
+/// the link needs for it. `sent` bytes have left since the last question. The last one behind a
+/// burst was `ago` microseconds ago, and `pace` is the least time between those before them.
+pub fn asks_behind(sent: u32, ago: u32, pace: u32) -> bool {
+    sent >= LITTLE && ago >= BEHIND_US.max(pace)
 }
 
 /// Estimator of a path's rate.
@@ -216,6 +228,8 @@ impl Rate {
             self.tries = self.tries.saturating_add(1);
         }
         let busy = time.saturating_sub(self.idle);
+        // Packets of a burst that came one behind the other, whatever was before them.
+        let train = bytes >= TRAIN && busy >= SPAN_US && busy >= time / 4 * 3;
         let mostly = queued && busy >= time / 2;
         self.begin(now);
         let rate = |time: u32| {
@@ -228,7 +242,7 @@ impl Rate {
         self.rate = match self.rate {
             // Until something is known, all goes there: rather a good guess soon than a sure one
             // late.
-            0 if mostly => rate(time / 2 + busy / 2),
+            0 if mostly || train => rate(time / 2 + busy / 2),
             // What a path carries says nothing while nobody wants more.
             0 if queued => self.guess(least),
             0 => 0,

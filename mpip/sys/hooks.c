@@ -223,15 +223,20 @@ static struct tcp_sock *tx_locked_tcp(const struct sk_buff *skb)
 	return tcp_sk(sk);
 }
 
-/* Raise the slow start threshold a quarter above the window. */
-void mpip_shim_tx_grow(const struct sk_buff *skb)
+/*
+ * Raise the slow start threshold a quarter above the window, or to @bytes, but
+ * no higher than twice the window.
+ */
+void mpip_shim_tx_grow(const struct sk_buff *skb, u32 bytes)
 {
 	struct tcp_sock *tp = tx_locked_tcp(skb);
-	u32 want;
+	u32 now, want;
 
 	if (!tp || inet_csk(skb->sk)->icsk_ca_state != TCP_CA_Open)
 		return;
-	want = tcp_snd_cwnd(tp) + tcp_snd_cwnd(tp) / 4;
+	now = tcp_snd_cwnd(tp);
+	want = min(bytes / max(tp->mss_cache, 1U), 2 * now);
+	want = max(want, now + now / 4);
 	if (tp->snd_ssthresh < want)
 		tp->snd_ssthresh = want;
 }

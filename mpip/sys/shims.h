@@ -169,7 +169,7 @@ void mpip_shim_cgroup_line(void *cgroup, u64 *ids, u32 max);
 void mpip_shim_cgroup_put(void *cgroup);
 bool mpip_shim_tx_sent(const struct sk_buff *skb, u32 *una, u32 *nxt);
 bool mpip_shim_tx_sack(const struct sk_buff *skb);
-void mpip_shim_tx_grow(const struct sk_buff *skb);
+void mpip_shim_tx_grow(const struct sk_buff *skb, u32 bytes);
 void mpip_shim_tx_shrink(const struct sk_buff *skb, u32 part, u32 whole);
 void mpip_shim_tx_patience(const struct sk_buff *skb, u32 us);
 int mpip_shim_state_in(const struct nf_hook_state *state);

@@ -278,11 +278,11 @@ impl Skb<'_> {
         unsafe { bindings::mpip_shim_tx_sack(self.raw()) }
     }
 
-    /// Has the TCP socket that sends the packet open its window by a quarter in the next round
-    /// trip, as in slow start, if it is not in that anyway.
-    pub fn grow_window(&mut self) {
+    /// Has the TCP socket that sends the packet open its window in the next round trip, as in slow
+    /// start, if it is not in that anyway: by a quarter, or to so many bytes, if that is more.
+    pub fn grow_window(&mut self, bytes: u32) {
         // SAFETY: Valid by the invariant.
-        unsafe { bindings::mpip_shim_tx_grow(self.raw()) };
+        unsafe { bindings::mpip_shim_tx_grow(self.raw(), bytes) };
     }
 
     /// Has the TCP socket that sends the packet make its window smaller, to `part` of `whole`:

@@ -5,7 +5,10 @@
 use super::Path;
 use crate::proto::{
     addr::Addr,
-    earliest::URGENT_US,
+    earliest::{
+        self,
+        URGENT_US, //
+    },
     interface::Reserve,
     path::Standing,
     seq,
@@ -65,6 +68,11 @@ impl PathInfo for Arc<Path> {
         self.queue.load(Relaxed)
     }
 
+    fn queue_left_us(&self, now: u32) -> u32 {
+        let passed = seq::age(now, self.heard.load(Relaxed));
+        self.queue.load(Relaxed).saturating_sub(passed)
+    }
+
     fn delay_us(&self) -> Option<i32> {
         self.measured
             .load(Relaxed)
@@ -86,6 +94,19 @@ impl PathInfo for Arc<Path> {
     fn is_forgotten(&self, now: u32, interval: u32) -> bool {
         let times = self.idle_times.load(Relaxed);
         self.maybe_due(now, interval.saturating_mul(times))
+    }
+
+    fn take_behind(&self, now: u32, len: u32) -> bool {
+        if !self.new.load(Relaxed) || !self.measured.load(Relaxed) {
+            return false;
+        }
+        let sent = self.unasked().saturating_sub(len);
+        let ago = seq::age(now, self.behind_at.load(Relaxed));
+        let is_due = earliest::asks_behind(sent, ago, self.pace.load(Relaxed));
+        if is_due {
+            self.behind_at.store(now, Relaxed);
+        }
+        is_due
     }
 
     fn noise_us(&self) -> u32 {

@@ -83,13 +83,18 @@ pub(super) enum Probing {
 
 /// How many times the rate of the fastest of the others a path is thought to have before its own
 /// is known: the slowest is the first that is known, for it is the first with a queue.
-const ASSUMED: u32 = 4;
+const ASSUMED: u32 = 2;
 
 /// Shortest time between two steps of a window that grows, microseconds.
 const PROBE_US: u32 = 25_000;
 
 /// With so much queue on all paths, microseconds, they are filled.
 const FILLED_US: u32 = 8_000;
+
+/// How long the queue of a path is, thought or measured, microseconds.
+fn queue(path: &impl PathInfo, now: u32) -> u32 {
+    path.wait_us(now).max(path.queue_left_us(now))
+}
 
 impl<P: PathInfo, D, H: Hold<Lane<P, D>>> Session<P, D, H> {
     /// Recomputes the set of active lanes; when it changes, the weights start anew: from what
@@ -327,14 +332,23 @@ impl<P: PathInfo, D, H: Hold<Lane<P, D>>> Session<P, D, H> {
     }
 
     /// A lane that is used, or would be if it were quicker, on which a question is due although
-    /// nothing is sent there: what is known of its path must not grow old while others are better.
-    /// To be asked for each packet.
-    pub fn forgotten(&mut self, now: u32, interval: u32) -> Option<usize> {
-        if self.watched.get().is_power_of_two() || seq::age(now, self.looked_at) < interval {
+    /// this packet goes to the `chosen` one: how long its path needs for what was sent there before
+    /// is not known, or what is known of it must not grow old while others are better. To be asked
+    /// for each packet.
+    pub fn forgotten(&mut self, now: u32, interval: u32, chosen: usize) -> Option<usize> {
+        if self.watched.get().is_power_of_two() {
+            return None;
+        }
+        let others = self.watched.get() & !(1 << chosen);
+        let behind = self.those(others).find(|(_, l)| l.path.take_behind(now, 0));
+        if let Some((i, _)) = behind {
+            return Some(i);
+        }
+        if seq::age(now, self.looked_at) < interval {
             return None;
         }
         self.looked_at = now;
-        let mut used = self.those(self.watched.get());
+        let mut used = self.those(others);
         used.find(|(_, lane)| lane.path.is_forgotten(now, interval))
             .map(|(i, _)| i)
     }
@@ -345,26 +359,31 @@ impl<P: PathInfo, D, H: Hold<Lane<P, D>>> Session<P, D, H> {
         Some((part.into(), whole.into()))
     }
 
-    /// Whether TCP's window should grow by a part because a path that was added is not filled yet.
-    /// To be asked for each segment with data, which ends at `end`, after [`Session::pick`].
-    /// `lost` is given if it was sent before: the lane on which it was lost, if that is known.
-    /// `una` is what is acknowledged.
-    pub fn may_grow(&mut self, now: u32, end: u32, una: u32, lost: Option<Option<usize>>) -> bool {
+    /// Whether TCP's window should grow because a path that was added is not filled yet, and how
+    /// many bytes would fill all; 0 if that is unknown. To be asked for each segment with data,
+    /// which ends at `end`, after [`Session::pick`]. `lost` is given if it was sent before: the
+    /// lane on which it was lost, if that is known. `una` is what is acknowledged.
+    pub fn may_grow(
+        &mut self,
+        now: u32,
+        end: u32,
+        una: u32,
+        lost: Option<Option<usize>>,
+    ) -> Option<u32> {
         let lossy = lost.map_or(0, |lane| lane.map_or(u32::MAX, |lane| 1 << lane));
         let before = match self.probing {
-            Probing::Done => return false,
+            Probing::Done => return None,
             Probing::Until(mark, since, _)
                 if lost.is_none()
                     && (seq::before(una, mark) || seq::age(now, since) < PROBE_US) =>
             {
-                return false
+                return None
             }
             Probing::Until(_, _, filled) => filled.get(),
             Probing::Due => 0,
         };
-        let queue = |l: &Lane<P, D>| l.path.wait_us(now).max(l.path.queue_us());
         // Where something urgent is sent there is to be no queue.
-        let full = |l: &Lane<P, D>| queue(l) >= FILLED_US || l.path.is_urgent(now);
+        let full = |l: &Lane<P, D>| queue(&l.path, now) >= FILLED_US || l.path.is_urgent(now);
         let lossy = before | lossy;
         let filled = lossy | self.mask(u32::MAX, full);
         self.probing = if self.eligible.get() & !filled == 0 {
@@ -372,14 +391,30 @@ impl<P: PathInfo, D, H: Hold<Lane<P, D>>> Session<P, D, H> {
         } else {
             Probing::Until(end, now, Mask::new(lossy))
         };
-        self.probing != Probing::Done && lost.is_none()
+        (self.probing != Probing::Done && lost.is_none()).then(|| self.filling())
+    }
+
+    /// How many bytes in flight give all paths in use a queue: what they carry together until the
+    /// answer from the farthest is there. 0 while a rate is unknown.
+    fn filling(&self) -> u32 {
+        let (mut rates, mut longest) = (0u64, 0);
+        for (_, lane) in self.those(self.eligible.get()) {
+            let rate = lane.path.rate();
+            if rate == 0 {
+                return 0;
+            }
+            rates = rates.saturating_add(rate.into());
+            longest = longest.max(lane.path.base_rtt_us());
+        }
+        let time = u64::from(longest.saturating_add(FILLED_US));
+        u32::try_from(rates.saturating_mul(time) / 1_000_000).unwrap_or(u32::MAX)
     }
 
     /// How much later than to what is sent on a lane now the answer may come to what was sent
     /// before on another, microseconds.
     pub fn lag_us(&self, now: u32, index: usize) -> u32 {
         let trip = |l: &Lane<P, D>| {
-            let queue = l.path.wait_us(now).max(l.path.queue_us());
+            let queue = queue(&l.path, now);
             l.path.base_rtt_us().saturating_add(queue)
         };
         // What was on one that has failed is lost, and on one that is kept back there is nothing.

@@ -50,6 +50,8 @@ pub trait PathInfo {
     fn is_same(&self, other: &Self) -> bool;
     /// Queueing delay towards the peer, microseconds.
     fn queue_us(&self) -> u32;
+    /// What time has left of that since it was measured, microseconds: an old one says nothing.
+    fn queue_left_us(&self, now: u32) -> u32;
     /// Smoothed one-way delay towards the peer with the clocks' offset, microseconds, once known.
     fn delay_us(&self) -> Option<i32>;
     /// Least one-way delay towards the peer with the clocks' offset, microseconds, once known.
@@ -78,6 +80,9 @@ pub trait PathInfo {
     /// Whether a question is due on a path that carries nothing while others are in use.
     /// `interval` is that of paths in use, microseconds.
     fn is_forgotten(&self, now: u32, interval: u32) -> bool;
+    /// Whether a question is due because of what was sent since the last one, but for the last
+    /// `len` bytes: see [`asks_behind`](crate::proto::earliest::asks_behind). It is asked then.
+    fn take_behind(&self, now: u32, len: u32) -> bool;
     /// The weight that sessions have learnt; 0 for none.
     fn weight(&self) -> u16;
     /// Keeps a weight for later sessions.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
 use crate::common::config;
+use mpip_host::proto::earliest::asks_behind;
 use mpip_host::proto::earliest::choose;
 use mpip_host::proto::earliest::Arrival;
 use mpip_host::proto::earliest::Backlog;
@@ -144,9 +145,9 @@ fn the_rate_of_a_busy_path_is_measured() {
 fn the_rate_of_an_idle_path_does_not_fall() {
     let mut s = Sampled::new(0, 0);
     s.next(0, 0, 0);
-    // Nothing is learnt before there was a queue, before and after.
+    // Little is learnt before there was a queue, before and after.
     assert_eq!(s.next(20 * MS, 25_000, 0), 0);
-    assert_eq!(s.next(20 * MS, 25_000, 25 * MS), 0);
+    assert_eq!(s.next(20 * MS, 9_000, 25 * MS), 0);
     assert_eq!(s.next(20 * MS, 25_000, MS), 0);
     s.next(20 * MS, 25_000, 2 * MS);
     assert_eq!(s.next(20 * MS, 25_000, 20 * MS), RATE);
@@ -260,6 +261,43 @@ fn a_burst_does_not_make_a_link_busy() {
         s.next(50 * MS, 6_250, n * 50 * MS);
     }
     assert!(s.rate.get().abs_diff(RATE / 10) < 20);
+}
+
+#[test]
+fn a_question_behind_the_first_burst_tells_the_rate() {
+    // A burst of 20 packets between two questions finds an empty queue: 24 ms.
+    let mut path = Sampled::new(0, 0);
+    path.next(0, 0, 0);
+    assert_eq!(path.next(24 * MS, 30_000, 24 * MS), RATE);
+    // Whatever was before.
+    let mut path = Sampled::new(0, 0);
+    path.next(0, 0, 0);
+    assert_eq!(path.next(40 * MS, 1_500, 0), 0);
+    assert_eq!(path.next(24 * MS, 30_000, 24 * MS), RATE);
+    // Not of a few packets, whose question may have been held up.
+    let mut path = Sampled::new(0, 0);
+    path.next(0, 0, 0);
+    assert_eq!(path.next(6 * MS, 7_500, 6 * MS), 0);
+    // Nor if the link did nothing for much of the time.
+    let mut path = Sampled::new(0, 0);
+    path.next(0, 0, 0);
+    assert_eq!(path.next(24 * MS, 15_000, 12 * MS), 0);
+    // One that is known does not follow.
+    let mut path = Sampled::new(0, 0);
+    path.next(0, 0, 0);
+    path.next(24 * MS, 30_000, 24 * MS);
+    assert_eq!(path.next(40 * MS, 15_000, 0), RATE);
+    assert_eq!(path.next(24 * MS, 15_000, 24 * MS), RATE);
+}
+
+#[test]
+fn bursts_are_asked_behind_now_and_then() {
+    assert!(asks_behind(3_000, 500, 0));
+    assert!(!asks_behind(2_999, 500, 0));
+    assert!(!asks_behind(30_000, 499, 0));
+    // A path with a long round trip keeps its pace.
+    assert!(!asks_behind(30_000, 19_999, 20_000));
+    assert!(asks_behind(30_000, 20_000, 20_000));
 }
 
 #[test]

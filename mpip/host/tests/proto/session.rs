@@ -36,7 +36,11 @@ struct Known {
     cost: Cell<u32>,
     /// Whether a question is due while it carries nothing.
     due: Cell<bool>,
+    /// Whether one is due behind a burst.
+    behind: Cell<bool>,
     queue: Cell<u32>,
+    /// How long ago that was measured, microseconds.
+    measured_ago: Cell<u32>,
     delay: Cell<Option<i32>>,
     weight: Cell<u16>,
     /// What was set in its place; 0 for nothing.
@@ -71,7 +75,9 @@ impl Default for Path {
             disabled: Cell::default(),
             cost: Cell::default(),
             due: Cell::default(),
+            behind: Cell::default(),
             queue: Cell::default(),
+            measured_ago: Cell::default(),
             delay: Cell::default(),
             weight: Cell::default(),
             fixed: Cell::default(),
@@ -133,6 +139,10 @@ impl PathInfo for Path {
         self.0.queue.get()
     }
 
+    fn queue_left_us(&self, _: u32) -> u32 {
+        self.0.queue.get().saturating_sub(self.0.measured_ago.get())
+    }
+
     fn delay_us(&self) -> Option<i32> {
         self.0.delay.get()
     }
@@ -151,6 +161,10 @@ impl PathInfo for Path {
 
     fn is_forgotten(&self, _: u32, _: u32) -> bool {
         self.0.due.get()
+    }
+
+    fn take_behind(&self, _: u32, _: u32) -> bool {
+        self.0.behind.take()
     }
 
     fn noise_us(&self) -> u32 {

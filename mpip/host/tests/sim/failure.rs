@@ -291,7 +291,8 @@ fn a_lossy_path_rests_while_another_is_good() {
         loss: 100,
         ..shape.clone()
     };
-    for seed in seeds(3) {
+    let (mut all_lost, mut all) = (0, 0);
+    for seed in seeds(8) {
         let mut w = straight(seed, &[shape.clone(), poor.clone()]);
         let (source, app) = stream(&mut w, udp_tuple(), 10 * MBIT, 60 * S);
         settle(&mut w, 2, 5 * S);
@@ -303,11 +304,15 @@ fn a_lossy_path_rests_while_another_is_good() {
             "{lost} of {} lost, suspected {suspected} times",
             sent(&w, source)
         );
-        assert!(lost * 100 < sent(&w, source));
+        // It may look good for a while.
+        assert!(lost * 50 < sent(&w, source));
+        all_lost += lost;
+        all += sent(&w, source);
         // It is asked every 60 ms while it rests: three lost answers in a row are no rarity.
         assert!(suspected <= 8);
         assert!(agree(&w, 2));
     }
+    assert!(all_lost * 100 < all);
     // Where both are, both are used.
     let mut w = straight(1, &[poor.clone(), poor]);
     let (source, app) = stream(&mut w, udp_tuple(), 30 * MBIT, 60 * S);

@@ -405,9 +405,9 @@ fn a_rate_that_is_unknown_is_taken_for_more_than_the_others() {
     // The last takes turns with the others, and has no queue.
     for (rates, assumed) in [
         ([0, 0, 0], 0),
-        ([2_000_000, 0, 0], 8_000_000),
-        ([2_000_000, 3_000_000, 0], 12_000_000),
-        ([2_000_000, u32::MAX / 2, 0], u32::MAX),
+        ([2_000_000, 0, 0], 4_000_000),
+        ([2_000_000, 3_000_000, 0], 6_000_000),
+        ([2_000_000, u32::MAX / 4 * 3, 0], u32::MAX),
         ([2_000_000, 3_000_000, 1_000_000], 0),
     ] {
         paths.iter().zip(rates).for_each(|(p, r)| p.0.rate.set(r));
@@ -421,7 +421,7 @@ fn a_rate_that_is_unknown_is_taken_for_more_than_the_others() {
         .for_each(|(p, r)| p.0.rate.set(r));
     paths[1].0.standing.set(Standing::Suspect);
     shared(&mut s, &paths, Class::Datagram);
-    assert_eq!(paths[2].0.assumed.get(), 8_000_000);
+    assert_eq!(paths[2].0.assumed.get(), 4_000_000);
 }
 
 #[test]
@@ -517,7 +517,7 @@ fn grows_after(
     s.pick(0, 100, Class::Stream(100), &EARLIEST, |_, _| true);
     // Far more than the shortest time between two steps for each byte.
     let end = from.wrapping_add(100);
-    s.may_grow(end.wrapping_mul(1000), end, una, lost)
+    s.may_grow(end.wrapping_mul(1000), end, una, lost).is_some()
 }
 
 #[test]
@@ -566,6 +566,51 @@ fn a_path_that_was_added_gets_a_slow_start() {
         paths[1].0.wait.set(Some(0));
         assert!(!grows(&mut s, at(700), at(700), false), "it is over");
     }
+}
+
+#[test]
+fn what_was_measured_long_ago_is_no_queue() {
+    let (mut s, paths) = open(2, 0);
+    for path in &paths {
+        path.0.wait.set(Some(0));
+        path.0.queue.set(20_000);
+        path.0.measured_ago.set(13_000);
+    }
+    // Such as the last connection's.
+    assert!(grows(&mut s, 0, 0, false));
+    for path in &paths {
+        path.0.measured_ago.set(12_000);
+    }
+    assert!(!grows(&mut s, 100, 100, false));
+}
+
+#[test]
+fn the_window_grows_to_what_fills_all_paths() {
+    let wanted = |s: &mut Session<Path, ()>| {
+        s.pick(0, 100, Class::Stream(100), &EARLIEST, |_, _| true);
+        s.may_grow(0, 100, 0, None)
+    };
+    // Nobody knows as long as one rate is unknown.
+    let (mut s, paths) = open(2, 0);
+    for (path, rtt) in paths.iter().zip([10_000, 92_000]) {
+        path.0.rtt.set(rtt);
+    }
+    paths[0].0.rate.set(5_000_000);
+    assert_eq!(wanted(&mut s), Some(0));
+    // 7.5 MB/s for a round trip of the far one and a queue of 8 ms.
+    let (mut s, paths) = open(2, 0);
+    for (path, (rtt, rate)) in paths.iter().zip([(10_000, 5_000_000), (92_000, 2_500_000)]) {
+        path.0.rtt.set(rtt);
+        path.0.rate.set(rate);
+    }
+    assert_eq!(wanted(&mut s), Some(750_000));
+    // It does not overflow.
+    let (mut s, paths) = open(2, 0);
+    for path in &paths {
+        path.0.rtt.set(u32::MAX);
+        path.0.rate.set(u32::MAX);
+    }
+    assert_eq!(wanted(&mut s), Some(u32::MAX));
 }
 
 #[test]

@@ -381,19 +381,36 @@ fn what_is_kept_back_is_looked_after() {
     });
     assert_eq!(s.lanes_for(0, &limits), 0b01);
     paths[1].0.due.set(true);
-    assert_eq!(s.forgotten(1 << 20, 1000), Some(1));
+    assert_eq!(s.forgotten(1 << 20, 1000, 0), Some(1));
+    // What the packet itself takes is asked there anyway.
+    assert_eq!(s.forgotten(2 << 20, 1000, 1), None);
     // What lies on other interfaces is not: it may cost.
     let elsewhere = Treatment {
         interfaces: Interfaces([2, 0, 0, 0, 0, 0, 0, 0]),
         ..Treatment::PLAIN
     };
     assert_eq!(s.lanes_for(0, &elsewhere), 0b01);
-    assert_eq!(s.forgotten(2 << 20, 1000), None);
+    assert_eq!(s.forgotten(3 << 20, 1000, 0), None);
     // Other rules know nothing of what was.
     set(&paths[1], 40);
     assert_eq!(s.lanes_for(0, &limits), 0b01);
     s.forget_habits();
     assert_eq!(s.lanes_for(0, &limits), 0b11);
+}
+
+#[test]
+fn behind_a_burst_the_others_are_asked_at_once() {
+    let (mut s, paths) = measured(&[10, 10]);
+    s.lanes_for(0, &Treatment::PLAIN);
+    assert_eq!(s.forgotten(1 << 20, 1000, 0), None);
+    for path in &paths {
+        path.0.behind.set(true);
+    }
+    // Without waiting for the next interval, but not before the packet that is chosen for it.
+    assert_eq!(s.forgotten(1 << 20, 1000, 0), Some(1));
+    assert_eq!(s.forgotten(1 << 20, 1000, 0), None);
+    assert!(paths[0].0.behind.get());
+    assert_eq!(s.forgotten(1 << 20, 1000, 1), Some(0));
 }
 
 const STANDINGS: [Standing; 5] = [

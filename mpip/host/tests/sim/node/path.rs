@@ -4,7 +4,9 @@
 
 use mpip_host::proto::addr::Addr;
 use mpip_host::proto::blackhole::SMALL;
+use mpip_host::proto::earliest::asks_behind;
 use mpip_host::proto::earliest::Backlog;
+use mpip_host::proto::earliest::TRAIN;
 use mpip_host::proto::earliest::URGENT_US;
 use mpip_host::proto::interface::Reserve;
 use mpip_host::proto::loss::Sent;
@@ -34,6 +36,9 @@ pub struct PathCell {
     /// Bytes sent by choice.
     pub sent: Cell<Sent>,
     pub(super) asked_at: Cell<u32>,
+    /// Bytes chosen since then, and when it was last asked because of them.
+    unasked: Cell<u32>,
+    behind_at: Cell<u32>,
     urgent_at: Cell<u32>,
     pub(super) strict: Cell<bool>,
     pub(super) watched: Cell<bool>,
@@ -55,6 +60,8 @@ impl Path {
             longest: Cell::default(),
             sent: Cell::default(),
             asked_at: Cell::new(now.wrapping_sub(1 << 30)),
+            unasked: Cell::new(0),
+            behind_at: Cell::new(now.wrapping_sub(1 << 30)),
             urgent_at: Cell::new(now.wrapping_sub(1 << 30)),
             strict: Cell::new(false),
             watched: Cell::new(false),
@@ -103,6 +110,19 @@ impl PathCell {
         totals.rx_packets += 1;
         totals.rx_bytes += bytes as u64;
         self.totals.set(totals);
+    }
+
+    pub(super) fn asked(&self, now: u32, behind: u32) {
+        self.asked_at.set(now);
+        self.unasked.set(behind);
+    }
+
+    pub(super) fn is_unasked(&self, now: u32, interval: u32) -> bool {
+        self.unasked.get() >= TRAIN && self.maybe_due(now, interval)
+    }
+
+    pub(super) fn is_busy(&self, now: u32) -> bool {
+        seq::age(now, self.asked_at.get()) < 200_000
     }
 
     pub(super) fn maybe_due(&self, now: u32, interval: u32) -> bool {
@@ -161,6 +181,12 @@ impl PathInfo for Path {
         self.state.borrow().queue()
     }
 
+    fn queue_left_us(&self, now: u32) -> u32 {
+        let state = self.state.borrow();
+        let passed = state.heard().map_or(u32::MAX, |at| seq::age(now, at));
+        state.queue().saturating_sub(passed)
+    }
+
     fn delay_us(&self) -> Option<i32> {
         let state = self.state.borrow();
         state.tx.last().map(|_| state.tx.smoothed())
@@ -181,6 +207,19 @@ impl PathInfo for Path {
 
     fn is_forgotten(&self, now: u32, interval: u32) -> bool {
         self.maybe_due(now, self.state.borrow().idle_interval(interval))
+    }
+
+    fn take_behind(&self, now: u32, len: u32) -> bool {
+        let state = self.state.borrow();
+        if !state.is_new() || state.tx.last().is_none() {
+            return false;
+        }
+        let sent = self.unasked.get().saturating_sub(len);
+        let is_due = asks_behind(sent, seq::age(now, self.behind_at.get()), state.pace());
+        if is_due {
+            self.behind_at.set(now);
+        }
+        is_due
     }
 
     fn noise_us(&self) -> u32 {
@@ -219,6 +258,7 @@ impl PathInfo for Path {
         sent.all += u64::from(len);
         sent.full += if full { u64::from(len) } else { 0 };
         self.sent.set(sent);
+        self.unasked.set(self.unasked.get().saturating_add(len));
         let rate = match self.rate() {
             0 if self.state.borrow().is_new() => assumed,
             known => known,

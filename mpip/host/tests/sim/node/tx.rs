@@ -149,7 +149,7 @@ impl Node {
         if reset || !session.is_multi() || self.stopping {
             self.count(Counter::TxOriginal);
             session.count_tx(&entry.path, wire.len());
-            self.question(cx, session, &entry.path, &session.tuple, true);
+            self.question(cx, session, &entry.path, &session.tuple, true, 0);
             cx.sent.push(wire);
             return;
         }
@@ -186,7 +186,7 @@ impl Node {
                 index == 0 || cx.has_route(&lane.tuple().local.addr, &lane.tuple().remote.addr)
             });
             let interval = self.param(Param::CmInterval) as u32 * 1000;
-            if let Some(index) = inner.s.forgotten(now, interval).filter(|i| *i != chosen) {
+            if let Some(index) = inner.s.forgotten(now, interval, chosen) {
                 let lane = inner.s.lane(index).expect("the forgotten lane");
                 forgotten = Some((index, lane.path.clone(), lane.tuple()));
             }
@@ -201,7 +201,7 @@ impl Node {
         if chosen == 0 {
             self.keep(cx, session, &wire, 0, packet, data);
             self.count(Counter::TxOriginal);
-            self.question(cx, session, &path, &tuple, true);
+            self.question(cx, session, &path, &tuple, true, len);
             path.count_tx(wire.len());
             if every && packet.proto == packet::UDP {
                 let cm = self.data_cm(cx, session, &path, 0);
@@ -214,7 +214,7 @@ impl Node {
         packet::set_dont_fragment(&mut wire.bytes, packet.family);
         self.keep(cx, session, &wire, chosen, packet, data);
         self.count(Counter::TxLane);
-        self.question(cx, session, &path, &tuple, false);
+        self.question(cx, session, &path, &tuple, false, len);
         path.count_tx(wire.len());
         if every {
             let packet = wire.parse().expect("what was just rewritten");
@@ -270,16 +270,18 @@ impl Node {
         path: &Path,
         tuple: &Tuple,
         original: bool,
+        behind: u32,
     ) {
+        if !session.is_multi() {
+            return;
+        }
         let interval = self.param(Param::CmInterval) as u32 * 1000;
         let now = self.now_us(cx);
-        if !session.is_multi() || !path.maybe_due(now, interval) {
-            return;
+        let is_due =
+            || path.maybe_due(now, interval) && path.state.borrow().question_due(now, interval);
+        if path.take_behind(now, behind) || is_due() {
+            self.ask_before(cx, session, path, tuple, original, behind);
         }
-        if !path.state.borrow().question_due(now, interval) {
-            return;
-        }
-        self.ask(cx, session, path, tuple, original);
     }
 
     fn unknown_out(

@@ -37,7 +37,19 @@ impl Node {
         tuple: &Tuple,
         original: bool,
     ) {
-        path.asked_at.set(self.now_us(cx));
+        self.ask_before(cx, session, path, tuple, original, 0);
+    }
+
+    pub(super) fn ask_before(
+        &mut self,
+        cx: &mut Cx<'_>,
+        session: &Rc<Session>,
+        path: &Path,
+        tuple: &Tuple,
+        original: bool,
+        behind: u32,
+    ) {
+        path.asked(self.now_us(cx), behind);
         let added = match original {
             true => session.inner.borrow().s.added_on(path),
             false => None,
@@ -106,11 +118,14 @@ impl Node {
         let (failed, again) = {
             let mut state = path.state.borrow_mut();
             let failed = state.check(now);
-            if !usable || !state.is_waiting() {
+            if !usable || !(state.is_waiting() || path.is_busy(now)) {
                 path.watched.set(false);
                 (failed, None)
             } else {
-                (failed, Some(state.ask_again(now)))
+                let ask_again = state.ask_again(now);
+                drop(state);
+                let interval = self.param(Param::CmInterval) as u32 * 1000;
+                (failed, Some(ask_again || path.is_unasked(now, interval)))
             }
         };
         if failed {
