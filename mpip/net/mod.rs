@@ -22,7 +22,7 @@
 //! | `expire`, `leave` | forget what is not used; leave |
 //! | `instance`, `peer`, `path`, `session`, `rows` | the tables and what they hold |
 //! | `links` | what is wanted of interfaces, and what follows for paths |
-//! | `rules` | the rules of a namespace, and what they say of a session |
+//! | `rules`, `owner` | the rules of a namespace; whose a session is, and what they say of it |
 //! | `ports` | ports of added lanes and the node's own |
 //! | `rider` | messages that wait for a datagram to ride on |
 //! | `emit` | packets of our own |
@@ -51,6 +51,7 @@ pub mod moves;
 pub mod ns;
 pub mod numbered;
 pub mod order;
+pub mod owner;
 pub mod path;
 pub mod peer;
 pub mod ports;

@@ -6,6 +6,7 @@ use crate::{
     net::{
         instance::Instance,
         order::Rx,
+        owner::NO_USER,
         path::Path,
         peer::Peer,
         resend,
@@ -28,10 +29,6 @@ use crate::{
             TcpHeader, //
         },
         params::Param,
-        policy::{
-            Flow,
-            Groups, //
-        },
         seq,
         session::{
             self,
@@ -85,9 +82,6 @@ use kernel::{
 /// A session without packets for so long is not measured, and its lanes are not looked after,
 /// milliseconds.
 pub const QUIET_MS: u32 = 30_000;
-
-/// Stands for no user, as in the kernel.
-const NO_USER: u32 = u32::MAX;
 
 /// A lane of a session here.
 pub type Lane = session::Lane<Arc<Path>, Dst>;
@@ -182,15 +176,15 @@ pub struct Session {
     attended: Atomic<bool>,
     waking: Atomic<bool>,
     // Every rule that fits leaves it to the original lane.
-    never: Atomic<bool>,
+    pub(super) never: Atomic<bool>,
     // The control group of the socket was looked for.
-    grouped: Atomic<bool>,
+    pub(super) grouped: Atomic<bool>,
     // The peer knows of it.
     known: Atomic<bool>,
     // The generation of the rules that it was looked up in.
-    judged: Atomic<u32>,
+    pub(super) judged: Atomic<u32>,
     // The user that the socket belongs to, or `NO_USER`.
-    uid: Atomic<u32>,
+    pub(super) uid: Atomic<u32>,
     una: Atomic<u32>,
     // The end of what has passed the hook, and of what TCP had sent when something passed it last.
     sent: Atomic<u32>,
@@ -484,65 +478,6 @@ impl Session {
         self.multi.store(multi, Relaxed);
     }
 
-    /// Whether it was looked up in the rules of this generation.
-    pub fn is_judged(&self, generation: u32) -> bool {
-        self.judged.load(Relaxed) == generation
-    }
-
-    /// It was, and they leave all of it to the original lane (`never`) or not.
-    pub fn set_judged(&self, generation: u32, never: bool) {
-        self.never.store(never, Relaxed);
-        self.judged.store(generation, Relaxed);
-    }
-
-    /// What rules may ask of it.
-    pub fn flow(&self) -> Flow {
-        let groups = {
-            let inner = self.inner.lock();
-            let rare = inner.rare.as_ref();
-            rare.and_then(|rare| rare.cgroup.as_ref()).map(Cgroup::line)
-        };
-        Flow {
-            tuple: self.tuple,
-            uid: Some(self.uid.load(Relaxed)).filter(|uid| *uid != NO_USER),
-            groups: groups.unwrap_or(Groups::NONE),
-        }
-    }
-
-    /// Takes in which user, and if that was asked, which control group the socket belongs to, which
-    /// may make other rules fit. False without memory.
-    pub fn set_owner(&self, uid: u32, cgroup: Option<Option<Cgroup>>) -> bool {
-        // Who judges it does so under the lock, too.
-        let mut inner = self.inner.lock();
-        if let Some(cgroup) = cgroup {
-            let Some(rare) = inner.rare() else {
-                return false;
-            };
-            rare.cgroup = cgroup;
-            self.grouped.store(true, Relaxed);
-        }
-        self.uid.store(uid, Relaxed);
-        // As if the rules had changed.
-        let judged = self.judged.load(Relaxed);
-        self.judged.store(judged.wrapping_sub(1), Relaxed);
-        true
-    }
-
-    /// What is known of its owner, to tell whether more has become known meanwhile.
-    pub fn owner_known(&self) -> (u32, bool) {
-        (self.uid.load(Relaxed), self.grouped.load(Relaxed))
-    }
-
-    /// Whether it is known whose socket it is; of which control group only if that is asked.
-    pub fn has_owner(&self, group: bool) -> bool {
-        self.uid.load(Relaxed) != NO_USER && (!group || self.grouped.load(Relaxed))
-    }
-
-    /// Whether the rules leave all of it to the original lane.
-    pub fn is_never(&self) -> bool {
-        self.never.load(Relaxed)
-    }
-
     /// What is in flight on a lane is lost: the worker has to send it again.
     pub fn wants_resend(&self, lane: usize) {
         self.inner.lock().lost |= 1 << lane.min(31);
@@ -551,12 +486,6 @@ impl Session {
     /// The lanes whose packets are to be sent again, one bit each; it is left to the caller now.
     pub fn take_resend(&self) -> u32 {
         core::mem::take(&mut self.inner.lock().lost)
-    }
-
-    /// Whether its rule has it use one path at a time.
-    pub fn is_single(&self) -> bool {
-        let inner = self.inner.lock();
-        inner.verdict.as_deref().is_some_and(Verdict::is_single)
     }
 
     /// A way is open again, and nothing may come to tell the socket so.
