@@ -178,6 +178,33 @@ def returns(t):
     xfer.Traffic(pairs + fresh, 100000, 100000, seed=9).wait()
 
 
+@case("the caller is switched off for longer than the called end asks, which has to ask: two paths again")
+def caller_returns(t):
+    a, b = t.two_hosts(LINKS)
+    t.load(a, b)
+    # The end with the larger port asks.
+    pairs = xfer.connect(a, b, b.addr[0], port=61001, count=2)
+    t.spread(a, b, pairs)
+    t.module.disable(a)
+    before = t.module.stats(b)["query_tx_hello"]
+
+    def given_up():
+        xfer.exchange(pairs, 20000, 20000)
+        rows = [row for row in t.module.show(b, "avail") if row["addr"] == a.addr[0]]
+        asked = t.module.stats(b)["query_tx_hello"] - before
+        return asked >= 2 * 3 and rows and all(row["availability"] == "unavailable" for row in rows)
+
+    t.soon(given_up, 30, "three questions to each of the caller's ports, in vain")
+    t.module.enable(a)
+
+    def ready():
+        xfer.exchange(pairs, 20000, 20000)
+        return t.module.is_spread((a, b), protocol=6)
+
+    t.soon(ready, 30, "two active lanes again")
+    xfer.Traffic(pairs, 100000, 100000, seed=9).wait()
+
+
 @case("UDP, B switched off unheard: nothing altered or doubled, and soon nothing lost", timeout=90)
 def udp_unheard(t):
     a, b = t.two_hosts(LINKS)
