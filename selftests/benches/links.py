@@ -50,7 +50,11 @@ def loss(args):
 
 
 def fair(args):
-    """A plain TCP connection over the second link, beside another one there, or beside two links together."""
+    """A plain TCP connection over the second link, beside another one there, or beside two links together.
+
+    Without offloads: a queue that counts a burst of 64 KB as one packet has no end for who sends bursts, and
+    plain TCP, which sends shorter ones, would have to share a queue of half a second.
+    """
     contenders = [contest.TCP[1], contest.MPTCP[1], *contest.MPIP]
     # CUBIC takes that long to find its share: in ten seconds one of two equals has twice what the other has.
     seconds = 4 * args.seconds
@@ -58,7 +62,7 @@ def fair(args):
         arena_row(
             title((40, 10), second),
             contenders,
-            [link(40, 10), link(*second)],
+            [link(40, 10, offload=False), link(*second, offload=False)],
             beside(seconds),
             seconds + 6,
             True,

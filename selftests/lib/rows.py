@@ -85,14 +85,22 @@ def run_iperf3(arena, way, seconds, options=(), port=None):
     a, b = arena.a, arena.b
     before, resent = b.counters(), a.snmp("RetransSegs")
     argv = [*way.prefix, "iperf3", "-J", "-c", way.address, "-p", port or way.port, "-t", seconds, *options]
-    done = a.run(*argv, check=False, timeout=seconds + 40)
+
+    def attempt():
+        done = a.run(*argv, check=False, timeout=seconds + 40)
+        try:
+            report = json.loads(done.stdout)
+        except ValueError:
+            report = {"error": done.stdout + done.stderr}
+        if done.returncode and "error" not in report:
+            report["error"] = done.stderr
+        # It may not have done with the last one.
+        return None if "server is busy" in report.get("error", "") else report
+
+    report = wait_for(attempt, 10, "iperf3's server to be ready", 0.2)
     after = b.counters()
-    try:
-        report = json.loads(done.stdout)
-    except ValueError:
-        report = {"error": done.stdout + done.stderr}
-    if done.returncode or "error" in report:
-        raise NetemError(f"iperf3: {report.get('error', done.stderr)}")
+    if "error" in report:
+        raise NetemError(f"iperf3: {report['error']}")
     received = report["end"].get("sum_received") or report["end"]["sum"]
     took = received.get("seconds") or seconds
     result = {
