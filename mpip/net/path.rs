@@ -637,6 +637,11 @@ impl Path {
         may
     }
 
+    /// How long ago it was asked last, microseconds.
+    pub fn asked_ago(&self, now: u32) -> u32 {
+        seq::age(now, self.asked_at.load(Relaxed))
+    }
+
     /// A question leaves now, before `behind` bytes that have been taken into account already.
     pub fn asked(&self, now: u32, behind: u32) {
         self.asked_at.store(now, Relaxed);

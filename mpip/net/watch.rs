@@ -87,15 +87,26 @@ fn is_kept_by_boxes(lane: &Lane) -> bool {
     lane.is_initiator() && (lane.ways.current() != Via::Raw || lane.path.is_translated())
 }
 
+/// Questions that are closer count as one where those without an answer are counted, microseconds.
+const OFTEN_US: u32 = 20_000;
+
 impl Inner {
     /// A question is about to leave on the session's own tuple: the tuple that it takes instead if
     /// there is a lane on the same path, and whether so many got no answer there that the tuple may
-    /// be why, though its path works. `under_way` questions may just not be answered yet.
-    fn ask_on_original(&mut self, path: &Arc<Path>, under_way: u32) -> (Option<Tuple>, bool) {
+    /// be why, though its path works. `under_way` questions may just not be answered yet; `None` if
+    /// this one does not count.
+    fn ask_on_original(
+        &mut self,
+        path: &Arc<Path>,
+        under_way: Option<u32>,
+    ) -> (Option<Tuple>, bool) {
         const MANY: u32 = 16;
         // Where there is a box it is hardly chance. All of a path may stall for some of them.
         const ENOUGH: u32 = 8;
         let added = self.s.added_on(path);
+        let Some(under_way) = under_way else {
+            return (added, false);
+        };
         if added.is_some() || path.standing() < Standing::Doubtful {
             return (added, false);
         }
@@ -126,11 +137,16 @@ impl Instance {
         original: bool,
         behind: u32,
     ) {
-        path.asked(clock::now_us(), behind);
+        let now = clock::now_us();
+        // Of what is asked behind bursts many may be lost at once.
+        let counts = path.asked_ago(now) >= cm_interval(self).min(OFTEN_US);
+        path.asked(now, behind);
         // What is asked on a session's own tuple does not get through everywhere.
         let (added, unheard) = if original {
-            let under_way = path.state.lock().under_way(clock::now_us());
-            session.inner.lock().ask_on_original(path, under_way)
+            let apart = cm_interval(self).max(1000);
+            let under_way = path.answer_us().unwrap_or(0).div_ceil(apart);
+            let mut inner = session.inner.lock();
+            inner.ask_on_original(path, counts.then_some(under_way))
         } else {
             (None, false)
         };

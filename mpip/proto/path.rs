@@ -298,16 +298,6 @@ impl Path {
         self.rate.is_new()
     }
 
-    /// How many questions may just not be answered yet.
-    pub fn under_way(&self, now: u32) -> u32 {
-        if !self.rtt.is_sampled() {
-            return 0;
-        }
-        let trip = self.rtt.timeout();
-        let recent = |q: &&Question| q.at != 0 && seq::age(now, q.at) < trip;
-        self.questions.iter().filter(recent).count() as u32
-    }
-
     /// The part of the questions that gets no answer, in 1024ths.
     pub fn loss(&self) -> u32 {
         self.missed
