@@ -40,6 +40,8 @@ use crate::proto::wire::NO_PATH;
 const SUSPECT_AFTER: usize = 3;
 /// The longest time between two questions that a long round trip is a reason for, microseconds.
 const SELDOM_US: u32 = 50_000;
+/// Questions that are closer count as one where those without an answer are counted, microseconds.
+const CLOSE_US: u32 = 5_000;
 /// Questions whose answers may be under way.
 const QUESTIONS: usize = 32;
 
@@ -98,6 +100,8 @@ impl Totals {
 struct Question {
     /// Its time stamp; 0, which no question has, if there was none.
     at: u32,
+    /// Whether it tells what part of the questions gets no answer.
+    counts: bool,
     /// Packets sent by then.
     packets: u32,
     /// What had been sent by then, by size.
@@ -112,6 +116,7 @@ impl Question {
     /// None was asked.
     const NONE: Question = Question {
         at: 0,
+        counts: false,
         packets: 0,
         sent: blackhole::Sent {
             large: 0,
@@ -174,6 +179,7 @@ pub struct Path {
     number: u32,
     window: SmallWindow,
     last_question: u32,
+    last_counted: u32,
     // The oldest questions that neither their own answer nor a later one's has settled.
     open: [Option<u32>; SUSPECT_AFTER],
     // When the last answer came.
@@ -228,6 +234,7 @@ impl Path {
             number: 0,
             window: SmallWindow::new(),
             last_question: 0,
+            last_counted: 0,
             open: [None; SUSPECT_AFTER],
             heard: None,
             looked: 0,
@@ -374,6 +381,11 @@ impl Path {
         // An echo of 0 would mean that nothing is answered.
         let timestamp = now.max(1);
         if echo.is_none() {
+            // Of those that are asked behind bursts many are lost at once, if any.
+            let counts = !self.asked_before || seq::age(now, self.last_counted) >= CLOSE_US;
+            if counts {
+                self.last_counted = now;
+            }
             self.asked_before = true;
             self.last_question = now;
             if self.open_since().is_none() {
@@ -385,6 +397,7 @@ impl Path {
             if let Some(slot) = self.questions.get_mut(self.next_question) {
                 *slot = Question {
                     at: timestamp,
+                    counts,
                     packets: totals.tx_packets as u32,
                     sent: totals.sent(),
                     wait: totals.wait_us,

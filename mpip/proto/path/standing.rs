@@ -168,7 +168,7 @@ impl Path {
         // What a full queue swallowed was too much for the path: that is for who shares out the
         // load, and says nothing about a path that gets less of it.
         let full = self.full_queue();
-        let lost = |q: &&Question| asked(q.at) && q.wait < full;
+        let lost = |q: &&Question| asked(q.at) && q.counts && q.wait < full;
         let missing = self.questions.iter().filter(lost).count();
         // What a failure of the whole path swallowed says nothing about what follows.
         if self.standing != Standing::Suspect {
@@ -178,7 +178,9 @@ impl Path {
                     .saturating_add(1024u32.saturating_sub(self.missed) / 16);
             }
         }
-        self.missed = self.missed.saturating_sub(self.missed.div_ceil(16));
+        if self.questions.iter().all(|q| q.at != echo || q.counts) {
+            self.missed = self.missed.saturating_sub(self.missed.div_ceil(16));
+        }
         let [from, until] = LOSSY;
         self.lossy = self.missed > if self.lossy { until } else { from };
     }
@@ -220,6 +222,7 @@ impl Path {
             }
         };
         settle(&mut self.last_question);
+        settle(&mut self.last_counted);
         settle(&mut self.suspect_since);
         self.open.iter_mut().flatten().for_each(settle);
         self.heard.iter_mut().for_each(settle);

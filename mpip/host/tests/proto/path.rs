@@ -240,6 +240,24 @@ fn a_report_says_how_wrong_the_queue_was() {
 }
 
 #[test]
+fn of_questions_that_are_close_the_first_counts() {
+    // Three more behind each, one millisecond apart or six, get no answer.
+    for (apart, lossy) in [(MS, false), (6 * MS, true)] {
+        let mut pair = Pair::new(1, 123);
+        for _ in 0..20 {
+            pair.ask(MS / 2, MS / 2);
+            for _ in 0..3 {
+                pair.now = pair.now.wrapping_add(apart);
+                pair.question();
+            }
+            pair.now = pair.now.wrapping_add(20 * MS);
+        }
+        assert_eq!(pair.a.loss() > 200, lossy, "{}", pair.a.loss());
+        assert_eq!(pair.a.loss() == 0, !lossy);
+    }
+}
+
+#[test]
 fn errors_are_counted_once_with_several_questions_under_way() {
     for clock in [1, u32::MAX - 50 * MS, (1 << 31) - 50 * MS] {
         let mut pair = Pair::new(clock, 123);
