@@ -3,7 +3,8 @@
 //! Open questions: somebody has to notice that no answer comes, although no
 //! packet is sent any more, and to ask again.
 //!
-//! A path in use that carries nothing is asked now and then.
+//! A path in use that carries nothing is asked now and then, and so is one on which much was sent
+//! since it was asked last.
 //!
 //! A path is on the list while questions are asked or answered on it, until
 //! the last answer, and while it is suspect. The worker goes through the list every [`WATCH_MS`].

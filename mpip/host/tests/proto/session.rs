@@ -4,6 +4,7 @@
 
 mod dispatch;
 mod policy;
+mod window;
 
 use mpip_host::proto::addr::Addr;
 use mpip_host::proto::addr::Endpoint;
@@ -219,6 +220,11 @@ const DISPATCH: Dispatch = Dispatch {
     interval: 100_000,
     treatment: Treatment::PLAIN,
     passing: false,
+};
+
+const EARLIEST: Dispatch = Dispatch {
+    scheduler: Scheduler::Earliest,
+    ..DISPATCH
 };
 
 /// A lane that is tried as it is.

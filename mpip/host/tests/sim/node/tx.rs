@@ -196,7 +196,7 @@ impl Node {
             (chosen, lane.path.clone(), lane.tuple())
         };
         if let Some((index, path, tuple)) = forgotten {
-            self.ask(cx, session, &path, &tuple, index == 0);
+            self.ask(cx, session, &path, &tuple, index == 0, 0);
         }
         if chosen == 0 {
             self.keep(cx, session, &wire, 0, packet, data);
@@ -280,7 +280,7 @@ impl Node {
         let is_due =
             || path.maybe_due(now, interval) && path.state.borrow().question_due(now, interval);
         if path.take_behind(now, behind) || is_due() {
-            self.ask_before(cx, session, path, tuple, original, behind);
+            self.ask(cx, session, path, tuple, original, behind);
         }
     }
 

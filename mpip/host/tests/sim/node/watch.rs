@@ -36,17 +36,6 @@ impl Node {
         path: &Path,
         tuple: &Tuple,
         original: bool,
-    ) {
-        self.ask_before(cx, session, path, tuple, original, 0);
-    }
-
-    pub(super) fn ask_before(
-        &mut self,
-        cx: &mut Cx<'_>,
-        session: &Rc<Session>,
-        path: &Path,
-        tuple: &Tuple,
-        original: bool,
         behind: u32,
     ) {
         path.asked(self.now_us(cx), behind);
@@ -99,7 +88,7 @@ impl Node {
                 _ => continue,
             };
             if path.maybe_due(self.now_us(cx), interval - interval / 4) {
-                self.ask(cx, session, &path, &tuple, index == 0);
+                self.ask(cx, session, &path, &tuple, index == 0, 0);
             }
         }
     }
@@ -134,7 +123,7 @@ impl Node {
             self.path_failed(cx, &session.peer, path);
         }
         match again {
-            Some(true) => self.ask(cx, session, path, &watched.tuple, watched.original),
+            Some(true) => self.ask(cx, session, path, &watched.tuple, watched.original, 0),
             Some(false) => {}
             None => return false,
         }
