@@ -164,6 +164,8 @@ pub struct Arrival {
     pub bytes: u32,
     /// How long the question had waited in the queue, microseconds.
     pub queue: u32,
+    /// Whether the queue has been full since the last question, and so the link busy.
+    pub full: bool,
 }
 
 impl Rate {
@@ -210,15 +212,17 @@ impl Rate {
             }
             return;
         }
-        let dry = seq::age(now.at, self.seen).saturating_sub(now.queue);
-        self.idle = self.idle.saturating_add(dry);
+        if !now.full {
+            let dry = seq::age(now.at, self.seen).saturating_sub(now.queue);
+            self.idle = self.idle.saturating_add(dry);
+        }
         self.seen = now.at;
         // The shortest queue since the last sample.
         last.queue = last.queue.min(now.queue);
         if time < SPAN_US {
             return;
         }
-        let queued = last.queue >= BUSY_US;
+        let queued = last.queue >= BUSY_US || now.full;
         if queued && bytes < LITTLE {
             // Perhaps it is other people's queue, or none but a clock that is late. Who sends
             // hardly anything has not tried what he could have.

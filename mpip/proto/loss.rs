@@ -90,9 +90,24 @@ impl Queue {
 
     /// Whether it was there all the time and too long.
     pub fn is_standing(&self) -> bool {
-        let [current, before] = self.shortest;
-        current.min(before) >= STANDING_US
+        self.shortest() >= STANDING_US
     }
+
+    /// Whether it was about as long as it ever is, `longest` microseconds, all the time.
+    pub fn is_flat(&self, longest: u32) -> bool {
+        let shortest = self.shortest();
+        shortest >= FULL_US && shortest >= near(longest)
+    }
+
+    fn shortest(&self) -> u32 {
+        let [current, before] = self.shortest;
+        current.min(before)
+    }
+}
+
+/// So much of a queue of `longest` microseconds is next to all of it.
+const fn near(longest: u32) -> u32 {
+    longest.saturating_sub(longest / 4)
 }
 
 /// Where a queue ends: how long it is when packets get lost in it.
@@ -123,14 +138,13 @@ impl QueueEnd {
     }
 
     /// The queue was seen to be this long, microseconds; `lost` says whether something was lost
-    /// since the last time.
-    pub fn sample(&mut self, now: u32, queue: u32, lost: bool) {
+    /// since the last time, and `flat` whether it was for want of room, however short it seems.
+    pub fn sample(&mut self, now: u32, queue: u32, lost: bool, flat: bool) {
         self.peak = queue.max(self.peak.saturating_sub(self.peak / 16));
         if seq::age(now, self.at) >= MEMORY_US {
             self.end = 0;
         }
-        let full =
-            lost && queue >= END_LEAST_US && queue >= self.peak.saturating_sub(self.peak / 4);
+        let full = flat || lost && queue >= END_LEAST_US && queue >= near(self.peak);
         if full {
             self.at = now;
         }

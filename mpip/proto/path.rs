@@ -583,12 +583,16 @@ impl Path {
             return;
         };
         let lost = self.overflow.take();
-        self.queue_end
-            .sample(now, queue.max(lost.unwrap_or(0)), lost.is_some());
+        // A queue that stays as it is while packets get lost has no room for more, however short
+        // it seems: if it was full when it was measured first, it is longer by what it was then.
+        let full = lost.is_some() && self.losses.queue.is_flat(self.tx.max_queue());
+        let longest = lost.filter(|_| !full).map_or(queue, |then| queue.max(then));
+        self.queue_end.sample(now, longest, lost.is_some(), full);
         self.rate.sample(Arrival {
             at: report.timestamp,
             bytes: report.fb_rx_bytes,
             queue,
+            full,
         });
         let error = seq::delta(queue, wait);
         self.error = self.error.saturating_add(error);

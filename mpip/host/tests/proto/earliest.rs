@@ -115,7 +115,12 @@ impl Sampled {
         self.at = self.at.wrapping_add(time);
         self.bytes = self.bytes.wrapping_add(bytes);
         let (at, bytes) = (self.at, self.bytes);
-        self.rate.sample(Arrival { at, bytes, queue });
+        self.rate.sample(Arrival {
+            at,
+            bytes,
+            queue,
+            full: false,
+        });
         self.rate.get()
     }
 }
@@ -708,7 +713,7 @@ proptest! {
     fn any_sample(samples in prop::collection::vec(any::<(u32, u32, u32)>(), 0..60)) {
         let mut rate = Rate::default();
         for (at, bytes, queue) in samples {
-            rate.sample(Arrival { at, bytes, queue });
+            rate.sample(Arrival { at, bytes, queue, full: false });
             let known = rate.get();
             prop_assert!(known == 0 || known >= 1_000);
         }

@@ -406,6 +406,32 @@ fn the_queue_ends_where_something_is_lost() {
 }
 
 #[test]
+fn a_queue_that_stays_as_it_is_and_loses_is_full() {
+    // Delay after delay, and whether something is lost each time: what ends, and what is measured.
+    let run = |there: &dyn Fn(u32) -> u32, lost: u64| {
+        let mut pair = Pair::new(7, 99);
+        pair.ask(10 * MS, 10 * MS);
+        for i in 0..40 {
+            pair.tx.tx_packets += 100 + lost;
+            pair.rx.rx_packets += 100;
+            pair.rx.rx_bytes += 100_000;
+            pair.ask(there(i), 10 * MS);
+        }
+        (pair.a.queue_limit(), pair.a.rate())
+    };
+    // It seems to be 1.6 ms long, and 23.2 ms pass from each to the next.
+    let flat = |i: u32| 11_600 + i % 2 * 200;
+    let (end, rate) = run(&flat, 2);
+    assert!((1_500..1_900).contains(&end), "{end}");
+    let sent = 100_000 * 1_000 / 22;
+    assert!(rate.abs_diff(sent) < sent / 10, "{rate}, {sent}");
+    // Nothing is lost; it comes and goes; there is next to none.
+    assert_eq!(run(&flat, 0), (0, 0));
+    assert_eq!(run(&|i| 11_600 - i % 2 * 800, 2), (0, 0));
+    assert_eq!(run(&|i| 10_600 + i % 2 * 100, 2), (0, 0));
+}
+
+#[test]
 fn a_queue_that_is_short_again_was_as_long_as_was_thought() {
     for clock in [7, u32::MAX - 120 * MS] {
         let mut pair = Pair::new(clock, 99);
