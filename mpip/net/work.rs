@@ -619,7 +619,8 @@ impl Instance {
             }
         }
         let (wait, pending, lost) = {
-            let inner = session.inner.lock();
+            let mut inner = session.inner.lock();
+            inner.s.hurry(clock::now_us(), session.tx().0);
             let added = || inner.s.lanes.iter().skip(1).flatten();
             let all_gone = added().next().is_some() && added().all(|l| l.state == LaneState::Gone);
             let pending = added().any(|l| l.state == LaneState::Pending || l.is_renewed());

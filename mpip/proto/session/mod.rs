@@ -49,6 +49,11 @@ pub const MAX_LANES: usize = 8;
 const RETRY_US: u32 = 50_000;
 /// Tries of OPEN, LANE and LANE_ACK.
 const TRIES: u8 = 7;
+/// How long OPEN is tried, microseconds.
+const OPENING_US: u32 = RETRY_US * ((1 << TRIES) - 1);
+/// After so many tries, of which one should have been answered, OPEN is tried with every so many
+/// packets that leave, but not more often than that, microseconds.
+const HURRY: (u8, u32, u32) = (3, 32, 5_000);
 /// Doublings of the interval between two tries on a lane that is up.
 const RENEWALS: u8 = 4;
 /// A lane that is up is not asked for more often than that, microseconds.
@@ -120,6 +125,7 @@ pub struct Session<P, D, H = Inline<Lane<P, D>>> {
     pub lanes: [Option<H>; MAX_LANES],
     weights: [u16; MAX_LANES],
     smooth: Smooth<MAX_LANES>,
+    // When the weights were adjusted last, or it was made.
     last_adjust: u32,
     active: Mask,
     eligible: Mask,
@@ -512,14 +518,33 @@ impl<P: PathInfo, D, H: Hold<Lane<P, D>>> Session<P, D, H> {
             .unwrap_or(Standing::Down)
     }
 
+    /// So many packets have left since the session was made. While it is opening it may be they that
+    /// fill the queue in which the tries get lost: one of many gets through then, so there have to be
+    /// many.
+    pub fn hurry(&mut self, now: u32, packets: u64) {
+        let (tries, every, least) = HURRY;
+        if self.state != State::Opening || self.tries < tries {
+            return;
+        }
+        let age = u64::from(seq::age(now, self.last_adjust));
+        let apart = age.saturating_mul(every.into()).checked_div(packets);
+        let apart = apart.map_or(u32::MAX, |us| u32::try_from(us).unwrap_or(u32::MAX));
+        // Packets of one size at one rate leave a gap at regular times, which is to be met.
+        let unlike = (now >> 8) % 8;
+        let wait = (apart.max(least) / 8).saturating_mul(unlike.saturating_add(8));
+        if seq::until(now, self.next_try) > wait {
+            self.next_try = now.wrapping_add(wait);
+        }
+    }
+
     /// The next thing to be done, if any; to be called until it returns `None`. `random` is for a
     /// new challenge.
     pub fn poll(&mut self, now: u32, random: u64) -> Option<Todo> {
         if self.state == State::Opening && self.initiator && seq::until(now, self.next_try) == 0 {
-            if self.tries >= TRIES {
+            if self.tries >= TRIES && seq::age(now, self.last_adjust) >= OPENING_US {
                 return Some(Todo::Abandon);
             }
-            self.next_try = now.wrapping_add(RETRY_US << self.tries);
+            self.next_try = now.wrapping_add(RETRY_US << self.tries.min(TRIES - 1));
             self.tries = self.tries.saturating_add(1);
             return Some(Todo::Open);
         }

@@ -283,6 +283,45 @@ fn open_is_repeated_and_given_up() {
 }
 
 #[test]
+fn what_sends_a_lot_opens_more_often() {
+    // Packets a second, and how far tries are apart then, milliseconds.
+    for (rate, least, most) in [
+        (50, 640, 1300),
+        (500, 64, 130),
+        (2_000, 16, 33),
+        (50_000, 5, 11),
+    ] {
+        for start in [0, u32::MAX - 1_000_000] {
+            let mut s: Session<Path, ()> = Session::new(tuple(0), Path::default(), true, start);
+            let mut now = start;
+            let mut tries = Vec::new();
+            loop {
+                match s.poll(now, 1) {
+                    Some(Todo::Open) => tries.push(now.wrapping_sub(start)),
+                    Some(Todo::Abandon) => break,
+                    None => {
+                        let age = u64::from(now.wrapping_sub(start));
+                        s.hurry(now, age * rate / 1_000_000);
+                        now = now.wrapping_add(s.poll_in(now).expect("something to wait for"));
+                    }
+                    other => panic!("{other:?}"),
+                }
+            }
+            assert_eq!(tries[..3], [0, 50_000, 150_000]);
+            for pair in tries[2..].windows(2).take_while(|p| p[1] < 3_150_000) {
+                let apart = pair[1] - pair[0];
+                let most = most.min(3_200) * 1_000;
+                // Those in their turn are as early as ever.
+                assert!(apart <= most, "{rate}: {apart} us");
+                assert!(apart >= least * 1_000 || rate == 50, "{rate}: {apart} us");
+            }
+            let age = now.wrapping_sub(start);
+            assert!((6_350_000..10_000_000).contains(&age), "{rate}: {age}");
+        }
+    }
+}
+
+#[test]
 fn the_responder_opens_nothing() {
     let mut s: Session<Path, ()> = Session::new(tuple(0), Path::default(), false, 0);
     assert_eq!(s.poll(1 << 30, 1), None);

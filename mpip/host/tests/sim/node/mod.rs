@@ -101,6 +101,7 @@ pub struct Session {
     closing: Cell<bool>,
     over: Cell<bool>,
     multi: Cell<bool>,
+    packets: Cell<u64>,
     una: Cell<u32>,
     sent: Cell<u32>,
     acked: Cell<u32>,
@@ -125,6 +126,7 @@ impl Session {
 
     /// Counts a packet that is sent on the session's own tuple, if the peer counts it, too.
     fn count_tx(&self, path: &Path, bytes: usize) {
+        self.packets.set(self.packets.get() + 1);
         if self.inner.borrow().s.state != session::State::Opening {
             path.count_tx(bytes);
         }
@@ -599,6 +601,7 @@ impl Node {
             closing: Cell::new(false),
             over: Cell::new(false),
             multi: Cell::new(false),
+            packets: Cell::new(0),
             una: Cell::new(position.una),
             sent: Cell::new(position.una),
             acked: Cell::new(position.ack),

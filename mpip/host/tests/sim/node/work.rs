@@ -412,7 +412,8 @@ impl Node {
             }
         }
         let (wait, lost) = {
-            let inner = session.inner.borrow();
+            let mut inner = session.inner.borrow_mut();
+            inner.s.hurry(now, session.packets.get());
             let added = || inner.s.lanes.iter().skip(1).flatten();
             let gone = added().all(|l| l.state == LaneState::Gone);
             (inner.s.poll_in(now), added().next().is_some() && gone)
