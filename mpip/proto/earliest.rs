@@ -42,6 +42,8 @@ const GUESSES: u32 = 4;
 const TRIES: u32 = 24;
 /// Shortest time between two questions behind bursts, microseconds.
 const BEHIND_US: u32 = 500;
+/// A path of this rate is tried from time to time: it needs 10 ms for a packet. Bytes per second.
+const TRIED: u64 = 150_000;
 /// Lowest rate that is believed, bytes per second.
 const RATE_MIN: u64 = 1_000;
 /// Highest rate that is believed, bytes per second.
@@ -252,8 +254,9 @@ impl Rate {
             0 => 0,
             old if mostly || least > old => towards(old, least),
             old if queued && most < old => towards(old, most),
-            // What was measured in worse times must not keep everybody away for ever.
-            old if !queued && least < old / 4 => old.saturating_add(old / 16).min(RATE_MAX),
+            // What was measured in worse times must not keep everybody away for ever. Where a packet
+            // goes now and then the others see what it can do.
+            old if !queued && least < old / 4 && old < TRIED => old.saturating_add(old / 16),
             old => old,
         };
     }

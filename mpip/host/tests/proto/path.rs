@@ -347,10 +347,13 @@ fn the_rate_is_that_of_a_busy_path() {
             "{}",
             pair.a.rate()
         );
-        // Hardly anything is: it may have become more, by two sixteenths here.
+        // Hardly anything does: it is still what it was.
         busy(&mut pair, 10_000, 0, 3);
-        let risen = 2_000_000 / 256 * 289;
-        assert!(pair.a.rate().abs_diff(risen) < 3_000, "{}", pair.a.rate());
+        assert!(
+            pair.a.rate().abs_diff(2_000_000) < 2_000,
+            "{}",
+            pair.a.rate()
+        );
     }
 }
 
