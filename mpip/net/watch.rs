@@ -456,6 +456,11 @@ impl Instance {
                 self.attend(session);
             }
             self.replace_original(session);
+            if session.tuple.proto == packet::TCP && session.idle_ms() < LIVELY_MS {
+                // The other end may have been quicker to see that it works, and the answer to what
+                // it sent gone where nothing works yet.
+                socket::acknowledge(self.net, &session.tuple);
+            }
             socket::wake(self.net, &session.tuple);
         });
     }

@@ -542,13 +542,17 @@ impl Tcp {
         out
     }
 
-    /// Sends at once what waits for its timer to fire again.
+    /// Sends at once what waits for its timer to fire again, or says again what was received.
     fn wake(&mut self, now: u64) -> Vec<Wire> {
         if self.established && self.backoff != 0 && self.rto_at.is_some() {
             self.backoff = 0;
             self.rto_at = Some(now);
         }
-        self.on_timer(now)
+        let mut out = self.on_timer(now);
+        if self.established && self.rto_at.is_none() {
+            out.push(self.ack());
+        }
+        out
     }
 
     fn receive(&mut self, now: u64, packet: &Packet, wire: &Wire) -> Vec<Wire> {
