@@ -146,6 +146,48 @@ fn datagrams_use_the_sum() {
     }
 }
 
+/// Two or three links, and a stream of a part of what they carry.
+fn any_links(seed: u64) -> (Vec<L>, u64) {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut one_of = |what: &[u64]| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        what[(state >> 20) as usize % what.len()]
+    };
+    let links = (0..one_of(&[2, 3])).map(|_| {
+        let rate = one_of(&[2, 5, 10, 20, 40, 100]);
+        let delay = one_of(&[0, 1, 2, 5, 10, 25, 50, 100]);
+        let room = rate * one_of(&[5, 10, 20, 50, 100, 200]) * 1000 / 8 / 1446;
+        L(rate, delay, room.max(16) as usize, 0)
+    });
+    (links.collect(), one_of(&[50, 80, 90, 95]))
+}
+
+#[test]
+fn datagrams_arrive_whatever_the_links() {
+    // The first link is the one that all take until there are others, and may carry a fiftieth.
+    let (mut all, mut lossy) = (0, 0);
+    for seed in seeds(40) {
+        let (links, percent) = any_links(seed);
+        let mut w = straight(seed, &links.iter().map(L::shape).collect::<Vec<_>>());
+        let rate = links.iter().map(|l| l.0).sum::<u64>() * MBIT * 1428 / 1446 * percent / 100;
+        let (source, app) = stream(&mut w, udp_tuple(), rate, 20 * S);
+        w.run(5 * S);
+        let (offered, got) = (sent(&w, source), sink(&w, app).packets);
+        w.pass(5 * S);
+        let share = (sink(&w, app).packets - got) as f64 / (sent(&w, source) - offered) as f64;
+        println!(
+            "{seed}: {percent} % of {links:?}: {:.2} % arrive",
+            share * 100.0
+        );
+        assert!(share > 0.9, "{seed}: {percent} % of {links:?}: {share}");
+        all += 1;
+        lossy += u32::from(share < 0.99);
+    }
+    assert!(lossy * 25 <= all, "{lossy} of {all} lose more than 1 %");
+}
+
 #[test]
 fn few_datagrams_take_the_near_path() {
     let links = [L(40, 5, 60, 0), L(40, 50, 60, 0)];
@@ -162,7 +204,7 @@ fn few_datagrams_take_the_near_path() {
 
 #[test]
 fn a_link_that_halves_or_doubles() {
-    for (first, then) in [(40, 20), (20, 40)] {
+    for (first, then) in [(40, 20), (20, 40), (2, 40)] {
         let links = [L(first, 5, 150, 0), L(40, 5, 150, 0)];
         let mut w = straight(1, &links.iter().map(L::shape).collect::<Vec<_>>());
         let (_, b) = connect(&mut w, tcp_tuple(), u64::MAX >> 1);
