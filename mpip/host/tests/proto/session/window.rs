@@ -61,13 +61,15 @@ fn a_path_that_was_added_gets_a_slow_start() {
         assert!(!grows(&mut s, at(200), at(99), false));
         assert!(grows(&mut s, at(300), at(100), false));
         assert!(!grows(&mut s, at(400), at(399), false));
-        // Until all have a queue, be it a thought one.
+        // Until all have a queue, be it a thought one, if it is known how fast it becomes shorter.
         paths[0].0.queue.set(8_000);
         assert!(grows(&mut s, at(500), at(400), false));
         paths[1].0.wait.set(Some(8_000));
-        assert!(!grows(&mut s, at(600), at(600), false));
+        assert!(grows(&mut s, at(600), at(600), false));
+        paths[1].0.rate.set(1_000_000);
+        assert!(!grows(&mut s, at(700), at(700), false));
         paths[1].0.wait.set(Some(0));
-        assert!(!grows(&mut s, at(700), at(700), false), "it is over");
+        assert!(!grows(&mut s, at(800), at(800), false), "it is over");
     }
 }
 
