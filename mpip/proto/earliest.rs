@@ -64,9 +64,17 @@ const STREAM_YIELDS_US: u32 = 1_000_000;
 /// What it costs datagrams, which would be lost in a full one.
 const DATAGRAM_YIELDS_US: u32 = 30_000;
 
-/// What it costs to be lost in a full queue, microseconds of delay: to be sent again takes a round
-/// trip, and TCP slows down.
+/// What it costs to be lost in a full queue, microseconds of delay: a datagram is not sent again.
 const OVERFLOW_US: u32 = 200_000;
+/// So much longer than the full queue may that of another path become first by what belongs to a
+/// stream, microseconds. TCP slows down then, which is due: all have something to do. With more in
+/// that queue all the rest would wait at the receiver for what comes out of it, so that nothing is
+/// acknowledged, and all that is sent at once when it comes does not fit into a short queue.
+const STREAM_OVERFLOW_US: u32 = 20_000;
+
+/// For a path that carries a part of what all nearer ones do, a stream leaves these when they are
+/// full, though for some round trips it has less of them.
+const WORTH: u64 = 2;
 
 /// A difference that is not one, microseconds.
 const EQUAL_US: u32 = 2_000;
@@ -254,8 +262,8 @@ impl Rate {
             0 => 0,
             old if mostly || least > old => towards(old, least),
             old if queued && most < old => towards(old, most),
-            // What was measured in worse times must not keep everybody away for ever. Where a packet
-            // goes now and then the others see what it can do.
+            // What was measured in worse times must not keep everybody away for ever. Where a
+            // packet goes now and then the others see what it can do.
             old if !queued && least < old / 4 && old < TRIED => old.saturating_add(old / 16),
             old => old,
         };
@@ -348,8 +356,8 @@ pub fn choose(candidates: &mut [Candidate], load: Load) -> Option<u32> {
     // The rates of all nearer paths.
     let mut nearer = Some(0u64);
     let mut costs = [u32::MAX; MAX_LANES];
-    // Whose queue ends, and whether some other one can take the packet.
-    let (mut full, mut has_room) = ([false; MAX_LANES], false);
+    // Whose queue ends, and how far those are that can take the packet.
+    let (mut full, mut room) = ([false; MAX_LANES], None);
     for ((cost, full), c) in costs.iter_mut().zip(&mut full).zip(candidates.iter()) {
         let far = far(c);
         let mut is_near = true;
@@ -359,8 +367,13 @@ pub fn choose(candidates: &mut [Candidate], load: Load) -> Option<u32> {
             Load::Stream(flight) => {
                 let span = u64::from(rtt.saturating_add(far));
                 let fill = nearer.map(|rate| rate.saturating_mul(span) / 1_000_000);
-                // Else what is in flight would be used up before anything comes from there.
-                is_near = far == 0 || fill.is_some_and(|fill| u64::from(flight) >= fill / 4 * 3);
+                // Else what is in flight would be used up before anything comes from there; but
+                // it has to grow somewhere if that path is worth it.
+                let is_worth_it =
+                    |sum| c.rate == 0 || u64::from(c.rate).saturating_mul(WORTH) >= sum;
+                is_near = far == 0
+                    || fill.is_some_and(|fill| u64::from(flight) >= fill / 4 * 3)
+                    || nearer.is_some_and(is_worth_it);
                 match fill {
                     Some(fill) if u64::from(flight) >= fill => 0,
                     _ => far,
@@ -377,13 +390,19 @@ pub fn choose(candidates: &mut [Candidate], load: Load) -> Option<u32> {
         let end = c.limit.saturating_sub(c.limit / 8);
         // What is urgent had better be lost than late.
         *full = load != Load::Urgent && c.limit != 0 && queue >= end;
-        has_room |= is_near && !*full;
+        if is_near && !*full {
+            room = room.max(Some(distance));
+        }
         let way = distance.saturating_add(risk).saturating_add(yields);
         *cost = queue.saturating_add(way);
     }
-    if has_room {
+    if let Some(distance) = room {
+        let overflow = match load {
+            Load::Stream(_) => distance.saturating_add(STREAM_OVERFLOW_US),
+            _ => OVERFLOW_US,
+        };
         for (cost, _) in costs.iter_mut().zip(full).filter(|(_, full)| *full) {
-            *cost = cost.saturating_add(OVERFLOW_US);
+            *cost = cost.saturating_add(overflow);
         }
     }
     let least = costs.iter().copied().min()?;

@@ -518,9 +518,9 @@ impl<P: PathInfo, D, H: Hold<Lane<P, D>>> Session<P, D, H> {
             .unwrap_or(Standing::Down)
     }
 
-    /// So many packets have left since the session was made. While it is opening it may be they that
-    /// fill the queue in which the tries get lost: one of many gets through then, so there have to be
-    /// many.
+    /// So many packets have left since the session was made. While it is opening it may be they
+    /// that fill the queue in which the tries get lost: one of many gets through then, so there
+    /// have to be many.
     pub fn hurry(&mut self, now: u32, packets: u64) {
         let (tries, every, least) = HURRY;
         if self.state != State::Opening || self.tries < tries {

@@ -380,11 +380,29 @@ fn where_a_queue_ends_the_far_path_takes_over() {
     let far = lane(1, 25, RATE);
     // Enough for three quarters of the time that the far one takes.
     let enough = RATE / 1000 * 26 / 4 * 3;
-    assert_eq!(chosen(&[short(21), far], Load::Stream(enough - 1)), Some(1));
+    let slow = Candidate {
+        rate: RATE / 2 - 1,
+        ..far
+    };
+    assert_eq!(
+        chosen(&[short(21), slow], Load::Stream(enough - 1)),
+        Some(1)
+    );
+    assert_eq!(chosen(&[short(21), slow], Load::Stream(enough)), Some(2));
+    // One that carries half as much, or nobody knows how much, is worth a few slow round trips.
+    for rate in [RATE / 2, 0] {
+        let far = Candidate { rate, ..far };
+        assert_eq!(chosen(&[short(21), far], Load::Stream(1000)), Some(2));
+        assert_eq!(chosen(&[short(5), far], Load::Stream(1000)), Some(1));
+    }
     assert_eq!(chosen(&[short(21), far], Load::Urgent), Some(1));
     for load in [Load::Stream(enough), Load::Datagram] {
         assert_eq!(chosen(&[short(5), far], load), Some(1), "{load:?}");
         assert_eq!(chosen(&[short(21), far], load), Some(2), "{load:?}");
+        // A stream does not make the far queue much longer than the near one.
+        assert_eq!(chosen(&[short(21), waits(far, 37)], load), Some(2));
+        let more = if load == Load::Datagram { 2 } else { 1 };
+        assert_eq!(chosen(&[short(21), waits(far, 45)], load), Some(more));
         // Both are full: as if none were.
         let end = Candidate { limit: MS, ..far };
         assert_eq!(
