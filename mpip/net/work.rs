@@ -28,6 +28,7 @@ use crate::{
             HelloIds, //
         },
         hello,
+        packet,
         params::Param,
         session::{
             LaneState,
@@ -620,7 +621,9 @@ impl Instance {
         }
         let (wait, pending, lost) = {
             let mut inner = session.inner.lock();
-            inner.s.hurry(clock::now_us(), session.tx().0);
+            if session.tuple.proto == packet::UDP {
+                inner.s.hurry(clock::now_us(), session.tx().0);
+            }
             let added = || inner.s.lanes.iter().skip(1).flatten();
             let all_gone = added().next().is_some() && added().all(|l| l.state == LaneState::Gone);
             let pending = added().any(|l| l.state == LaneState::Pending || l.is_renewed());

@@ -52,7 +52,7 @@ const TRIES: u8 = 7;
 /// How long OPEN is tried, microseconds.
 const OPENING_US: u32 = RETRY_US * ((1 << TRIES) - 1);
 /// After so many tries, of which one should have been answered, OPEN is tried with every so many
-/// packets that leave, but not more often than that, microseconds.
+/// datagrams that leave, but not more often than that, microseconds.
 const HURRY: (u8, u32, u32) = (3, 32, 5_000);
 /// Doublings of the interval between two tries on a lane that is up.
 const RENEWALS: u8 = 4;
@@ -518,18 +518,18 @@ impl<P: PathInfo, D, H: Hold<Lane<P, D>>> Session<P, D, H> {
             .unwrap_or(Standing::Down)
     }
 
-    /// So many packets have left since the session was made. While it is opening it may be they
+    /// So many datagrams have left since the session was made. While it is opening it may be they
     /// that fill the queue in which the tries get lost: one of many gets through then, so there
-    /// have to be many.
-    pub fn hurry(&mut self, now: u32, packets: u64) {
+    /// have to be many, up to 255.
+    pub fn hurry(&mut self, now: u32, datagrams: u64) {
         let (tries, every, least) = HURRY;
-        if self.state != State::Opening || self.tries < tries {
+        if self.state != State::Opening || !(tries..u8::MAX).contains(&self.tries) {
             return;
         }
         let age = u64::from(seq::age(now, self.last_adjust));
-        let apart = age.saturating_mul(every.into()).checked_div(packets);
+        let apart = age.saturating_mul(every.into()).checked_div(datagrams);
         let apart = apart.map_or(u32::MAX, |us| u32::try_from(us).unwrap_or(u32::MAX));
-        // Packets of one size at one rate leave a gap at regular times, which is to be met.
+        // Datagrams of one size at one rate leave a gap at regular times, which is to be met.
         let unlike = (now >> 8) % 8;
         let wait = (apart.max(least) / 8).saturating_mul(unlike.saturating_add(8));
         if seq::until(now, self.next_try) > wait {

@@ -308,7 +308,8 @@ fn what_sends_a_lot_opens_more_often() {
                 }
             }
             assert_eq!(tries[..3], [0, 50_000, 150_000]);
-            for pair in tries[2..].windows(2).take_while(|p| p[1] < 3_150_000) {
+            let early = |pair: &&[u32]| pair[1] < 3_150_000;
+            for pair in tries[2..].windows(2).take_while(early).take(252) {
                 let apart = pair[1] - pair[0];
                 let most = most.min(3_200) * 1_000;
                 // Those in their turn are as early as ever.

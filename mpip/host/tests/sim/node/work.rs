@@ -413,7 +413,9 @@ impl Node {
         }
         let (wait, lost) = {
             let mut inner = session.inner.borrow_mut();
-            inner.s.hurry(now, session.packets.get());
+            if session.tuple.proto == packet::UDP {
+                inner.s.hurry(now, session.packets.get());
+            }
             let added = || inner.s.lanes.iter().skip(1).flatten();
             let gone = added().all(|l| l.state == LaneState::Gone);
             (inner.s.poll_in(now), added().next().is_some() && gone)
