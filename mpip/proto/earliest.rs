@@ -72,10 +72,6 @@ const OVERFLOW_US: u32 = 200_000;
 /// acknowledged, and all that is sent at once when it comes does not fit into a short queue.
 const STREAM_OVERFLOW_US: u32 = 20_000;
 
-/// For a path that carries a part of what all nearer ones do, a stream leaves these when they are
-/// full, though for some round trips it has less of them.
-const WORTH: u64 = 2;
-
 /// A difference that is not one, microseconds.
 const EQUAL_US: u32 = 2_000;
 /// Where delays vary, what they vary by is none either, up to this, microseconds.
@@ -294,6 +290,8 @@ pub struct Candidate {
     pub base: i32,
     /// Bytes per second; 0 while unknown.
     pub rate: u32,
+    /// Whether that is unknown, and may soon be known.
+    pub new: bool,
     /// How long the link needs for the packet, microseconds.
     pub service: u32,
     /// Least round-trip time, microseconds.
@@ -341,8 +339,9 @@ fn sort_by(list: &mut [Candidate], key: impl Fn(&Candidate) -> u32) {
 }
 
 /// The lanes, one bit each, on which the packet arrives first, or from where it does least harm:
-/// all between which there is no difference to speak of. Only one if it is urgent.
-pub fn choose(candidates: &mut [Candidate], load: Load) -> Option<u32> {
+/// all between which there is no difference to speak of. Only one if it is urgent. `grows` says
+/// whether a stream's window is about to grow, because not all paths are filled yet.
+pub fn choose(candidates: &mut [Candidate], load: Load, grows: bool) -> Option<u32> {
     let nearest = candidates.iter().map(|c| c.base).reduce(|a, b| {
         if seq::delta(b as u32, a as u32) < 0 {
             b
@@ -368,12 +367,11 @@ pub fn choose(candidates: &mut [Candidate], load: Load) -> Option<u32> {
                 let span = u64::from(rtt.saturating_add(far));
                 let fill = nearer.map(|rate| rate.saturating_mul(span) / 1_000_000);
                 // Else what is in flight would be used up before anything comes from there; but
-                // it has to grow somewhere if that path is worth it.
-                let is_worth_it =
-                    |sum| c.rate == 0 || u64::from(c.rate).saturating_mul(WORTH) >= sum;
+                // it has to grow somewhere, if that path is worth some slow round trips.
+                let is_worth_it = |sum| c.new || u64::from(c.rate) >= sum;
                 is_near = far == 0
                     || fill.is_some_and(|fill| u64::from(flight) >= fill / 4 * 3)
-                    || nearer.is_some_and(is_worth_it);
+                    || grows && nearer.is_some_and(is_worth_it);
                 match fill {
                     Some(fill) if u64::from(flight) >= fill => 0,
                     _ => far,

@@ -91,6 +91,10 @@ impl PathInfo for Arc<Path> {
         self.rate.load(Relaxed)
     }
 
+    fn is_new(&self) -> bool {
+        self.new.load(Relaxed)
+    }
+
     fn is_forgotten(&self, now: u32, interval: u32) -> bool {
         let times = self.idle_times.load(Relaxed);
         self.maybe_due(now, interval.saturating_mul(times))

@@ -475,6 +475,7 @@ impl<P: PathInfo, D, H: Hold<Lane<P, D>>> Session<P, D, H> {
             loss: 0,
             base: 0,
             rate: 0,
+            new: false,
             service: 0,
             rtt: 0,
             noise: 0,
@@ -495,6 +496,7 @@ impl<P: PathInfo, D, H: Hold<Lane<P, D>>> Session<P, D, H> {
                 loss: lane.path.loss(),
                 base,
                 rate,
+                new: lane.path.is_new(),
                 service: earliest::service(len, rate),
                 rtt: lane.path.base_rtt_us(),
                 noise: lane.path.noise_us(),
@@ -504,7 +506,8 @@ impl<P: PathInfo, D, H: Hold<Lane<P, D>>> Session<P, D, H> {
             n += 1;
         }
         let candidates = candidates.get_mut(..n)?;
-        let Some(chosen) = earliest::choose(candidates, load) else {
+        let grows = self.probing != Probing::Done;
+        let Some(chosen) = earliest::choose(candidates, load, grows) else {
             return bits(among & ALL).next();
         };
         if chosen.is_power_of_two() {

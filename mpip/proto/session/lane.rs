@@ -60,6 +60,8 @@ pub trait PathInfo {
     fn base_rtt_us(&self) -> u32;
     /// What it carries towards the peer, bytes per second; 0 while unknown.
     fn rate(&self) -> u32;
+    /// Whether that is unknown, and may soon be known.
+    fn is_new(&self) -> bool;
     /// The part of what is sent that is lost, in 1024ths.
     fn loss(&self) -> u32;
     /// How long a packet that is sent now is expected to wait in its queue, microseconds.

@@ -344,6 +344,7 @@ fn lane(lane: usize, ms: i32, rate: u32) -> Candidate {
         loss: 0,
         base: ms * MS as i32,
         rate,
+        new: false,
         rtt: 2 * ms.unsigned_abs() * MS,
     }
 }
@@ -354,18 +355,22 @@ fn waits(c: Candidate, ms: u32) -> Candidate {
 
 /// The choice, whatever the order and the clocks' offset.
 fn chosen(candidates: &[Candidate], load: Load) -> Option<u32> {
+    chosen_by(candidates, load, false)
+}
+
+fn chosen_by(candidates: &[Candidate], load: Load, grows: bool) -> Option<u32> {
     let mut all = candidates.to_vec();
-    let choice = choose(&mut all, load);
+    let choice = choose(&mut all, load, grows);
     for offset in [0, i32::MAX - 7 * MS as i32, i32::MIN + 7, -20 * MS as i32] {
         let moved = candidates.iter().map(|c| Candidate {
             base: c.base.wrapping_add(offset),
             ..*c
         });
         let mut moved: Vec<_> = moved.collect();
-        assert_eq!(choose(&mut moved, load), choice, "{offset}");
+        assert_eq!(choose(&mut moved, load, grows), choice, "{offset}");
         moved.reverse();
         if load != Load::Urgent {
-            assert_eq!(choose(&mut moved, load), choice, "{offset}");
+            assert_eq!(choose(&mut moved, load, grows), choice, "{offset}");
         }
     }
     choice
@@ -381,7 +386,7 @@ fn where_a_queue_ends_the_far_path_takes_over() {
     // Enough for three quarters of the time that the far one takes.
     let enough = RATE / 1000 * 26 / 4 * 3;
     let slow = Candidate {
-        rate: RATE / 2 - 1,
+        rate: RATE - 1,
         ..far
     };
     assert_eq!(
@@ -389,11 +394,18 @@ fn where_a_queue_ends_the_far_path_takes_over() {
         Some(1)
     );
     assert_eq!(chosen(&[short(21), slow], Load::Stream(enough)), Some(2));
-    // One that carries half as much, or nobody knows how much, is worth a few slow round trips.
-    for rate in [RATE / 2, 0] {
-        let far = Candidate { rate, ..far };
-        assert_eq!(chosen(&[short(21), far], Load::Stream(1000)), Some(2));
-        assert_eq!(chosen(&[short(5), far], Load::Stream(1000)), Some(1));
+    // One that carries as much, or nobody knows how much, is worth a few slow round trips as long
+    // as the window grows.
+    let load = Load::Stream(1000);
+    for (rate, new) in [(RATE, false), (0, true)] {
+        let far = Candidate { rate, new, ..far };
+        assert_eq!(chosen_by(&[short(21), far], load, true), Some(2));
+        assert_eq!(chosen_by(&[short(21), far], load, false), Some(1));
+        assert_eq!(chosen_by(&[short(5), far], load, true), Some(1));
+    }
+    let unknown = Candidate { rate: 0, ..far };
+    for far in [slow, unknown] {
+        assert_eq!(chosen_by(&[short(21), far], load, true), Some(1));
     }
     assert_eq!(chosen(&[short(21), far], Load::Urgent), Some(1));
     for load in [Load::Stream(enough), Load::Datagram] {
@@ -617,6 +629,7 @@ fn candidates() -> impl Strategy<Value = Vec<Candidate>> {
             loss,
             base,
             rate,
+            new: false,
             rtt,
             noise: 0,
             urgent: lane % 3 == 1,
@@ -641,7 +654,7 @@ proptest! {
     fn only_candidates_are_chosen(list in candidates(), load in load()) {
         let mask = list.iter().fold(0u32, |mask, c| mask | (1 << c.lane));
         let mut sorted = list.clone();
-        let choice = choose(&mut sorted, load);
+        let choice = choose(&mut sorted, load, false);
         prop_assert_eq!(choice.is_none(), list.is_empty());
         let choice = choice.unwrap_or(0);
         prop_assert_eq!(choice & !mask, 0);
@@ -661,13 +674,13 @@ proptest! {
     /// The longer a lane would keep a packet, in its queue or on its link, the less it is chosen.
     #[test]
     fn a_longer_queue_attracts_nothing(list in candidates(), load in load(), more in 1u32..S, link: bool) {
-        let Some(before) = choose(&mut list.clone(), load) else { return Ok(()) };
+        let Some(before) = choose(&mut list.clone(), load, false) else { return Ok(()) };
         for at in 0..list.len() {
             let mut longer = list.clone();
             let time = if link { &mut longer[at].service } else { &mut longer[at].wait };
             *time = time.saturating_add(more);
             let bit = 1 << list[at].lane;
-            let after = choose(&mut longer, load).unwrap_or(0);
+            let after = choose(&mut longer, load, false).unwrap_or(0);
             prop_assert!(before & bit != 0 || after & bit == 0);
         }
     }

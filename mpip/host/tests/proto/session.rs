@@ -160,6 +160,10 @@ impl PathInfo for Path {
         self.0.rate.get()
     }
 
+    fn is_new(&self) -> bool {
+        self.0.rate.get() == 0
+    }
+
     fn is_forgotten(&self, _: u32, _: u32) -> bool {
         self.0.due.get()
     }

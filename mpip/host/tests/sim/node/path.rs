@@ -205,6 +205,10 @@ impl PathInfo for Path {
         self.state.borrow().rate()
     }
 
+    fn is_new(&self) -> bool {
+        self.state.borrow().is_new()
+    }
+
     fn is_forgotten(&self, now: u32, interval: u32) -> bool {
         self.maybe_due(now, self.state.borrow().idle_interval(interval))
     }
