@@ -622,7 +622,7 @@ impl Instance {
         let (wait, pending, lost) = {
             let mut inner = session.inner.lock();
             if session.tuple.proto == packet::UDP {
-                inner.s.hurry(clock::now_us(), session.tx().0);
+                inner.s.try_sooner(clock::now_us(), session.tx().0);
             }
             let added = || inner.s.lanes.iter().skip(1).flatten();
             let all_gone = added().next().is_some() && added().all(|l| l.state == LaneState::Gone);

@@ -16,7 +16,9 @@
 //! A queue ends somewhere. Where packets were lost lately while it was as long as ever, it is not
 //! made that long again as long as another path has room: a near path with a short queue would have
 //! TCP slow down before a far one is worth while. For TCP that other path must not be so far that
-//! what is in flight would be used up meanwhile.
+//! what is in flight would be used up meanwhile, unless the window grows and the path is worth some
+//! slow round trips; and its queue may not become much longer than the full one, or all would wait
+//! for what comes out of it.
 //!
 //! Where something urgent is sent, everybody else leaves the queue to it: such a path takes other
 //! packets only while it has next to no queue. So the urgent ones have what they need of the

@@ -383,12 +383,12 @@ impl<P: PathInfo, D, H: Hold<Lane<P, D>>> Session<P, D, H> {
             Probing::Due => 0,
         };
         // Where something urgent is sent there is to be no queue.
-        let queue = |l: &Lane<P, D>| match l.path.rate() {
+        let known = |l: &Lane<P, D>| match l.path.rate() {
             // What is thought of it comes from a rate that was assumed, and may be much too low.
             0 => l.path.queue_left_us(now),
             _ => queue(&l.path, now),
         };
-        let full = |l: &Lane<P, D>| queue(l) >= FILLED_US || l.path.is_urgent(now);
+        let full = |l: &Lane<P, D>| known(l) >= FILLED_US || l.path.is_urgent(now);
         let lossy = before | lossy;
         let filled = lossy | self.mask(u32::MAX, full);
         self.probing = if self.eligible.get() & !filled == 0 {

@@ -53,7 +53,7 @@ const TRIES: u8 = 7;
 const OPENING_US: u32 = RETRY_US * ((1 << TRIES) - 1);
 /// After so many tries, of which one should have been answered, OPEN is tried with every so many
 /// datagrams that leave, but not more often than that, microseconds.
-const HURRY: (u8, u32, u32) = (3, 32, 5_000);
+const SOONER: (u8, u32, u32) = (3, 32, 5_000);
 /// Doublings of the interval between two tries on a lane that is up.
 const RENEWALS: u8 = 4;
 /// A lane that is up is not asked for more often than that, microseconds.
@@ -521,8 +521,8 @@ impl<P: PathInfo, D, H: Hold<Lane<P, D>>> Session<P, D, H> {
     /// So many datagrams have left since the session was made. While it is opening it may be they
     /// that fill the queue in which the tries get lost: one of many gets through then, so there
     /// have to be many, up to 255.
-    pub fn hurry(&mut self, now: u32, datagrams: u64) {
-        let (tries, every, least) = HURRY;
+    pub fn try_sooner(&mut self, now: u32, datagrams: u64) {
+        let (tries, every, least) = SOONER;
         if self.state != State::Opening || !(tries..u8::MAX).contains(&self.tries) {
             return;
         }

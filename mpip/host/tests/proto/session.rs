@@ -305,7 +305,7 @@ fn what_sends_a_lot_opens_more_often() {
                     Some(Todo::Abandon) => break,
                     None => {
                         let age = u64::from(now.wrapping_sub(start));
-                        s.hurry(now, age * rate / 1_000_000);
+                        s.try_sooner(now, age * rate / 1_000_000);
                         now = now.wrapping_add(s.poll_in(now).expect("something to wait for"));
                     }
                     other => panic!("{other:?}"),

@@ -119,6 +119,14 @@ fn congestion_is_not_hidden() {
     assert!(repaired * 2 < overflowed);
 }
 
+/// The part of a stream's datagrams that arrives, from the fifth second on for five.
+fn arrives(w: &mut World, source: usize, app: usize) -> f64 {
+    w.run(5 * S);
+    let (offered, got) = (sent(w, source), sink(w, app).packets);
+    w.pass(5 * S);
+    (sink(w, app).packets - got) as f64 / (sent(w, source) - offered) as f64
+}
+
 #[test]
 fn datagrams_use_the_sum() {
     // Delays, milliseconds, and packets that a queue holds. All go to the near link at first, and
@@ -138,10 +146,7 @@ fn datagrams_use_the_sum() {
             let rate = 60 * MBIT * 1428 / 1446 * percent / 100;
             let (source, app) = stream(&mut w, udp_tuple(), rate, 30 * S);
             settle(&mut w, 2, 3 * S);
-            w.run(5 * S);
-            let (offered, got) = (sent(&w, source), sink(&w, app).packets);
-            w.pass(5 * S);
-            let share = (sink(&w, app).packets - got) as f64 / (sent(&w, source) - offered) as f64;
+            let share = arrives(&mut w, source, app);
             println!("{percent} % of {links:?}: {:.2} % arrive", share * 100.0);
             assert!(share >= 0.99, "{percent} % of {links:?}: {share}");
         }
@@ -175,10 +180,7 @@ fn datagrams_arrive_whatever_the_links() {
         let mut w = straight(seed, &links.iter().map(L::shape).collect::<Vec<_>>());
         let rate = links.iter().map(|l| l.0).sum::<u64>() * MBIT * 1428 / 1446 * percent / 100;
         let (source, app) = stream(&mut w, udp_tuple(), rate, 20 * S);
-        w.run(5 * S);
-        let (offered, got) = (sent(&w, source), sink(&w, app).packets);
-        w.pass(5 * S);
-        let share = (sink(&w, app).packets - got) as f64 / (sent(&w, source) - offered) as f64;
+        let share = arrives(&mut w, source, app);
         println!(
             "{seed}: {percent} % of {links:?}: {:.2} % arrive",
             share * 100.0

@@ -414,7 +414,7 @@ impl Node {
         let (wait, lost) = {
             let mut inner = session.inner.borrow_mut();
             if session.tuple.proto == packet::UDP {
-                inner.s.hurry(now, session.packets.get());
+                inner.s.try_sooner(now, session.packets.get());
             }
             let added = || inner.s.lanes.iter().skip(1).flatten();
             let gone = added().all(|l| l.state == LaneState::Gone);
