@@ -5,6 +5,7 @@
 use crate::{
     net::{
         event::Event,
+        heartbeat::LastWalk,
         peer::Peer,
         ports::Ports,
         rider::{
@@ -190,6 +191,8 @@ pub struct Instance {
     pub scan: Atomic<usize>,
     /// Where that of sessions goes on.
     pub session_scan: Atomic<usize>,
+    /// When heartbeats looked at all sessions last.
+    pub last_walk: LastWalk,
     /// When the next tick and the next heartbeat are due, milliseconds.
     pub due_ms: [Atomic<u32>; 2],
 }
@@ -280,6 +283,7 @@ impl Instance {
                 used_exchanges <- new_bh_lock!(([(0, 0); USED_EXCHANGES], 0), "mpip_exchanges"),
                 scan: Atomic::new(0),
                 session_scan: Atomic::new(0),
+                last_walk: LastWalk::new(now),
                 due_ms: [Atomic::new(now), Atomic::new(now)],
                 machinery <- new_bh_lock!(
                     Machinery {

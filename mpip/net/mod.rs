@@ -15,6 +15,7 @@
 //! | `numbered` | numbers of datagrams: know copies |
 //! | `resend` | keep what is in flight, send it again when its path fails |
 //! | `watch` | open questions: notice silence |
+//! | `heartbeat` | ask on paths not in use, remind boxes on the way of lanes |
 //! | `moves`, `lend` | addresses and interfaces come and go; sockets whose own way has gone |
 //! | `control`, `stranger` | what a control message does, on a lane and on any other tuple |
 //! | `work` | process context: keys, opening, retries |
@@ -22,6 +23,7 @@
 //! | `expire`, `leave` | forget what is not used; leave |
 //! | `instance`, `peer`, `path`, `session`, `rows` | the tables and what they hold |
 //! | `links` | what is wanted of interfaces, and what follows for paths |
+//! | `walk` | go through all sessions |
 //! | `rules`, `owner` | the rules of a namespace; whose a session is, and what they say of it |
 //! | `ports` | ports of added lanes and the node's own |
 //! | `rider` | messages that wait for a datagram to ride on |
@@ -42,6 +44,7 @@ pub mod event;
 pub mod every;
 pub mod expire;
 pub mod explore;
+pub mod heartbeat;
 pub mod icmp;
 pub mod instance;
 pub mod leave;
@@ -66,6 +69,7 @@ pub mod shared;
 pub mod stranger;
 pub mod tx;
 pub mod unknown;
+pub mod walk;
 pub mod watch;
 pub mod work;
 pub mod wrapped;

@@ -15,7 +15,6 @@ use crate::{
             Peer,
             MAX_PATHS, //
         },
-        session::Session,
     },
     proto::{
         counters::Counter,
@@ -39,11 +38,9 @@ use crate::{
     },
 };
 use kernel::{
-    alloc::flags::GFP_ATOMIC,
     prelude::*,
     sync::{
         atomic::Relaxed,
-        rcu,
         Arc, //
     },
 };
@@ -261,30 +258,5 @@ impl Instance {
                 return;
             }
         });
-    }
-
-    /// Calls `f` for every session, beginning anywhere: what is lost on one session's account is
-    /// soon done on another's. Process context, no lock held.
-    pub fn each_session(&self, mut f: impl FnMut(&Arc<Session>)) {
-        let buckets = self.sessions.buckets();
-        let start = (clock::random_u64() as usize)
-            .checked_rem(buckets)
-            .unwrap_or(0);
-        for bucket in 0..buckets {
-            let bucket = (start + bucket).checked_rem(buckets).unwrap_or(0);
-            let mut found = KVec::new();
-            {
-                let rcu = rcu::read_lock();
-                let _ = self.sessions.for_bucket::<()>(&rcu, bucket, |session| {
-                    if found.push(session.clone(), GFP_ATOMIC).is_err() {
-                        self.count(Counter::NoMemory);
-                    }
-                    core::ops::ControlFlow::Continue(())
-                });
-            }
-            for session in found.iter() {
-                f(session);
-            }
-        }
     }
 }

@@ -325,6 +325,13 @@ impl Peer {
         }
     }
 
+    /// The number of its paths that were not asked for so long, microseconds.
+    pub fn due_paths(&self, now: u32, old: u32) -> u32 {
+        let paths = self.paths.lock();
+        let due = paths.iter().flatten().filter(|p| p.wants_beat(now, old));
+        due.count() as u32
+    }
+
     /// Number of paths.
     pub fn path_count(&self) -> u32 {
         self.paths.lock().iter().flatten().count() as u32

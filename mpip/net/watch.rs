@@ -3,8 +3,7 @@
 //! Open questions: somebody has to notice that no answer comes, although no
 //! packet is sent any more, and to ask again.
 //!
-//! A path in use that carries nothing is asked now and then, and so is one on which much was sent
-//! since it was asked last.
+//! A path on which much was sent since it was asked last is asked, too.
 //!
 //! A path is on the list while questions are asked or answered on it, until
 //! the last answer, and while it is suspect. The worker goes through the list every [`WATCH_MS`].
@@ -30,7 +29,6 @@ use crate::{
         addr::Tuple,
         counters::Counter,
         packet,
-        params::Param,
         path::Standing,
         seq,
         session::{
@@ -54,22 +52,16 @@ use kernel::{
     prelude::*,
     sync::{
         atomic::Relaxed,
-        rcu,
         Arc, //
     },
 };
 
 /// Interval of the look at open questions, milliseconds.
 pub const WATCH_MS: u32 = 20;
-/// The echo of a report that answers nothing; without the flag that wants an answer it asks nothing
-/// either.
-const NO_QUESTION: u32 = 0;
 /// A session without packets for so long waits for nothing, milliseconds.
 const LIVELY_MS: u32 = 1_000;
 /// A suspect path is not probed for sessions without packets for so long, milliseconds.
 const FORGET_MS: u32 = 300_000;
-/// A path that is kept in reserve is asked this long after the last time, microseconds.
-const SPARING_US: u32 = 10_000_000;
 
 /// A path with an open question, and how to ask again.
 pub struct Watched {
@@ -215,71 +207,6 @@ impl Instance {
             }
         }
         open
-    }
-
-    /// Measures the paths of sessions that are in use (section 3.4.4), and keeps those of idle ones
-    /// open. Process context.
-    pub fn heartbeat(&self) {
-        let interval = (self.param(Param::Heartbeat) as u32).saturating_mul(1000);
-        let keep = (self.param(Param::Keepalive) as u32).saturating_mul(1_000_000);
-        self.each_session(|session| {
-            if !session.is_multi() || session.is_over() || session.is_never() {
-                return;
-            }
-            if session.idle_ms() <= QUIET_MS {
-                self.beat(session, interval, true);
-            } else if keep != 0 && !session.is_closing() {
-                self.beat(session, keep.max(interval), false);
-            }
-        });
-    }
-
-    /// Asks on the lanes of a session whose paths were not asked lately, if they are to be
-    /// measured. A path has one question for all sessions, but a box that translates or keeps track
-    /// has to hear of each lane.
-    fn beat(&self, session: &Arc<Session>, interval: u32, measure: bool) {
-        // What is not quite due now would have to wait for a whole interval more.
-        let old = interval - interval / 4;
-        let has_boxes = {
-            let inner = session.inner.lock();
-            let mut lanes = inner.s.lanes.iter().flatten();
-            lanes.any(|l| l.path.is_translated() || l.ways.current() != Via::Raw)
-        };
-        if !measure && !has_boxes {
-            return;
-        }
-        for index in 0..MAX_LANES {
-            let now = clock::now_us();
-            let (tuple, path, old, fades) = {
-                let inner = session.inner.lock();
-                match inner.s.lane(index) {
-                    Some(lane) if lane.state == LaneState::Active => {
-                        // What may be paid for by the byte is only kept known.
-                        let old = match lane.path.reserve() {
-                            Some(_) => old.max(SPARING_US),
-                            None => old,
-                        };
-                        let unused = index == 0 && inner.s.is_replaced();
-                        let fades = has_boxes && !unused && lane.is_silent_for(now, old);
-                        (lane.tuple(), lane.path.clone(), old, fades)
-                    }
-                    _ => continue,
-                }
-            };
-            if path.is_down() {
-                continue;
-            }
-            if measure && path.maybe_due(now, old) {
-                self.ask(session, &path, &tuple, index == 0);
-            } else if fades {
-                self.send_report(session, &path, &tuple, index == 0, Some(NO_QUESTION), 0);
-            } else {
-                continue;
-            }
-            if let Some(lane) = session.inner.lock().s.lane_mut(index) {
-                lane.note_sent(now);
-            }
-        }
     }
 
     /// Has another session probe a path, if there is one that uses it.
@@ -463,40 +390,5 @@ impl Instance {
             }
             socket::wake(self.net, &session.tuple);
         });
-    }
-
-    /// Calls `f` for the sessions that have an active lane on a path, with a bit for each such
-    /// lane. Process context, no lock held.
-    pub fn each_session_on(
-        &self,
-        peer: &Arc<Peer>,
-        path: &Arc<Path>,
-        mut f: impl FnMut(&Arc<Session>, u32),
-    ) {
-        for bucket in 0..self.sessions.buckets() {
-            let mut found = KVec::new();
-            {
-                let rcu = rcu::read_lock();
-                let _ = self.sessions.for_bucket::<()>(&rcu, bucket, |session| {
-                    if Arc::ptr_eq(&session.peer, peer) && session.is_multi() {
-                        let mut lanes = 0u32;
-                        let inner = session.inner.lock();
-                        for i in 0..MAX_LANES {
-                            let on = inner.s.lane(i).is_some_and(|l| {
-                                l.state != LaneState::Pending && Arc::ptr_eq(&l.path, path)
-                            });
-                            lanes |= u32::from(on) << i;
-                        }
-                        if lanes != 0 && found.push((session.clone(), lanes), GFP_ATOMIC).is_err() {
-                            self.count(Counter::NoMemory);
-                        }
-                    }
-                    core::ops::ControlFlow::Continue(())
-                });
-            }
-            for (session, lanes) in found.iter() {
-                f(session, *lanes);
-            }
-        }
     }
 }
