@@ -316,6 +316,8 @@ impl Instance {
                             wire,
                         });
                     }
+                    // It goes in any case.
+                    self.attend(session);
                     return;
                 }
                 let family = Some(tuple.local.addr.family());
@@ -469,13 +471,16 @@ impl Instance {
             inner.lost |= stranded;
             stranded != 0
         };
-        if stranded && entry.path.is_usable() {
+        if !stranded {
+            return;
+        }
+        if entry.path.is_usable() {
             session.wants_wake();
             if session.peer.announce_again() {
                 self.announcing.store(true, Relaxed);
             }
-            self.attend(session);
         }
+        self.attend(session);
     }
 
     /// Sends a message of the lane exchange.

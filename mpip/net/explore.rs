@@ -63,7 +63,7 @@ impl Instance {
                 || session.is_never()
                 || inner.s.state != State::Open
                 || inner.explored_ms != 0
-                || !session.initiator && session.age_ms() < SECOND_MS
+                || self.explores_in(session).is_some()
             {
                 return;
             }
@@ -102,6 +102,13 @@ impl Instance {
                 }
             }
         }
+    }
+
+    /// When this end begins to look for lanes of a session that the other end has opened,
+    /// milliseconds, if it has to wait.
+    pub fn explores_in(&self, session: &Session) -> Option<u32> {
+        let left = SECOND_MS.saturating_sub(session.age_ms());
+        (!session.initiator && left != 0).then_some(left as u32)
     }
 
     /// Whether a session goes through a tunnel of this host. What was put into a VPN must not leave

@@ -21,6 +21,7 @@ use crate::{
         },
         session::Session,
         shared::Shared,
+        waiting::Waiting,
         watch::Watched,
         work::Job, //
     },
@@ -152,6 +153,9 @@ pub struct Instance {
     /// Sessions that the worker has to look at.
     #[pin]
     pub attention: BhLock<KVec<Arc<Session>>>,
+    /// Those that it has to look at later.
+    #[pin]
+    pub waiting: Mutex<Waiting>,
     /// The id of the next session that this end opens, below its highest bit.
     pub next_session: Atomic<u32>,
     stage: Atomic<u32>,
@@ -278,6 +282,7 @@ impl Instance {
                 riding: Atomic::new(false),
                 bursts,
                 gate,
+                waiting <- new_mutex!(Waiting::default(), "mpip_waiting"),
                 lent <- new_mutex!([const { None }; MAX_LENT], "mpip_lent"),
                 watched <- new_bh_lock!(watched, "mpip_watched"),
                 used_exchanges <- new_bh_lock!(([(0, 0); USED_EXCHANGES], 0), "mpip_exchanges"),

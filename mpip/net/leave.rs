@@ -177,6 +177,8 @@ impl Instance {
         let mut list = KVec::new();
         core::mem::swap(&mut *self.attention.lock(), &mut list);
         drop(list);
+        let waiting = core::mem::take(&mut *self.waiting.lock());
+        drop(waiting);
         let mut list = KVec::new();
         core::mem::swap(&mut *self.watched.lock(), &mut list);
         drop(list);

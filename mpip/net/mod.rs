@@ -23,6 +23,7 @@
 //! | `expire`, `leave` | forget what is not used; leave |
 //! | `instance`, `peer`, `path`, `session`, `rows` | the tables and what they hold |
 //! | `links` | what is wanted of interfaces, and what follows for paths |
+//! | `waiting` | sessions to look at later |
 //! | `walk` | go through all sessions |
 //! | `rules`, `owner` | the rules of a namespace; whose a session is, and what they say of it |
 //! | `ports` | ports of added lanes and the node's own |
@@ -69,6 +70,7 @@ pub mod shared;
 pub mod stranger;
 pub mod tx;
 pub mod unknown;
+pub mod waiting;
 pub mod walk;
 pub mod watch;
 pub mod work;

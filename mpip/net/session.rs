@@ -193,6 +193,8 @@ pub struct Session {
     window: Atomic<u32>,
     // When a reset was not believed and the peer was asked; 0 for never.
     doubted_ms: Atomic<u32>,
+    // When the worker is to look at it, milliseconds; 0 if it need not.
+    waits_until: Atomic<u32>,
     tx_packets: Atomic<u64>,
     tx_bytes: Atomic<u64>,
     /// Output side and lanes.
@@ -311,6 +313,7 @@ impl Session {
                 acked: Atomic::new(position.ack),
                 window: Atomic::new(u32::from(position.window)),
                 doubted_ms: Atomic::new(0),
+                waits_until: Atomic::new(0),
                 inner <- new_bh_lock!(
                     Inner {
                         s,
@@ -507,6 +510,25 @@ impl Session {
     pub fn unattend(&self) {
         // What was written before the next look must be seen by it.
         self.attended.xchg(false, Full);
+    }
+
+    /// The worker is to look at it at this time, milliseconds; 0 if it need not. For the worker
+    /// only, as are the next two.
+    pub fn wait_until(&self, until: u32) {
+        self.waits_until.store(until, Relaxed);
+    }
+
+    /// Whether that is this time.
+    pub fn is_due_at(&self, until: u32) -> bool {
+        self.waits_until.load(Relaxed) == until
+    }
+
+    /// Whether that is later than this, or not at all.
+    pub fn waits_longer_than(&self, until: u32) -> bool {
+        match self.waits_until.load(Relaxed) {
+            0 => true,
+            other => seq::delta(until, other) < 0,
+        }
     }
 
     /// The other end has acknowledged everything before `una`, as the socket knows.

@@ -72,6 +72,8 @@ const SLICE_MS: u32 = 10;
 const LENT_MS: u32 = 50;
 /// When to go on sending again what did not fit into the queues, milliseconds.
 const RESEND_MS: u32 = 5;
+/// When to look again how many datagrams a session that is being opened has sent, milliseconds.
+const OPENING_MS: u32 = 200;
 /// When to look for lanes again if something was missing, milliseconds.
 const AGAIN_MS: u32 = 500;
 /// A peer that answers nothing for so long while its lanes are refused has lost its state.
@@ -536,36 +538,37 @@ impl Instance {
         }
     }
 
-    /// Looks at the sessions on the list; returns when it has to be done again, milliseconds.
+    /// Looks at the sessions on the list, and at those that have waited long enough; returns when
+    /// it has to be done again, milliseconds.
     fn attend_sessions(&self) -> u32 {
-        let mut next = u32::MAX;
         let mut list = KVec::new();
         core::mem::swap(&mut *self.attention.lock(), &mut list);
         for session in list.drain_all() {
             session.unattend();
-            if session.is_over() {
-                self.remove_session(&session);
-                continue;
-            }
-            // It may have been removed while it was on the list.
-            let dead = session.inner.lock().dead;
-            if dead {
-                continue;
-            }
-            let challenge = self.challenge(&session);
-            let due = Iterator::chain(self.look_after(&session).into_iter(), challenge).min();
-            if let Some(ms) = due {
-                next = next.min(ms);
-                if session.attend() {
-                    let again = self.attention.lock().push(session.clone(), GFP_ATOMIC);
-                    if again.is_err() {
-                        session.unattend();
-                        self.count(Counter::NoMemory);
-                    }
-                }
-            }
+            self.attend_to(&session);
         }
-        next
+        for session in self.take_due().drain_all() {
+            self.attend_to(&session);
+        }
+        self.next_due().unwrap_or(u32::MAX)
+    }
+
+    fn attend_to(&self, session: &Arc<Session>) {
+        if session.is_over() {
+            self.remove_session(session);
+            return;
+        }
+        // It may have been removed while it was on the list.
+        let dead = session.inner.lock().dead;
+        if dead {
+            return;
+        }
+        let challenge = self.challenge(session);
+        let due = Iterator::chain(self.look_after(session).into_iter(), challenge).min();
+        match due {
+            Some(ms) => self.look_later(session, ms),
+            None => session.wait_until(0),
+        }
     }
 
     /// A reset was not believed: asks whether the peer has the connection; returns when to do so
@@ -646,24 +649,26 @@ impl Instance {
             return None;
         }
         // Only once a lane was up are questions asked on the original one, too.
-        if lost && session.is_multi() && quiet < TICK_MS {
-            if silent() > LOST_MS {
-                self.forget_peer(&session.peer.clone(), Reason::Silent);
-                return None;
-            }
-            // Look again, even if this end has nothing to try.
-            return Some(wait.map_or(TICK_MS, |us| (us / 1000).saturating_add(1).min(TICK_MS)));
+        let alone = lost && session.is_multi();
+        if alone && quiet < TICK_MS && silent() > LOST_MS {
+            self.forget_peer(&session.peer.clone(), Reason::Silent);
+            return None;
         }
-        let wait = wait.map(|us| (us / 1000).saturating_add(1));
-        let unexplored = {
+        let (opening, unexplored) = {
             let inner = session.inner.lock();
-            inner.s.state == State::Open && inner.explored_ms == 0
+            let unexplored = inner.s.state == State::Open && inner.explored_ms == 0;
+            (inner.s.state == State::Opening, unexplored)
         };
-        if unexplored {
-            // Something was missing, such as a port.
-            return Some(wait.map_or(AGAIN_MS, |ms| ms.min(AGAIN_MS)));
-        }
-        wait
+        let wait = wait.map(|us| (us / 1000).saturating_add(1));
+        let sooner = [
+            // Even if this end has nothing to try.
+            alone.then_some(TICK_MS),
+            // How many datagrams have left meanwhile.
+            (opening && session.tuple.proto == packet::UDP).then_some(OPENING_MS),
+            // It is not this end's turn yet, or something was missing, such as a port.
+            unexplored.then(|| self.explores_in(session).unwrap_or(AGAIN_MS)),
+        ];
+        Iterator::chain(sooner.into_iter().flatten(), wait).min()
     }
 
     /// A session was not answered. If there is no other with the peer, the peer has lost its keys;

@@ -305,6 +305,8 @@ pub struct Node {
     joining: HashMap<Tuple, u32>,
     jobs: Vec<work::Job>,
     attention: Vec<Rc<Session>>,
+    /// Those to look at later, and when, milliseconds.
+    waiting: Vec<(u32, Rc<Session>)>,
     next_session: u32,
     next_port: u16,
     due_ms: [u32; 2],
@@ -335,6 +337,7 @@ impl Node {
             joining: HashMap::new(),
             jobs: Vec::new(),
             attention: Vec::new(),
+            waiting: Vec::new(),
             next_session: rng.next_u32(),
             next_port: 40_000,
             due_ms: [0; 2],

@@ -25,6 +25,7 @@ use mpip_host::proto::packet;
 use mpip_host::proto::params::Param;
 use mpip_host::proto::path::Standing;
 use mpip_host::proto::replay::Window;
+use mpip_host::proto::seq;
 use mpip_host::proto::session::LaneState;
 use mpip_host::proto::session::PathInfo;
 use mpip_host::proto::session::State;
@@ -45,6 +46,7 @@ use std::rc::Rc;
 
 const TICK_MS: u32 = 1000;
 const AGAIN_MS: u32 = 500;
+const OPENING_MS: u32 = 200;
 const SECOND_MS: u64 = 400;
 const STORAGE_LIFE_MS: u32 = 5_000;
 const LOST_MS: u64 = 2_000;
@@ -363,8 +365,16 @@ impl Node {
     }
 
     fn attend_sessions(&mut self, cx: &mut Cx<'_>, ready: &mut Vec<Wire>) -> u32 {
-        let mut next = u32::MAX;
-        for session in std::mem::take(&mut self.attention) {
+        let now = self.now_ms(cx);
+        let mut list = std::mem::take(&mut self.attention);
+        self.waiting.retain(|(until, session)| {
+            let due = seq::until(now, *until) == 0;
+            if due {
+                list.push(session.clone());
+            }
+            !due
+        });
+        for session in list {
             if session.over.get() {
                 ready.extend(self.remove_session(&session));
                 continue;
@@ -372,14 +382,17 @@ impl Node {
             if session.inner.borrow().dead {
                 continue;
             }
-            if let Some(ms) = self.look_after(cx, &session, ready) {
-                next = next.min(ms);
-                if !self.attention.iter().any(|s| Rc::ptr_eq(s, &session)) {
-                    self.attention.push(session);
-                }
+            let wait = self.look_after(cx, &session, ready);
+            self.waiting.retain(|(_, s)| !Rc::ptr_eq(s, &session));
+            if let Some(ms) = wait {
+                self.waiting.push((now.wrapping_add(ms), session));
             }
         }
-        next
+        let waits = self
+            .waiting
+            .iter()
+            .map(|(until, _)| seq::until(now, *until));
+        waits.min().unwrap_or(u32::MAX)
     }
 
     fn look_after(
@@ -425,22 +438,23 @@ impl Node {
         if idle > QUIET_MS {
             return None;
         }
-        if lost && session.is_multi() && idle < TICK_MS {
-            if silent > LOST_MS {
-                self.forget_peer(cx, &session.peer, false, ready);
-                return None;
-            }
-            return Some(wait.map_or(TICK_MS, |us| (us / 1000 + 1).min(TICK_MS)));
+        let alone = lost && session.is_multi();
+        if alone && idle < TICK_MS && silent > LOST_MS {
+            self.forget_peer(cx, &session.peer, false, ready);
+            return None;
         }
-        let wait = wait.map(|us| us / 1000 + 1);
-        let unexplored = {
+        let (opening, unexplored) = {
             let inner = session.inner.borrow();
-            inner.s.state == State::Open && !inner.explored
+            let unexplored = inner.s.state == State::Open && !inner.explored;
+            (inner.s.state == State::Opening, unexplored)
         };
-        if unexplored {
-            return Some(wait.map_or(AGAIN_MS, |ms| ms.min(AGAIN_MS)));
-        }
-        wait
+        let wait = wait.map(|us| us / 1000 + 1);
+        let sooner = [
+            alone.then_some(TICK_MS),
+            (opening && session.tuple.proto == packet::UDP).then_some(OPENING_MS),
+            unexplored.then(|| self.explores_in(cx, session).unwrap_or(AGAIN_MS)),
+        ];
+        sooner.into_iter().flatten().chain(wait).min()
     }
 
     fn abandon(&mut self, cx: &mut Cx<'_>, session: &Rc<Session>, ready: &mut Vec<Wire>) {
@@ -495,12 +509,17 @@ impl Node {
     }
 
     /// Looks for pairs of a local and a remote address that the session could use as well.
+    fn explores_in(&self, cx: &Cx<'_>, session: &Session) -> Option<u32> {
+        let age = (self.now64(cx) / 1000).saturating_sub(session.born_ms);
+        let left = SECOND_MS.saturating_sub(age);
+        (!session.initiator && left != 0).then_some(left as u32)
+    }
+
     fn explore(&mut self, cx: &mut Cx<'_>, session: &Rc<Session>) {
         {
             let mut inner = session.inner.borrow_mut();
-            let age = (self.now64(cx) / 1000).saturating_sub(session.born_ms);
-            let mine = session.initiator || age >= SECOND_MS;
-            if inner.dead || inner.s.state != State::Open || inner.explored || !mine {
+            let waits = self.explores_in(cx, session).is_some();
+            if inner.dead || inner.s.state != State::Open || inner.explored || waits {
                 return;
             }
             inner.explored = true;
