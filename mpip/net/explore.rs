@@ -231,7 +231,7 @@ impl Instance {
         };
         // A way for which there is no port, at either end, is left out.
         let tuple = loop {
-            match self.lane_tuple(session, ways.current(), &probe, reach) {
+            match self.lane_tuple(session, &path, ways.current(), &probe, reach) {
                 Some(tuple) => break tuple,
                 None if ways.has_next() => ways.advance(),
                 None => return true,
@@ -269,6 +269,7 @@ impl Instance {
     fn lane_tuple(
         &self,
         session: &Session,
+        path: &Path,
         via: Via,
         probe: &Tuple,
         reach: &Reach,
@@ -281,10 +282,11 @@ impl Instance {
         } else {
             reach.udp_port
         };
-        if tuple.remote.port == 0 {
+        let (proto, port) = (tuple.proto, tuple.remote.port);
+        let now = clock::now_ms();
+        if port == 0 || path.lacks_ports(proto, port, now) {
             return None;
         }
-        let proto = via.proto(inner);
         let free = |port: u16| {
             let rcu = rcu::read_lock();
             tuple.local.port = port;
@@ -292,6 +294,7 @@ impl Instance {
         };
         let Some(port) = self.ports.pick(self.net, proto, free) else {
             self.count(Counter::PortExhausted);
+            path.has_no_port(proto, port, now);
             return None;
         };
         tuple.local.port = port;
@@ -309,7 +312,7 @@ impl Instance {
             (lane.tuple(), lane.path.clone(), lane.ways.next())
         };
         // This may take a while: it may be answered meanwhile.
-        let tuple = self.lane_tuple(session, via, &old, &reach);
+        let tuple = self.lane_tuple(session, &path, via, &old, &reach);
         let mut inner = session.inner.lock();
         let (random, now) = (clock::random_u64(), clock::now_us());
         if inner.dead || !inner.s.switched(index, &old, tuple, random, now) {

@@ -135,6 +135,8 @@ pub struct Path {
     asked_bytes: Atomic<u64>,
     behind_at: Atomic<u32>,
     solicited_at: Atomic<u32>,
+    // For which protocol and port of the peer no port was free, and when, milliseconds.
+    no_port: Atomic<u64>,
     mtu: Atomic<u32>,
     mtu_at: Atomic<u32>,
     black_hole: Atomic<bool>,
@@ -210,6 +212,7 @@ impl Path {
             asked_bytes: Atomic::new(0),
             behind_at: Atomic::new(long_ago),
             solicited_at: Atomic::new(long_ago),
+            no_port: Atomic::new(0),
             mtu: Atomic::new(u32::MAX),
             mtu_at: Atomic::new(0),
             black_hole: Atomic::new(false),
@@ -459,6 +462,21 @@ impl Path {
     /// A lane has gone.
     pub fn remove_user(&self) {
         self.users.fetch_sub(1u32, Relaxed);
+    }
+
+    /// No port of this end was free for a lane of protocol `proto` to this port: all have one like
+    /// that already. Others need not search for one at once.
+    pub fn has_no_port(&self, proto: u8, port: u16, now_ms: u32) {
+        let ends = u64::from(proto) << 16 | u64::from(port);
+        self.no_port.store(ends << 32 | u64::from(now_ms), Relaxed);
+    }
+
+    /// Whether that was lately, milliseconds.
+    pub fn lacks_ports(&self, proto: u8, port: u16, now_ms: u32) -> bool {
+        const FOR_MS: u32 = 1_000;
+        let known = self.no_port.load(Relaxed);
+        let ends = u64::from(proto) << 16 | u64::from(port);
+        known >> 32 == ends && seq::age_ms(now_ms, known as u32) < FOR_MS
     }
 
     /// Whether any lane uses it.
