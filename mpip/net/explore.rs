@@ -284,7 +284,11 @@ impl Instance {
         };
         let (proto, port) = (tuple.proto, tuple.remote.port);
         let now = clock::now_ms();
-        if port == 0 || path.lacks_ports(proto, port, now) {
+        if port == 0 {
+            return None;
+        }
+        if path.lacks_ports(proto, port, now) {
+            self.count(Counter::PortExhausted);
             return None;
         }
         let free = |port: u16| {
@@ -294,7 +298,7 @@ impl Instance {
         };
         let Some(port) = self.ports.pick(self.net, proto, free) else {
             self.count(Counter::PortExhausted);
-            path.has_no_port(proto, port, now);
+            path.found_no_port(proto, port, now);
             return None;
         };
         tuple.local.port = port;

@@ -466,7 +466,7 @@ impl Path {
 
     /// No port of this end was free for a lane of protocol `proto` to this port: all have one like
     /// that already. Others need not search for one at once.
-    pub fn has_no_port(&self, proto: u8, port: u16, now_ms: u32) {
+    pub fn found_no_port(&self, proto: u8, port: u16, now_ms: u32) {
         let ends = u64::from(proto) << 16 | u64::from(port);
         self.no_port.store(ends << 32 | u64::from(now_ms), Relaxed);
     }

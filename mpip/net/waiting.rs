@@ -49,10 +49,12 @@ impl Default for Waiting {
 
 impl Waiting {
     fn add(&mut self, until: u32, session: Arc<Session>) -> Result {
-        if self.sessions.is_empty() || seq::delta(until, self.first) < 0 {
+        let is_first = self.sessions.is_empty() || seq::delta(until, self.first) < 0;
+        self.sessions.push((until, session), GFP_KERNEL)?;
+        if is_first {
             self.first = until;
         }
-        Ok(self.sessions.push((until, session), GFP_KERNEL)?)
+        Ok(())
     }
 
     /// Milliseconds until the next one is due.

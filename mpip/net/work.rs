@@ -553,6 +553,7 @@ impl Instance {
         self.next_due().unwrap_or(u32::MAX)
     }
 
+    /// Does what a session needs now, and sees to it that it is looked at again in time.
     fn attend_to(&self, session: &Arc<Session>) {
         if session.is_over() {
             self.remove_session(session);

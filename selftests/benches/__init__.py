@@ -20,5 +20,3 @@ WHERE = {
     "uml": ("cpu", "scale"),
 }
 PARTS = [part for parts in WHERE.values() for part in parts]
-# Repetitions that are enough where nothing is left to chance and a single one takes minutes.
-ENOUGH = {"crowd": 2}
