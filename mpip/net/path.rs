@@ -111,6 +111,7 @@ pub struct Path {
     rate: Atomic<u32>,
     new: Atomic<bool>,
     loss: Atomic<u32>,
+    random_loss: Atomic<u32>,
     noise: Atomic<u32>,
     idle_times: Atomic<u32>,
     // How often it is asked at most, microseconds.
@@ -193,6 +194,7 @@ impl Path {
             rate: Atomic::new(0),
             new: Atomic::new(true),
             loss: Atomic::new(0),
+            random_loss: Atomic::new(0),
             noise: Atomic::new(0),
             idle_times: Atomic::new(1),
             pace: Atomic::new(0),
@@ -533,7 +535,9 @@ impl Path {
         };
         let mut state = self.state.lock();
         let full = wait >= state.full_queue();
-        state.losses.may_repair(now, lost, full, sent)
+        let may = state.losses.may_repair(now, lost, full, sent);
+        self.random_loss.store(state.losses.random(), Relaxed);
+        may
     }
 
     /// The queue has turned out to be longer by so much, microseconds.
@@ -613,6 +617,7 @@ impl Path {
             self.rate.store(state.rate(), Relaxed);
             self.new.store(state.is_new(), Relaxed);
             self.loss.store(state.loss(), Relaxed);
+            self.random_loss.store(state.losses.random(), Relaxed);
             self.noise.store(state.tx.deviation(), Relaxed);
             self.full_queue.store(state.full_queue(), Relaxed);
             self.queue_limit.store(state.queue_limit(), Relaxed);

@@ -20,6 +20,9 @@
 //! slow round trips; and its queue may not become much longer than the full one, or all would wait
 //! for what comes out of it.
 //!
+//! A path that loses at random keeps those slow who have no other one, by the loss and by the round
+//! trip. So a stream that could fill it alone adds to no queue there, as long as others have room.
+//!
 //! Where something urgent is sent, everybody else leaves the queue to it: such a path takes other
 //! packets only while it has next to no queue. So the urgent ones have what they need of the
 //! nearest path, the others what is left of it and all other paths; with the last urgent one that
@@ -73,6 +76,14 @@ const OVERFLOW_US: u32 = 200_000;
 /// that queue all the rest would wait at the receiver for what comes out of it, so that nothing is
 /// acknowledged, and all that is sent at once when it comes does not fit into a short queue.
 const STREAM_OVERFLOW_US: u32 = 20_000;
+
+/// So much random loss, in 1024ths, holds up whoever has no other path, and each millisecond of the
+/// round trip does so more.
+const LOSSY: u32 = 3;
+/// The queue that streams that have other paths may add to there, microseconds.
+const SPARED_US: u32 = 1_500;
+/// What a longer one costs them, microseconds of delay: what queues of other paths hold usually.
+const SPARE_US: u32 = 40_000;
 
 /// A difference that is not one, microseconds.
 const EQUAL_US: u32 = 2_000;
@@ -288,6 +299,8 @@ pub struct Candidate {
     pub wait: u32,
     /// The part of what is sent that is lost, in 1024ths.
     pub loss: u32,
+    /// The part of what TCP sends that is lost and is not congestion, in 1024ths.
+    pub random_loss: u32,
     /// Least one-way delay, microseconds, with the clocks' offset.
     pub base: i32,
     /// Bytes per second; 0 while unknown.
@@ -325,6 +338,19 @@ pub fn yields(urgent: bool, wait: u32, load: Load) -> u32 {
         _ if !urgent || wait <= YIELD_US => 0,
         Load::Datagram => DATAGRAM_YIELDS_US,
         Load::Stream(_) => STREAM_YIELDS_US,
+    }
+}
+
+/// What it costs to make the queue of a path long that loses at random, microseconds of delay.
+fn spares(c: &Candidate, load: Load) -> u32 {
+    let Load::Stream(flight) = load else {
+        return 0;
+    };
+    let fill = u64::from(c.rate).saturating_mul(c.rtt.into()) / 1_000_000;
+    if c.random_loss >= LOSSY && c.wait > SPARED_US && u64::from(flight) >= fill {
+        SPARE_US
+    } else {
+        0
     }
 }
 
@@ -393,7 +419,8 @@ pub fn choose(candidates: &mut [Candidate], load: Load, grows: bool) -> Option<u
         if is_near && !*full {
             room = room.max(Some(distance));
         }
-        let way = distance.saturating_add(risk).saturating_add(yields);
+        let courtesy = yields.saturating_add(spares(c, load));
+        let way = distance.saturating_add(risk).saturating_add(courtesy);
         *cost = queue.saturating_add(way);
     }
     if let Some(distance) = room {

@@ -30,6 +30,8 @@ const SHARE: u64 = 25;
 const ALLOWANCE: u64 = 1 << 16;
 /// What is lost in a shorter queue need not be the queue's doing, microseconds.
 const END_LEAST_US: u32 = 8_000;
+/// Fewer bytes sent say little of how much is lost.
+const FEW: u64 = 1 << 16;
 /// What was lost longer ago than this, or one to two of these, counts no more, microseconds.
 const MEMORY_US: u32 = 10_000_000;
 
@@ -52,10 +54,12 @@ pub struct Sent {
     pub full: u64,
 }
 
-/// Bytes lost, and sent by the time at which counting began.
+/// Bytes lost, those of them that might be sent again, and bytes sent by the time at which counting
+/// began.
 #[derive(Copy, Clone, Debug, Default)]
 struct Span {
     lost: Sent,
+    random: u64,
     from: Sent,
 }
 
@@ -213,6 +217,7 @@ pub struct Losses {
     current: Span,
     previous: Span,
     repaired: u64,
+    random: u32,
 }
 
 impl Losses {
@@ -221,6 +226,7 @@ impl Losses {
         const NONE: Sent = Sent { all: 0, full: 0 };
         const SPAN: Span = Span {
             lost: NONE,
+            random: 0,
             from: NONE,
         };
         Losses {
@@ -228,6 +234,7 @@ impl Losses {
             current: SPAN,
             previous: SPAN,
             repaired: 0,
+            random: 0,
             queue: Queue::new(),
         }
     }
@@ -239,6 +246,7 @@ impl Losses {
             self.previous = self.current;
             self.current = Span {
                 lost: Sent::default(),
+                random: 0,
                 from: sent,
             };
             self.since = now;
@@ -255,7 +263,24 @@ impl Losses {
             return false;
         }
         self.repaired = spent.max(budget.saturating_sub(ALLOWANCE));
+        self.current.random = self.current.random.saturating_add(bytes);
+        let random = self.current.random.saturating_add(self.previous.random);
+        let among = sent.all.wrapping_sub(self.previous.from.all).max(FEW);
+        self.random = u32::try_from(random.saturating_mul(1024) / among).unwrap_or(u32::MAX);
         true
+    }
+
+    /// The part of what is sent that is lost and is not congestion, in 1024ths, as TCP showed it
+    /// lately.
+    pub fn random(&self) -> u32 {
+        self.random
+    }
+
+    /// Forgets what is too long ago; called from time to time.
+    pub fn age(&mut self, now: u32) {
+        if seq::age(now, self.since) >= 2 * MEMORY_US {
+            self.random = 0;
+        }
     }
 
     /// Whether there is more loss at a full queue than else.

@@ -578,6 +578,7 @@ impl Path {
         self.samples = self.samples.saturating_add(1);
         let queue = self.queue();
         self.losses.queue.sample(now, queue);
+        self.losses.age(now);
         let asked = |q: &&Question| report.echo != 0 && q.at == report.echo;
         let Some(wait) = self.questions.iter().find(asked).map(|q| q.wait) else {
             return;

@@ -137,6 +137,10 @@ impl PathInfo for Arc<Path> {
         self.loss.load(Relaxed)
     }
 
+    fn random_loss(&self) -> u32 {
+        self.random_loss.load(Relaxed)
+    }
+
     fn wait_us(&self, now: u32) -> u32 {
         self.backlog().wait(now)
     }

@@ -64,6 +64,8 @@ pub trait PathInfo {
     fn is_new(&self) -> bool;
     /// The part of what is sent that is lost, in 1024ths.
     fn loss(&self) -> u32;
+    /// The part of what TCP sends that is lost and is not congestion, in 1024ths.
+    fn random_loss(&self) -> u32;
     /// How long a packet that is sent now is expected to wait in its queue, microseconds.
     fn wait_us(&self, now: u32) -> u32;
     /// So many more bytes are in its queue. `assumed` is its rate, bytes per second, until it may

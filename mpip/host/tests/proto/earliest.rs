@@ -342,6 +342,7 @@ fn lane(lane: usize, ms: i32, rate: u32) -> Candidate {
         limit: 0,
         wait: 0,
         loss: 0,
+        random_loss: 0,
         base: ms * MS as i32,
         rate,
         new: false,
@@ -374,6 +375,35 @@ fn chosen_by(candidates: &[Candidate], load: Load, grows: bool) -> Option<u32> {
         }
     }
     choice
+}
+
+#[test]
+fn streams_spare_the_queue_of_a_path_that_loses_at_random() {
+    let lossy = |ms| Candidate {
+        random_loss: 10,
+        ..waits(lane(0, 10, RATE), ms)
+    };
+    let clean = |ms| waits(lane(1, 10, RATE), ms);
+    let fill = RATE / 1000 * 20;
+    let stream = Load::Stream(fill);
+    assert_eq!(chosen(&[lossy(1), clean(8)], stream), Some(1));
+    assert_eq!(chosen(&[lossy(2), clean(30)], stream), Some(2));
+    assert_eq!(chosen(&[lossy(2), clean(50)], stream), Some(1));
+    // Nor does it take what is little, or a datagram, out of the way.
+    for load in [Load::Stream(fill - 1), Load::Datagram, Load::Urgent] {
+        assert_eq!(chosen(&[lossy(2), clean(30)], load), Some(1), "{load:?}");
+    }
+    // Both lose at random, or none does, or hardly: as usual.
+    let also = |ms| Candidate {
+        random_loss: 10,
+        ..clean(ms)
+    };
+    assert_eq!(chosen(&[lossy(10), also(30)], stream), Some(1));
+    let hardly = Candidate {
+        random_loss: 2,
+        ..lossy(10)
+    };
+    assert_eq!(chosen(&[hardly, clean(30)], stream), Some(1));
 }
 
 #[test]
@@ -634,6 +664,7 @@ fn candidates() -> impl Strategy<Value = Vec<Candidate>> {
             noise: 0,
             urgent: lane % 3 == 1,
             limit: if lane % 2 == 1 { rtt } else { 0 },
+            random_loss: if lane % 4 == 2 { loss } else { 0 },
         };
         lanes.into_iter().zip(fields).map(one).collect()
     })

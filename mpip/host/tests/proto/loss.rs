@@ -77,6 +77,32 @@ fn a_little_random_loss_is_repaired() {
 }
 
 #[test]
+fn how_much_is_lost_at_random_is_known_for_a_while() {
+    let mut l = Losses::new();
+    assert_eq!(l.random(), 0);
+    // 1 %, a minute long, after a minute without.
+    for i in 6_000..12_000u32 {
+        let now = i * 10 * MS;
+        assert!(l.may_repair(now, 1_000, false, sent(u64::from(i) * 100_000)));
+        assert!(
+            i < 8_000 || (9..=10).contains(&l.random()),
+            "{i}: {}",
+            l.random()
+        );
+    }
+    // Congestion says nothing.
+    let queue =
+        |l: &mut Losses| (0..50).for_each(|i| l.queue.sample(120 * S + i * 10 * MS, 20 * MS));
+    queue(&mut l);
+    assert!(!l.may_repair(121 * S, 100_000, true, sent(1 << 31)));
+    assert!((9..=10).contains(&l.random()));
+    l.age(125 * S);
+    assert_ne!(l.random(), 0);
+    l.age(141 * S);
+    assert_eq!(l.random(), 0);
+}
+
+#[test]
 fn only_so_much_is_repaired() {
     let mut l = Losses::new();
     // At first, without anything sent.

@@ -196,6 +196,10 @@ impl PathInfo for Path {
         self.0.loss.get()
     }
 
+    fn random_loss(&self) -> u32 {
+        0
+    }
+
     fn wait_us(&self, _: u32) -> u32 {
         self.0.wait.get().unwrap_or(self.0.queue.get())
     }

@@ -250,6 +250,10 @@ impl PathInfo for Path {
         self.state.borrow().loss()
     }
 
+    fn random_loss(&self) -> u32 {
+        self.state.borrow().losses.random()
+    }
+
     fn wait_us(&self, now: u32) -> u32 {
         self.backlog.get().wait(now)
     }
