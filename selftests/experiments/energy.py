@@ -32,7 +32,7 @@ class Radio:
 
 # In seconds of the paper, of which there are SCALE in one of ours.
 MODEL = (Radio(1.24 / 1.16, 9.0), Radio(1.55 / 1.44, 0.0))
-SCALE = 10
+SCALE = 4
 PROBE, HOLD = 10, 100
 STEP = 10
 # Mbit/s at each of these times until the next one.
@@ -41,8 +41,9 @@ WALK = {
     "Wi-Fi": ((0, 3.0), (110, 3.5), (220, 0.1), (400, 3.1), (510, 0.1)),
 }
 LENGTH = 660
-# Bytes a second below which a radio sleeps: heartbeats of idle paths are not worth waking it.
-ASLEEP = 2_000
+# Bytes a second, over a tenth of one, below which a radio sleeps: heartbeats of idle paths (212 bytes, once a
+# second) are not worth waking it.
+ASLEEP = 6_000
 PAPER = {"3G": (1.16, 1.24), "Wi-Fi": (1.44, 1.55), "both": (1.30, 2.79), "scheduler": (1.55, 2.37)}
 
 
