@@ -270,9 +270,12 @@ def not_sent(t, service=None):
         near.connect((service or b.addr[0], PORT[4]))
         far = listener.accept()[0]
         far.settimeout(10)
+    near.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     pairs = [(near, far)]
     t.spread(a, b, pairs)
     xfer.exchange(pairs, 200_000, 200_000)
+    info = lambda: near.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 28)  # noqa: E731
+    t.wait(lambda: struct.unpack_from("=I", info(), 24) == (0,), 10, "all to be acknowledged")
     data = xfer.Source(7).read(30_000)
     # One segment is in flight, and is taken for lost. TCP wants to send the others, and may not any more.
     for wire in wires:
@@ -280,7 +283,7 @@ def not_sent(t, service=None):
     near.sendall(data[:1000])
     a.tc([f"qdisc replace dev {dev} root netem limit 0" for dev in a.dev])
     near.sendall(data[1000:])
-    t.soon(lambda: near.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 8)[1] == CA_LOSS, 10, "TCP's timer")
+    t.soon(lambda: info()[1] == CA_LOSS, 10, "TCP's timer")
     refused = sum(int(x) for x in re.findall(r"dropped (\d+)", a.run("tc", "-s", "qdisc").stdout))
     t.at_least(refused, 2, "packets that were refused")
     for wire in wires:
