@@ -40,7 +40,7 @@ PC=("$ROOT/usr/bin/qemu-system-x86_64" -L "$ROOT/usr/share/seabios" -machine "q3
 # to the next timer while nothing runs: to wait for a file for 0.3 s, as happens on a busy machine, would take
 # more than 10 s. There, all that a VM reads has to be in memory. What is only built with is left out.
 memory_root() {
-	local modules=usr/lib/modules/$1 name unused=() old
+	local modules=usr/lib/modules/$1 name unused=() old lock
 	for name in usr/src usr/include usr/libexec usr/share/qemu usr/share/doc usr/share/locale var/lib/dpkg var/cache \
 		"$modules/kernel/drivers/[!n]*" "$modules/kernel/fs" "$modules/kernel/sound" "$modules/build" "$modules/source"; do
 		unused+=(-o -path "./$name")
@@ -52,13 +52,21 @@ memory_root() {
 		printf '%s\0' "${unused[@]}"
 		stat -c %Y "$ROOT/.mpip-recipe" "$ROOT/$modules"
 	} | sha256sum | cut -c1-16)
-	if [ -s "$initrd" ]; then return; fi
-	readarray -t old < <(compgen -G "$CACHE/memory.$1.*")
+	# Two VMs may begin at once.
+	exec {lock}>"$CACHE/memory.lock"
+	flock "$lock"
+	if [ -s "$initrd" ]; then
+		exec {lock}>&-
+		return
+	fi
+	readarray -t old < <(compgen -G "$CACHE/memory.$1.*" || true)
 	(
 		cd "$ROOT" || exit
 		find . -xdev \( -path './usr/lib/modules/*' ! -path "./$modules*" -o -size +8M "${unused[@]}" \) -prune -o -print0 |
 			"${from_root[@]}" usr/bin/cpio --quiet --null --create --format=newc
-	) >"$initrd.$$"
-	mv "$initrd.$$" "$initrd"
-	rm -f "${old[@]}"
+	) >"$CACHE/memory.new"
+	if [ ${#old[@]} -gt 0 ]; then rm -f "${old[@]}"; fi
+	mv "$CACHE/memory.new" "$initrd"
+	own "$initrd" "$CACHE/memory.lock"
+	exec {lock}>&-
 }

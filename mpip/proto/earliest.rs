@@ -343,11 +343,12 @@ pub fn yields(urgent: bool, wait: u32, load: Load) -> u32 {
 
 /// What it costs to make the queue of a path long that loses at random, microseconds of delay.
 fn spares(c: &Candidate, load: Load) -> u32 {
-    let Load::Stream(flight) = load else {
-        return 0;
+    let flight = match load {
+        Load::Stream(flight) if c.random_loss >= LOSSY && c.wait > SPARED_US => flight,
+        _ => return 0,
     };
     let fill = u64::from(c.rate).saturating_mul(c.rtt.into()) / 1_000_000;
-    if c.random_loss >= LOSSY && c.wait > SPARED_US && u64::from(flight) >= fill {
+    if u64::from(flight) >= fill {
         SPARE_US
     } else {
         0
