@@ -415,10 +415,11 @@ void mpip_shim_gate_stop(struct mpip_gate *gate, const struct mpip_flow *flow)
 }
 
 /*
- * Apart, so that datagrams of strangers cost no more than they must. TCP comes
- * in bursts: what its segments cost matters less.
+ * Apart, so that datagrams of strangers cost no more than they must; cold, so
+ * that registers are saved here and not there. TCP comes in bursts: what its
+ * segments cost matters less.
  */
-static noinline __noclone unsigned int
+static noinline __noclone __cold unsigned int
 look_out(void *priv, struct sk_buff *skb, const struct nf_hook_state *state,
 	 u8 family)
 {
@@ -445,7 +446,7 @@ static unsigned int hook_out6(void *priv, struct sk_buff *skb,
 	return look_out(priv, skb, state, 6);
 }
 
-static noinline __noclone unsigned int
+static noinline __noclone __cold unsigned int
 look_in(void *priv, struct sk_buff *skb, const struct nf_hook_state *state,
 	u8 family)
 {
