@@ -259,15 +259,16 @@ impl Losses {
         let standing = self.queue.is_standing();
         let spent = self.repaired.saturating_add(bytes);
         let budget = sent.all / SHARE;
-        if standing || full && self.is_excess(sent) || spent > budget.saturating_add(ALLOWANCE) {
-            return false;
+        let is_congestion = standing || full && self.is_excess(sent);
+        let may = !is_congestion && spent <= budget.saturating_add(ALLOWANCE);
+        if may {
+            self.repaired = spent.max(budget.saturating_sub(ALLOWANCE));
+            self.current.random = self.current.random.saturating_add(bytes);
         }
-        self.repaired = spent.max(budget.saturating_sub(ALLOWANCE));
-        self.current.random = self.current.random.saturating_add(bytes);
         let random = self.current.random.saturating_add(self.previous.random);
         let among = sent.all.wrapping_sub(self.previous.from.all).max(FEW);
         self.random = u32::try_from(random.saturating_mul(1024) / among).unwrap_or(u32::MAX);
-        true
+        may
     }
 
     /// The part of what is sent that is lost and is not congestion, in 1024ths, as TCP showed it

@@ -90,12 +90,15 @@ fn how_much_is_lost_at_random_is_known_for_a_while() {
             l.random()
         );
     }
-    // Congestion says nothing.
+    // Congestion adds nothing.
     let queue =
         |l: &mut Losses| (0..50).for_each(|i| l.queue.sample(120 * S + i * 10 * MS, 20 * MS));
     queue(&mut l);
-    assert!(!l.may_repair(121 * S, 100_000, true, sent(1 << 31)));
+    assert!(!l.may_repair(121 * S, 100_000, true, sent(1_210_000_000)));
     assert!((9..=10).contains(&l.random()));
+    // While nothing else is lost it becomes less with what is sent.
+    assert!(!l.may_repair(122 * S, 100_000, true, sent(1_400_000_000)));
+    assert!((3..=6).contains(&l.random()), "{}", l.random());
     l.age(125 * S);
     assert_ne!(l.random(), 0);
     l.age(141 * S);
