@@ -109,6 +109,8 @@ pub struct Path {
     base: Atomic<i32>,
     base_rtt: Atomic<u32>,
     rate: Atomic<u32>,
+    prospect: Atomic<u32>,
+    asks_after: Atomic<u32>,
     new: Atomic<bool>,
     loss: Atomic<u32>,
     random_loss: Atomic<u32>,
@@ -192,6 +194,8 @@ impl Path {
             base: Atomic::new(0),
             base_rtt: Atomic::new(0),
             rate: Atomic::new(0),
+            prospect: Atomic::new(0),
+            asks_after: Atomic::new(0),
             new: Atomic::new(true),
             loss: Atomic::new(0),
             random_loss: Atomic::new(0),
@@ -615,6 +619,8 @@ impl Path {
             self.base.store(state.tx.min(), Relaxed);
             self.base_rtt.store(state.base_rtt(), Relaxed);
             self.rate.store(state.rate(), Relaxed);
+            self.prospect.store(state.prospect(), Relaxed);
+            self.asks_after.store(state.asks_after(), Relaxed);
             self.new.store(state.is_new(), Relaxed);
             self.loss.store(state.loss(), Relaxed);
             self.random_loss.store(state.losses.random(), Relaxed);

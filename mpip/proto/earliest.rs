@@ -35,6 +35,14 @@ use crate::proto::session::MAX_LANES;
 const SPAN_US: u32 = 5_000;
 /// A report after a longer pause begins anew, microseconds.
 const PAUSE_US: u32 = 500_000;
+/// A longer sample counts as several of this length, microseconds.
+const USUAL_US: u32 = 20_000;
+/// As many at most: no more than a tenth of what was known is left then.
+const USUAL_MOST: u32 = 8;
+/// Longest sample of a thin link, microseconds.
+const SAMPLE_US: u32 = 4_000_000;
+/// Among so many bytes there is a packet that is not much shorter than others.
+const WHOLE: u32 = 1_000;
 /// Fewer bytes say little of a link with a queue: it need not be theirs.
 const LITTLE: u32 = 3_000;
 /// So many bytes, one behind the other, say something of a link without a queue.
@@ -49,6 +57,9 @@ const TRIES: u32 = 24;
 const BEHIND_US: u32 = 500;
 /// A path of this rate is tried from time to time: it needs 10 ms for a packet. Bytes per second.
 const TRIED: u64 = 150_000;
+/// The time in which the prospect of a path without a queue doubles, or nearly trebles if it is
+/// often looked at, microseconds.
+const RISE_US: u64 = 1_000_000;
 /// Lowest rate that is believed, bytes per second.
 const RATE_MIN: u64 = 1_000;
 /// Highest rate that is believed, bytes per second.
@@ -144,10 +155,11 @@ pub fn service(len: u32, rate: u32) -> u32 {
 
 /// Whether a path whose rate is unknown is to be asked at once, though not for long nothing was
 /// asked: a question before a burst finds an empty queue, and one right behind it tells how long
-/// the link needs for it. `sent` bytes have left since the last question. The last one behind a
-/// burst was `ago` microseconds ago, and `pace` is the least time between those before them.
-pub fn asks_behind(sent: u32, ago: u32, pace: u32) -> bool {
-    sent >= LITTLE && ago >= BEHIND_US.max(pace)
+/// the link needs for it. `sent` bytes have left since the last question, and there have to be
+/// `after` ([`Rate::asks_after`]). The last one behind a burst was `ago` microseconds ago, and
+/// `pace` is the least time between those before them.
+pub fn asks_behind(sent: u32, after: u32, ago: u32, pace: u32) -> bool {
+    after != 0 && sent >= after && ago >= BEHIND_US.max(pace)
 }
 
 /// Estimator of a path's rate.
@@ -164,14 +176,16 @@ pub struct Rate {
     rate: u64,
     /// Where the sample begins.
     last: Option<Arrival>,
-    /// When the last question arrived, the peer's clock.
-    seen: u32,
+    /// When the last question arrived, the peer's clock, and the bytes by then.
+    seen: (u32, u32),
     /// For how long the link may have been idle since `last`, microseconds.
     idle: u32,
     /// While nothing is known: samples of a link that was mostly idle, and the highest.
     guesses: (u32, u64),
     /// While nothing is known: samples of a link that was used.
     tries: u32,
+    /// See [`Rate::prospect`]; 0 for what is known.
+    prospect: u64,
 }
 
 /// What a report says of the moment at which its question arrived.
@@ -193,10 +207,11 @@ impl Rate {
         Rate {
             rate: 0,
             last: None,
-            seen: 0,
+            seen: (0, 0),
             idle: 0,
             guesses: (0, 0),
             tries: 0,
+            prospect: 0,
         }
     }
 
@@ -210,9 +225,34 @@ impl Rate {
         u32::try_from(self.rate).unwrap_or(u32::MAX)
     }
 
+    /// What a single packet that finds nothing waiting may expect, bytes per second.
+    ///
+    /// What was measured in worse times must not keep everybody away for ever, so on a thin path
+    /// this rises while there is no queue. It is for one packet at a time, and a question behind
+    /// it: what a burst would do to such a path takes seconds to be over. And if a packet took
+    /// longer than it should have on a path that carries too little to be measured, this is what it
+    /// took.
+    pub fn prospect(&self) -> u32 {
+        match self.prospect {
+            0 => self.get(),
+            prospect => u32::try_from(prospect).unwrap_or(u32::MAX),
+        }
+    }
+
+    /// After how many bytes a question right behind them says something new; 0 if none does.
+    pub fn asks_after(&self) -> u32 {
+        if self.is_new() {
+            LITTLE
+        } else if self.prospect > self.rate {
+            WHOLE
+        } else {
+            0
+        }
+    }
+
     fn begin(&mut self, now: Arrival) {
         self.last = Some(now);
-        self.seen = now.at;
+        self.seen = (now.at, now.bytes);
         self.idle = 0;
     }
 
@@ -224,20 +264,27 @@ impl Rate {
         };
         let time = now.at.wrapping_sub(last.at);
         let bytes = now.bytes.wrapping_sub(last.bytes);
-        if time > PAUSE_US || bytes >= 1 << 31 {
-            // A long pause, or reports that have overtaken each other.
-            if time < 1 << 31 {
-                self.begin(now);
-            }
+        if time >= 1 << 31 {
+            // Reports that have overtaken each other.
             return;
         }
+        let (seen, before) = self.seen;
+        let (pause, latest) = (seq::age(now.at, seen), now.bytes.wrapping_sub(before));
         if !now.full {
-            let dry = seq::age(now.at, self.seen).saturating_sub(now.queue);
+            let dry = pause.saturating_sub(now.queue);
             self.idle = self.idle.saturating_add(dry);
         }
-        self.seen = now.at;
+        self.seen = (now.at, now.bytes);
         // The shortest queue since the last sample.
         last.queue = last.queue.min(now.queue);
+        let busy = time.saturating_sub(self.idle);
+        // A thin link needs long for a few packets.
+        let is_thin = self.rate != 0 && self.rate < TRIED;
+        let is_slow = is_thin && last.queue >= BUSY_US && busy >= time / 2 && time <= SAMPLE_US;
+        if pause > PAUSE_US || time > PAUSE_US && !is_slow || bytes >= 1 << 31 {
+            self.begin(now);
+            return;
+        }
         if time < SPAN_US {
             return;
         }
@@ -245,12 +292,12 @@ impl Rate {
         if queued && bytes < LITTLE {
             // Perhaps it is other people's queue, or none but a clock that is late. Who sends
             // hardly anything has not tried what he could have.
+            self.doubt(latest, now.queue);
             return;
         }
         if bytes >= LITTLE {
             self.tries = self.tries.saturating_add(1);
         }
-        let busy = time.saturating_sub(self.idle);
         // Packets of a burst that came one behind the other, whatever was before them.
         let train = bytes >= TRAIN && busy >= SPAN_US && busy >= time / 4 * 3;
         let mostly = queued && busy >= time / 2;
@@ -261,7 +308,20 @@ impl Rate {
             rate.clamp(RATE_MIN, RATE_MAX)
         };
         let (least, most) = (rate(time), rate(busy));
-        let towards = |old: u64, to: u64| (old.saturating_mul(3).saturating_add(to)) / 4;
+        let towards = |old: u64, to: u64, time: u32| {
+            let times = (time / USUAL_US).clamp(1, USUAL_MOST);
+            (0..times).fold(old, |old, _| (old.saturating_mul(3).saturating_add(to)) / 4)
+        };
+        self.prospect = match u64::from(self.prospect()) {
+            _ if queued || least > self.rate => 0,
+            // A packet that was not long on its way ends doubts.
+            old if old < self.rate && latest >= WHOLE && now.queue < BUSY_US => 0,
+            old if old < TRIED => {
+                let more = old.saturating_mul(time.into()) / RISE_US;
+                old.saturating_add(more).min(TRIED)
+            }
+            _ => self.prospect,
+        };
         self.rate = match self.rate {
             // Until something is known, all goes there: rather a good guess soon than a sure one
             // late.
@@ -269,12 +329,19 @@ impl Rate {
             // What a path carries says nothing while nobody wants more.
             0 if queued => self.guess(least),
             0 => 0,
-            old if mostly || least > old => towards(old, least),
-            old if queued && most < old => towards(old, most),
-            // What was measured in worse times must not keep everybody away for ever. Where a
-            // packet goes now and then the others see what it can do.
-            old if !queued && least < old / 4 && old < TRIED => old.saturating_add(old / 16),
+            old if mostly || least > old => towards(old, least, time),
+            old if queued && most < old => towards(old, most, busy),
             old => old,
+        };
+    }
+
+    /// A few bytes had a queue of so many microseconds: a single packet makes that of a thin path.
+    fn doubt(&mut self, bytes: u32, queue: u32) {
+        let took = u64::from(bytes).saturating_mul(1_000_000) / u64::from(queue.max(1));
+        self.prospect = if bytes >= WHOLE && self.rate < TRIED && took < self.rate {
+            took.max(RATE_MIN)
+        } else {
+            self.prospect.min(self.rate)
         };
     }
 

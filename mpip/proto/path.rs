@@ -300,6 +300,16 @@ impl Path {
         self.rate.get()
     }
 
+    /// What a single packet may expect, bytes per second; see [`Rate::prospect`].
+    pub fn prospect(&self) -> u32 {
+        self.rate.prospect()
+    }
+
+    /// See [`Rate::asks_after`].
+    pub fn asks_after(&self) -> u32 {
+        self.rate.asks_after()
+    }
+
     /// Whether its rate is unknown, and may soon be known.
     pub fn is_new(&self) -> bool {
         self.rate.is_new()

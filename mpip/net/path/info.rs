@@ -91,6 +91,10 @@ impl PathInfo for Arc<Path> {
         self.rate.load(Relaxed)
     }
 
+    fn prospect(&self) -> u32 {
+        self.prospect.load(Relaxed)
+    }
+
     fn is_new(&self) -> bool {
         self.new.load(Relaxed)
     }
@@ -101,12 +105,13 @@ impl PathInfo for Arc<Path> {
     }
 
     fn take_behind(&self, now: u32, len: u32) -> bool {
-        if !self.new.load(Relaxed) || !self.measured.load(Relaxed) {
+        let after = self.asks_after.load(Relaxed);
+        if after == 0 || !self.measured.load(Relaxed) {
             return false;
         }
         let sent = self.unasked().saturating_sub(len);
         let ago = seq::age(now, self.behind_at.load(Relaxed));
-        let is_due = earliest::asks_behind(sent, ago, self.pace.load(Relaxed));
+        let is_due = earliest::asks_behind(sent, after, ago, self.pace.load(Relaxed));
         if is_due {
             self.behind_at.store(now, Relaxed);
         }
@@ -157,7 +162,7 @@ impl PathInfo for Arc<Path> {
         }
         let rate = match self.rate.load(Relaxed) {
             0 if self.new.load(Relaxed) => assumed,
-            known => known,
+            known => known.min(self.prospect.load(Relaxed)),
         };
         if rate != 0 {
             self.set_backlog(backlog.add(now, len, rate));

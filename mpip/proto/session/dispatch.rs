@@ -491,15 +491,22 @@ impl<P: PathInfo, D, H: Hold<Lane<P, D>>> Session<P, D, H> {
                 continue;
             };
             let rate = lane.path.rate();
+            let wait = lane.path.wait_us(now);
+            let prospect = lane.path.prospect();
+            let expected = if wait == 0 {
+                prospect
+            } else {
+                rate.min(prospect)
+            };
             *slot = Candidate {
                 lane: i,
-                wait: lane.path.wait_us(now),
+                wait,
                 loss: lane.path.loss(),
                 random_loss: lane.path.random_loss(),
                 base,
                 rate,
                 new: lane.path.is_new(),
-                service: earliest::service(len, rate),
+                service: earliest::service(len, expected),
                 rtt: lane.path.base_rtt_us(),
                 noise: lane.path.noise_us(),
                 urgent: lane.path.is_urgent(now),

@@ -60,7 +60,10 @@ pub trait PathInfo {
     fn base_rtt_us(&self) -> u32;
     /// What it carries towards the peer, bytes per second; 0 while unknown.
     fn rate(&self) -> u32;
-    /// Whether that is unknown, and may soon be known.
+    /// What a single packet that finds nothing waiting may expect, bytes per second; 0 while
+    /// unknown.
+    fn prospect(&self) -> u32;
+    /// Whether its rate is unknown, and may soon be known.
     fn is_new(&self) -> bool;
     /// The part of what is sent that is lost, in 1024ths.
     fn loss(&self) -> u32;

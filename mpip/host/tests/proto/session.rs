@@ -160,6 +160,10 @@ impl PathInfo for Path {
         self.0.rate.get()
     }
 
+    fn prospect(&self) -> u32 {
+        self.rate()
+    }
+
     fn is_new(&self) -> bool {
         self.0.rate.get() == 0
     }

@@ -226,3 +226,42 @@ fn a_link_that_halves_or_doubles() {
         assert!(share > 0.8, "{share}");
     }
 }
+
+/// A link of 3 Mbit/s that carries `least` kbit/s from one moment to the next, for 40 s, beside one of 1.5 Mbit/s:
+/// what a transfer got each five seconds, as a share of what the better one carries. Delays in milliseconds.
+fn thin(near: u64, far: u64, least: u64) -> Vec<f64> {
+    let links = [L(3, near, 40, 0), L(2, far, 40, 0)];
+    let mut w = straight(1, &links.iter().map(L::shape).collect::<Vec<_>>());
+    let set = |w: &mut World, link: usize, kbit: u64| {
+        for direction in [2 * link, 2 * link + 1] {
+            w.links[direction].shape.rate = kbit * 1000;
+        }
+    };
+    set(&mut w, 1, 1500);
+    let (_, b) = connect(&mut w, tcp_tuple(), u64::MAX >> 1);
+    settle(&mut w, 2, 3 * S);
+    w.pass(6 * S);
+    let share = |five| {
+        let kbit = if five < 8 { least } else { 3000 };
+        set(&mut w, 0, kbit);
+        let before = w.tcp(B, b).received();
+        w.pass(5 * S);
+        (w.tcp(B, b).received() - before) as f64 / capacity(kbit.max(1500) * 1000, 5 * S)
+    };
+    (0..10).map(share).collect()
+}
+
+#[test]
+fn a_link_that_gets_thin_does_no_harm_and_comes_back() {
+    for (near, far) in [(15, 45), (5, 50), (45, 15), (15, 15)] {
+        for least in [100, 200, 300] {
+            let shares = thin(near, far, least);
+            println!("{near}/{far} ms, to {least} kbit/s: {shares:.2?}");
+            // This old TCP takes its time with what was lost in the queue that became so slow.
+            let settled = &shares[2..8];
+            let mean = settled.iter().sum::<f64>() / settled.len() as f64;
+            assert!(mean > 0.9 && settled.iter().all(|s| *s > 0.5), "{shares:?}");
+            assert!(shares[8] > 1.1 && shares[9] > 1.3, "{shares:?}");
+        }
+    }
+}

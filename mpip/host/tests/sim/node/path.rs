@@ -205,6 +205,10 @@ impl PathInfo for Path {
         self.state.borrow().rate()
     }
 
+    fn prospect(&self) -> u32 {
+        self.state.borrow().prospect()
+    }
+
     fn is_new(&self) -> bool {
         self.state.borrow().is_new()
     }
@@ -215,11 +219,17 @@ impl PathInfo for Path {
 
     fn take_behind(&self, now: u32, len: u32) -> bool {
         let state = self.state.borrow();
-        if !state.is_new() || state.tx.last().is_none() {
+        let after = state.asks_after();
+        if after == 0 || state.tx.last().is_none() {
             return false;
         }
         let sent = self.unasked.get().saturating_sub(len);
-        let is_due = asks_behind(sent, seq::age(now, self.behind_at.get()), state.pace());
+        let is_due = asks_behind(
+            sent,
+            after,
+            seq::age(now, self.behind_at.get()),
+            state.pace(),
+        );
         if is_due {
             self.behind_at.set(now);
         }
@@ -269,7 +279,7 @@ impl PathInfo for Path {
         self.unasked.set(self.unasked.get().saturating_add(len));
         let rate = match self.rate() {
             0 if self.state.borrow().is_new() => assumed,
-            known => known,
+            known => known.min(self.state.borrow().prospect()),
         };
         if rate != 0 {
             self.backlog.set(self.backlog.get().add(now, len, rate));
