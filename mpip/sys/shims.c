@@ -60,7 +60,12 @@ void mpip_shim_prefetch(const void *at, size_t len)
 
 u32 mpip_shim_coarse_ms(void)
 {
+#if !(MSEC_PER_SEC % HZ)
+	/* Both are modulo 2^32. */
+	return (u32)jiffies * (MSEC_PER_SEC / HZ);
+#else
 	return ktime_to_ms(ktime_get_coarse());
+#endif
 }
 
 /* Goes on while the machine sleeps. */
