@@ -14,6 +14,30 @@ use crate::proto::packet::Packet;
 /// Longest packet that a length field of IP can tell of, bytes.
 const MAX_LEN: usize = 0xffff;
 
+/// In which bits of the first words of their IPv4 headers segments of a train are equal: not in
+/// lengths and the identification. What follows is hops, the checksum and addresses.
+const IPV4: [u32; 2] = [0xffff_0000, 0x0000_ffff];
+/// The same for IPv6: not in the payload's length and hops.
+const IPV6: [u32; 2] = [u32::MAX, 0x0000_ff00];
+/// The same for the words of a TCP header from the acknowledgment on, options included: not in
+/// flags and the checksum.
+const TCP: [u32; 13] = {
+    let mut masks = [u32::MAX; 13];
+    (masks[1], masks[2]) = (0xff00_ffff, 0x0000_ffff);
+    masks
+};
+
+/// Whether two headers are equal in these bits, a mask for each word. For a few bytes at a time a
+/// call to compare them would cost more than that.
+fn is_same(a: &[u8], b: &[u8], masks: &[u32]) -> bool {
+    let word = |bytes: &[u8]| bytes.try_into().map_or(0, u32::from_be_bytes);
+    let words = a.chunks_exact(4).zip(b.chunks_exact(4)).zip(masks);
+    let differ = words.fold(0, |differ, ((a, b), mask)| {
+        differ | (word(a) ^ word(b)) & mask
+    });
+    differ == 0
+}
+
 /// A segment, and those that have been appended to it.
 #[derive(Clone, Debug)]
 pub struct Train {
@@ -78,17 +102,15 @@ impl Train {
 
     /// Whether `next`, with the headers `next_head`, goes on where the train ends; `head` are the
     /// headers of the first. Both belong to one session; addresses and ports differ with the lane.
-    pub fn is_followed_by(&self, head: &[u8], next_head: &[u8], next: &Packet) -> bool {
+    pub fn is_followed_by<'a>(&self, head: &'a [u8], next_head: &'a [u8], next: &Packet) -> bool {
         let Some(tcp) = next.tcp else { return false };
         let len = next.payload_len();
         let total = self.payload.saturating_add(self.data);
-        // Any difference that stays makes them different.
-        let same = |from: usize, to: usize| match (head.get(from..to), next_head.get(from..to)) {
-            (Some(a), Some(b)) => a == b,
-            _ => false,
+        let ack = self.l4.saturating_add(8);
+        let tcp_of = |head: &'a [u8]| head.get(ack..self.payload);
+        let (Some(ours), Some(theirs)) = (tcp_of(head), tcp_of(next_head)) else {
+            return false;
         };
-        let ip = |from: usize| same(from, self.l4);
-        let at = |offset: usize| self.l4.saturating_add(offset);
         !self.closed
             && tcp.seq == self.next_seq()
             && tcp.flags & !packet::PSH == packet::ACK
@@ -96,15 +118,12 @@ impl Train {
             && (next.l4, next.payload) == (self.l4, self.payload)
             && (1..=self.size).contains(&len)
             && total.saturating_add(len) <= MAX_LEN
-            // Not lengths, the identification, and hops.
+            // Any difference that stays makes them different. Options of IP could be anything.
             && match self.family {
-                4 => same(0, 2) && same(6, 8) && ip(20),
-                _ => same(0, 4) && same(6, 7) && ip(40),
+                4 => self.l4 == 20 && is_same(head, next_head, &IPV4),
+                _ => is_same(head, next_head, &IPV6),
             }
-            // The acknowledgment and where data begins; window; options.
-            && same(at(8), at(13))
-            && same(at(14), at(16))
-            && same(at(18), self.payload)
+            && is_same(ours, theirs, &TCP)
     }
 
     /// `next` has been appended; `hops` is how far it could still have gone.
