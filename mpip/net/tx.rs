@@ -53,12 +53,26 @@ use kernel::sync::{
 
 /// Reads the headers of a hook's packet, making them linear.
 pub fn parse(skb: &mut Skb<'_>, family: u8) -> Option<Packet> {
+    match Packet::parse(skb.head(), skb.len(), family) {
+        Ok(packet) => Some(packet),
+        Err(ParseError::Need(n)) => parse_pulled(skb, family, n),
+        Err(ParseError::Skip) => None,
+    }
+}
+
+/// As [`parse`], of a packet of which the first `need` bytes have to be made linear. Apart, as
+/// hardly any is like that.
+#[cold]
+fn parse_pulled(skb: &mut Skb<'_>, family: u8, mut need: usize) -> Option<Packet> {
     // One round for the IP header, one for the transport's, one for TCP's options.
     for _ in 0..3 {
+        if !skb.pull(need) {
+            return None;
+        }
         match Packet::parse(skb.head(), skb.len(), family) {
             Ok(packet) => return Some(packet),
-            Err(ParseError::Need(n)) if skb.pull(n) => {}
-            Err(_) => return None,
+            Err(ParseError::Need(n)) => need = n,
+            Err(ParseError::Skip) => return None,
         }
     }
     None
