@@ -275,7 +275,7 @@ impl Instance {
                 generation: Atomic::new(generation),
                 looked_ms: Atomic::new(now),
                 told_ms: Atomic::new(now.wrapping_sub(1 << 30)),
-                compared_ms: Atomic::new(now),
+                compared_ms: Atomic::new(clock::coarse_ms()),
                 followed_ms: Atomic::new(now),
                 announcing: Atomic::new(false),
                 riders <- new_bh_lock!(riders, "mpip_riders"),

@@ -27,7 +27,8 @@ pub fn boot_ms() -> u64 {
     unsafe { bindings::mpip_shim_boot_ms() }
 }
 
-/// As [`now_ms`], up to a tick of the kernel's clock late, without reading hardware.
+/// Milliseconds, modulo 2^32, up to a tick of the kernel's clock late, without reading hardware.
+/// Only the difference of two of these means something.
 pub fn coarse_ms() -> u32 {
     // SAFETY: No preconditions.
     unsafe { bindings::mpip_shim_coarse_ms() }
