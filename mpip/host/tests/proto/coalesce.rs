@@ -91,6 +91,21 @@ fn nothing_follows_what_says_more() {
 /// Each bit of the headers matters, but for those that differ from segment to segment or lane to
 /// lane.
 #[test]
+fn options_of_ip_could_say_anything() {
+    let with_options = |seq| {
+        let mut head = segment(4, seq, MSS, packet::ACK, 64);
+        head[0] = 0x46;
+        head.splice(20..20, [1; 4]);
+        let len = head.len() + MSS;
+        packet::set_ip_len(&mut head, 4, len);
+        head
+    };
+    let (first, next) = (with_options(5), with_options(5 + MSS as u32));
+    let train = begin(&first, MSS, 4).unwrap();
+    assert!(!train.is_followed_by(&first, &next, &parse(&next, MSS, 4)));
+}
+
+#[test]
 fn every_other_bit_matters() {
     for family in [4, 6] {
         let l4 = packet::ip_header_len(family);
