@@ -516,7 +516,12 @@ impl Path {
 
     /// How long its link needs for so many bytes, microseconds; 0 while its rate is unknown.
     pub fn service_us(&self, len: u32) -> u32 {
-        earliest::service(len, self.rate.load(Relaxed))
+        earliest::service(len, self.sure_rate())
+    }
+
+    /// What its link carries for certain, bytes per second; 0 while that is unknown.
+    fn sure_rate(&self) -> u32 {
+        earliest::surely(self.rate.load(Relaxed), self.prospect.load(Relaxed))
     }
 
     /// Counts received packets.

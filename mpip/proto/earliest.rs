@@ -35,14 +35,18 @@ use crate::proto::session::MAX_LANES;
 const SPAN_US: u32 = 5_000;
 /// A report after a longer pause begins anew, microseconds.
 const PAUSE_US: u32 = 500_000;
+/// An answer may be overtaken by those to questions that came so much later, microseconds.
+const OVERTAKEN_US: i32 = 1_000_000;
 /// A longer sample counts as several of this length, microseconds.
 const USUAL_US: u32 = 20_000;
-/// As many at most: no more than a tenth of what was known is left then.
+/// As many at most: a tenth of what was known is left then.
 const USUAL_MOST: u32 = 8;
 /// Longest sample of a thin link, microseconds.
 const SAMPLE_US: u32 = 4_000_000;
 /// Among so many bytes there is a packet that is not much shorter than others.
 const WHOLE: u32 = 1_000;
+/// A packet that is no burst is not longer than this.
+const SINGLE: u32 = 1_500;
 /// Fewer bytes say little of a link with a queue: it need not be theirs.
 const LITTLE: u32 = 3_000;
 /// So many bytes, one behind the other, say something of a link without a queue.
@@ -146,6 +150,23 @@ impl Backlog {
     }
 }
 
+/// How long a link of this rate and prospect ([`Rate::prospect`]) needs for `len` bytes that have
+/// to wait for `wait` microseconds before; microseconds.
+pub fn service_after(wait: u32, len: u32, rate: u32, prospect: u32) -> u32 {
+    let sure = surely(rate, prospect);
+    // A burst is more than can be hoped for.
+    let single = if wait == 0 { len.min(SINGLE) } else { 0 };
+    service(single, prospect).saturating_add(service(len.saturating_sub(single), sure))
+}
+
+/// What a link of this rate and prospect carries for certain, bytes per second; 0 while unknown.
+pub fn surely(rate: u32, prospect: u32) -> u32 {
+    match prospect {
+        0 => rate,
+        prospect => rate.min(prospect),
+    }
+}
+
 /// How long a link needs for `len` bytes, microseconds; 0 while its rate is unknown.
 pub fn service(len: u32, rate: u32) -> u32 {
     let service = u64::from(len).saturating_mul(1_000_000);
@@ -153,11 +174,11 @@ pub fn service(len: u32, rate: u32) -> u32 {
     u32::try_from(service).unwrap_or(u32::MAX)
 }
 
-/// Whether a path whose rate is unknown is to be asked at once, though not for long nothing was
-/// asked: a question before a burst finds an empty queue, and one right behind it tells how long
-/// the link needs for it. `sent` bytes have left since the last question, and there have to be
-/// `after` ([`Rate::asks_after`]). The last one behind a burst was `ago` microseconds ago, and
-/// `pace` is the least time between those before them.
+/// Whether a path is to be asked at once, though not for long nothing was asked, because its rate
+/// is unknown or more was hoped for than is known: a question before a burst finds an empty queue,
+/// and one right behind it tells how long the link needs for it. `sent` bytes have left since the
+/// last question, and there have to be `after` ([`Rate::asks_after`]). The last one behind a burst
+/// was `ago` microseconds ago, and `pace` is the least time between those before them.
 pub fn asks_behind(sent: u32, after: u32, ago: u32, pace: u32) -> bool {
     after != 0 && sent >= after && ago >= BEHIND_US.max(pace)
 }
@@ -176,8 +197,10 @@ pub struct Rate {
     rate: u64,
     /// Where the sample begins.
     last: Option<Arrival>,
-    /// When the last question arrived, the peer's clock, and the bytes by then.
-    seen: (u32, u32),
+    /// When the last question arrived, the peer's clock.
+    seen_at: u32,
+    /// Bytes that had arrived by then.
+    seen_bytes: u32,
     /// For how long the link may have been idle since `last`, microseconds.
     idle: u32,
     /// While nothing is known: samples of a link that was mostly idle, and the highest.
@@ -207,7 +230,8 @@ impl Rate {
         Rate {
             rate: 0,
             last: None,
-            seen: (0, 0),
+            seen_at: 0,
+            seen_bytes: 0,
             idle: 0,
             guesses: (0, 0),
             tries: 0,
@@ -230,8 +254,7 @@ impl Rate {
     /// What was measured in worse times must not keep everybody away for ever, so on a thin path
     /// this rises while there is no queue. It is for one packet at a time, and a question behind
     /// it: what a burst would do to such a path takes seconds to be over. And if a packet took
-    /// longer than it should have on a path that carries too little to be measured, this is what it
-    /// took.
+    /// longer than it should have, this is what it took.
     pub fn prospect(&self) -> u32 {
         match self.prospect {
             0 => self.get(),
@@ -252,7 +275,7 @@ impl Rate {
 
     fn begin(&mut self, now: Arrival) {
         self.last = Some(now);
-        self.seen = (now.at, now.bytes);
+        (self.seen_at, self.seen_bytes) = (now.at, now.bytes);
         self.idle = 0;
     }
 
@@ -262,25 +285,33 @@ impl Rate {
             self.begin(now);
             return;
         };
-        let time = now.at.wrapping_sub(last.at);
-        let bytes = now.bytes.wrapping_sub(last.bytes);
-        if time >= 1 << 31 {
-            // Reports that have overtaken each other.
+        let pause = seq::delta(now.at, self.seen_at);
+        if pause < 0 {
+            // It was overtaken, or the clock has gone round meanwhile.
+            if pause < -OVERTAKEN_US {
+                self.begin(now);
+            }
             return;
         }
-        let (seen, before) = self.seen;
-        let (pause, latest) = (seq::age(now.at, seen), now.bytes.wrapping_sub(before));
+        let (pause, latest) = (
+            pause.unsigned_abs(),
+            now.bytes.wrapping_sub(self.seen_bytes),
+        );
+        let time = now.at.wrapping_sub(last.at);
+        let bytes = now.bytes.wrapping_sub(last.bytes);
+        (self.seen_at, self.seen_bytes) = (now.at, now.bytes);
         if !now.full {
             let dry = pause.saturating_sub(now.queue);
             self.idle = self.idle.saturating_add(dry);
         }
-        self.seen = (now.at, now.bytes);
         // The shortest queue since the last sample.
-        last.queue = last.queue.min(now.queue);
+        let queue = last.queue.min(now.queue);
+        last.queue = queue;
+        self.expect(latest, pause, now.queue);
         let busy = time.saturating_sub(self.idle);
         // A thin link needs long for a few packets.
-        let is_thin = self.rate != 0 && self.rate < TRIED;
-        let is_slow = is_thin && last.queue >= BUSY_US && busy >= time / 2 && time <= SAMPLE_US;
+        let is_thin = self.is_thin() || queue >= PAUSE_US;
+        let is_slow = is_thin && queue >= BUSY_US && busy >= time / 2 && time <= SAMPLE_US;
         if pause > PAUSE_US || time > PAUSE_US && !is_slow || bytes >= 1 << 31 {
             self.begin(now);
             return;
@@ -288,11 +319,10 @@ impl Rate {
         if time < SPAN_US {
             return;
         }
-        let queued = last.queue >= BUSY_US || now.full;
+        let queued = queue >= BUSY_US || now.full;
         if queued && bytes < LITTLE {
             // Perhaps it is other people's queue, or none but a clock that is late. Who sends
             // hardly anything has not tried what he could have.
-            self.doubt(latest, now.queue);
             return;
         }
         if bytes >= LITTLE {
@@ -308,19 +338,11 @@ impl Rate {
             rate.clamp(RATE_MIN, RATE_MAX)
         };
         let (least, most) = (rate(time), rate(busy));
+        // Who has a longer queue than that has it to himself.
         let towards = |old: u64, to: u64, time: u32| {
-            let times = (time / USUAL_US).clamp(1, USUAL_MOST);
+            let times = if queue >= time { time / USUAL_US } else { 1 };
+            let times = times.clamp(1, USUAL_MOST);
             (0..times).fold(old, |old, _| (old.saturating_mul(3).saturating_add(to)) / 4)
-        };
-        self.prospect = match u64::from(self.prospect()) {
-            _ if queued || least > self.rate => 0,
-            // A packet that was not long on its way ends doubts.
-            old if old < self.rate && latest >= WHOLE && now.queue < BUSY_US => 0,
-            old if old < TRIED => {
-                let more = old.saturating_mul(time.into()) / RISE_US;
-                old.saturating_add(more).min(TRIED)
-            }
-            _ => self.prospect,
         };
         self.rate = match self.rate {
             // Until something is known, all goes there: rather a good guess soon than a sure one
@@ -335,14 +357,36 @@ impl Rate {
         };
     }
 
-    /// A few bytes had a queue of so many microseconds: a single packet makes that of a thin path.
-    fn doubt(&mut self, bytes: u32, queue: u32) {
-        let took = u64::from(bytes).saturating_mul(1_000_000) / u64::from(queue.max(1));
-        self.prospect = if bytes >= WHOLE && self.rate < TRIED && took < self.rate {
-            took.max(RATE_MIN)
-        } else {
-            self.prospect.min(self.rate)
+    /// Whether a packet needs long there, as far as this is known.
+    fn is_thin(&self) -> bool {
+        self.rate != 0 && self.rate < TRIED
+    }
+
+    /// So many bytes have come since the last question, in so many microseconds, and this one has
+    /// waited for `queue`.
+    fn expect(&mut self, latest: u32, pause: u32, queue: u32) {
+        if !self.is_thin() {
+            self.prospect = 0;
+            return;
+        }
+        let old = u64::from(self.prospect());
+        let more = old.saturating_mul(pause.min(PAUSE_US).into()) / RISE_US;
+        let risen = old.saturating_add(more).min(TRIED);
+        let queued = queue >= BUSY_US;
+        let prospect = match latest {
+            // Other people's queue, or a late clock: no time for hopes, nor to hold on to doubts.
+            ..WHOLE if queued => risen.min(self.rate),
+            ..WHOLE => risen,
+            // The link has not been busy with these for longer than either.
+            _ if queued => {
+                let time = pause.min(queue).max(1);
+                let took = u64::from(latest).saturating_mul(1_000_000) / u64::from(time);
+                took.clamp(RATE_MIN, self.rate)
+            }
+            _ => old.max(self.rate),
         };
+        // It follows the rate, if it is no other.
+        self.prospect = if prospect == self.rate { 0 } else { prospect };
     }
 
     /// What a link carries at least that was mostly idle: the most of several samples, for too

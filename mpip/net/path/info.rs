@@ -162,7 +162,7 @@ impl PathInfo for Arc<Path> {
         }
         let rate = match self.rate.load(Relaxed) {
             0 if self.new.load(Relaxed) => assumed,
-            known => known.min(self.prospect.load(Relaxed)),
+            _ => self.sure_rate(),
         };
         if rate != 0 {
             self.set_backlog(backlog.add(now, len, rate));

@@ -493,11 +493,6 @@ impl<P: PathInfo, D, H: Hold<Lane<P, D>>> Session<P, D, H> {
             let rate = lane.path.rate();
             let wait = lane.path.wait_us(now);
             let prospect = lane.path.prospect();
-            let expected = if wait == 0 {
-                prospect
-            } else {
-                rate.min(prospect)
-            };
             *slot = Candidate {
                 lane: i,
                 wait,
@@ -506,7 +501,7 @@ impl<P: PathInfo, D, H: Hold<Lane<P, D>>> Session<P, D, H> {
                 base,
                 rate,
                 new: lane.path.is_new(),
-                service: earliest::service(len, expected),
+                service: earliest::service_after(wait, len, rate, prospect),
                 rtt: lane.path.base_rtt_us(),
                 noise: lane.path.noise_us(),
                 urgent: lane.path.is_urgent(now),

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
 use crate::common::config;
+use mpip_host::proto::earliest;
 use mpip_host::proto::earliest::asks_behind;
 use mpip_host::proto::earliest::choose;
 use mpip_host::proto::earliest::Arrival;
@@ -194,7 +195,7 @@ fn what_may_be_expected_of_a_thin_path_rises() {
     // question behind a single packet tells whether that is so.
     assert_eq!(s.next(20 * MS, 0, 0), FEW);
     assert_eq!((s.rate.prospect(), s.rate.asks_after()), (102_000, 1_000));
-    assert_eq!(s.next(20 * MS, 0, 25 * MS), FEW);
+    assert_eq!(s.next(20 * MS, 60, MS), FEW);
     assert_eq!(s.rate.prospect(), 104_040);
     // With a queue it is what it is.
     assert_eq!(s.next(40 * MS, 4_000, 40 * MS), FEW);
@@ -224,49 +225,100 @@ fn a_single_packet_that_takes_long_tells_of_a_thin_path() {
     let mut s = Sampled::new(0, 0);
     s.next(0, 0, 25 * MS);
     s.next(40 * MS, FEW / 25, 40 * MS);
-    // 1500 bytes that make a queue of 150 ms: the next ones will as well.
-    s.next(40 * MS, 0, 40 * MS);
-    assert_eq!(s.next(60 * MS, 1_500, 150 * MS), FEW);
+    // More is hoped for; a question before a packet of 1500 bytes, and one behind it.
+    for _ in 0..15 {
+        s.next(20 * MS, 0, 0);
+    }
+    assert!(s.rate.prospect() > FEW / 4 * 5);
+    assert_eq!(s.next(150 * MS, 1_500, 150 * MS), FEW);
     assert_eq!(s.rate.prospect(), 10_000);
-    // Half of what was known in four seconds without a queue, however little arrives.
+    // Three together, with others before them that took as long.
+    assert_eq!(s.next(450 * MS, 4_500, 600 * MS), FEW / 4 * 3 + 10_000 / 4);
+    assert_eq!(s.rate.prospect(), 10_000);
+    // It takes two seconds until as much is hoped for again, whatever queue others make.
     let mut took = 0;
-    while s.rate.prospect() < FEW / 2 {
-        s.next(50 * MS, 100, 0);
+    while s.rate.prospect() < s.rate.get() {
+        s.next(50 * MS, 60, took % 100 * MS);
         took += 50;
     }
-    assert!((1_500..2_000).contains(&took), "{took}");
-    // Not so with a question, nor on a path that is not thin: they say nothing.
-    s.next(60 * MS, 100, 150 * MS);
-    s.next(60 * MS, 100, 150 * MS);
-    assert!(s.rate.prospect() >= FEW / 2);
+    assert!((1_500..2_500).contains(&took), "{took}");
+    // A packet that was not long on its way ends the doubts at once.
+    for queue in [MS, 10 * MS] {
+        s.next(150 * MS, 1_500, 150 * MS);
+        assert_eq!(s.rate.prospect(), 10_000);
+        s.next(50 * MS, 1_500, queue);
+        assert_eq!(s.rate.prospect(), s.rate.get());
+    }
+    // A path that is not thin has none: others may have been before it.
     let mut s = Sampled::new(0, 0);
     s.next(0, 0, 25 * MS);
     s.next(20 * MS, 25_000, 25 * MS);
     s.next(20 * MS, 0, 0);
-    s.next(20 * MS, 1_500, 150 * MS);
-    s.next(20 * MS, 1_500, 150 * MS);
+    s.next(150 * MS, 1_500, 150 * MS);
     assert_eq!(s.rate.prospect(), RATE);
 }
 
 #[test]
+fn a_burst_is_more_than_can_be_hoped_for() {
+    let after = |wait, len| earliest::service_after(wait, len, 10_000, 100_000);
+    assert_eq!((after(0, 1_500), after(1, 1_500)), (15 * MS, 150 * MS));
+    assert_eq!(after(0, 4_500), 315 * MS);
+    // What is doubted takes longer for all.
+    let after = |wait, len| earliest::service_after(wait, len, 100_000, 10_000);
+    assert_eq!((after(0, 4_500), after(1, 4_500)), (450 * MS, 450 * MS));
+    assert_eq!(earliest::service_after(0, 1_500, 0, 0), 0);
+}
+
+#[test]
 fn a_long_sample_counts_as_several() {
-    // From 10 Mbit/s to 100 kbit/s: each report tells of three packets.
+    // From 10 Mbit/s to 100 kbit/s: each report tells of two packets.
     let mut s = Sampled::new(0, 0);
     s.next(0, 0, 25 * MS);
     assert_eq!(s.next(20 * MS, 25_000, 25 * MS), RATE);
-    s.next(120 * MS, 1_500, 3 * S);
-    assert_eq!(s.rate.get(), RATE);
-    s.next(120 * MS, 1_500, 3 * S);
-    assert!(s.rate.get() < RATE / 9, "{}", s.rate.get());
-    for _ in 0..6 {
-        s.next(120 * MS, 1_500, 3 * S);
+    s.next(240 * MS, 3_000, 3 * S);
+    assert_eq!(s.rate.get(), RATE / 4 * 3 + 12_500 / 4);
+    s.next(240 * MS, 3_000, 3 * S);
+    assert!(s.rate.get() < RATE / 11, "{}", s.rate.get());
+    // Who shares the queue of a fast link with others knows less.
+    let mut shared = Sampled::new(0, 0);
+    shared.next(0, 0, 50 * MS);
+    shared.next(20 * MS, 25_000, 50 * MS);
+    for _ in 0..10 {
+        shared.next(20 * MS, 300, 50 * MS);
     }
-    assert!((12_500..15_000).contains(&s.rate.get()), "{}", s.rate.get());
-    // A link for which they take longer than a pause, as long as it is asked.
+    assert_eq!(shared.rate.get(), RATE / 4 * 3 + 15_000 / 4);
+    // A link on which they take longer than a pause, as long as it is asked.
     for _ in 0..60 {
         s.next(400 * MS, 500, 3 * S);
     }
     assert!((1_250..1_500).contains(&s.rate.get()), "{}", s.rate.get());
+    // One that was fast, at once.
+    let mut s = Sampled::new(0, 0);
+    s.next(0, 0, 25 * MS);
+    s.next(20 * MS, 25_000, 25 * MS);
+    s.next(400 * MS, 500, 3 * S);
+    for _ in 0..40 {
+        s.next(400 * MS, 500, 3 * S);
+    }
+    assert!((1_250..1_500).contains(&s.rate.get()), "{}", s.rate.get());
+}
+
+#[test]
+fn what_was_overtaken_says_nothing() {
+    let mut s = Sampled::new(0, 0);
+    s.next(0, 0, 25 * MS);
+    s.next(20 * MS, 2_500, 25 * MS);
+    let (at, bytes) = (s.at, s.bytes);
+    s.next(4 * MS, 500, 25 * MS);
+    let known = s.rate.get();
+    (s.at, s.bytes) = (at + MS, bytes);
+    assert_eq!(s.next(0, 0, 0), known);
+    (s.at, s.bytes) = (at + 4 * MS, bytes + 500);
+    assert_eq!(s.next(16 * MS, 2_000, 25 * MS), known);
+    // After so long a pause that the clock has gone round the next one begins anew.
+    s.next(1 << 31, 0, 25 * MS);
+    s.next(20 * MS, 5_000, 25 * MS);
+    assert_eq!(s.rate.get(), known / 4 * 5);
 }
 
 #[test]
@@ -382,7 +434,7 @@ fn a_queue_behind_hardly_anything_is_somebody_elses() {
     // There was a moment without a queue: nothing is known.
     assert_eq!(s.next(20 * MS, 2_000, 50 * MS), 50_000);
     // 2500 bytes in 40 ms are more than was known.
-    assert_eq!(s.next(20 * MS, 500, MS), 55_468);
+    assert_eq!(s.next(20 * MS, 500, MS), 53_125);
     // A late clock on a path that carries only questions does not wear its rate down.
     let rate = s.next(20 * MS, 60, 3 * MS);
     for _ in 0..1_000 {

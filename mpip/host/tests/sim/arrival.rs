@@ -260,7 +260,11 @@ fn a_link_that_gets_thin_does_no_harm_and_comes_back() {
             // This old TCP takes its time with what was lost in the queue that became so slow.
             let settled = &shares[2..8];
             let mean = settled.iter().sum::<f64>() / settled.len() as f64;
-            assert!(mean > 0.9 && settled.iter().all(|s| *s > 0.5), "{shares:?}");
+            let gain = 0.5 * least as f64 / 1500.0;
+            assert!(
+                mean > 0.9 + gain && settled.iter().all(|s| *s > 0.5),
+                "{shares:?}"
+            );
             assert!(shares[8] > 1.1 && shares[9] > 1.3, "{shares:?}");
         }
     }

@@ -5,6 +5,7 @@
 use mpip_host::proto::addr::Addr;
 use mpip_host::proto::blackhole::SMALL;
 use mpip_host::proto::earliest::asks_behind;
+use mpip_host::proto::earliest::surely;
 use mpip_host::proto::earliest::Backlog;
 use mpip_host::proto::earliest::TRAIN;
 use mpip_host::proto::earliest::URGENT_US;
@@ -279,7 +280,7 @@ impl PathInfo for Path {
         self.unasked.set(self.unasked.get().saturating_add(len));
         let rate = match self.rate() {
             0 if self.state.borrow().is_new() => assumed,
-            known => known.min(self.state.borrow().prospect()),
+            known => surely(known, self.state.borrow().prospect()),
         };
         if rate != 0 {
             self.backlog.set(self.backlog.get().add(now, len, rate));
