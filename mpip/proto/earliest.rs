@@ -338,9 +338,11 @@ impl Rate {
             rate.clamp(RATE_MIN, RATE_MAX)
         };
         let (least, most) = (rate(time), rate(busy));
-        // Who has a longer queue than that has it to himself.
+        // Who has a longer queue than that has it to himself. What has fallen to a fraction takes
+        // long to fill a sample.
         let towards = |old: u64, to: u64, time: u32| {
-            let times = if queue >= time { time / USUAL_US } else { 1 };
+            let several = queue >= time && to < old / 4;
+            let times = if several { time / USUAL_US } else { 1 };
             let times = times.clamp(1, USUAL_MOST);
             (0..times).fold(old, |old, _| (old.saturating_mul(3).saturating_add(to)) / 4)
         };

@@ -297,7 +297,7 @@ fn a_long_sample_counts_as_several() {
     s.next(0, 0, 25 * MS);
     s.next(20 * MS, 25_000, 25 * MS);
     s.next(400 * MS, 500, 3 * S);
-    for _ in 0..40 {
+    for _ in 0..80 {
         s.next(400 * MS, 500, 3 * S);
     }
     assert!((1_250..1_500).contains(&s.rate.get()), "{}", s.rate.get());
