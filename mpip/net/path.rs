@@ -17,10 +17,7 @@ use crate::{
             Tuple, //
         },
         blackhole::SMALL,
-        earliest::{
-            self,
-            Backlog, //
-        },
+        earliest::Backlog,
         interface::{
             Reserve,
             Role,
@@ -33,6 +30,7 @@ use crate::{
             Observed,
             Standing, //
         },
+        rate,
         seq,
         wire::cm,
         wrap::Via, //
@@ -516,12 +514,12 @@ impl Path {
 
     /// How long its link needs for so many bytes, microseconds; 0 while its rate is unknown.
     pub fn service_us(&self, len: u32) -> u32 {
-        earliest::service(len, self.sure_rate())
+        rate::service(len, self.sure_rate())
     }
 
     /// What its link carries for certain, bytes per second; 0 while that is unknown.
     fn sure_rate(&self) -> u32 {
-        earliest::surely(self.rate.load(Relaxed), self.prospect.load(Relaxed))
+        rate::surely(self.rate.load(Relaxed), self.prospect.load(Relaxed))
     }
 
     /// Counts received packets.
@@ -694,7 +692,7 @@ impl Path {
     /// Whether nobody has asked for `interval` though much was sent. Who waits for
     /// acknowledgments sends nothing that a question could leave with.
     pub fn is_unasked(&self, now: u32, interval: u32) -> bool {
-        self.unasked() >= earliest::TRAIN && self.maybe_due(now, interval)
+        self.unasked() >= rate::TRAIN && self.maybe_due(now, interval)
     }
 
     /// One-way delay from the peer and its deviation, microseconds.

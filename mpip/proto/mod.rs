@@ -31,6 +31,7 @@ pub mod packet;
 pub mod params;
 pub mod path;
 pub mod policy;
+pub mod rate;
 pub mod reorder;
 pub mod replay;
 pub mod seq;

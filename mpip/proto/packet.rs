@@ -102,6 +102,7 @@ fn be16(head: &[u8], at: usize) -> Result<u16, ParseError> {
 
 impl Packet {
     /// Reads the headers in `head`, the first bytes of a packet of `len` bytes.
+    // Else what it says is copied from frame to frame, for each packet of a session.
     #[inline(always)]
     pub fn parse(head: &[u8], len: usize, family: u8) -> Result<Packet, ParseError> {
         let mut packet = match family {

@@ -5,12 +5,10 @@
 use super::Path;
 use crate::proto::{
     addr::Addr,
-    earliest::{
-        self,
-        URGENT_US, //
-    },
+    earliest::URGENT_US,
     interface::Reserve,
     path::Standing,
+    rate,
     seq,
     session::PathInfo, //
 };
@@ -111,7 +109,7 @@ impl PathInfo for Arc<Path> {
         }
         let sent = self.unasked().saturating_sub(len);
         let ago = seq::age(now, self.behind_at.load(Relaxed));
-        let is_due = earliest::asks_behind(sent, after, ago, self.pace.load(Relaxed));
+        let is_due = rate::asks_behind(sent, after, ago, self.pace.load(Relaxed));
         if is_due {
             self.behind_at.store(now, Relaxed);
         }

@@ -18,6 +18,7 @@ use crate::proto::path::Standing;
 use crate::proto::policy::Mode;
 use crate::proto::policy::Priority;
 use crate::proto::policy::Treatment;
+use crate::proto::rate;
 use crate::proto::seq;
 use crate::proto::weighted;
 use crate::proto::weighted::Smooth;
@@ -501,7 +502,7 @@ impl<P: PathInfo, D, H: Hold<Lane<P, D>>> Session<P, D, H> {
                 base,
                 rate,
                 new: lane.path.is_new(),
-                service: earliest::service_after(wait, len, rate, prospect),
+                service: rate::service_after(wait, len, rate, prospect),
                 rtt: lane.path.base_rtt_us(),
                 noise: lane.path.noise_us(),
                 urgent: lane.path.is_urgent(now),

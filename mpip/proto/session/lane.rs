@@ -88,7 +88,7 @@ pub trait PathInfo {
     /// `interval` is that of paths in use, microseconds.
     fn is_forgotten(&self, now: u32, interval: u32) -> bool;
     /// Whether a question is due because of what was sent since the last one, but for the last
-    /// `len` bytes: see [`asks_behind`](crate::proto::earliest::asks_behind). It is asked then.
+    /// `len` bytes: see [`asks_behind`](crate::proto::rate::asks_behind). It is asked then.
     fn take_behind(&self, now: u32, len: u32) -> bool;
     /// The weight that sessions have learnt; 0 for none.
     fn weight(&self) -> u16;

@@ -21,6 +21,7 @@ mod option;
 mod packet;
 mod path;
 mod policy;
+mod rate;
 mod reorder;
 mod reorder_any;
 mod replay;

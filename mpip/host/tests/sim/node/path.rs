@@ -4,15 +4,15 @@
 
 use mpip_host::proto::addr::Addr;
 use mpip_host::proto::blackhole::SMALL;
-use mpip_host::proto::earliest::asks_behind;
-use mpip_host::proto::earliest::surely;
 use mpip_host::proto::earliest::Backlog;
-use mpip_host::proto::earliest::TRAIN;
 use mpip_host::proto::earliest::URGENT_US;
 use mpip_host::proto::interface::Reserve;
 use mpip_host::proto::loss::Sent;
 use mpip_host::proto::path;
 use mpip_host::proto::path::Standing;
+use mpip_host::proto::rate::asks_behind;
+use mpip_host::proto::rate::surely;
+use mpip_host::proto::rate::TRAIN;
 use mpip_host::proto::seq;
 use mpip_host::proto::session::PathInfo;
 use std::cell::Cell;
