@@ -16,7 +16,10 @@ use crate::{
             Endpoint,
             Tuple, //
         },
-        blackhole::SMALL,
+        blackhole::{
+            self,
+            SMALL, //
+        },
         earliest::Backlog,
         interface::{
             Reserve,
@@ -141,6 +144,8 @@ pub struct Path {
     mtu: Atomic<u32>,
     mtu_at: Atomic<u32>,
     black_hole: Atomic<bool>,
+    // How long it is taken for one, or was the last time; 0 if it never was.
+    black_hole_ms: Atomic<u32>,
     /// What listeners were told of it.
     pub told: Told,
     /// What is known of it.
@@ -220,6 +225,7 @@ impl Path {
             mtu: Atomic::new(u32::MAX),
             mtu_at: Atomic::new(0),
             black_hole: Atomic::new(false),
+            black_hole_ms: Atomic::new(0),
             told: Told::new(),
             state <- new_bh_lock!(path::Path::new(), "mpip_path"),
         })
@@ -715,8 +721,11 @@ impl Path {
     /// The path MTU that an ICMP error told or the loss of all that was larger, bytes.
     pub fn mtu(&self) -> u32 {
         let mtu = self.mtu.load(Relaxed);
-        if mtu != u32::MAX && seq::age_ms(clock::now_ms(), self.mtu_at.load(Relaxed)) >= MTU_LIFE_MS
-        {
+        let life = match self.black_hole.load(Relaxed) {
+            true => self.black_hole_ms.load(Relaxed),
+            false => MTU_LIFE_MS,
+        };
+        if mtu != u32::MAX && seq::age_ms(clock::now_ms(), self.mtu_at.load(Relaxed)) >= life {
             self.mtu.store(u32::MAX, Relaxed);
             self.black_hole.store(false, Relaxed);
             return u32::MAX;
@@ -743,8 +752,11 @@ impl Path {
 
     /// It has lost all large packets. False if that was known.
     pub fn set_black_hole(&self) -> bool {
+        let age = seq::age_ms(clock::now_ms(), self.mtu_at.load(Relaxed));
         let lower = self.lower_mtu(SMALL as u32);
         if lower {
+            let life = blackhole::life_ms(self.black_hole_ms.load(Relaxed), age);
+            self.black_hole_ms.store(life, Relaxed);
             self.black_hole.store(true, Relaxed);
         }
         lower

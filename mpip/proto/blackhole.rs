@@ -12,6 +12,12 @@
 //! Loss of small packets can hide large ones that arrive. So the large ones must
 //! be more than all that could hide them: then a third of all packets has to be
 //! lost to look like a black hole.
+//!
+//! A full queue can look like one for a moment: what finds the place that has
+//! just become free is the question, and the large packet behind it is lost. But
+//! it gets emptier, and its large packets arrive, within a second.
+
+use crate::proto::seq;
 
 /// The largest packet that is small, bytes: the least MTU of IPv6.
 pub const SMALL: usize = 1280;
@@ -20,11 +26,18 @@ const LARGE: u32 = 16;
 /// Before so many questions that got through. An outage takes the questions as well, so that what
 /// it swallows lies between two that are answered.
 const ROUNDS: u32 = 3;
+/// In so much time at least, microseconds.
+const SPAN_US: u32 = 1_000_000;
 /// Bytes that the peer may count with a packet and the sender does not, such as an outer header or
 /// a message behind a datagram.
 const EXTRA: u32 = 40;
 /// Small packets may hide so many bytes more than the large ones have before the count begins anew.
 const SURPLUS: u32 = 1 << 16;
+/// How long it is taken for one when it was found first, milliseconds. Only large packets can tell
+/// that it is none any more, or never was.
+const FIRST_MS: u32 = 60_000;
+/// And at most, milliseconds (PMTU_RAISE_TIMER of RFC 8899, section 5.1.1).
+const MOST_MS: u32 = 600_000;
 
 /// What was sent on a path, modulo 2^32.
 #[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
@@ -46,6 +59,16 @@ pub struct Arrived {
     pub bytes: u32,
 }
 
+/// How long a path that was just found to be one is taken for a black hole, milliseconds. It was
+/// for `last` before, 0 for never, beginning `age` milliseconds ago.
+pub fn life_ms(last: u32, age: u32) -> u32 {
+    if last == 0 || age / 2 >= last {
+        FIRST_MS
+    } else {
+        last.saturating_mul(2).min(MOST_MS)
+    }
+}
+
 /// Looks for a black hole.
 #[derive(Debug, Default)]
 pub struct BlackHole {
@@ -53,6 +76,8 @@ pub struct BlackHole {
     since: Option<(Sent, Arrived)>,
     large: u32,
     rounds: u32,
+    // The first question since then that a large one was sent before.
+    first: u32,
 }
 
 impl BlackHole {
@@ -62,6 +87,7 @@ impl BlackHole {
             since: None,
             large: 0,
             rounds: 0,
+            first: 0,
         }
     }
 
@@ -70,9 +96,9 @@ impl BlackHole {
         *self = BlackHole::new();
     }
 
-    /// By the time of a question, `sent` had been sent and `arrived` arrived. True if the path
-    /// has turned out to be a black hole for large packets.
-    pub fn sample(&mut self, sent: Sent, arrived: Arrived) -> bool {
+    /// By the time of a question, `asked`, `sent` had been sent and `arrived` arrived. True if the
+    /// path has turned out to be a black hole for large packets.
+    pub fn sample(&mut self, asked: u32, sent: Sent, arrived: Arrived) -> bool {
         let (before, had) = *self.since.get_or_insert((sent, arrived));
         let large = sent.large.wrapping_sub(before.large);
         let small = sent.small.wrapping_sub(before.small);
@@ -91,11 +117,15 @@ impl BlackHole {
             return false;
         }
         if large > self.large {
+            if self.rounds == 0 {
+                self.first = asked;
+            }
             self.large = large;
             self.rounds = self.rounds.saturating_add(1);
         }
         let most = packets >= small / 2 && lost > hidden;
-        let found = large >= LARGE && self.rounds >= ROUNDS && most;
+        let lasts = seq::delta(asked, self.first) >= SPAN_US as i32;
+        let found = large >= LARGE && self.rounds >= ROUNDS && lasts && most;
         if found {
             self.reset();
         }

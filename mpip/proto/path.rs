@@ -561,7 +561,7 @@ impl Path {
             let arrived = blackhole::Arrived { packets, bytes };
             // What was asked before it was found tells of the same packets.
             let anew = self.found_at.is_none_or(|at| seq::after(asked.at, at));
-            if anew && self.sizes.sample(asked.sent, arrived) {
+            if anew && self.sizes.sample(asked.at, asked.sent, arrived) {
                 self.is_black_hole = true;
                 self.found_at = Some(now);
             }

@@ -2,10 +2,13 @@
 
 //! Paths that lose what is large.
 
+use mpip_host::proto::blackhole::life_ms;
 use mpip_host::proto::blackhole::Arrived;
 use mpip_host::proto::blackhole::BlackHole;
 use mpip_host::proto::blackhole::Sent;
 use proptest::prelude::*;
+
+const S: u32 = 1_000_000;
 
 /// Both ends of a path on which so much was sent and has arrived.
 #[derive(Default)]
@@ -13,6 +16,7 @@ struct Way {
     sent: Sent,
     arrived: Arrived,
     seen: BlackHole,
+    asked: u32,
 }
 
 impl Way {
@@ -36,8 +40,14 @@ impl Way {
         self.arrived.bytes = self.arrived.bytes.wrapping_add(n * size);
     }
 
+    /// Half a second later: three rounds take one.
     fn ask(&mut self) -> bool {
-        self.seen.sample(self.sent, self.arrived)
+        self.ask_after(S / 2)
+    }
+
+    fn ask_after(&mut self, us: u32) -> bool {
+        self.asked = self.asked.wrapping_add(us);
+        self.seen.sample(self.asked, self.sent, self.arrived)
     }
 }
 
@@ -60,8 +70,51 @@ fn nothing_large_arrives() {
 }
 
 #[test]
-fn numbers_wrap_around() {
+fn a_queue_that_is_full_for_a_moment_is_none() {
+    // In each place that becomes free there is a question, and the large one behind it is lost. The
+    // questions before had nothing to ask of.
     let mut way = Way::default();
+    for _ in 0..20 {
+        way.small(1, 1);
+        assert!(!way.ask());
+    }
+    for _ in 0..99 {
+        way.large(2, 0);
+        way.small(2, 2);
+        assert!(!way.ask_after(10_000));
+    }
+    way.large(30, 30);
+    assert!(!way.ask_after(10_000));
+    // It counts anew.
+    way.large(20, 0);
+    assert!(!way.ask_after(10_000));
+    way.large(20, 0);
+    assert!(!way.ask_after(10_000));
+    way.large(20, 0);
+    assert!(!way.ask_after(S - 10_001));
+    assert!(way.ask_after(1));
+}
+
+#[test]
+fn it_is_tried_again() {
+    let mut life = life_ms(0, u32::MAX);
+    assert_eq!(life, 60_000);
+    // Found again as soon as it was forgotten.
+    for longer in [120_000, 240_000, 480_000, 600_000, 600_000] {
+        life = life_ms(life, life + 2_000);
+        assert_eq!(life, longer);
+    }
+    // It was none for as long as it was thought to be one.
+    assert_eq!(life_ms(life, 2 * life), 60_000);
+    assert_eq!(life_ms(60_000, u32::MAX), 60_000);
+}
+
+#[test]
+fn numbers_wrap_around() {
+    let mut way = Way {
+        asked: u32::MAX - S,
+        ..Way::default()
+    };
     way.sent.large = u32::MAX - 9;
     way.sent.small = u32::MAX - 1;
     way.sent.small_bytes = u32::MAX - 70;
@@ -157,7 +210,7 @@ fn an_overtaken_question_says_nothing() {
     let (before, after) = (Sent::default(), way.arrived);
     assert!(!way.ask());
     for _ in 0..5 {
-        assert!(!way.seen.sample(before, after));
+        assert!(!way.seen.sample(way.asked - S / 4, before, after));
     }
 }
 
