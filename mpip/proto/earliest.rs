@@ -8,10 +8,13 @@
 //! measured ([`Rate`](crate::proto::rate::Rate)).
 //!
 //! A packet goes where it arrives first; paths on which it arrives at the same
-//! time take turns. There is one exception ([`choose`]): as soon as a TCP connection has more in
-//! flight than the near paths can carry in the time that the far one needs, it has to wait for the
-//! far one anyway; from then on the packets had better wait at the receiver than in the queue of
-//! the near one, where there may be no room.
+//! time share what is sent ([`shares`]). There is one exception ([`choose`]): while a TCP
+//! connection has enough in flight to keep all paths busy until a packet from the far one would be
+//! acknowledged, distance does not count. Packets had better wait at the receiver then than in the
+//! queue of the near path, where there may be no room. With less in flight the near ones would run
+//! dry, and all that is acknowledged at once be a burst, then the next, and so on. But where the
+//! near queue is known to end before a packet is as late in it as on the far path, it is filled by
+//! half only.
 //!
 //! A queue ends somewhere. Where packets were lost lately while it was as long as ever, it is not
 //! made that long again as long as another path has room: a near path with a short queue would have
@@ -69,6 +72,9 @@ const EQUAL_US: u32 = 2_000;
 const NOISE_US: u32 = 1_000;
 /// What a loss of one in 1024 is worth, microseconds of delay.
 const LOSS_US: u32 = 10;
+
+/// How exact the shares are of lanes between which there is no difference.
+const SHARE_BITS: u32 = 10;
 
 /// How long the queue of a path is thought to be. One word, so that it can be kept in an atomic:
 /// a time, microseconds, and the wait at that time, 256ths of a microsecond.
@@ -190,9 +196,70 @@ fn sort_by(list: &mut [Candidate], key: impl Fn(&Candidate) -> u32) {
     }
 }
 
+/// Whether a stream has enough in flight for paths that carry so many bytes per second together:
+/// they do not run dry while a packet is on a way, there and back, of so many microseconds.
+fn covers(flight: u32, rates: u64, time: u32) -> bool {
+    let needed = rates.saturating_mul(time.into());
+    u64::from(flight).saturating_mul(1_000_000) >= needed
+}
+
+/// The paths that are nearer than a candidate's.
+struct Nearer {
+    // The least round-trip time of the nearest of all, microseconds.
+    rtt: u32,
+    // What they carry together, bytes per second, if it is known of all.
+    rates: Option<u64>,
+    // The shortest of their queues that are known to end, microseconds.
+    shortest: u32,
+}
+
+impl Nearer {
+    fn add(&mut self, c: &Candidate) {
+        self.rates = match c.rate {
+            0 => None,
+            rate => self.rates.map(|sum| sum.saturating_add(rate.into())),
+        };
+        if c.limit != 0 {
+            self.shortest = self.shortest.min(c.limit);
+        }
+    }
+
+    /// Whether a stream with so much in flight may rather take a path that is so `far`,
+    /// microseconds, than lose something on one of these. Else what is in flight would be used up
+    /// before anything comes from there; but it has to grow somewhere, if that path is worth some
+    /// slow round trips.
+    fn give_way(&self, c: &Candidate, far: u32, flight: u32, grows: bool) -> bool {
+        far == 0
+            || self.rates.is_some_and(|sum| {
+                covers(flight, sum / 4 * 3, self.rtt.saturating_add(far))
+                    || grows && (c.new || u64::from(c.rate) >= sum)
+            })
+    }
+
+    /// How much of that counts, microseconds; `gives_way` says what [`Nearer::give_way`] does.
+    fn distance(&self, c: &Candidate, far: u32, flight: u32, gives_way: bool) -> u32 {
+        let time = c.wait.saturating_add(c.service);
+        let time = time.saturating_add(self.rtt).saturating_add(far);
+        let is_covered = self.rates.is_some_and(|sum| {
+            let all = sum.saturating_add(sum.min(c.rate.into()));
+            covers(flight, all, time)
+        });
+        // One of their queues ends before a packet is as late in it: it is not to be filled.
+        let ends = self.shortest.saturating_sub(self.shortest / 8) <= far;
+        if is_covered {
+            0
+        } else if gives_way && ends {
+            self.shortest / 2
+        } else {
+            far
+        }
+    }
+}
+
 /// The lanes, one bit each, on which the packet arrives first, or from where it does least harm:
-/// all between which there is no difference to speak of. Only one if it is urgent. `grows` says
-/// whether a stream's window is about to grow, because not all paths are filled yet.
+/// all between which there is no difference to speak of, which share what is sent ([`shares`]).
+/// Only one if it is urgent. `grows` says whether a stream's window is about to grow, because not
+/// all paths are filled yet.
 pub fn choose(candidates: &mut [Candidate], load: Load, grows: bool) -> Option<u32> {
     let nearest = candidates.iter().map(|c| c.base).reduce(|a, b| {
         if seq::delta(b as u32, a as u32) < 0 {
@@ -203,39 +270,27 @@ pub fn choose(candidates: &mut [Candidate], load: Load, grows: bool) -> Option<u
     })?;
     let far = |c: &Candidate| seq::delta(c.base as u32, nearest as u32).max(0) as u32;
     sort_by(candidates, far);
-    let rtt = candidates.first().map_or(0, |c| c.rtt);
-    // The rates of all nearer paths.
-    let mut nearer = Some(0u64);
+    let mut nearer = Nearer {
+        rtt: candidates.first().map_or(0, |c| c.rtt),
+        rates: Some(0),
+        shortest: u32::MAX,
+    };
     let mut costs = [u32::MAX; MAX_LANES];
     // Whose queue ends, and how far those are that can take the packet.
     let (mut full, mut room) = ([false; MAX_LANES], None);
     for ((cost, full), c) in costs.iter_mut().zip(&mut full).zip(candidates.iter()) {
         let far = far(c);
-        let mut is_near = true;
-        let distance = match load {
-            Load::Urgent => far,
-            Load::Datagram => far.min(DATAGRAM_PATIENCE_US),
+        let (is_near, distance) = match load {
+            Load::Urgent => (true, far),
+            Load::Datagram => (true, far.min(DATAGRAM_PATIENCE_US)),
             Load::Stream(flight) => {
-                let span = u64::from(rtt.saturating_add(far));
-                let fill = nearer.map(|rate| rate.saturating_mul(span) / 1_000_000);
-                // Else what is in flight would be used up before anything comes from there; but
-                // it has to grow somewhere, if that path is worth some slow round trips.
-                let is_worth_it = |sum| c.new || u64::from(c.rate) >= sum;
-                is_near = far == 0
-                    || fill.is_some_and(|fill| u64::from(flight) >= fill / 4 * 3)
-                    || grows && nearer.is_some_and(is_worth_it);
-                match fill {
-                    Some(fill) if u64::from(flight) >= fill => 0,
-                    _ => far,
-                }
+                let is_near = nearer.give_way(c, far, flight, grows);
+                (is_near, nearer.distance(c, far, flight, is_near))
             }
         };
-        nearer = match c.rate {
-            0 => None,
-            rate => nearer.map(|sum| sum.saturating_add(u64::from(rate))),
-        };
-        let risk = c.loss.saturating_mul(LOSS_US);
+        nearer.add(c);
         let queue = c.wait.saturating_add(c.service);
+        let risk = c.loss.saturating_mul(LOSS_US);
         let yields = yields(c.urgent, c.wait, load);
         let end = c.limit.saturating_sub(c.limit / 8);
         // What is urgent had better be lost than late.
@@ -271,4 +326,20 @@ pub fn choose(candidates: &mut [Candidate], load: Load, grows: bool) -> Option<u
         Load::Urgent => lanes.next(),
         _ => Some(lanes.fold(0, |mask, lane| mask | lane)),
     }
+}
+
+/// How much of what they share each lane gets: what its path carries in proportion to the best, or
+/// as much as that while it is unknown. Twice as much, if it is less than the best: what is thought
+/// to carry little and gets no more would never show that it does.
+pub fn shares(candidates: &[Candidate]) -> [u16; MAX_LANES] {
+    let most = candidates.iter().map(|c| c.rate).max().unwrap_or(0);
+    let excess = (u32::BITS - most.leading_zeros()).saturating_sub(SHARE_BITS);
+    let best = (most >> excess).max(1);
+    let mut shares = [best as u16; MAX_LANES];
+    for c in candidates.iter().filter(|c| c.rate != 0) {
+        if let Some(share) = shares.get_mut(c.lane) {
+            *share = best.min((c.rate >> excess).saturating_mul(2)) as u16;
+        }
+    }
+    shares
 }

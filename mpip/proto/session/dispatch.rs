@@ -518,7 +518,8 @@ impl<P: PathInfo, D, H: Hold<Lane<P, D>>> Session<P, D, H> {
         if chosen.is_power_of_two() {
             return Some(chosen.trailing_zeros() as usize);
         }
-        self.smooth.pick(&[weighted::MAX; MAX_LANES], chosen, len)
+        let shares = earliest::shares(candidates);
+        self.smooth.pick(&shares, chosen, len)
     }
 
     /// What the rate of a lane's path is taken for while it is unknown and that of others is not,

@@ -2,6 +2,7 @@
 
 use crate::common::config;
 use mpip_host::proto::earliest::choose;
+use mpip_host::proto::earliest::shares;
 use mpip_host::proto::earliest::Backlog;
 use mpip_host::proto::earliest::Candidate;
 use mpip_host::proto::earliest::Load;
@@ -370,10 +371,11 @@ fn a_datagram_waits_little_longer_for_a_near_path() {
 }
 
 #[test]
-fn more_than_the_near_paths_carry_goes_far() {
-    // 10 ms there and back on the near one, 100 ms farther on the other: 110 ms.
+fn nobody_waits_for_what_comes_from_afar_while_enough_is_in_flight() {
+    // 10 ms there and back on the near one, 100 ms farther on the other: 110 ms, in which two such
+    // paths carry this.
     let (near, far) = (waits(lane(0, 5, RATE), 20), lane(1, 105, RATE));
-    let fill = RATE / 1000 * 110;
+    let fill = RATE / 1000 * 110 * 2;
     assert_eq!(chosen(&[near, far], Load::Stream(fill - 1)), Some(0b01));
     assert_eq!(chosen(&[near, far], Load::Stream(fill)), Some(0b10));
     assert_eq!(chosen(&[near, far], Load::Stream(u32::MAX)), Some(0b10));
@@ -382,19 +384,90 @@ fn more_than_the_near_paths_carry_goes_far() {
         chosen(&[lane(0, 5, RATE), far], Load::Stream(fill)),
         Some(0b11)
     );
+    // What waits there already takes longer, and so does the packet itself.
+    let longer = RATE / 1000 * 115 * 2;
+    let slow = Candidate {
+        service: 5 * MS,
+        ..far
+    };
+    for far in [waits(far, 5), slow] {
+        assert_eq!(chosen(&[near, far], Load::Stream(longer - 1)), Some(0b01));
+        assert_eq!(chosen(&[near, far], Load::Stream(longer)), Some(0b10));
+    }
     // Only data of a stream has something in flight.
     assert_eq!(chosen(&[near, far], Load::Urgent), Some(0b01));
     // The rates of all nearer ones count.
     let second = waits(lane(2, 5, RATE), 20);
     let all = [near, second, far];
     assert_eq!(chosen(&all, Load::Stream(fill)), Some(0b101));
-    assert_eq!(chosen(&all, Load::Stream(2 * fill)), Some(0b010));
+    assert_eq!(chosen(&all, Load::Stream(fill / 2 * 3)), Some(0b010));
+    // Of a far one that carries more no more counts than of those.
+    let wide = Candidate {
+        rate: 10 * RATE,
+        ..far
+    };
+    assert_eq!(chosen(&[near, wide], Load::Stream(fill - 1)), Some(0b01));
+    assert_eq!(chosen(&[near, wide], Load::Stream(fill)), Some(0b10));
     // What a near path carries is not known: it may be enough.
     let unknown = Candidate { rate: 0, ..near };
     assert_eq!(chosen(&[unknown, far], Load::Stream(u32::MAX)), Some(0b01));
     // A path that is unknown itself is used all the same.
     let unknown = Candidate { rate: 0, ..far };
-    assert_eq!(chosen(&[near, unknown], Load::Stream(fill)), Some(0b10));
+    assert_eq!(chosen(&[near, unknown], Load::Stream(fill / 2)), Some(0b10));
+}
+
+#[test]
+fn a_near_queue_that_is_too_short_is_filled_by_half() {
+    // 110 ms, in which the near path carries this, and both together twice as much.
+    let far = lane(1, 105, RATE);
+    let carried = Load::Stream(RATE / 1000 * 110);
+    let near = |wait, limit_ms| Candidate {
+        limit: limit_ms * MS,
+        ..waits(lane(0, 5, RATE), wait)
+    };
+    let choice = |wait, limit, load| chosen(&[near(wait, limit), far], load);
+    for (wait, expected) in [(10, 0b01), (19, 0b11), (21, 0b11), (23, 0b10)] {
+        assert_eq!(choice(wait, 40, carried), Some(expected), "{wait}");
+    }
+    // It gets as long as that, or nobody knows where it ends.
+    for limit in [115, 0] {
+        assert_eq!(choice(90, limit, carried), Some(0b01));
+    }
+    // So little is in flight that nothing would be, when something comes from there.
+    let little = Load::Stream(RATE / 1000 * 80);
+    assert_eq!(choice(23, 40, little), Some(0b01));
+    // Of several the one that ends first.
+    let second = lane(2, 6, RATE);
+    let second = waits(second, 23);
+    let all = [near(23, 40), second, far];
+    assert_eq!(chosen(&all, Load::Stream(RATE / 1000 * 220)), Some(0b010));
+}
+
+#[test]
+fn lanes_share_by_what_their_paths_carry() {
+    let by = |rates: [u32; 2]| {
+        let shares = shares(&[lane(5, 5, rates[0]), lane(1, 5, rates[1])]);
+        (shares[5], shares[1])
+    };
+    for (rates, ratio) in [
+        ([RATE, RATE], 1.0),
+        // Twice for who carries less, but no more than the best.
+        ([RATE, RATE * 3], 1.5),
+        ([RATE * 3, RATE], 2.0 / 3.0),
+        ([RATE * 3, RATE * 2], 1.0),
+        ([u32::MAX, u32::MAX / 10], 0.2),
+        ([1000, 250], 0.5),
+        // One that is unknown counts as the best.
+        ([RATE, 0], 1.0),
+        ([0, RATE], 1.0),
+        ([0, 0], 1.0),
+    ] {
+        let (first, second) = by(rates);
+        let got = f64::from(second) / f64::from(first);
+        assert!((got / ratio - 1.0).abs() < 0.02, "{rates:?}: {got}");
+    }
+    // One that carries next to nothing.
+    assert_eq!(by([u32::MAX, 1]).1, 0);
 }
 
 fn candidates() -> impl Strategy<Value = Vec<Candidate>> {
