@@ -47,9 +47,11 @@ use kernel::{
     prelude::*,
     sync::{
         atomic::{
+            Acquire,
             Atomic,
             Full,
-            Relaxed, //
+            Relaxed,
+            Release, //
         }, //
     },
 };
@@ -143,8 +145,11 @@ pub struct Path {
     no_port: Atomic<u64>,
     mtu: Atomic<u32>,
     mtu_at: Atomic<u32>,
+    // How long it counts, milliseconds.
+    mtu_life: Atomic<u32>,
     black_hole: Atomic<bool>,
-    // How long it is taken for one, or was the last time; 0 if it never was.
+    // When it was found to be one last, and for how long it was taken for one; 0 if it never was.
+    black_hole_at: Atomic<u32>,
     black_hole_ms: Atomic<u32>,
     /// What listeners were told of it.
     pub told: Told,
@@ -224,7 +229,9 @@ impl Path {
             no_port: Atomic::new(0),
             mtu: Atomic::new(u32::MAX),
             mtu_at: Atomic::new(0),
+            mtu_life: Atomic::new(0),
             black_hole: Atomic::new(false),
+            black_hole_at: Atomic::new(0),
             black_hole_ms: Atomic::new(0),
             told: Told::new(),
             state <- new_bh_lock!(path::Path::new(), "mpip_path"),
@@ -720,12 +727,13 @@ impl Path {
 
     /// The path MTU that an ICMP error told or the loss of all that was larger, bytes.
     pub fn mtu(&self) -> u32 {
-        let mtu = self.mtu.load(Relaxed);
-        let life = match self.black_hole.load(Relaxed) {
-            true => self.black_hole_ms.load(Relaxed),
-            false => MTU_LIFE_MS,
-        };
-        if mtu != u32::MAX && seq::age_ms(clock::now_ms(), self.mtu_at.load(Relaxed)) >= life {
+        // With Acquire it comes with its time.
+        let mtu = self.mtu.load(Acquire);
+        if mtu == u32::MAX {
+            return mtu;
+        }
+        let age = seq::age_ms(clock::now_ms(), self.mtu_at.load(Relaxed));
+        if age >= self.mtu_life.load(Relaxed) {
             self.mtu.store(u32::MAX, Relaxed);
             self.black_hole.store(false, Relaxed);
             return u32::MAX;
@@ -738,24 +746,36 @@ impl Path {
         self.black_hole.load(Relaxed) && self.mtu() != u32::MAX
     }
 
-    /// Takes in a smaller path MTU; false if it is not smaller.
+    /// Takes in a smaller path MTU that an ICMP error tells; false if it is not smaller.
     pub fn lower_mtu(&self, mtu: u32) -> bool {
+        let lower = self.lower_mtu_for(mtu, MTU_LIFE_MS);
+        if lower {
+            // The sockets are told.
+            self.black_hole.store(false, Relaxed);
+        }
+        lower
+    }
+
+    fn lower_mtu_for(&self, mtu: u32, life_ms: u32) -> bool {
         let floor = if self.local.family() == 4 { 552 } else { 1280 };
         let mtu = mtu.max(floor);
         if mtu >= self.mtu() {
             return false;
         }
         self.mtu_at.store(clock::now_ms(), Relaxed);
-        self.mtu.store(mtu, Relaxed);
+        self.mtu_life.store(life_ms, Relaxed);
+        self.mtu.store(mtu, Release);
         true
     }
 
     /// It has lost all large packets. False if that was known.
     pub fn set_black_hole(&self) -> bool {
-        let age = seq::age_ms(clock::now_ms(), self.mtu_at.load(Relaxed));
-        let lower = self.lower_mtu(SMALL as u32);
+        let now = clock::now_ms();
+        let age = seq::age_ms(now, self.black_hole_at.load(Relaxed));
+        let life = blackhole::life_ms(self.black_hole_ms.load(Relaxed), age);
+        let lower = self.lower_mtu_for(SMALL as u32, life);
         if lower {
-            let life = blackhole::life_ms(self.black_hole_ms.load(Relaxed), age);
+            self.black_hole_at.store(now, Relaxed);
             self.black_hole_ms.store(life, Relaxed);
             self.black_hole.store(true, Relaxed);
         }

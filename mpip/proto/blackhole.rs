@@ -15,7 +15,8 @@
 //!
 //! A full queue can look like one for a moment: what finds the place that has
 //! just become free is the question, and the large packet behind it is lost. But
-//! it gets emptier, and its large packets arrive, within a second.
+//! it gets emptier, and the next large ones arrive. So the questions count that
+//! are some time apart, with large packets before each.
 
 use crate::proto::seq;
 
@@ -26,8 +27,10 @@ const LARGE: u32 = 16;
 /// Before so many questions that got through. An outage takes the questions as well, so that what
 /// it swallows lies between two that are answered.
 const ROUNDS: u32 = 3;
-/// In so much time at least, microseconds.
-const SPAN_US: u32 = 1_000_000;
+/// So long after each other at least, microseconds, each after more large ones.
+const APART_US: u32 = 500_000;
+/// What was lost so long before the next is another matter, microseconds.
+const FORGOTTEN_US: u32 = 60_000_000;
 /// Bytes that the peer may count with a packet and the sender does not, such as an outer header or
 /// a message behind a datagram.
 const EXTRA: u32 = 40;
@@ -76,8 +79,8 @@ pub struct BlackHole {
     since: Option<(Sent, Arrived)>,
     large: u32,
     rounds: u32,
-    // The first question since then that a large one was sent before.
-    first: u32,
+    // The question that was counted last.
+    last: u32,
 }
 
 impl BlackHole {
@@ -87,7 +90,7 @@ impl BlackHole {
             since: None,
             large: 0,
             rounds: 0,
-            first: 0,
+            last: 0,
         }
     }
 
@@ -111,21 +114,20 @@ impl BlackHole {
         }
         let hidden = small_bytes.saturating_add(packets.saturating_mul(EXTRA));
         let lost = large.saturating_mul(SMALL as u32);
-        if large == 0 || bytes > hidden || hidden > lost.saturating_add(SURPLUS) {
+        let since = seq::age(asked, self.last);
+        let forgotten = self.rounds != 0 && since >= FORGOTTEN_US;
+        if large == 0 || bytes > hidden || hidden > lost.saturating_add(SURPLUS) || forgotten {
             self.since = Some((sent, arrived));
             (self.large, self.rounds) = (0, 0);
             return false;
         }
-        if large > self.large {
-            if self.rounds == 0 {
-                self.first = asked;
-            }
-            self.large = large;
+        if large > self.large && (self.rounds == 0 || since >= APART_US) {
             self.rounds = self.rounds.saturating_add(1);
+            self.last = asked;
         }
+        self.large = large;
         let most = packets >= small / 2 && lost > hidden;
-        let lasts = seq::delta(asked, self.first) >= SPAN_US as i32;
-        let found = large >= LARGE && self.rounds >= ROUNDS && lasts && most;
+        let found = large >= LARGE && self.rounds >= ROUNDS && most;
         if found {
             self.reset();
         }

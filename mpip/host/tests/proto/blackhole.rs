@@ -85,14 +85,53 @@ fn a_queue_that_is_full_for_a_moment_is_none() {
     }
     way.large(30, 30);
     assert!(!way.ask_after(10_000));
-    // It counts anew.
+    // It counts anew. Questions that come soon after the last that counted do not count.
+    for wait in [10_000, S / 2 - 1, 1, 10_000, S / 2 - 10_001] {
+        way.large(20, 0);
+        assert!(!way.ask_after(wait));
+    }
     way.large(20, 0);
-    assert!(!way.ask_after(10_000));
-    way.large(20, 0);
-    assert!(!way.ask_after(10_000));
-    way.large(20, 0);
-    assert!(!way.ask_after(S - 10_001));
     assert!(way.ask_after(1));
+}
+
+#[test]
+fn silence_says_nothing() {
+    // The end of a burst is lost, and nothing large is sent any more.
+    let mut way = Way::default();
+    way.ask();
+    for _ in 0..3 {
+        way.large(6, 0);
+        assert!(!way.ask_after(10_000));
+    }
+    for _ in 0..20 {
+        assert!(!way.ask());
+    }
+    // Much later the same, in several ways.
+    for pause in [30 * S, 61 * S, 40 * 60 * S] {
+        way.asked = way.asked.wrapping_add(pause);
+        for _ in 0..2 {
+            way.large(8, 0);
+            assert!(!way.ask_after(10_000), "after {pause}");
+        }
+        way.large(50, 50);
+        assert!(!way.ask());
+    }
+}
+
+#[test]
+fn it_is_found_after_a_long_silence() {
+    for pause in [0, 61 * S, 40 * 60 * S] {
+        let mut way = Way::default();
+        way.ask();
+        way.large(2, 0);
+        way.ask();
+        way.asked = way.asked.wrapping_add(pause);
+        let found = (0..8).any(|_| {
+            way.large(9, 0);
+            way.ask()
+        });
+        assert!(found, "after {pause}");
+    }
 }
 
 #[test]
