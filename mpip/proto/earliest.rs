@@ -13,8 +13,8 @@
 //! acknowledged, distance does not count. Packets had better wait at the receiver then than in the
 //! queue of the near path, where there may be no room. With less in flight the near ones would run
 //! dry, and all that is acknowledged at once be a burst, then the next, and so on. But where the
-//! near queue is known to end before a packet is as late in it as on the far path, it is filled by
-//! half only.
+//! near queue is known to end before a packet is as late in it as on the far path, and enough is in
+//! flight to have it half full, it gets no longer than that.
 //!
 //! A queue ends somewhere. Where packets were lost lately while it was as long as ever, it is not
 //! made that long again as long as another path has room: a near path with a short queue would have
@@ -209,19 +209,23 @@ struct Nearer {
     rtt: u32,
     // What they carry together, bytes per second, if it is known of all.
     rates: Option<u64>,
-    // The shortest of their queues that are known to end, microseconds.
-    shortest: u32,
+    // Where the longest of their queues ends, microseconds; `u32::MAX` if one is not known to.
+    end: u32,
+    // How much of a distance counts that is no more, microseconds.
+    distance: u32,
 }
 
 impl Nearer {
-    fn add(&mut self, c: &Candidate) {
+    fn add(&mut self, c: &Candidate, distance: u32) {
         self.rates = match c.rate {
             0 => None,
             rate => self.rates.map(|sum| sum.saturating_add(rate.into())),
         };
-        if c.limit != 0 {
-            self.shortest = self.shortest.min(c.limit);
-        }
+        self.end = match c.limit {
+            0 => u32::MAX,
+            limit => self.end.max(limit),
+        };
+        self.distance = self.distance.max(distance);
     }
 
     /// Whether a stream with so much in flight may rather take a path that is so `far`,
@@ -244,12 +248,16 @@ impl Nearer {
             let all = sum.saturating_add(sum.min(c.rate.into()));
             covers(flight, all, time)
         });
-        // One of their queues ends before a packet is as late in it: it is not to be filled.
-        let ends = self.shortest.saturating_sub(self.shortest / 8) <= far;
         if is_covered {
-            0
-        } else if gives_way && ends {
-            self.shortest / 2
+            return 0;
+        }
+        // Their queues end before a packet is as late in them: they are not to be filled, if there
+        // is enough in flight for half of it.
+        let half = self.end / 2;
+        let is_short = self.end.saturating_sub(self.end / 8) <= far;
+        let fills = |sum| covers(flight, sum, self.rtt.saturating_add(half));
+        if gives_way && is_short && self.rates.is_some_and(fills) {
+            half.max(self.distance)
         } else {
             far
         }
@@ -273,7 +281,8 @@ pub fn choose(candidates: &mut [Candidate], load: Load, grows: bool) -> Option<u
     let mut nearer = Nearer {
         rtt: candidates.first().map_or(0, |c| c.rtt),
         rates: Some(0),
-        shortest: u32::MAX,
+        end: 0,
+        distance: 0,
     };
     let mut costs = [u32::MAX; MAX_LANES];
     // Whose queue ends, and how far those are that can take the packet.
@@ -288,7 +297,7 @@ pub fn choose(candidates: &mut [Candidate], load: Load, grows: bool) -> Option<u
                 (is_near, nearer.distance(c, far, flight, is_near))
             }
         };
-        nearer.add(c);
+        nearer.add(c, distance);
         let queue = c.wait.saturating_add(c.service);
         let risk = c.loss.saturating_mul(LOSS_US);
         let yields = yields(c.urgent, c.wait, load);
@@ -328,15 +337,20 @@ pub fn choose(candidates: &mut [Candidate], load: Load, grows: bool) -> Option<u
     }
 }
 
-/// How much of what they share each lane gets: what its path carries in proportion to the best, or
-/// as much as that while it is unknown. Twice as much, if it is less than the best: what is thought
-/// to carry little and gets no more would never show that it does.
-pub fn shares(candidates: &[Candidate]) -> [u16; MAX_LANES] {
-    let most = candidates.iter().map(|c| c.rate).max().unwrap_or(0);
+/// How much of what they share each of the `chosen` lanes gets, one bit each: what its path carries
+/// in proportion to the best of them, or as much as that while it is unknown. Twice as much, if it
+/// is less than the best: what is thought to carry little and gets no more would never show that it
+/// does.
+pub fn shares(candidates: &[Candidate], chosen: u32) -> [u16; MAX_LANES] {
+    let known = || {
+        let among = candidates.iter().filter(|c| chosen & (1 << c.lane) != 0);
+        among.filter(|c| c.rate != 0)
+    };
+    let most = known().map(|c| c.rate).max().unwrap_or(0);
     let excess = (u32::BITS - most.leading_zeros()).saturating_sub(SHARE_BITS);
     let best = (most >> excess).max(1);
     let mut shares = [best as u16; MAX_LANES];
-    for c in candidates.iter().filter(|c| c.rate != 0) {
+    for c in known() {
         if let Some(share) = shares.get_mut(c.lane) {
             *share = best.min((c.rate >> excess).saturating_mul(2)) as u16;
         }

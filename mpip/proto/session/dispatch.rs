@@ -518,7 +518,7 @@ impl<P: PathInfo, D, H: Hold<Lane<P, D>>> Session<P, D, H> {
         if chosen.is_power_of_two() {
             return Some(chosen.trailing_zeros() as usize);
         }
-        let shares = earliest::shares(candidates);
+        let shares = earliest::shares(candidates, chosen);
         self.smooth.pick(&shares, chosen, len)
     }
 

@@ -436,17 +436,53 @@ fn a_near_queue_that_is_too_short_is_filled_by_half() {
     // So little is in flight that nothing would be, when something comes from there.
     let little = Load::Stream(RATE / 1000 * 80);
     assert_eq!(choice(23, 40, little), Some(0b01));
-    // Of several the one that ends first.
-    let second = lane(2, 6, RATE);
-    let second = waits(second, 23);
-    let all = [near(23, 40), second, far];
-    assert_eq!(chosen(&all, Load::Stream(RATE / 1000 * 220)), Some(0b010));
+    // The window has to grow somewhere, but not with what would not half fill that queue.
+    for (flight, expected) in [(1_500, 0b01), (RATE / 1000 * 30, 0b10)] {
+        let mut list = [near(23, 40), far];
+        let choice = choose(&mut list, Load::Stream(flight), true);
+        assert_eq!(choice, Some(expected), "{flight}");
+    }
+}
+
+#[test]
+fn all_near_queues_have_to_be_too_short() {
+    let limited = |c, limit_ms| Candidate {
+        limit: limit_ms * MS,
+        ..c
+    };
+    let far = lane(1, 105, RATE);
+    let load = Load::Stream(RATE / 1000 * 220);
+    let two = |wait, a, b| {
+        let [a, b] =
+            [(0, 5, a), (2, 6, b)].map(|(i, ms, end)| limited(waits(lane(i, ms, RATE), wait), end));
+        chosen(&[a, b, far], load)
+    };
+    // The longest counts.
+    assert_eq!(two(27, 40, 60), Some(0b101));
+    assert_eq!(two(33, 60, 60), Some(0b010));
+    assert_eq!(two(33, 60, 115), Some(0b101));
+    assert_eq!(two(33, 60, 0), Some(0b101));
+    // A farther one is not preferred to a nearer one because its distance is more: half of a queue
+    // is 20 ms, and 30 of the second's distance count.
+    let near = limited(waits(lane(0, 5, RATE), 33), 40);
+    let second = limited(lane(1, 35, RATE), 41);
+    let third = lane(2, 41, RATE);
+    let load = Load::Stream(RATE / 1000 * 75);
+    assert_eq!(chosen(&[near, second, third], load), Some(0b110));
+    let second = waits(second, 5);
+    assert_eq!(chosen(&[near, second, third], load), Some(0b100));
 }
 
 #[test]
 fn lanes_share_by_what_their_paths_carry() {
     let by = |rates: [u32; 2]| {
-        let shares = shares(&[lane(5, 5, rates[0]), lane(1, 5, rates[1])]);
+        // One that is not chosen is not looked at.
+        let list = [
+            lane(5, 5, rates[0]),
+            lane(7, 5, u32::MAX),
+            lane(1, 5, rates[1]),
+        ];
+        let shares = shares(&list, (1 << 5) | (1 << 1));
         (shares[5], shares[1])
     };
     for (rates, ratio) in [
