@@ -52,17 +52,18 @@ def loss(args):
 def fair(args):
     """A plain TCP connection over the second link, beside another one there, or beside two links together.
 
-    Without offloads: a queue that counts a burst of 64 KB as one packet has no end for who sends bursts, and
+    No bursts, as on a wire: a queue that counts one of 64 KB as one packet has no end for who sends such, and
     plain TCP, which sends shorter ones, would have to share a queue of half a second.
     """
     contenders = [contest.TCP[1], contest.MPTCP[1], *contest.MPIP]
     # CUBIC takes that long to find its share: in ten seconds one of two equals has twice what the other has.
     seconds = 4 * args.seconds
+    wire = {"offload": False, "burst": 1}
     return [
         arena_row(
             title((40, 10), second),
             contenders,
-            [link(40, 10, offload=False), link(*second, offload=False)],
+            [link(40, 10, **wire), link(*second, **wire)],
             beside(seconds),
             seconds + 6,
             True,

@@ -56,7 +56,9 @@ class Link:
 
     `netem` is added verbatim to the qdisc's arguments; `limit` is how many packets
     it may hold, those that it delays included; without one there is a queue of 100 ms
-    besides these. `back` overrides the properties of the way from B to A.
+    besides these. `burst` is how many segments a socket hands over as one packet at most
+    (0: what the kernel likes); without offloads they are still one packet in the queue.
+    `back` overrides the properties of the way from B to A.
     """
 
     rate: str = ""
@@ -65,6 +67,7 @@ class Link:
     limit: int = 0
     mtu: int = 1500
     offload: bool = True
+    burst: int = 0
     back: "Link | None" = None
 
     def qdisc(self):
@@ -261,6 +264,8 @@ def _dress(cables):
         for (host, dev), way in zip(ends, (link, link.back or link)):
             if not link.offload:
                 set_offload(host, dev, False)
+            if link.burst:
+                host.ip([f"link set {dev} gso_max_segs {link.burst}"])
             if args := way.qdisc():
                 lines.setdefault(host, []).append(f"qdisc replace dev {dev} root netem {args}")
     for host, some in lines.items():
