@@ -2,10 +2,8 @@
 
 //! Multipath transmission at the IP layer of end hosts.
 
-use kernel::{
-    prelude::*,
-    sync::atomic::Relaxed, //
-};
+use crate::sys::atomic::MarkedAccess;
+use kernel::prelude::*;
 
 #[cfg(CONFIG_MPIP_KUNIT_TEST)]
 mod kunit;
@@ -45,7 +43,7 @@ impl kernel::Module for Mpip {
             pr_err!("parameter enabled: {} is neither 0 nor 1\n", enabled);
             return Err(EINVAL);
         }
-        net::ns::START_ENABLED.store(enabled == 1, Relaxed);
+        net::ns::START_ENABLED.write_once(enabled == 1);
         let namespaces = sys::pernet::Registration::new()?;
         let family = sys::genl::Registration::new()?;
         Ok(Mpip {
@@ -57,6 +55,6 @@ impl kernel::Module for Mpip {
 
 impl Drop for Mpip {
     fn drop(&mut self) {
-        net::ns::UNLOADING.store(true, Relaxed);
+        net::ns::UNLOADING.write_once(true);
     }
 }

@@ -41,6 +41,7 @@ use crate::{
         }, //
     },
     sys::{
+        atomic::MarkedAccess,
         clock,
         crypto::Algo,
         gate::Way,
@@ -50,10 +51,7 @@ use crate::{
         }, //
     },
 };
-use kernel::sync::{
-    atomic::Relaxed,
-    rcu, //
-};
+use kernel::sync::rcu;
 
 /// How long a TCP flow whose other end looks like the client goes on before this end asks, once,
 /// milliseconds.
@@ -187,8 +185,8 @@ fn join(
                     return;
                 }
                 if !tcp && !is_asker(tuple) {
-                    let sent = entry.sent.load(Relaxed).saturating_add(1);
-                    entry.sent.store(sent, Relaxed);
+                    let sent = entry.sent.read_once().saturating_add(1);
+                    entry.sent.write_once(sent);
                     if sent < UDP_PATIENCE {
                         return;
                     }
@@ -219,12 +217,12 @@ fn join(
         );
         let cm = buf.get(..n).unwrap_or(&[]);
         if ride(skb, packet, cm) {
-            entry.full.store(0, Relaxed);
+            entry.full.write_once(0);
         } else {
             // Not behind this datagram: one of the next may have room. If none has, a carrier goes
             // with it, which a plain host drops.
-            let full = entry.full.load(Relaxed).saturating_add(1);
-            entry.full.store(full % UDP_ROOM, Relaxed);
+            let full = entry.full.read_once().saturating_add(1);
+            entry.full.write_once(full % UDP_ROOM);
             if full < UDP_ROOM {
                 entry.state.lock().take_back(question);
                 return;

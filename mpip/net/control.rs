@@ -52,6 +52,7 @@ use crate::{
         }, //
     },
     sys::{
+        atomic::MarkedAccess,
         clock,
         crypto::Algo, //
     },
@@ -290,7 +291,7 @@ impl Instance {
         match cm {
             Cm::Goodbye(_) => return self.goodbye_from(&session.peer, tuple, entry, session),
             Cm::GoodbyeAck(_) => {
-                session.peer.goodbye_acked.store(true, Relaxed);
+                session.peer.goodbye_acked.write_once(true);
                 return;
             }
             Cm::Addr(moved) => return self.peer_moved(entry, tuple, moved),
@@ -477,7 +478,7 @@ impl Instance {
         if entry.path.is_usable() {
             session.wants_wake();
             if session.peer.announce_again() {
-                self.announcing.store(true, Relaxed);
+                self.announcing.write_once(true);
             }
         }
         self.attend(session);
@@ -577,9 +578,9 @@ impl Instance {
     fn follow_peer(&self, peer: &Arc<Peer>) {
         const PACE_MS: u32 = 100;
         let now = clock::now_ms();
-        let soon = seq::age_ms(now, peer.followed_ms.load(Relaxed)) >= PACE_MS;
+        let soon = seq::age_ms(now, peer.followed_ms.read_once()) >= PACE_MS;
         if !peer.has_moved.xchg(true, Relaxed) && soon {
-            peer.followed_ms.store(now, Relaxed);
+            peer.followed_ms.write_once(now);
             self.submit(Job::Follow { peer: peer.clone() });
         }
         // Otherwise the next tick does it.

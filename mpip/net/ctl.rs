@@ -30,6 +30,7 @@ use crate::{
         }, //
     },
     sys::{
+        atomic::MarkedAccess,
         clock,
         genl::{
             uapi::*,
@@ -47,10 +48,7 @@ use core::ops::ControlFlow;
 use kernel::{
     c_str,
     prelude::*,
-    sync::{
-        atomic::Relaxed,
-        rcu, //
-    },
+    sync::rcu, //
 };
 
 /// The version of the module.
@@ -241,7 +239,7 @@ pub fn peers(namespace: &Namespace, dump: &mut Dump<'_>) -> Result {
     let now = clock::now_us64() / 1000;
     table(dump, &instance.peers, |m, peer| {
         m.u64(MPIP_A_PEER_ID, peer.node)?;
-        m.u32(MPIP_A_PEER_SESSIONS, peer.sessions.load(Relaxed))?;
+        m.u32(MPIP_A_PEER_SESSIONS, peer.sessions.read_once())?;
         m.u32(MPIP_A_PEER_PATHS, peer.path_count())?;
         let reach = *peer.reach.lock();
         m.u16(MPIP_A_PEER_UDP_PORT, reach.udp_port)?;

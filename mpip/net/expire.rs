@@ -14,6 +14,7 @@ use crate::{
         params::Param, //
     },
     sys::{
+        atomic::MarkedAccess,
         clock,
         socket::{
             self,
@@ -22,10 +23,7 @@ use crate::{
     },
 };
 use core::ops::ControlFlow;
-use kernel::sync::{
-    atomic::Relaxed,
-    rcu, //
-};
+use kernel::sync::rcu;
 
 /// A peer without sessions is forgotten after this time, milliseconds.
 const PEER_LIFE_MS: u64 = 60_000;
@@ -38,14 +36,14 @@ impl Instance {
     /// Once a second: addresses, and what has expired. With many sessions it has to be called
     /// several times, until it returns false.
     pub fn tick(&self) -> bool {
-        let from = self.session_scan.load(Relaxed);
+        let from = self.session_scan.read_once();
         let to = from + SLICE;
         let more = to < self.sessions.buckets();
-        self.session_scan.store(if more { to } else { 0 }, Relaxed);
+        self.session_scan.write_once(if more { to } else { 0 });
         self.expire_sessions(from, to);
         if !more {
             for peer in self.collect_peers().iter() {
-                if peer.has_moved.load(Relaxed) {
+                if peer.has_moved.read_once() {
                     self.follow(peer);
                 }
             }
@@ -118,7 +116,7 @@ impl Instance {
         for peer in self.collect_peers().iter() {
             if peer.is_long_gone() {
                 self.forget_peer(peer, Reason::Goodbye);
-            } else if peer.sessions.load(Relaxed) == 0
+            } else if peer.sessions.read_once() == 0
                 && now.saturating_sub(peer.heard_ms()) >= PEER_LIFE_MS
             {
                 self.forget_peer(peer, Reason::Idle);
@@ -135,9 +133,9 @@ impl Instance {
         let now = clock::now_ms();
         let buckets = self.avail.buckets();
         let slice = buckets / 8;
-        let from = self.scan.load(Relaxed);
+        let from = self.scan.read_once();
         let to = (from + slice).checked_rem(buckets).unwrap_or(0);
-        self.scan.store(to, Relaxed);
+        self.scan.write_once(to);
         for bucket in from..(from + slice).min(buckets) {
             let mut expired = [None; 16];
             let mut n = 0;

@@ -25,14 +25,14 @@ use crate::{
         },
         wrap::Via, //
     },
-    sys::clock,
+    sys::{
+        atomic::MarkedAccess,
+        clock, //
+    }, //
 };
 use core::ops::ControlFlow;
 use kernel::sync::{
-    atomic::{
-        Atomic,
-        Relaxed, //
-    },
+    atomic::Atomic,
     rcu,
     Arc, //
 };
@@ -168,7 +168,7 @@ impl Instance {
             });
         }
         let whole =
-            last.boxes.load(Relaxed) || seq::age_ms(now_ms, last.at_ms.load(Relaxed)) >= BOXES_MS;
+            last.boxes.read_once() || seq::age_ms(now_ms, last.at_ms.read_once()) >= BOXES_MS;
         if unasked == 0 && !whole {
             return;
         }
@@ -197,10 +197,10 @@ impl Instance {
             }
         });
         if boxes || end.is_continue() {
-            last.boxes.store(boxes, Relaxed);
+            last.boxes.write_once(boxes);
         }
         if end.is_continue() {
-            last.at_ms.store(now_ms, Relaxed);
+            last.at_ms.write_once(now_ms);
         }
     }
 

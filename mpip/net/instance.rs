@@ -48,6 +48,7 @@ use crate::{
         }, //
     },
     sys::{
+        atomic::MarkedAccess,
         bh::BhLock,
         burst::Bursts,
         clock,
@@ -80,10 +81,7 @@ use kernel::{
     new_mutex,
     prelude::*,
     sync::{
-        atomic::{
-            Atomic,
-            Relaxed, //
-        },
+        atomic::Atomic,
         rcu,
         Arc,
         Mutex, //
@@ -336,14 +334,14 @@ impl Instance {
         self.gate.set_port(self.ports.own());
         self.find_interfaces();
         self.refresh_addrs();
-        self.stage.store(WORKING, Relaxed);
+        self.stage.write_once(WORKING);
         self.kick(100);
     }
 
     /// Stops the instance: says goodbye if there is time, then waits for hooks and work to end
     /// and forgets everything. Process context.
     pub fn stop(&self, gently: bool) {
-        self.stage.store(STOPPING, Relaxed);
+        self.stage.write_once(STOPPING);
         if gently {
             self.goodbye();
         }
@@ -392,12 +390,12 @@ impl Instance {
 
     /// Whether it is being stopped, or does not work yet: no new session, no data on added lanes.
     pub fn is_stopping(&self) -> bool {
-        self.stage.load(Relaxed) != WORKING
+        self.stage.read_once() != WORKING
     }
 
     /// Whether another one has to end first: packets are none of this one's business.
     pub fn is_waiting(&self) -> bool {
-        self.stage.load(Relaxed) == WAITING
+        self.stage.read_once() == WAITING
     }
 
     /// The value of a parameter.
@@ -465,7 +463,7 @@ impl Instance {
         for peer in self.collect_peers().iter() {
             peer.want_announcement();
         }
-        self.announcing.store(true, Relaxed);
+        self.announcing.write_once(true);
         self.kick(0);
     }
 
@@ -584,10 +582,10 @@ impl Instance {
     pub fn addrs_may_differ(&self) -> bool {
         const MOMENT_MS: u32 = 10;
         let now = clock::coarse_ms();
-        if seq::age_ms(now, self.compared_ms.load(Relaxed)) < MOMENT_MS {
+        if seq::age_ms(now, self.compared_ms.read_once()) < MOMENT_MS {
             return false;
         }
-        self.compared_ms.store(now, Relaxed);
+        self.compared_ms.write_once(now);
         self.addrs_differ()
     }
 
@@ -758,7 +756,7 @@ impl Instance {
 
     /// Says whether messages may wait for a datagram to ride on.
     pub fn set_riding(&self, riding: bool) {
-        self.riding.store(riding, Relaxed);
+        self.riding.write_once(riding);
         self.gate.set_riding(riding);
     }
 

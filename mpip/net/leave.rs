@@ -20,13 +20,15 @@ use crate::{
         },
         wire::cm::Cm, //
     },
-    sys::clock,
+    sys::{
+        atomic::MarkedAccess,
+        clock, //
+    }, //
 };
 use core::ops::ControlFlow;
 use kernel::{
     prelude::*,
     sync::{
-        atomic::Relaxed,
         rcu,
         Arc, //
     },
@@ -62,11 +64,11 @@ impl Instance {
             let mut busy = false;
             let rcu_free = self.collect_peers();
             for peer in rcu_free.iter() {
-                if peer.sessions.load(Relaxed) == 0 {
+                if peer.sessions.read_once() == 0 {
                     continue;
                 }
                 busy = true;
-                if peer.goodbye_acked.load(Relaxed) || peer.has_left() {
+                if peer.goodbye_acked.read_once() || peer.has_left() {
                     continue;
                 }
                 open += 1;

@@ -43,6 +43,7 @@ use crate::{
         session::LaneState, //
     },
     sys::{
+        atomic::MarkedAccess,
         bh::BhLock,
         clock,
         device,
@@ -175,12 +176,12 @@ impl Links {
 
     /// It changes with what is set.
     pub fn generation(&self) -> u32 {
-        self.generation.load(Relaxed)
+        self.generation.read_once()
     }
 
     /// What is wanted of an interface; `listed` says that only those are used that are enrolled.
     pub fn role(&self, ifindex: u32, listed: bool) -> Role {
-        if !self.any.load(Relaxed) && !listed {
+        if !self.any.read_once() && !listed {
             return Role::PLAIN;
         }
         self.state.lock().role(ifindex, listed)
@@ -247,17 +248,15 @@ impl Links {
     }
 
     fn note(&self, state: &State) {
-        self.any.store(
-            !state.rows.is_empty() || state.saver.chosen().is_some(),
-            Relaxed,
-        );
+        self.any
+            .write_once(!state.rows.is_empty() || state.saver.chosen().is_some());
         self.generation.add(1u32, Relaxed);
-        self.changed.store(true, Relaxed);
+        self.changed.write_once(true);
     }
 
     /// Finds out which interfaces have the names.
     fn find(&self, net: Net) {
-        if !self.any.load(Relaxed) {
+        if !self.any.read_once() {
             return;
         }
         for row in self.state.lock().rows.iter_mut() {
@@ -291,7 +290,7 @@ impl Instance {
 
     /// What is wanted of interfaces has changed. Any context.
     pub fn interfaces_changed(&self) {
-        self.shared.links.changed.store(true, Relaxed);
+        self.shared.links.changed.write_once(true);
         self.kick(0);
     }
 
@@ -362,14 +361,14 @@ impl Instance {
         let links = &self.shared.links;
         let changed = links.changed.xchg(false, Relaxed);
         let saves = self.param(Param::Energy) == 1;
-        if !changed && !saves && !links.any.load(Relaxed) {
+        if !changed && !saves && !links.any.read_once() {
             return u32::MAX;
         }
         if changed {
             links.find(self.net);
         }
         let now = clock::now_ms();
-        let left = links.due_ms.load(Relaxed).wrapping_sub(now) as i32;
+        let left = links.due_ms.read_once().wrapping_sub(now) as i32;
         let (mut next, mut turned) = (left.max(0) as u32, false);
         if changed || left <= 0 || left > 1000 {
             let (metered, spent) = self.look_at_budgets();
@@ -377,7 +376,7 @@ impl Instance {
             next = metered.min(saved);
             turned = spent || chosen;
             let due = next.min(1000);
-            links.due_ms.store(now.wrapping_add(due), Relaxed);
+            links.due_ms.write_once(now.wrapping_add(due));
         }
         // A device that gets another name is told of, too.
         if (changed || turned) && (self.assign_roles() || self.addrs_differ()) {
@@ -420,7 +419,7 @@ impl Instance {
                 .rows
                 .retain(|row| row.settings != Settings::PLAIN || row.meter.is_spent());
             links.note(&state);
-            links.changed.store(false, Relaxed);
+            links.changed.write_once(false);
         }
         (next, any)
     }
@@ -487,7 +486,7 @@ impl Instance {
             let turned = state.saver.look(now, &phases, all);
             if turned {
                 links.note(&state);
-                links.changed.store(false, Relaxed);
+                links.changed.write_once(false);
             }
             let next = state.saver.look_in(now, &phases) as u32;
             (turned, before, if saves { next } else { u32::MAX })

@@ -33,6 +33,7 @@ use crate::{
         }, //
     },
     sys::{
+        atomic::MarkedAccess,
         clock,
         route, //
     },
@@ -57,7 +58,7 @@ const SETTLE_MS: u32 = 1_000;
 impl Instance {
     /// A device or an address has changed. Any context.
     pub fn network_changed(&self) {
-        self.changed.store(true, Relaxed);
+        self.changed.write_once(true);
         self.kick(0);
     }
 
@@ -65,25 +66,25 @@ impl Instance {
     pub fn has_changed(&self) -> bool {
         // Some changes are told by nobody, such as an address that becomes deprecated.
         let now = clock::now_ms();
-        let look = seq::age_ms(now, self.looked_ms.load(Relaxed)) >= LOOK_MS;
+        let look = seq::age_ms(now, self.looked_ms.read_once()) >= LOOK_MS;
         if look {
-            self.looked_ms.store(now, Relaxed);
+            self.looked_ms.write_once(now);
         }
         let told = self.changed.xchg(false, Relaxed) || look && self.addrs_differ();
         // Routes alone may change all the time, and all sessions are looked at then.
         if told {
-            self.told_ms.store(now, Relaxed);
+            self.told_ms.write_once(now);
         }
         let pace = match self.settles_in() {
             Some(_) => SETTLE_PACE_MS,
             None => ROUTES_MS,
         };
         let generation = route::generation(self.net);
-        let routes = generation != self.generation.load(Relaxed)
-            && seq::age_ms(now, self.followed_ms.load(Relaxed)) >= pace;
+        let routes = generation != self.generation.read_once()
+            && seq::age_ms(now, self.followed_ms.read_once()) >= pace;
         if told || routes {
-            self.generation.store(generation, Relaxed);
-            self.followed_ms.store(now, Relaxed);
+            self.generation.write_once(generation);
+            self.followed_ms.write_once(now);
         }
         told || routes
     }
@@ -91,7 +92,7 @@ impl Instance {
     /// When to look again because an address or a device has changed lately, milliseconds: nobody
     /// tells of routes.
     pub fn settles_in(&self) -> Option<u32> {
-        let since = seq::age_ms(clock::now_ms(), self.told_ms.load(Relaxed));
+        let since = seq::age_ms(clock::now_ms(), self.told_ms.read_once());
         (since < SETTLE_MS).then_some(SETTLE_PACE_MS)
     }
 
@@ -126,7 +127,7 @@ impl Instance {
         for (peer, path) in failed.iter() {
             self.path_down(peer, path);
         }
-        self.announcing.store(true, Relaxed);
+        self.announcing.write_once(true);
         self.announce_moves();
         for (peer, path) in returned.iter() {
             self.path_up(peer, path);
@@ -140,7 +141,7 @@ impl Instance {
 
     /// Looks for lanes with the addresses that a peer has told of.
     pub fn follow(&self, peer: &Arc<Peer>) {
-        peer.has_moved.store(false, Relaxed);
+        peer.has_moved.write_once(false);
         self.each_session(|session| {
             if Arc::ptr_eq(&session.peer, peer) {
                 session.inner.lock().explored_ms = 0;
@@ -152,7 +153,7 @@ impl Instance {
     /// Tells peers of changed addresses; returns when to do so again, milliseconds.
     pub fn announce_moves(&self) -> u32 {
         let mut next = u32::MAX;
-        if !self.announcing.load(Relaxed) {
+        if !self.announcing.read_once() {
             return next;
         }
         for peer in self.collect_peers().iter() {
@@ -166,7 +167,7 @@ impl Instance {
             }
         }
         if next == u32::MAX {
-            self.announcing.store(false, Relaxed);
+            self.announcing.write_once(false);
         }
         next
     }

@@ -33,6 +33,7 @@ use crate::{
         }, //
     },
     sys::{
+        atomic::MarkedAccess,
         net::Net,
         pernet, //
     },
@@ -41,10 +42,7 @@ use kernel::{
     new_mutex,
     prelude::*,
     sync::{
-        atomic::{
-            Atomic,
-            Relaxed, //
-        },
+        atomic::Atomic,
         Arc,
         Mutex, //
     },
@@ -298,7 +296,7 @@ impl Namespace {
 /// A namespace appears, or was there when the module was loaded.
 pub fn init(net: Net) -> Result {
     let namespace = Namespace::new(net)?;
-    if net.is_init() && START_ENABLED.load(Relaxed) {
+    if net.is_init() && START_ENABLED.read_once() {
         namespace.enable()?;
     }
     pernet::set(net, Some(namespace));
@@ -308,7 +306,7 @@ pub fn init(net: Net) -> Result {
 /// A namespace is about to go: no packet may be touched any more.
 pub fn pre_exit(net: Net) {
     if let Some(namespace) = pernet::get(net) {
-        namespace.disable(UNLOADING.load(Relaxed));
+        namespace.disable(UNLOADING.read_once());
     }
 }
 

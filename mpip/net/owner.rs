@@ -11,9 +11,11 @@ use crate::{
         Flow,
         Groups, //
     },
-    sys::cgroup::Cgroup,
+    sys::{
+        atomic::MarkedAccess,
+        cgroup::Cgroup, //
+    }, //
 };
-use kernel::sync::atomic::Relaxed;
 
 /// Stands for no user, as in the kernel.
 pub const NO_USER: u32 = u32::MAX;
@@ -21,13 +23,13 @@ pub const NO_USER: u32 = u32::MAX;
 impl Session {
     /// Whether it was looked up in the rules of this generation.
     pub fn is_judged(&self, generation: u32) -> bool {
-        self.judged.load(Relaxed) == generation
+        self.judged.read_once() == generation
     }
 
     /// It was, and they leave all of it to the original lane (`never`) or not.
     pub fn set_judged(&self, generation: u32, never: bool) {
-        self.never.store(never, Relaxed);
-        self.judged.store(generation, Relaxed);
+        self.never.write_once(never);
+        self.judged.write_once(generation);
     }
 
     /// What rules may ask of it.
@@ -39,7 +41,7 @@ impl Session {
         };
         Flow {
             tuple: self.tuple,
-            uid: Some(self.uid.load(Relaxed)).filter(|uid| *uid != NO_USER),
+            uid: Some(self.uid.read_once()).filter(|uid| *uid != NO_USER),
             groups: groups.unwrap_or(Groups::NONE),
         }
     }
@@ -54,28 +56,28 @@ impl Session {
                 return false;
             };
             rare.cgroup = cgroup;
-            self.grouped.store(true, Relaxed);
+            self.grouped.write_once(true);
         }
-        self.uid.store(uid, Relaxed);
+        self.uid.write_once(uid);
         // As if the rules had changed.
-        let judged = self.judged.load(Relaxed);
-        self.judged.store(judged.wrapping_sub(1), Relaxed);
+        let judged = self.judged.read_once();
+        self.judged.write_once(judged.wrapping_sub(1));
         true
     }
 
     /// What is known of its owner, to tell whether more has become known meanwhile.
     pub fn owner_known(&self) -> (u32, bool) {
-        (self.uid.load(Relaxed), self.grouped.load(Relaxed))
+        (self.uid.read_once(), self.grouped.read_once())
     }
 
     /// Whether it is known whose socket it is; of which control group only if that is asked.
     pub fn has_owner(&self, group: bool) -> bool {
-        self.uid.load(Relaxed) != NO_USER && (!group || self.grouped.load(Relaxed))
+        self.uid.read_once() != NO_USER && (!group || self.grouped.read_once())
     }
 
     /// Whether the rules leave all of it to the original lane.
     pub fn is_never(&self) -> bool {
-        self.never.load(Relaxed)
+        self.never.read_once()
     }
 
     /// Whether its rule has it use one path at a time.

@@ -39,6 +39,7 @@ use crate::{
         wrap::Via, //
     },
     sys::{
+        atomic::MarkedAccess,
         bh::BhLock,
         clock, //
     },
@@ -240,12 +241,12 @@ impl Path {
 
     /// A lane on this path may carry data.
     pub fn confirm(&self) {
-        self.confirmed.store(true, Relaxed);
+        self.confirmed.write_once(true);
     }
 
     /// Whether a lane on this path ever could carry data.
     pub fn is_confirmed(&self) -> bool {
-        self.confirmed.load(Relaxed)
+        self.confirmed.read_once()
     }
 
     /// How far it can be relied on.
@@ -253,7 +254,7 @@ impl Path {
         if self.is_down() {
             return Standing::Down;
         }
-        match self.standing.load(Relaxed) {
+        match self.standing.read_once() {
             s if s == Standing::Good as u32 => Standing::Good,
             s if s == Standing::Lossy as u32 => Standing::Lossy,
             s if s == Standing::Doubtful as u32 => Standing::Doubtful,
@@ -275,36 +276,36 @@ impl Path {
 
     /// Whether a session's own tuple does not get through on it while other lanes are used.
     pub fn is_strict(&self) -> bool {
-        self.strict.load(Relaxed)
+        self.strict.read_once()
     }
 
     /// A session's own tuple did not get through while another lane did.
     pub fn set_strict(&self) {
-        self.strict.store(true, Relaxed);
+        self.strict.write_once(true);
     }
 
     /// Whether it goes, or once went, through a tunnel of this host.
     pub fn is_tunnel(&self) -> bool {
-        self.tunnel.load(Relaxed)
+        self.tunnel.read_once()
     }
 
     /// It goes through a tunnel of this host.
     pub fn set_tunnel(&self) {
-        self.tunnel.store(true, Relaxed);
+        self.tunnel.write_once(true);
     }
 
     /// Takes in what is wanted of its interface. True if the peer has to be told.
     pub fn set_role(&self, role: &Role) -> bool {
         let number = role.reserve.map_or(0, |reason| reason as u32);
-        self.excluded.store(role.excluded, Relaxed);
-        self.cost.store(role.cost, Relaxed);
-        self.reserve.store(number, Relaxed);
+        self.excluded.write_once(role.excluded);
+        self.cost.write_once(role.cost);
+        self.reserve.write_once(number);
         self.note_reserve()
     }
 
     /// Takes in what is wanted of the path itself. True if the peer has to be told.
     pub fn set_wish(&self, wish: Wish) -> bool {
-        self.wish.store(wish as u32, Relaxed);
+        self.wish.write_once(wish as u32);
         self.note_reserve()
     }
 
@@ -317,22 +318,22 @@ impl Path {
 
     /// What is wanted of the path itself.
     pub fn wish(&self) -> Wish {
-        Wish::from_number(self.wish.load(Relaxed)).unwrap_or(Wish::Active)
+        Wish::from_number(self.wish.read_once()).unwrap_or(Wish::Active)
     }
 
     /// Sets a weight that counts in place of what is learnt; 0 for none.
     pub fn fix_weight(&self, weight: u16) {
-        self.fixed_weight.store(weight.into(), Relaxed);
+        self.fixed_weight.write_once(weight.into());
     }
 
     /// Whether anything was set for the path itself.
     pub(super) fn is_set(&self) -> bool {
-        self.wish() != Wish::Active || self.fixed_weight.load(Relaxed) != 0
+        self.wish() != Wish::Active || self.fixed_weight.read_once() != 0
     }
 
     /// Whether its interface is not to be used for lanes.
     pub fn is_excluded(&self) -> bool {
-        self.excluded.load(Relaxed)
+        self.excluded.read_once()
     }
 
     /// Whether the path itself is not to be used.
@@ -347,14 +348,14 @@ impl Path {
 
     /// Whether this end wants to use it only when nothing else works.
     pub fn is_reserve_here(&self) -> bool {
-        self.reserve.load(Relaxed) != 0 || self.wish() == Wish::Standby
+        self.reserve.read_once() != 0 || self.wish() == Wish::Standby
     }
 
     /// Why it is used only when nothing else works.
     pub fn reserve(&self) -> Option<Reserve> {
         let mine = || (self.wish() == Wish::Standby).then_some(Reserve::Standby);
-        let theirs = || self.peer_reserve.load(Relaxed).then_some(Reserve::Peer);
-        let links = Reserve::from_number(self.reserve.load(Relaxed));
+        let theirs = || self.peer_reserve.read_once().then_some(Reserve::Peer);
+        let links = Reserve::from_number(self.reserve.read_once());
         links.or_else(mine).or_else(theirs)
     }
 
@@ -369,7 +370,7 @@ impl Path {
 
     /// Whether the peer sees another address than the local one.
     pub fn is_translated(&self) -> bool {
-        self.translated.load(Relaxed)
+        self.translated.read_once()
     }
 
     /// The peer has told what it sees packets come from that leave on this path by a tuple: with
@@ -383,7 +384,7 @@ impl Path {
         };
         let other = Some(seen).filter(|_| end.addr != self.local);
         self.state.lock().observed = other;
-        self.translated.store(other.is_some(), Relaxed);
+        self.translated.write_once(other.is_some());
     }
 
     /// How a lane got through on it last: the most elaborate way, if sessions differ.
@@ -401,17 +402,17 @@ impl Path {
     /// Why it does not work, or that it does.
     pub fn set_reason(&self, reason: Option<Reason>) {
         self.reason
-            .store(reason.map_or(NO_REASON, Reason::number), Relaxed);
+            .write_once(reason.map_or(NO_REASON, Reason::number));
     }
 
     /// Why it does not work, as netlink knows it.
     pub fn reason(&self) -> Option<u32> {
-        Some(self.reason.load(Relaxed)).filter(|reason| *reason != NO_REASON)
+        Some(self.reason.read_once()).filter(|reason| *reason != NO_REASON)
     }
 
     /// How a lane of a session of protocol `inner` got through on it last.
     pub fn via(&self, inner: u8) -> Option<Via> {
-        match self.via[usize::from(inner == packet::UDP)].load(Relaxed) {
+        match self.via[usize::from(inner == packet::UDP)].read_once() {
             1 => Some(Via::Raw),
             2 => Some(Via::Udp),
             3 => Some(Via::Tcp),
@@ -421,7 +422,7 @@ impl Path {
 
     /// A lane of a session of protocol `inner` has got through like this.
     pub fn set_via(&self, inner: u8, via: Via) {
-        self.via[usize::from(inner == packet::UDP)].store(via as u32 + 1, Relaxed);
+        self.via[usize::from(inner == packet::UDP)].write_once(via as u32 + 1);
     }
 
     /// Whether it answers, as far as is known.
@@ -431,12 +432,12 @@ impl Path {
 
     /// Whether one of its ends is not there.
     pub fn is_down(&self) -> bool {
-        self.down.load(Relaxed) || self.gone.load(Relaxed)
+        self.down.read_once() || self.gone.read_once()
     }
 
     /// Whether the local end is not there.
     pub fn is_down_here(&self) -> bool {
-        self.down.load(Relaxed)
+        self.down.read_once()
     }
 
     /// The local address or its interface has gone, or is back. False if that was known.
@@ -451,14 +452,14 @@ impl Path {
 
     /// A question of the peer was answered now.
     pub fn answered(&self, now: u32) {
-        self.answered_at.store(now, Relaxed);
+        self.answered_at.write_once(now);
     }
 
     /// Whether either end has asked lately: the path is in use.
     pub fn is_busy(&self, now: u32) -> bool {
         const LATELY_US: u32 = 200_000;
-        seq::age(now, self.answered_at.load(Relaxed)) < LATELY_US
-            || seq::age(now, self.asked_at.load(Relaxed)) < LATELY_US
+        seq::age(now, self.answered_at.read_once()) < LATELY_US
+            || seq::age(now, self.asked_at.read_once()) < LATELY_US
     }
 
     /// Claims the path for the worker's list of those with open questions; false if it is there.
@@ -485,30 +486,30 @@ impl Path {
     /// that already. Others need not search for one at once.
     pub fn found_no_port(&self, proto: u8, port: u16, now_ms: u32) {
         let ends = u64::from(proto) << 16 | u64::from(port);
-        self.no_port.store(ends << 32 | u64::from(now_ms), Relaxed);
+        self.no_port.write_once(ends << 32 | u64::from(now_ms));
     }
 
     /// Whether that was lately, milliseconds.
     pub fn lacks_ports(&self, proto: u8, port: u16, now_ms: u32) -> bool {
         const FOR_MS: u32 = 1_000;
-        let known = self.no_port.load(Relaxed);
+        let known = self.no_port.read_once();
         let ends = u64::from(proto) << 16 | u64::from(port);
         known >> 32 == ends && seq::age_ms(now_ms, known as u32) < FOR_MS
     }
 
     /// Whether any lane uses it.
     pub fn is_used(&self) -> bool {
-        self.users.load(Relaxed) != 0
+        self.users.read_once() != 0
     }
 
     /// Says that it leaves by another interface now.
     pub fn set_ifindex(&self, ifindex: u32) {
-        self.ifindex.store(ifindex, Relaxed);
+        self.ifindex.write_once(ifindex);
     }
 
     /// Interface of the local address; 0 while none is known.
     pub fn ifindex(&self) -> u32 {
-        self.ifindex.load(Relaxed)
+        self.ifindex.read_once()
     }
 
     /// Counts sent packets. `fits` is asked of those that are not small: whether nobody on the way
@@ -532,7 +533,7 @@ impl Path {
 
     /// What its link carries for certain, bytes per second; 0 while that is unknown.
     fn sure_rate(&self) -> u32 {
-        rate::surely(self.rate.load(Relaxed), self.prospect.load(Relaxed))
+        rate::surely(self.rate.read_once(), self.prospect.read_once())
     }
 
     /// Counts received packets.
@@ -543,20 +544,20 @@ impl Path {
 
     /// How long the queue is thought to be.
     fn backlog(&self) -> Backlog {
-        Backlog(self.backlog.load(Relaxed))
+        Backlog(self.backlog.read_once())
     }
 
     /// Something was lost that had to wait for `wait` microseconds in the queue. Whether it may be
     /// sent again without TCP being told.
     pub fn may_repair(&self, now: u32, lost: u32, wait: u32) -> bool {
         let sent = Sent {
-            all: self.chosen_bytes.load(Relaxed),
-            full: self.crowded_bytes.load(Relaxed),
+            all: self.chosen_bytes.read_once(),
+            full: self.crowded_bytes.read_once(),
         };
         let mut state = self.state.lock();
         let full = wait >= state.full_queue();
         let may = state.losses.may_repair(now, lost, full, sent);
-        self.random_loss.store(state.losses.random(), Relaxed);
+        self.random_loss.write_once(state.losses.random());
         may
     }
 
@@ -575,32 +576,32 @@ impl Path {
 
     /// Two CPUs may overwrite each other's: the next report tells.
     fn set_backlog(&self, backlog: Backlog) {
-        self.backlog.store(backlog.0, Relaxed);
+        self.backlog.write_once(backlog.0);
     }
 
     /// The totals that reports carry.
     pub fn totals(&self, now: u32) -> path::Totals {
         path::Totals {
-            tx_packets: self.tx_packets.load(Relaxed),
-            tx_bytes: self.tx_bytes.load(Relaxed),
-            tx_long_packets: self.tx_long_packets.load(Relaxed),
-            tx_long_bytes: self.tx_long_bytes.load(Relaxed),
-            tx_large_packets: self.tx_large_packets.load(Relaxed),
-            rx_packets: self.rx_packets.load(Relaxed),
-            rx_bytes: self.rx_bytes.load(Relaxed),
+            tx_packets: self.tx_packets.read_once(),
+            tx_bytes: self.tx_bytes.read_once(),
+            tx_long_packets: self.tx_long_packets.read_once(),
+            tx_long_bytes: self.tx_long_bytes.read_once(),
+            tx_large_packets: self.tx_large_packets.read_once(),
+            rx_packets: self.rx_packets.read_once(),
+            rx_bytes: self.rx_bytes.read_once(),
             wait_us: self.backlog().wait(now),
-            longest_us: self.longest.load(Relaxed),
+            longest_us: self.longest.read_once(),
         }
     }
 
     /// A question leaves; what follows it waits for `wait` microseconds.
     pub fn ask_anew(&self, wait: u32) {
-        self.longest.store(wait, Relaxed);
+        self.longest.write_once(wait);
     }
 
     /// Bytes sent.
     pub fn tx_bytes(&self) -> u64 {
-        self.tx_bytes.load(Relaxed)
+        self.tx_bytes.read_once()
     }
 
     /// What was lost on it says nothing of it, see [`path::Path::forgive`]. Any context.
@@ -613,16 +614,15 @@ impl Path {
     /// Keeps times of long ago in their place, now and then. Any context, about once a second.
     pub fn age(&self, now: u32) {
         const OFTEN_US: u32 = 1 << 28;
-        if seq::age(now, self.aged.load(Relaxed)) < OFTEN_US {
+        if seq::age(now, self.aged.read_once()) < OFTEN_US {
             return;
         }
-        self.aged.store(now, Relaxed);
+        self.aged.write_once(now);
         let mut state = self.state.lock();
         state.age(now);
         if state.heard().is_none() {
             // One that never answered has been silent for ever.
-            self.heard
-                .store(now.wrapping_sub(path::LONG_AGO_US), Relaxed);
+            self.heard.write_once(now.wrapping_sub(path::LONG_AGO_US));
         }
         self.publish(&state);
     }
@@ -630,75 +630,75 @@ impl Path {
     /// Copies what the fast paths need; called with the state just changed.
     pub fn publish(&self, state: &path::Path) {
         if state.tx.last().is_some() {
-            self.delay.store(state.tx.smoothed(), Relaxed);
-            self.queue.store(state.queue(), Relaxed);
-            self.base.store(state.tx.min(), Relaxed);
-            self.base_rtt.store(state.base_rtt(), Relaxed);
-            self.rate.store(state.rate(), Relaxed);
-            self.prospect.store(state.prospect(), Relaxed);
-            self.asks_after.store(state.asks_after(), Relaxed);
-            self.new.store(state.is_new(), Relaxed);
-            self.loss.store(state.loss(), Relaxed);
-            self.random_loss.store(state.losses.random(), Relaxed);
-            self.noise.store(state.tx.deviation(), Relaxed);
-            self.full_queue.store(state.full_queue(), Relaxed);
-            self.queue_limit.store(state.queue_limit(), Relaxed);
-            self.measured.store(true, Relaxed);
+            self.delay.write_once(state.tx.smoothed());
+            self.queue.write_once(state.queue());
+            self.base.write_once(state.tx.min());
+            self.base_rtt.write_once(state.base_rtt());
+            self.rate.write_once(state.rate());
+            self.prospect.write_once(state.prospect());
+            self.asks_after.write_once(state.asks_after());
+            self.new.write_once(state.is_new());
+            self.loss.write_once(state.loss());
+            self.random_loss.write_once(state.losses.random());
+            self.noise.write_once(state.tx.deviation());
+            self.full_queue.write_once(state.full_queue());
+            self.queue_limit.write_once(state.queue_limit());
+            self.measured.write_once(true);
         }
         if state.rx.last().is_some() {
-            self.rx_delay.store(state.rx.smoothed(), Relaxed);
-            self.rx_deviation.store(state.rx.deviation(), Relaxed);
-            self.rx_crowded.store(state.is_crowded_from_peer(), Relaxed);
-            self.rx_measured.store(true, Relaxed);
+            self.rx_delay.write_once(state.rx.smoothed());
+            self.rx_deviation.write_once(state.rx.deviation());
+            self.rx_crowded.write_once(state.is_crowded_from_peer());
+            self.rx_measured.write_once(true);
         }
         if state.rtt.is_sampled() {
-            self.answer_in.store(state.rtt.timeout(), Relaxed);
+            self.answer_in.write_once(state.rtt.timeout());
         }
-        self.peer_reserve.store(state.is_peer_reserve(), Relaxed);
-        self.idle_times.store(state.idle_interval(1), Relaxed);
-        self.pace.store(state.pace(), Relaxed);
-        self.standing.store(state.standing() as u32, Relaxed);
+        self.peer_reserve.write_once(state.is_peer_reserve());
+        self.idle_times.write_once(state.idle_interval(1));
+        self.pace.write_once(state.pace());
+        self.standing.write_once(state.standing() as u32);
         if let Some(expected) = state.expected() {
-            self.expected.store(expected, Relaxed);
+            self.expected.write_once(expected);
         }
-        self.waiting.store(state.expected().is_some(), Relaxed);
+        self.waiting.write_once(state.expected().is_some());
         if let Some(heard) = state.heard() {
-            self.heard.store(heard, Relaxed);
+            self.heard.write_once(heard);
         }
     }
 
     /// A cheap look whether a question may be due.
     pub fn maybe_due(&self, now: u32, interval: u32) -> bool {
-        seq::age(now, self.asked_at.load(Relaxed)) >= interval.max(self.pace.load(Relaxed))
+        seq::age(now, self.asked_at.read_once()) >= interval.max(self.pace.read_once())
     }
 
     /// Whether the next hop's link address may be asked for again, `interval` after the last time;
     /// it is done then.
     pub fn may_solicit(&self, now: u32, interval: u32) -> bool {
-        let may = seq::age(now, self.solicited_at.load(Relaxed)) >= interval;
+        let may = seq::age(now, self.solicited_at.read_once()) >= interval;
         if may {
-            self.solicited_at.store(now, Relaxed);
+            self.solicited_at.write_once(now);
         }
         may
     }
 
     /// How long ago it was asked last, microseconds.
     pub fn asked_ago(&self, now: u32) -> u32 {
-        seq::age(now, self.asked_at.load(Relaxed))
+        seq::age(now, self.asked_at.read_once())
     }
 
     /// A question leaves now, before `behind` bytes that have been taken into account already.
     pub fn asked(&self, now: u32, behind: u32) {
-        self.asked_at.store(now, Relaxed);
-        let before = self.chosen_bytes.load(Relaxed);
+        self.asked_at.write_once(now);
+        let before = self.chosen_bytes.read_once();
         let before = before.saturating_sub(behind.into());
-        self.asked_bytes.store(before, Relaxed);
+        self.asked_bytes.write_once(before);
     }
 
     /// Bytes that the scheduler has sent here since the last question.
     fn unasked(&self) -> u32 {
-        let all = self.chosen_bytes.load(Relaxed);
-        let unasked = all.saturating_sub(self.asked_bytes.load(Relaxed));
+        let all = self.chosen_bytes.read_once();
+        let unasked = all.saturating_sub(self.asked_bytes.read_once());
         u32::try_from(unasked).unwrap_or(u32::MAX)
     }
 
@@ -711,18 +711,18 @@ impl Path {
     /// One-way delay from the peer and its deviation, microseconds.
     pub fn rx_delay(&self) -> Option<(i32, u32)> {
         self.rx_measured
-            .load(Relaxed)
-            .then(|| (self.rx_delay.load(Relaxed), self.rx_deviation.load(Relaxed)))
+            .read_once()
+            .then(|| (self.rx_delay.read_once(), self.rx_deviation.read_once()))
     }
 
     /// Whether what is lost on the way from the peer is likely to be congestion.
     pub fn is_crowded_from_peer(&self) -> bool {
-        self.rx_crowded.load(Relaxed)
+        self.rx_crowded.read_once()
     }
 
     /// How long an answer takes at most, microseconds; `None` while that was not measured.
     pub fn answer_us(&self) -> Option<u32> {
-        Some(self.answer_in.load(Relaxed)).filter(|us| *us != 0)
+        Some(self.answer_in.read_once()).filter(|us| *us != 0)
     }
 
     /// The path MTU that an ICMP error told or the loss of all that was larger, bytes.
@@ -732,10 +732,10 @@ impl Path {
         if mtu == u32::MAX {
             return mtu;
         }
-        let age = seq::age_ms(clock::now_ms(), self.mtu_at.load(Relaxed));
-        if age >= self.mtu_life.load(Relaxed) {
-            self.mtu.store(u32::MAX, Relaxed);
-            self.black_hole.store(false, Relaxed);
+        let age = seq::age_ms(clock::now_ms(), self.mtu_at.read_once());
+        if age >= self.mtu_life.read_once() {
+            self.mtu.write_once(u32::MAX);
+            self.black_hole.write_once(false);
             return u32::MAX;
         }
         mtu
@@ -743,7 +743,7 @@ impl Path {
 
     /// Whether it loses what is larger than its MTU and nobody tells the sockets.
     pub fn is_black_hole(&self) -> bool {
-        self.black_hole.load(Relaxed) && self.mtu() != u32::MAX
+        self.black_hole.read_once() && self.mtu() != u32::MAX
     }
 
     /// Takes in a smaller path MTU that an ICMP error tells; false if it is not smaller.
@@ -751,7 +751,7 @@ impl Path {
         let lower = self.lower_mtu_for(mtu, MTU_LIFE_MS);
         if lower {
             // The sockets are told.
-            self.black_hole.store(false, Relaxed);
+            self.black_hole.write_once(false);
         }
         lower
     }
@@ -762,8 +762,8 @@ impl Path {
         if mtu >= self.mtu() {
             return false;
         }
-        self.mtu_at.store(clock::now_ms(), Relaxed);
-        self.mtu_life.store(life_ms, Relaxed);
+        self.mtu_at.write_once(clock::now_ms());
+        self.mtu_life.write_once(life_ms);
         self.mtu.store(mtu, Release);
         true
     }
@@ -771,13 +771,13 @@ impl Path {
     /// It has lost all large packets. False if that was known.
     pub fn set_black_hole(&self) -> bool {
         let now = clock::now_ms();
-        let age = seq::age_ms(now, self.black_hole_at.load(Relaxed));
-        let life = blackhole::life_ms(self.black_hole_ms.load(Relaxed), age);
+        let age = seq::age_ms(now, self.black_hole_at.read_once());
+        let life = blackhole::life_ms(self.black_hole_ms.read_once(), age);
         let lower = self.lower_mtu_for(SMALL as u32, life);
         if lower {
-            self.black_hole_at.store(now, Relaxed);
-            self.black_hole_ms.store(life, Relaxed);
-            self.black_hole.store(true, Relaxed);
+            self.black_hole_at.write_once(now);
+            self.black_hole_ms.write_once(life);
+            self.black_hole.write_once(true);
         }
         lower
     }

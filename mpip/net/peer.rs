@@ -21,6 +21,7 @@ use crate::{
         wrap::Via, //
     },
     sys::{
+        atomic::MarkedAccess,
         bh::BhLock,
         clock, //
     },
@@ -168,30 +169,30 @@ impl Peer {
 
     /// An authentic message came.
     pub fn heard(&self) {
-        self.heard_ms.store(clock::now_us64() / 1000, Relaxed);
+        self.heard_ms.write_once(clock::now_us64() / 1000);
     }
 
     /// When the last authentic message came, milliseconds since boot.
     pub fn heard_ms(&self) -> u64 {
-        self.heard_ms.load(Relaxed)
+        self.heard_ms.read_once()
     }
 
     /// The peer has said goodbye.
     pub fn leave(&self) {
-        self.left_ms.store(clock::now_us64() / 1000, Relaxed);
-        self.left.store(true, Relaxed);
+        self.left_ms.write_once(clock::now_us64() / 1000);
+        self.left.write_once(true);
     }
 
     /// Whether the peer has said goodbye so long ago that nothing of it is under way.
     pub fn is_long_gone(&self) -> bool {
         const DRAIN_MS: u64 = 500;
-        let since = (clock::now_us64() / 1000).saturating_sub(self.left_ms.load(Relaxed));
+        let since = (clock::now_us64() / 1000).saturating_sub(self.left_ms.read_once());
         self.has_left() && since >= DRAIN_MS
     }
 
     /// Whether the peer has said goodbye.
     pub fn has_left(&self) -> bool {
-        self.left.load(Relaxed)
+        self.left.read_once()
     }
 
     /// This node's addresses have changed: the peer has to be told.

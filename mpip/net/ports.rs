@@ -6,6 +6,7 @@ use crate::{
     new_bh_lock,
     proto::packet,
     sys::{
+        atomic::MarkedAccess,
         bh::BhLock,
         net::Net,
         socket::ReservedPort, //
@@ -13,10 +14,7 @@ use crate::{
 };
 use kernel::{
     prelude::*,
-    sync::atomic::{
-        Atomic,
-        Relaxed, //
-    },
+    sync::atomic::Atomic, //
 };
 
 /// Ports that are tried for a lane before more are reserved.
@@ -65,7 +63,7 @@ impl Ports {
 
     /// The node's own port, UDP and TCP; 0 for none.
     pub fn own(&self) -> u16 {
-        self.own_port.load(Relaxed) as u16
+        self.own_port.read_once() as u16
     }
 
     /// Takes another port of its own, `port` if it is free, and returns it. Lanes that there are
@@ -73,7 +71,7 @@ impl Ports {
     pub fn change_own(&self, net: Net, port: u16) -> u16 {
         let (mut fresh, port) = reserve_own(net, port);
         core::mem::swap(&mut *self.own.lock(), &mut fresh);
-        self.own_port.store(u32::from(port), Relaxed);
+        self.own_port.write_once(u32::from(port));
         // The old ones go here, without the lock.
         port
     }

@@ -47,6 +47,7 @@ use crate::{
         }, //
     },
     sys::{
+        atomic::MarkedAccess,
         clock,
         route::Dst,
         skb::{
@@ -135,7 +136,7 @@ impl Session {
                 None => return self.shared.counters.add(Counter::NoMemory, 1),
             }
         }
-        let full = self.shared.kept.load(Relaxed) > MAX_ALL;
+        let full = self.shared.kept.read_once() > MAX_ALL;
         let kept = if full { None } else { skb.keep() };
         let gone = match kept {
             Some(packet) => {

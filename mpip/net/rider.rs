@@ -29,14 +29,12 @@ use crate::{
         }, //
     },
     sys::{
+        atomic::MarkedAccess,
         clock,
         skb::Skb, //
     },
 };
-use kernel::{
-    prelude::*,
-    sync::atomic::Relaxed, //
-};
+use kernel::prelude::*;
 
 /// Messages that wait at most.
 pub const SLOTS: usize = 64;
@@ -108,7 +106,7 @@ impl Instance {
 
     /// Puts a waiting message behind a datagram of the same tuple. Output hook.
     pub fn take_along(&self, skb: &mut Skb<'_>, packet: &Packet, tuple: &Tuple) {
-        if !self.riding.load(Relaxed) {
+        if !self.riding.read_once() {
             return;
         }
         let now = clock::now_ms();

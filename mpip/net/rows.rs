@@ -26,6 +26,7 @@ use crate::{
         wrap::Via, //
     },
     sys::{
+        atomic::MarkedAccess,
         bh::BhLock,
         clock,
         route::FlowRoute,
@@ -191,7 +192,7 @@ impl WireEntry {
 
     /// Whether a challenge came back.
     pub fn is_up(&self) -> bool {
-        self.up.load(Relaxed)
+        self.up.read_once()
     }
 
     /// Whether a packet on a lane that is not up yet belongs to a connection of this host: a
@@ -205,7 +206,7 @@ impl WireEntry {
 
     /// Packets and bytes received.
     pub fn rx(&self) -> (u64, u64) {
-        (self.rx_packets.load(Relaxed), self.rx_bytes.load(Relaxed))
+        (self.rx_packets.read_once(), self.rx_bytes.read_once())
     }
 }
 
@@ -245,18 +246,18 @@ impl AvailEntry {
 
     /// There is nothing to ask for a moment: packets pass without looking at the state.
     pub fn be_quiet(&self, now_ms: u32) {
-        self.quiet_from.store(now_ms.max(1), Relaxed);
+        self.quiet_from.write_once(now_ms.max(1));
     }
 
     /// There is something to ask, or to open.
     pub fn be_lively(&self) {
-        self.quiet_from.store(0, Relaxed);
+        self.quiet_from.write_once(0);
     }
 
     /// Whether there is nothing to ask now.
     pub fn is_quiet(&self, now_ms: u32) -> bool {
         const MOMENT_MS: u32 = 100;
-        let from = self.quiet_from.load(Relaxed);
+        let from = self.quiet_from.read_once();
         from != 0 && seq::age_ms(now_ms, from) < MOMENT_MS
     }
 
@@ -271,12 +272,12 @@ impl AvailEntry {
 
     /// Which node the destination is, if that is known.
     pub fn node(&self) -> Option<u64> {
-        Some(self.node.load(Relaxed)).filter(|node| *node != 0)
+        Some(self.node.read_once()).filter(|node| *node != 0)
     }
 
     /// Notes which node the destination is; 0 that this is not known any more.
     pub fn set_node(&self, node: u64) {
-        self.node.store(node, Relaxed);
+        self.node.write_once(node);
     }
 }
 

@@ -35,6 +35,7 @@ use crate::{
         }, //
     },
     sys::{
+        atomic::MarkedAccess,
         bh::BhLock,
         count::PerCpuCount,
         device,
@@ -50,10 +51,7 @@ use kernel::{
     },
     prelude::*,
     sync::{
-        atomic::{
-            Atomic,
-            Relaxed, //
-        },
+        atomic::Atomic,
         Arc, //
     },
 };
@@ -114,7 +112,7 @@ impl Counted {
         let Some(named) = &self.named else {
             return self.rule.treatment;
         };
-        let index = |i: usize| named.indices.get(i).map_or(0, |index| index.load(Relaxed));
+        let index = |i: usize| named.indices.get(i).map_or(0, |index| index.read_once());
         Treatment {
             interfaces: Interfaces(core::array::from_fn(index)),
             ..self.rule.treatment
@@ -130,7 +128,7 @@ impl Counted {
     pub fn find(&self, net: Net) {
         let Some(named) = &self.named else { return };
         for (name, index) in named.names.iter().zip(&named.indices) {
-            index.store(device::index_of(net, name), Relaxed);
+            index.write_once(device::index_of(net, name));
         }
     }
 
@@ -368,14 +366,14 @@ impl Rules {
         let mut table = Arc::new(table, GFP_KERNEL)?;
         let mut current = self.table.lock();
         core::mem::swap(&mut *current, &mut table);
-        self.any.store(any, Relaxed);
-        self.never.store(never, Relaxed);
-        self.owners.store(owners, Relaxed);
-        self.single.store(single, Relaxed);
-        self.groups.store(groups, Relaxed);
-        self.named.store(named, Relaxed);
+        self.any.write_once(any);
+        self.never.write_once(never);
+        self.owners.write_once(owners);
+        self.single.write_once(single);
+        self.groups.write_once(groups);
+        self.named.write_once(named);
         let next = self.generation().wrapping_add(1);
-        self.generation.store(next, Relaxed);
+        self.generation.write_once(next);
         // The lock goes first: what is freed may be much.
         drop(current);
         drop(table);
@@ -384,27 +382,27 @@ impl Rules {
 
     /// It changes with the table.
     pub fn generation(&self) -> u32 {
-        self.generation.load(Relaxed)
+        self.generation.read_once()
     }
 
     /// Whether one of them asks for users or control groups.
     pub fn ask_owners(&self) -> bool {
-        self.owners.load(Relaxed)
+        self.owners.read_once()
     }
 
     /// Whether one of them has sessions use one path at a time.
     pub fn know_single(&self) -> bool {
-        self.single.load(Relaxed)
+        self.single.read_once()
     }
 
     /// Whether one of them asks for control groups.
     pub fn ask_groups(&self) -> bool {
-        self.groups.load(Relaxed)
+        self.groups.read_once()
     }
 
     /// Finds out which interfaces have the names that rules are for. Process context.
     pub fn find(&self, net: Net) {
-        if !self.named.load(Relaxed) {
+        if !self.named.read_once() {
             return;
         }
         let (table, _) = self.get();
@@ -415,7 +413,7 @@ impl Rules {
 
     /// Whether there are any.
     pub fn are_any(&self) -> bool {
-        self.any.load(Relaxed)
+        self.any.read_once()
     }
 }
 
@@ -488,7 +486,7 @@ impl Instance {
     /// this host sends; without it the socket is looked for. Any context.
     pub fn is_never(&self, tuple: &Tuple, skb: Option<&Skb<'_>>) -> bool {
         let rules = &self.shared.rules;
-        if !rules.never.load(Relaxed) {
+        if !rules.never.read_once() {
             return false;
         }
         let (table, _) = rules.get();

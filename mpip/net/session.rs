@@ -37,6 +37,7 @@ use crate::{
         wrap::Via, //
     },
     sys::{
+        atomic::MarkedAccess,
         bh::BhLock,
         cgroup::Cgroup,
         clock,
@@ -347,9 +348,9 @@ impl Session {
     /// A packet of the session was seen. True if it was quiet for long before.
     pub fn touch(&self) -> bool {
         let now = clock::coarse_ms();
-        let before = self.used_ms.load(Relaxed);
+        let before = self.used_ms.read_once();
         if now != before {
-            self.used_ms.store(now, Relaxed);
+            self.used_ms.write_once(now);
         }
         seq::age_ms(now, before) > QUIET_MS
     }
@@ -361,7 +362,7 @@ impl Session {
         self.tx_packets.add(u64::from(packets), Relaxed);
         self.tx_bytes.add(bytes as u64, Relaxed);
         // What the peer does not count would look lost.
-        if self.known.load(Relaxed) {
+        if self.known.read_once() {
             path.count_tx(packets, bytes, || skb.fits(skb.dst_mtu().min(path.mtu())));
         }
     }
@@ -375,17 +376,17 @@ impl Session {
 
     /// The peer knows the session, and counts what comes.
     pub fn set_known(&self) {
-        self.known.store(true, Relaxed);
+        self.known.write_once(true);
     }
 
     /// Packets and bytes counted by [`Session::count_tx`].
     pub fn tx(&self) -> (u64, u64) {
-        (self.tx_packets.load(Relaxed), self.tx_bytes.load(Relaxed))
+        (self.tx_packets.read_once(), self.tx_bytes.read_once())
     }
 
     /// Time since the last packet, milliseconds.
     pub fn idle_ms(&self) -> u32 {
-        seq::age_ms(clock::coarse_ms(), self.used_ms.load(Relaxed))
+        seq::age_ms(clock::coarse_ms(), self.used_ms.read_once())
     }
 
     /// Time since it was made, milliseconds.
@@ -395,12 +396,12 @@ impl Session {
 
     /// The transport is finishing.
     pub fn set_closing(&self) {
-        self.closing.store(true, Relaxed);
+        self.closing.write_once(true);
     }
 
     /// The transport seemed to be finishing, but it goes on.
     pub fn set_going_on(&self) {
-        self.closing.store(false, Relaxed);
+        self.closing.write_once(false);
     }
 
     /// Whether a FIN or RST at `seq` can come from the other end: whoever has seen nothing of the
@@ -412,21 +413,21 @@ impl Session {
 
     /// Whether the transport is finishing.
     pub fn is_closing(&self) -> bool {
-        self.closing.load(Relaxed)
+        self.closing.read_once()
     }
 
     /// The socket resets the connection: whether the peer may be told once more.
     pub fn may_close(&self) -> bool {
-        let left = self.closes.load(Relaxed);
+        let left = self.closes.read_once();
         if left > 0 {
-            self.closes.store(left.saturating_sub(1), Relaxed);
+            self.closes.write_once(left.saturating_sub(1));
         }
         left > 0
     }
 
     /// It is to be removed at once.
     pub fn set_over(&self) {
-        self.over.store(true, Relaxed);
+        self.over.write_once(true);
         self.set_multi(false);
     }
 
@@ -435,13 +436,13 @@ impl Session {
     /// is asked whether it still has the connection.
     pub fn doubts_again(&self, trip_ms: u32) -> bool {
         let now = clock::now_ms().max(1);
-        let last = self.doubted_ms.load(Relaxed);
+        let last = self.doubted_ms.read_once();
         let age = seq::age_ms(now, last);
         let old = last == 0 || age >= DOUBT_MS;
         let again = !old && age >= CLOSE_MS.saturating_add(trip_ms);
         if old || again {
-            self.doubted_ms.store(now, Relaxed);
-            self.challenges.store(CHALLENGES, Relaxed);
+            self.doubted_ms.write_once(now);
+            self.challenges.write_once(CHALLENGES);
         }
         again
     }
@@ -450,11 +451,11 @@ impl Session {
     /// once for each time: a peer without the connection answers that with another reset. The
     /// worker's.
     pub fn challenge_in(&self) -> Option<u32> {
-        let left = self.challenges.load(Relaxed);
+        let left = self.challenges.read_once();
         if left == 0 || self.is_closing() {
             return None;
         }
-        let age = seq::age_ms(clock::now_ms(), self.doubted_ms.load(Relaxed));
+        let age = seq::age_ms(clock::now_ms(), self.doubted_ms.read_once());
         let due = (CHALLENGES.saturating_sub(left) as u32).saturating_mul(CLOSE_MS);
         let wait = due.saturating_sub(age);
         if wait == 0 {
@@ -467,18 +468,18 @@ impl Session {
 
     /// Whether it is to be removed at once.
     pub fn is_over(&self) -> bool {
-        self.over.load(Relaxed)
+        self.over.read_once()
     }
 
     /// Whether there is, or may soon be, a lane besides the original one that may be used: a peer
     /// that leaves has none.
     pub fn is_multi(&self) -> bool {
-        self.multi.load(Relaxed) && !self.peer.has_left()
+        self.multi.read_once() && !self.peer.has_left()
     }
 
     /// Says whether there is a lane besides the original one.
     pub fn set_multi(&self, multi: bool) {
-        self.multi.store(multi, Relaxed);
+        self.multi.write_once(multi);
     }
 
     /// What is in flight on a lane is lost: the worker has to send it again.
@@ -493,7 +494,7 @@ impl Session {
 
     /// A way is open again, and nothing may come to tell the socket so.
     pub fn wants_wake(&self) {
-        self.waking.store(true, Relaxed);
+        self.waking.write_once(true);
     }
 
     /// Whether the socket has to be told; it is left to the caller now.
@@ -515,17 +516,17 @@ impl Session {
     /// The worker is to look at it at this time, milliseconds; 0 if it need not. For the worker
     /// only, as are the next two.
     pub fn wait_until(&self, until: u32) {
-        self.waits_until.store(until, Relaxed);
+        self.waits_until.write_once(until);
     }
 
     /// Whether that is this time.
     pub fn is_due_at(&self, until: u32) -> bool {
-        self.waits_until.load(Relaxed) == until
+        self.waits_until.read_once() == until
     }
 
     /// Whether that is later than this, or not at all.
     pub fn waits_longer_than(&self, until: u32) -> bool {
-        match self.waits_until.load(Relaxed) {
+        match self.waits_until.read_once() {
             0 => true,
             other => seq::delta(until, other) < 0,
         }
@@ -533,19 +534,19 @@ impl Session {
 
     /// The other end has acknowledged everything before `una`, as the socket knows.
     pub fn saw_ack(&self, una: u32) {
-        if seq::after(una, self.una.load(Relaxed)) {
-            self.una.store(una, Relaxed);
+        if seq::after(una, self.una.read_once()) {
+            self.una.write_once(una);
         }
     }
 
     /// The socket sends what lies at `nxt` next, as it says itself.
     pub fn saw_sent(&self, nxt: u32) {
-        self.taken.store(nxt, Relaxed);
+        self.taken.write_once(nxt);
     }
 
     /// The end of what the socket had sent for certain when it sent the last packet, without that.
     pub fn taken(&self) -> u32 {
-        self.taken.load(Relaxed)
+        self.taken.read_once()
     }
 
     /// A segment came that acknowledges what lies before `tcp.ack`, if it is to be believed; that
@@ -553,22 +554,22 @@ impl Session {
     /// be the other end's, which is all that TCP asks for.
     pub fn may_be_acked(&self, tcp: &TcpHeader) -> bool {
         tcp.flags & packet::ACK != 0
-            && seq::after(tcp.ack, self.una.load(Relaxed))
-            && !seq::after(tcp.ack, self.sent.load(Relaxed))
+            && seq::after(tcp.ack, self.una.read_once())
+            && !seq::after(tcp.ack, self.sent.read_once())
             && self.expects(tcp.seq)
     }
 
     /// Whether this is the connection's own SYN-ACK, sent again: a session may be opened before the
     /// handshake has ended.
     pub fn is_syn_ack(&self, tcp: &TcpHeader) -> bool {
-        tcp.flags & packet::ACK != 0 && tcp.seq.wrapping_add(1) == self.una.load(Relaxed)
+        tcp.flags & packet::ACK != 0 && tcp.seq.wrapping_add(1) == self.una.read_once()
     }
 
     /// A segment with data that ends at `end` is sent. Whether that was sent before.
     pub fn sends(&self, end: u32) -> bool {
-        let again = !seq::after(end, self.sent.load(Relaxed));
+        let again = !seq::after(end, self.sent.read_once());
         if !again {
-            self.sent.store(end, Relaxed);
+            self.sent.write_once(end);
         }
         again
     }
@@ -576,34 +577,34 @@ impl Session {
     /// Whether a segment at this sequence number, or a carrier, can be on its way.
     pub fn has_sent(&self, at: u32) -> bool {
         const CARRIED: u32 = 1 << 20;
-        let oldest = self.una.load(Relaxed).wrapping_sub(CARRIED);
-        !seq::before(at, oldest) && !seq::after(at, self.sent.load(Relaxed))
+        let oldest = self.una.read_once().wrapping_sub(CARRIED);
+        !seq::before(at, oldest) && !seq::after(at, self.sent.read_once())
     }
 
     /// Bytes in flight once everything before `end` has been sent.
     pub fn in_flight(&self, end: u32) -> u32 {
-        seq::delta(end, self.una.load(Relaxed)).max(0) as u32
+        seq::delta(end, self.una.read_once()).max(0) as u32
     }
 
     /// This end has acknowledged everything before `ack`, with this window.
     pub fn sent_ack(&self, ack: u32, window: u16) {
-        if seq::after(ack, self.acked.load(Relaxed)) {
-            self.acked.store(ack, Relaxed);
+        if seq::after(ack, self.acked.read_once()) {
+            self.acked.write_once(ack);
         }
-        self.window.store(u32::from(window), Relaxed);
+        self.window.write_once(u32::from(window));
     }
 
     /// What this end has acknowledged.
     pub fn acked(&self) -> u32 {
-        self.acked.load(Relaxed)
+        self.acked.read_once()
     }
 
     /// Where a TCP segment of our own belongs.
     pub fn position(&self) -> TcpPosition {
         TcpPosition {
-            una: self.una.load(Relaxed),
-            ack: self.acked.load(Relaxed),
-            window: self.window.load(Relaxed) as u16,
+            una: self.una.read_once(),
+            ack: self.acked.read_once(),
+            window: self.window.read_once() as u16,
         }
     }
 }

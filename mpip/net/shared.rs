@@ -20,7 +20,10 @@ use crate::{
             Param, //
         }, //
     },
-    sys::clock,
+    sys::{
+        atomic::MarkedAccess,
+        clock, //
+    }, //
 };
 use kernel::{
     prelude::*,
@@ -48,7 +51,7 @@ impl Settings {
 
     /// The value of a parameter.
     pub fn get(&self, param: Param) -> u64 {
-        self.values[param.index()].load(Relaxed)
+        self.values[param.index()].read_once()
     }
 
     /// Whether only those interfaces are used that are enrolled.
@@ -58,7 +61,7 @@ impl Settings {
 
     /// Sets a parameter; the caller has checked its range.
     pub fn set(&self, param: Param, value: u64) {
-        self.values[param.index()].store(value, Relaxed);
+        self.values[param.index()].write_once(value);
     }
 }
 
@@ -93,7 +96,7 @@ impl Counters {
     /// The value of a counter.
     pub fn get(&self, counter: Counter) -> u64 {
         self.shards.iter().fold(0, |sum, shard| {
-            sum.wrapping_add(shard.0[counter.index()].load(Relaxed))
+            sum.wrapping_add(shard.0[counter.index()].read_once())
         })
     }
 }

@@ -39,6 +39,7 @@ use crate::{
         wrap::Via, //
     },
     sys::{
+        atomic::MarkedAccess,
         clock,
         route::{
             self,
@@ -50,10 +51,7 @@ use crate::{
 use kernel::{
     alloc::flags::GFP_ATOMIC,
     prelude::*,
-    sync::{
-        atomic::Relaxed,
-        Arc, //
-    },
+    sync::Arc, //
 };
 
 /// Interval of the look at open questions, milliseconds.
@@ -359,7 +357,7 @@ impl Instance {
     pub fn path_returned(&self, peer: &Arc<Peer>, path: &Arc<Path>) {
         self.tell_path_return(peer, path);
         if peer.announce_again() {
-            self.announcing.store(true, Relaxed);
+            self.announcing.write_once(true);
             self.kick(0);
         }
         self.each_session_on(peer, path, |session, lanes| {

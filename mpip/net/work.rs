@@ -48,6 +48,7 @@ use crate::{
         }, //
     },
     sys::{
+        atomic::MarkedAccess,
         clock,
         crypto::Algo,
         socket, //
@@ -58,7 +59,6 @@ use kernel::{
     alloc::flags::GFP_ATOMIC,
     prelude::*,
     sync::{
-        atomic::Relaxed,
         rcu,
         Arc, //
     },
@@ -216,13 +216,13 @@ impl Instance {
             let Some(due) = self.due_ms.get(i) else {
                 continue;
             };
-            let late = now.wrapping_sub(due.load(Relaxed)) as i32;
+            let late = now.wrapping_sub(due.read_once()) as i32;
             if late >= 0 {
-                due.store(now.wrapping_add(interval), Relaxed);
+                due.write_once(now.wrapping_add(interval));
                 match i {
                     0 if self.tick() => {
                         // The rest of the sessions soon, and others' business first.
-                        due.store(now.wrapping_add(SLICE_MS), Relaxed);
+                        due.write_once(now.wrapping_add(SLICE_MS));
                         next = next.min(SLICE_MS);
                     }
                     0 => {}
@@ -387,7 +387,7 @@ impl Instance {
         {
             let rcu = rcu::read_lock();
             self.peers.for_each(&rcu, |peer| {
-                let idle = peer.sessions.load(Relaxed) == 0;
+                let idle = peer.sessions.read_once() == 0;
                 if idle
                     && oldest
                         .as_ref()
@@ -689,7 +689,7 @@ impl Instance {
             }
         }
         self.remove_session(session);
-        if session.peer.sessions.load(Relaxed) == 0 {
+        if session.peer.sessions.read_once() == 0 {
             self.forget_peer(&session.peer.clone(), Reason::Silent);
         }
     }

@@ -6,6 +6,7 @@
 //! and states, where the compiler cannot check it, in which context its
 //! functions may be called.
 
+pub mod atomic;
 pub mod bh;
 mod bindings;
 pub mod burst;

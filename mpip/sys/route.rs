@@ -3,6 +3,7 @@
 //! Ways out of the host and its addresses.
 
 use super::{
+    atomic::MarkedAccess,
     bindings,
     net::Net, //
 };
@@ -15,10 +16,7 @@ use core::{
     ffi::c_void,
     ptr::NonNull, //
 };
-use kernel::sync::atomic::{
-    Atomic,
-    Relaxed, //
-};
+use kernel::sync::atomic::Atomic;
 
 /// An output route with a counted reference.
 pub struct Dst {
@@ -170,7 +168,7 @@ impl FlowRoute {
 impl Drop for FlowRoute {
     fn drop(&mut self) {
         // SAFETY: Null or a route with a reference, which nothing uses any more.
-        unsafe { bindings::mpip_shim_rx_route_forget(self.0.load(Relaxed)) };
+        unsafe { bindings::mpip_shim_rx_route_forget(self.0.read_once()) };
     }
 }
 

@@ -8,6 +8,7 @@
 //! of buckets follows that of the entries.
 
 use super::{
+    atomic::MarkedAccess,
     bh::BhLock,
     bindings,
     clock, //
@@ -170,7 +171,7 @@ impl<V> Node<V> {
         let value = unsafe { (*(*node).value.get()).assume_init_read() };
         // SAFETY: As above.
         let taken = unsafe { &(*node).taken };
-        if taken.load(Relaxed) {
+        if taken.read_once() {
             taken.store(false, Release);
         } else {
             // SAFETY: By the invariant.
@@ -213,8 +214,8 @@ impl<V> Buckets<V> {
     unsafe fn link(&self, node: *mut Node<V>) {
         // SAFETY: By the contract.
         let entry = unsafe { &*node };
-        let head = self.head(entry.hash.load(Relaxed));
-        entry.next[self.link].store(head.load(Relaxed), Relaxed);
+        let head = self.head(entry.hash.read_once());
+        entry.next[self.link].write_once(head.read_once());
         head.store(node, Release);
     }
 
@@ -226,14 +227,14 @@ impl<V> Buckets<V> {
     unsafe fn unlink(&self, node: *mut Node<V>) {
         // SAFETY: By the contract.
         let entry = unsafe { &*node };
-        let mut link = self.head(entry.hash.load(Relaxed));
+        let mut link = self.head(entry.hash.read_once());
         loop {
-            let at = link.load(Relaxed);
+            let at = link.read_once();
             if at.is_null() {
                 return;
             }
             if at == node {
-                link.store(entry.next[self.link].load(Relaxed), Release);
+                link.store(entry.next[self.link].read_once(), Release);
                 return;
             }
             // SAFETY: Linked nodes are valid; the writer lock keeps them linked.
@@ -317,12 +318,12 @@ impl<V: Entry> Table<V> {
 
     /// Number of entries.
     pub fn len(&self) -> usize {
-        self.len.load(Relaxed)
+        self.len.read_once()
     }
 
     /// A number that changes with every change of the table; never 0.
     pub fn generation(&self) -> u32 {
-        self.generation.load(Relaxed) | 1 << 31
+        self.generation.read_once() | 1 << 31
     }
 
     /// Whether there is no entry.
@@ -332,12 +333,12 @@ impl<V: Entry> Table<V> {
 
     /// Whether the cap is reached.
     pub fn is_full(&self) -> bool {
-        self.len() >= self.cap.load(Relaxed)
+        self.len() >= self.cap.read_once()
     }
 
     /// Changes the cap; entries beyond it stay.
     pub fn set_cap(&self, cap: usize) {
-        self.cap.store(cap, Relaxed);
+        self.cap.write_once(cap);
     }
 
     /// The value of `key`.
@@ -357,7 +358,7 @@ impl<V: Entry> Table<V> {
             // SAFETY: Reachable nodes are valid, and stay so while the lock is held.
             let entry = unsafe { &*node };
             // SAFETY: It is in a chain.
-            if entry.hash.load(Relaxed) == hash && unsafe { entry.value() }.key() == *key {
+            if entry.hash.read_once() == hash && unsafe { entry.value() }.key() == *key {
                 return Some(node);
             }
             node = entry.next[buckets.link].load(Acquire);
@@ -383,7 +384,7 @@ impl<V: Entry> Table<V> {
         let hash = self.hash(&key);
         // SAFETY: By the contract.
         unsafe {
-            (*node).hash.store(hash, Relaxed);
+            (*node).hash.write_once(hash);
             (*(*node).value.get()).write(value);
         }
         // SAFETY: It is filled now, and nobody else's.
@@ -400,7 +401,7 @@ impl<V: Entry> Table<V> {
     /// `node` must be filled with what has this key and hash, and be in no chain.
     unsafe fn add(&self, node: *mut Node<V>, key: &V::Key, hash: u32) -> Result<(), InsertError> {
         let filling = self.writer.lock();
-        if self.len() >= self.cap.load(Relaxed) {
+        if self.len() >= self.cap.read_once() {
             return Err(InsertError::Full);
         }
         // SAFETY: The writer lock is held.
@@ -490,13 +491,13 @@ impl<V: Entry> Table<V> {
         while done < from.heads.len() {
             let mut filling = self.writer.lock();
             for head in from.heads.iter().skip(done).take(STEP) {
-                let mut node = head.load(Relaxed);
+                let mut node = head.read_once();
                 while !node.is_null() {
                     // SAFETY: Linked nodes are valid under the lock. Readers of the array that used
                     // this link before were waited for.
                     unsafe {
                         (*to).link(node);
-                        node = (*node).next[from.link].load(Relaxed);
+                        node = (*node).next[from.link].read_once();
                     }
                 }
             }
@@ -592,12 +593,12 @@ unsafe extern "C" fn free<V>(head: *mut bindings::callback_head) {
 impl<V: Entry> PinnedDrop for Table<V> {
     fn drop(self: Pin<&mut Self>) {
         // SAFETY: The table is going: no reader is left, the array and its nodes are ours.
-        let buckets = unsafe { KBox::from_raw(self.current.load(Relaxed)) };
+        let buckets = unsafe { KBox::from_raw(self.current.read_once()) };
         for head in buckets.heads.iter() {
-            let mut node = head.load(Relaxed);
+            let mut node = head.read_once();
             while !node.is_null() {
                 // SAFETY: As above.
-                let next = unsafe { (*node).next[buckets.link].load(Relaxed) };
+                let next = unsafe { (*node).next[buckets.link].read_once() };
                 // SAFETY: As above.
                 drop(unsafe { Node::release(node) });
                 node = next;

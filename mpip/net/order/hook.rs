@@ -34,12 +34,12 @@ use crate::{
         stamps::Stamps, //
     },
     sys::{
+        atomic::MarkedAccess,
         clock,
         skb::Skb, //
     },
 };
 use kernel::sync::{
-    atomic::Relaxed,
     rcu,
     Arc, //
 };
@@ -115,7 +115,7 @@ pub fn local_in(instance: &Instance, skb: &mut Skb<'_>, family: u8) -> Verdict {
         state.known = Known::Stream(Stamps::new(session.acked()));
     }
     let delivering = state.delivering;
-    let much = session.shared.held.load(Relaxed) > MAX_HELD;
+    let much = session.shared.held.read_once() > MAX_HELD;
     let in_burst = stream && !much && state.is_burst(now);
     let Some(buffer) = state.buffer(if stream { session.acked() } else { start }) else {
         instance.count(Counter::NoMemory);

@@ -3,14 +3,17 @@
 //! What scheduling needs to know of a path.
 
 use super::Path;
-use crate::proto::{
-    addr::Addr,
-    earliest::URGENT_US,
-    interface::Reserve,
-    path::Standing,
-    rate,
-    seq,
-    session::PathInfo, //
+use crate::{
+    proto::{
+        addr::Addr,
+        earliest::URGENT_US,
+        interface::Reserve,
+        path::Standing,
+        rate,
+        seq,
+        session::PathInfo, //
+    },
+    sys::atomic::MarkedAccess, //
 };
 use kernel::sync::{
     atomic::Relaxed,
@@ -47,7 +50,7 @@ impl PathInfo for Arc<Path> {
     }
 
     fn cost(&self) -> u32 {
-        self.cost.load(Relaxed)
+        self.cost.read_once()
     }
 
     fn is_same(&self, other: &Self) -> bool {
@@ -55,93 +58,91 @@ impl PathInfo for Arc<Path> {
     }
 
     fn silent_us(&self, now: u32) -> u32 {
-        if !self.waiting.load(Relaxed) {
+        if !self.waiting.read_once() {
             return 0;
         }
-        let overdue = seq::delta(now, self.expected.load(Relaxed)).max(0) as u32;
-        overdue.min(seq::age(now, self.heard.load(Relaxed)))
+        let overdue = seq::delta(now, self.expected.read_once()).max(0) as u32;
+        overdue.min(seq::age(now, self.heard.read_once()))
     }
 
     fn queue_us(&self) -> u32 {
-        self.queue.load(Relaxed)
+        self.queue.read_once()
     }
 
     fn queue_left_us(&self, now: u32) -> u32 {
-        let passed = seq::age(now, self.heard.load(Relaxed));
-        self.queue.load(Relaxed).saturating_sub(passed)
+        let passed = seq::age(now, self.heard.read_once());
+        self.queue.read_once().saturating_sub(passed)
     }
 
     fn delay_us(&self) -> Option<i32> {
-        self.measured
-            .load(Relaxed)
-            .then(|| self.delay.load(Relaxed))
+        self.measured.read_once().then(|| self.delay.read_once())
     }
 
     fn base_us(&self) -> Option<i32> {
-        self.measured.load(Relaxed).then(|| self.base.load(Relaxed))
+        self.measured.read_once().then(|| self.base.read_once())
     }
 
     fn base_rtt_us(&self) -> u32 {
-        self.base_rtt.load(Relaxed)
+        self.base_rtt.read_once()
     }
 
     fn rate(&self) -> u32 {
-        self.rate.load(Relaxed)
+        self.rate.read_once()
     }
 
     fn prospect(&self) -> u32 {
-        self.prospect.load(Relaxed)
+        self.prospect.read_once()
     }
 
     fn is_new(&self) -> bool {
-        self.new.load(Relaxed)
+        self.new.read_once()
     }
 
     fn is_forgotten(&self, now: u32, interval: u32) -> bool {
-        let times = self.idle_times.load(Relaxed);
+        let times = self.idle_times.read_once();
         self.maybe_due(now, interval.saturating_mul(times))
     }
 
     fn take_behind(&self, now: u32, len: u32) -> bool {
-        let after = self.asks_after.load(Relaxed);
-        if after == 0 || !self.measured.load(Relaxed) {
+        let after = self.asks_after.read_once();
+        if after == 0 || !self.measured.read_once() {
             return false;
         }
         let sent = self.unasked().saturating_sub(len);
-        let ago = seq::age(now, self.behind_at.load(Relaxed));
-        let is_due = rate::asks_behind(sent, after, ago, self.pace.load(Relaxed));
+        let ago = seq::age(now, self.behind_at.read_once());
+        let is_due = rate::asks_behind(sent, after, ago, self.pace.read_once());
         if is_due {
-            self.behind_at.store(now, Relaxed);
+            self.behind_at.write_once(now);
         }
         is_due
     }
 
     fn noise_us(&self) -> u32 {
-        self.noise.load(Relaxed)
+        self.noise.read_once()
     }
 
     fn is_urgent(&self, now: u32) -> bool {
-        seq::age(now, self.urgent_at.load(Relaxed)) < URGENT_US
+        seq::age(now, self.urgent_at.read_once()) < URGENT_US
     }
 
     fn hurry(&self, now: u32) {
-        self.urgent_at.store(now, Relaxed);
+        self.urgent_at.write_once(now);
     }
 
     fn full_us(&self) -> u32 {
-        self.full_queue.load(Relaxed)
+        self.full_queue.read_once()
     }
 
     fn limit_us(&self) -> u32 {
-        self.queue_limit.load(Relaxed)
+        self.queue_limit.read_once()
     }
 
     fn loss(&self) -> u32 {
-        self.loss.load(Relaxed)
+        self.loss.read_once()
     }
 
     fn random_loss(&self) -> u32 {
-        self.random_loss.load(Relaxed)
+        self.random_loss.read_once()
     }
 
     fn wait_us(&self, now: u32) -> u32 {
@@ -152,14 +153,14 @@ impl PathInfo for Arc<Path> {
         let backlog = self.backlog();
         self.chosen_bytes.add(u64::from(len), Relaxed);
         let wait = backlog.wait(now);
-        if wait > self.longest.load(Relaxed) {
-            self.longest.store(wait, Relaxed);
+        if wait > self.longest.read_once() {
+            self.longest.write_once(wait);
         }
-        if wait >= self.full_queue.load(Relaxed) {
+        if wait >= self.full_queue.read_once() {
             self.crowded_bytes.add(u64::from(len), Relaxed);
         }
-        let rate = match self.rate.load(Relaxed) {
-            0 if self.new.load(Relaxed) => assumed,
+        let rate = match self.rate.read_once() {
+            0 if self.new.read_once() => assumed,
             _ => self.sure_rate(),
         };
         if rate != 0 {
@@ -168,14 +169,14 @@ impl PathInfo for Arc<Path> {
     }
 
     fn weight(&self) -> u16 {
-        self.weight.load(Relaxed) as u16
+        self.weight.read_once() as u16
     }
 
     fn learn(&self, weight: u16) {
-        self.weight.store(u32::from(weight), Relaxed);
+        self.weight.write_once(u32::from(weight));
     }
 
     fn fixed_weight(&self) -> u16 {
-        self.fixed_weight.load(Relaxed) as u16
+        self.fixed_weight.read_once() as u16
     }
 }
