@@ -174,8 +174,8 @@ pub struct Instance {
     /// Messages that wait for a datagram to ride on.
     #[pin]
     pub riders: BhLock<KVec<Option<Rider>>>,
-    /// There may be some.
-    pub riding: Atomic<bool>,
+    /// The marks of tuples for which there may be some.
+    pub riding: Atomic<u64>,
     /// Sessions whose segments came in a burst that is not over.
     pub bursts: Bursts,
     /// What lets packets pass before any of this is looked at.
@@ -277,7 +277,7 @@ impl Instance {
                 followed_ms: Atomic::new(now),
                 announcing: Atomic::new(false),
                 riders <- new_bh_lock!(riders, "mpip_riders"),
-                riding: Atomic::new(false),
+                riding: Atomic::new(0),
                 bursts,
                 gate,
                 waiting <- new_mutex!(Waiting::default(), "mpip_waiting"),
@@ -754,10 +754,11 @@ impl Instance {
         peer.map_or(0, |peer| peer.wrapper_len(packet::TCP))
     }
 
-    /// Says whether messages may wait for a datagram to ride on.
-    pub fn set_riding(&self, riding: bool) {
-        self.riding.write_once(riding);
-        self.gate.set_riding(riding);
+    /// Says for which tuples, by their marks, messages may wait for a datagram to ride on. With
+    /// `riders` locked.
+    pub fn set_riding(&self, marks: u64) {
+        self.riding.write_once(marks);
+        self.gate.set_riding(marks != 0);
     }
 
     /// Number of peers, sessions, paths and active paths.

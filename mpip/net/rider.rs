@@ -53,6 +53,12 @@ pub struct Rider {
     cm: [u8; MAX_LEN],
 }
 
+/// One of 64 bits, by which most datagrams show that nothing waits for them: the slot takes a keyed
+/// hash.
+const fn mark(tuple: &Tuple) -> u64 {
+    1 << ((tuple.local.port ^ tuple.remote.port.rotate_left(3)) % 64)
+}
+
 /// Empty slots. Process context.
 pub fn slots() -> Result<KVec<Option<Rider>>> {
     let mut slots = KVec::with_capacity(SLOTS, GFP_KERNEL)?;
@@ -98,7 +104,7 @@ impl Instance {
         if let Some(to) = rider.cm.get_mut(..cm.len()).filter(|_| answer || again) {
             to.copy_from_slice(cm);
             rider.len = cm.len();
-            self.set_riding(true);
+            self.set_riding(self.riding.read_once() | mark(tuple));
         }
         *slot = Some(rider);
         again
@@ -106,7 +112,7 @@ impl Instance {
 
     /// Puts a waiting message behind a datagram of the same tuple. Output hook.
     pub fn take_along(&self, skb: &mut Skb<'_>, packet: &Packet, tuple: &Tuple) {
-        if !self.riding.read_once() {
+        if self.riding.read_once() & mark(tuple) == 0 {
             return;
         }
         let now = clock::now_ms();
@@ -140,12 +146,15 @@ impl Instance {
     /// Forgets what has waited for too long. Once a second.
     pub fn expire_riders(&self) {
         let now = clock::now_ms();
-        let mut waiting = false;
-        for rider in self.riders.lock().iter_mut().flatten() {
+        let mut slots = self.riders.lock();
+        let mut waiting = 0;
+        for rider in slots.iter_mut().flatten() {
             if seq::age_ms(now, rider.at_ms) >= WAIT_MS {
                 rider.len = 0;
             }
-            waiting |= rider.len != 0;
+            if rider.len != 0 {
+                waiting |= mark(&rider.tuple);
+            }
         }
         self.set_riding(waiting);
     }
