@@ -187,8 +187,9 @@ fn known(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, entry: &WireEn
             inner.pass_unnumbered();
         }
         instance.count(Counter::TxOriginal);
-        if !never {
-            question(instance, session, &entry.path, &session.tuple, true, 0);
+        if !never && session.is_multi() {
+            let now = clock::now_us();
+            question(instance, session, &entry.path, &session.tuple, true, 0, now);
         }
         session.count_tx(&entry.path, skb);
         return Verdict::Accept;
@@ -311,7 +312,7 @@ fn known(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, entry: &WireEn
         }
         link_back(instance, skb, &path, now);
         // A question leaves before the packet, and tells of those before it.
-        question(instance, session, &path, &tuple, true, len as u32);
+        question(instance, session, &path, &tuple, true, len as u32, now);
         path.count_tx(segments, len, || skb.fits(room));
         instance.count(Counter::TxOriginal);
         if let Some((index, path, tuple)) = forgotten {
@@ -340,7 +341,7 @@ fn known(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, entry: &WireEn
     drop(inner);
     adjust_window(skb, shrinks, grows);
     instance.send_copies(session, skb, copies, place);
-    question(instance, session, &path, &tuple, false, len as u32);
+    question(instance, session, &path, &tuple, false, len as u32, now);
     path.count_tx(segments, len, || skb.fits(room));
     if !sent {
         // No memory for a header of its own: the original way needs none.
@@ -529,8 +530,8 @@ pub(super) fn cm_interval(instance: &Instance) -> u32 {
     (instance.param(Param::CmInterval) as u32).saturating_mul(1000)
 }
 
-/// Asks for a report on a path when one is due. A packet follows; if the path was chosen for it,
-/// its length is `behind`.
+/// Asks for a report on a path when one is due. A packet follows, which was looked at `now`; if the
+/// path was chosen for it, its length is `behind`.
 fn question(
     instance: &Instance,
     session: &Arc<Session>,
@@ -538,12 +539,12 @@ fn question(
     tuple: &Tuple,
     original: bool,
     behind: u32,
+    now: u32,
 ) {
     if !session.is_multi() {
         return;
     }
     let interval = cm_interval(instance);
-    let now = clock::now_us();
     let is_due = || path.maybe_due(now, interval) && path.state.lock().question_due(now, interval);
     if path.take_behind(now, behind) || is_due() {
         instance.ask_before(session, path, tuple, original, behind);
