@@ -2,7 +2,10 @@
 """Goodput over two shaped links, in the VM: pairs of rates and delays, every stack there is, random loss,
 and what is left to a plain TCP connection on one of the links."""
 
+from dataclasses import replace
+
 from lib import contest
+from lib.net import routed
 from lib.rows import arena_row, beside, iperf3, link
 
 # Rate in Mbit/s, one-way delay in ms.
@@ -50,23 +53,26 @@ def loss(args):
 
 
 def fair(args):
-    """A plain TCP connection over the second link, beside another one there, or beside two links together.
+    """A plain TCP connection over the second link, beside another one there, or beside two links together; and
+    over the only link of a host whose peer has two ways to it.
 
     No bursts, as on a wire: a queue that counts one of 64 KB as one packet has no end for who sends such, and
     plain TCP, which sends shorter ones, would have to share a queue of half a second.
     """
-    contenders = [contest.TCP[1], contest.MPTCP[1], *contest.MPIP]
+    contenders = [replace(contest.TCP[1], path=-1), contest.MPTCP[1], *contest.MPIP]
     # CUBIC takes that long to find its share: in ten seconds one of two equals has twice what the other has.
     seconds = 4 * args.seconds
     wire = {"offload": False, "burst": 1}
+    first = link(40, 10, **wire)
+
+    def one(name, cables, **more):
+        return arena_row(name, contenders, cables, beside(seconds), seconds + 6, True, **more)
+
+    def one_link(cables):
+        return routed([link(**wire)] * 2, cables)
+
     return [
-        arena_row(
-            title((40, 10), second),
-            contenders,
-            [link(40, 10, **wire), link(*second, **wire)],
-            beside(seconds),
-            seconds + 6,
-            True,
-        )
-        for second in ((40, 10), (40, 10, 1))
+        one(title((40, 10), (40, 10)), [first, link(40, 10, **wire)]),
+        one(title((40, 10), (40, 10, 1)), [first, link(40, 10, 1, **wire)]),
+        one("40/10 for both paths", [first], hosts=one_link),
     ]

@@ -43,12 +43,14 @@ def link(rate=0, delay=0, loss=0, **more):
     )
 
 
-def arena_row(name, contenders, cables, measure, estimate, iperf=False, **about):
-    """A row between two hosts with such cables; `measure` gets arena, way and contender."""
+def arena_row(name, contenders, cables, measure, estimate, iperf=False, hosts=two_hosts, **about):
+    """A row between two hosts with such cables, from which `hosts` makes them; `measure` gets arena, way and
+    contender.
+    """
 
     @contextlib.contextmanager
     def opened():
-        arena = Arena(two_hosts(cables), iperf)
+        arena = Arena(hosts(cables), iperf)
         try:
 
             def one(contender):
@@ -114,7 +116,7 @@ def run_iperf3(arena, way, seconds, options=(), port=None):
 
 
 def beside(seconds):
-    """A `measure` of what a plain TCP connection over the second link has beside the contender.
+    """A `measure` of what a plain TCP connection over the second link, or the only one, has beside the contender.
 
     `share` is that, and beside another plain TCP connection what the two have on average.
     """
@@ -132,7 +134,7 @@ def beside(seconds):
             def run(name, way, port):
                 results[name] = run_iperf3(arena, way, seconds, port=port)["goodput"]
 
-            plain = Way(arena, arena.b.addr[1])
+            plain = Way(arena, arena.b.addr[-1])
             other = threading.Thread(target=run, args=("beside", plain, BESIDE))
             other.start()
             run("goodput", way, way.port)
