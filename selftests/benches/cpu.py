@@ -21,7 +21,7 @@ STACKS = [
 
 def row(name, seconds, cable, contenders=STACKS):
     """iperf3 over two such cables."""
-    return arena_row(name, contenders, [cable] * 2, iperf3(seconds, (0, 0)), seconds + 3, True)
+    return arena_row(name, contenders, [cable] * 2, iperf3(seconds, (0, 0)), seconds + 3)
 
 
 def cpu(args):

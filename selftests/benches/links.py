@@ -34,7 +34,7 @@ def row(links, contenders, seconds):
     """iperf3 over two such links."""
     measure = iperf3(seconds, [each[0] for each in links])
     cables = [link(*each) for each in links]
-    return arena_row(title(*links), contenders, cables, measure, seconds + 5, True, links=links)
+    return arena_row(title(*links), contenders, cables, measure, seconds + 5, links=links)
 
 
 def goodput(args):
@@ -66,7 +66,7 @@ def fair(args):
     first = link(40, 10, **wire)
 
     def one(name, cables, **more):
-        return arena_row(name, contenders, cables, beside(seconds), seconds + 6, True, **more)
+        return arena_row(name, contenders, cables, beside(seconds), seconds + 6, **more)
 
     def one_link(cables):
         return routed([link(**wire)] * 2, cables)

@@ -18,8 +18,6 @@ from . import wireguard
 from .mpip import Mpip, active
 from .net import NetemError, wait_for
 
-IPERF, IPERF_MPTCP = 5201, 5202
-
 
 @dataclass(frozen=True)
 class Contender:
@@ -70,11 +68,6 @@ class Way:
         """Words before a command."""
         return ("mptcpize", "run") if self.mptcp else ()
 
-    @property
-    def port(self):
-        """The port of the iperf3 that suits."""
-        return IPERF_MPTCP if self.mptcp else IPERF
-
     def connect(self):
         """A connection to the fetch server in B."""
         proto = socket.IPPROTO_MPTCP if self.mptcp else 0
@@ -88,34 +81,23 @@ class Way:
 class Arena:
     """Two hosts with servers on B, and the module when a contender wants it."""
 
-    def __init__(self, hosts, iperf=False):
+    def __init__(self, hosts):
         self.hosts = list(hosts)
         self.a, self.b = self.hosts[:2]
         self.module = Mpip()
         self.servers = []
         try:
-            self.prepare(iperf)
+            self.prepare()
         except BaseException:
             self.close()
             raise
 
-    def prepare(self, iperf):
+    def prepare(self):
         """Servers, and sysctls that make repeated connections independent of each other."""
         for host in (self.a, self.b):
             host.sysctl("net/mptcp/enabled", 1)
             host.sysctl("net/ipv4/tcp_no_metrics_save", 1)
         self.servers = [fetch.serve(self.b)]
-        if iperf:
-            self.servers += [
-                self.b.spawn("iperf3", "-s", "-p", IPERF),
-                self.b.spawn("mptcpize", "run", "iperf3", "-s", "-p", IPERF_MPTCP),
-            ]
-            wait_for(
-                lambda: all(f":{p} " in self.b.run("ss", "-Hltn").stdout for p in (IPERF, IPERF_MPTCP)),
-                30,
-                "iperf3 to listen",
-                0.2,
-            )
 
     def close(self):
         """Remove all of it."""

@@ -12,8 +12,8 @@ from .net import Link, NetemError, two_hosts, wait_for
 
 # Below the MTU with room for a CM.
 DATAGRAM = 1400
-# The iperf3 of a connection beside the one that is measured.
-BESIDE = 5203
+# The ports of iperf3, and of that of a connection beside the one that is measured.
+IPERF, BESIDE = 5201, 5202
 
 
 @dataclass
@@ -43,14 +43,14 @@ def link(rate=0, delay=0, loss=0, **more):
     )
 
 
-def arena_row(name, contenders, cables, measure, estimate, iperf=False, hosts=two_hosts, **about):
+def arena_row(name, contenders, cables, measure, estimate, hosts=two_hosts, **about):
     """A row between two hosts with such cables, from which `hosts` makes them; `measure` gets arena, way and
     contender.
     """
 
     @contextlib.contextmanager
     def opened():
-        arena = Arena(hosts(cables), iperf)
+        arena = Arena(hosts(cables))
         try:
 
             def one(contender):
@@ -82,24 +82,34 @@ def iperf3(seconds, rates=(), options=()):
     return measure
 
 
-def run_iperf3(arena, way, seconds, options=(), port=None):
+@contextlib.contextmanager
+def iperf3_server(host, prefix, port):
+    """An iperf3 that listens, for one client.
+
+    One for several shuts its socket after each and opens another: who connects in between is reset.
+    """
+    server = host.spawn(*prefix, "iperf3", "-s", "-1", "-p", port)
+    try:
+        wait_for(lambda: f":{port} " in host.run("ss", "-Hltn").stdout, 30, "iperf3 to listen", 0.1)
+        yield
+    finally:
+        server.kill()
+        server.wait()
+
+
+def run_iperf3(arena, way, seconds, options=(), port=IPERF):
     """One run: goodput at the receiver and what each link carried in Mbit/s, what TCP sent again."""
     a, b = arena.a, arena.b
-    before, resent = b.counters(), a.snmp("RetransSegs")
-    argv = [*way.prefix, "iperf3", "-J", "-c", way.address, "-p", port or way.port, "-t", seconds, *options]
-
-    def attempt():
+    argv = [*way.prefix, "iperf3", "-J", "-c", way.address, "-p", port, "-t", seconds, *options]
+    with iperf3_server(b, way.prefix, port):
+        before, resent = b.counters(), a.snmp("RetransSegs")
         done = a.run(*argv, check=False, timeout=seconds + 40)
-        try:
-            report = json.loads(done.stdout)
-        except ValueError:
-            report = {"error": done.stdout + done.stderr}
-        if done.returncode and "error" not in report:
-            report["error"] = done.stderr
-        # It may not have done with the last one.
-        return None if "server is busy" in report.get("error", "") else report
-
-    report = wait_for(attempt, 10, "iperf3's server to be ready", 0.2)
+    try:
+        report = json.loads(done.stdout)
+    except ValueError:
+        report = {"error": done.stdout + done.stderr}
+    if done.returncode and "error" not in report:
+        report["error"] = done.stderr
     after = b.counters()
     if "error" in report:
         raise NetemError(f"iperf3: {report['error']}")
@@ -122,29 +132,22 @@ def beside(seconds):
     """
 
     def measure(arena, way, contender):
-        # The contender's own iperf3 serves one connection at a time.
-        server = arena.b.spawn("iperf3", "-s", "-p", BESIDE)
-        try:
-            wait_for(lambda: f":{BESIDE} " in arena.b.run("ss", "-Hltn").stdout, 30, "iperf3 to listen", 0.1)
-            if contender.stack == "mpip":
-                for host, port in ((arena.a, "port"), (arena.b, "sport")):
-                    arena.module.ctl(host, "rule", "add", port, BESIDE, "mode", "never")
-            results = {}
+        if contender.stack == "mpip":
+            for host, port in ((arena.a, "port"), (arena.b, "sport")):
+                arena.module.ctl(host, "rule", "add", port, BESIDE, "mode", "never")
+        results = {}
 
-            def run(name, way, port):
-                results[name] = run_iperf3(arena, way, seconds, port=port)["goodput"]
+        def run(name, way, port):
+            results[name] = run_iperf3(arena, way, seconds, port=port)["goodput"]
 
-            plain = Way(arena, arena.b.addr[-1])
-            other = threading.Thread(target=run, args=("beside", plain, BESIDE))
-            other.start()
-            run("goodput", way, way.port)
-            other.join()
-            # Of two equals one may have twice what the other has, by chance: each counts as either.
-            equal = contender.stack == "tcp"
-            results["share"] = sum(results.values()) / 2 if equal else results["beside"]
-            return results
-        finally:
-            server.kill()
-            server.wait()
+        plain = Way(arena, arena.b.addr[-1])
+        other = threading.Thread(target=run, args=("beside", plain, BESIDE))
+        other.start()
+        run("goodput", way, IPERF)
+        other.join()
+        # Of two equals one may have twice what the other has, by chance: each counts as either.
+        equal = contender.stack == "tcp"
+        results["share"] = sum(results.values()) / 2 if equal else results["beside"]
+        return results
 
     return measure

@@ -24,7 +24,7 @@ def declare(name, alone, goal, udp):
 
     @case(f"{name} by weight over 40 and 20 Mbit/s: {goal:.0%} of both links alone together", timeout=120)
     def goals(t):
-        arena = Arena(two_hosts([Link(rate=f"{rate}mbit", delay="1ms") for rate in RATES]), iperf=True)
+        arena = Arena(two_hosts([Link(rate=f"{rate}mbit", delay="1ms") for rate in RATES]))
         t.defer(arena.close)
         single = sum(goodput(t, arena, contender) for contender in alone)
         both = goodput(t, arena, mpip(f"{name}, MPIP", "weighted", "auto", udp=udp))
