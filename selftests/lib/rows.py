@@ -24,6 +24,7 @@ class Row:
     open        a context manager that yields a function: contender -> dictionary of figures
     estimate    seconds for one contender, to tell how long it is going to take
     about       what the report needs to know of it
+    turns       how often each contender is measured in a repetition, one after the other
     """
 
     name: str
@@ -31,6 +32,7 @@ class Row:
     open: Callable
     estimate: float
     about: dict = field(default_factory=dict)
+    turns: int = 1
 
 
 def link(rate=0, delay=0, loss=0, **more):
