@@ -73,7 +73,7 @@ struct mpip_gate *mpip_shim_gate_new(u32 max_cm)
 
 	if (!gate)
 		return NULL;
-	gate->addr_key = get_random_u64();
+	gate->addr_key = get_random_u64() | 1;
 	get_random_bytes(gate->keys, sizeof(gate->keys));
 	for (i = 0; i < GATE_KEYS; i++) {
 		gate->keys[0][i] |= 1;
@@ -177,22 +177,24 @@ void mpip_shim_gate_port(struct mpip_gate *gate, u16 port)
 }
 
 /*
- * Each packet of the host needs it, so there is no more to it than one product.
- * Its lower half knows all bits of the addresses because the other factor is
- * odd: all keys are.
+ * The hash of a flow: of its addresses and the ports behind them. Each packet of
+ * the host needs it, so there is no more to it than two products, of all bits of
+ * both because keys are odd. Each has a key of its own: flows that differ in
+ * anything may be anywhere, and not side by side, where a slot's time is.
  */
 static __always_inline u64 gate_hash4(const struct mpip_gate *gate, u64 key,
-				      const void *addrs, u32 ports)
+				      const void *ends)
 {
-	return (get_unaligned((const u64 *)addrs) ^ gate->addr_key) *
-	       ((u64)ports << 1 ^ key);
+	return get_unaligned((const u64 *)ends) * gate->addr_key +
+	       get_unaligned((const u64 *)(ends + 4)) * key;
 }
 
 static __always_inline u64 gate_hash6(const struct mpip_gate *gate, u64 key,
-				      const void *addrs, u32 ports)
+				      const void *ends)
 {
-	const u64 *a = addrs;
+	const u64 *a = ends;
 	u64 h = gate->addr_key;
+	u32 ports = get_unaligned((const u32 *)(ends + 32));
 	int i;
 
 	for (i = 0; i < 4; i++) {
@@ -255,43 +257,36 @@ static __always_inline u64 gate_key(const struct mpip_gate *gate, bool in, u8 pr
 
 /* The hash of the flow of such a packet, TCP or UDP. */
 static __always_inline u64 gate_hash(const struct mpip_gate *gate, u64 key,
-				     const struct sk_buff *skb, u8 family,
-				     const u8 *l4)
+				     const struct sk_buff *skb, u8 family)
 {
-	u32 ports = get_unaligned((const u32 *)l4);
-
-	return family == 4 ? gate_hash4(gate, key, skb->data + 12, ports) :
-			     gate_hash6(gate, key, skb->data + 8, ports);
+	return family == 4 ? gate_hash4(gate, key, skb->data + 12) :
+			     gate_hash6(gate, key, skb->data + 8);
 }
 
 /* Whether Rust has just had nothing to do with the flow of such a packet. */
 static __always_inline bool gate_passed(const struct mpip_gate *gate, bool in,
 					const struct sk_buff *skb, u8 family,
-					u8 proto, const u8 *l4)
+					u8 proto)
 {
 	return gate_knows(gate, gate_hash(gate, gate_key(gate, in, proto), skb,
-					  family, l4));
+					  family));
 }
 
 /*
- * Whether a packet is a datagram that is plain in this way. Each packet of the
- * host comes here, so that every instruction counts.
+ * Whether a packet is a datagram that is plain in this way, or a fragment, which
+ * Rust leaves alone whatever is taken for its ports. Each packet of the host
+ * comes here, so that every instruction counts.
  */
 static __always_inline bool gate_is_datagram(const struct sk_buff *skb, u8 family)
 {
 	const u8 *data = skb->data;
 	u32 header = family == 4 ? 20 : 40;
-	__be32 word;
 
 	if (unlikely(skb_headlen(skb) < header + sizeof(struct udphdr)))
 		return false;
 	if (family == 6)
 		return data[6] == IPPROTO_UDP;
-	/* Flags and offset of a fragment, TTL and protocol. */
-	word = get_unaligned((const __be32 *)(data + 6));
-	return likely(data[0] == 0x45) &&
-	       (word & htonl((IP_MF | IP_OFFSET) << 16 | 0xff)) ==
-		       htonl(IPPROTO_UDP);
+	return likely(data[0] == 0x45) && data[9] == IPPROTO_UDP;
 }
 
 /* Whether an outgoing packet is a datagram that Rust need not see. */
@@ -299,11 +294,9 @@ static __always_inline bool gate_lets_datagram_out(const struct mpip_gate *gate,
 						   const struct sk_buff *skb,
 						   u8 family)
 {
-	u32 header = family == 4 ? 20 : 40;
-
 	return gate_is_datagram(skb, family) &&
 	       gate_knows(gate, gate_hash(gate, READ_ONCE(gate->quick_key), skb,
-					  family, skb->data + header));
+					  family));
 }
 
 /* Whether an outgoing packet is none that Rust has to see, as far as this is known at once. */
@@ -326,7 +319,7 @@ static bool gate_lets_out(const struct mpip_gate *gate, const struct sk_buff *sk
 	} else {
 		return true;
 	}
-	return gate_passed(gate, false, skb, family, proto, l4);
+	return gate_passed(gate, false, skb, family, proto);
 }
 
 /*
@@ -347,7 +340,7 @@ static __always_inline bool gate_lets_datagram_in(const struct mpip_gate *gate,
 		return false;
 	/* The first packet of a new tuple may be on its way already. */
 	return !atomic_read(&gate->tuples) ||
-	       gate_passed(gate, true, skb, family, IPPROTO_UDP, (const u8 *)uh);
+	       gate_passed(gate, true, skb, family, IPPROTO_UDP);
 }
 
 /* The same for other packets. */
@@ -370,7 +363,7 @@ static bool gate_lets_in(const struct mpip_gate *gate, const struct sk_buff *skb
 	if (th->syn || (payload && payload <= gate->max_cm))
 		return false;
 	return !atomic_read(&gate->tuples) ||
-	       gate_passed(gate, true, skb, family, proto, l4);
+	       gate_passed(gate, true, skb, family, proto);
 }
 
 /* For a moment Rust need not see packets like this one. */
@@ -384,7 +377,7 @@ void mpip_shim_gate_pass(struct mpip_gate *gate, const struct sk_buff *skb,
 	if (!gate_parse(skb, family, &proto, &l4) ||
 	    (proto != IPPROTO_TCP && proto != IPPROTO_UDP))
 		return;
-	hash = gate_hash(gate, gate_key(gate, in, proto), skb, family, l4);
+	hash = gate_hash(gate, gate_key(gate, in, proto), skb, family);
 	WRITE_ONCE(gate->slots[gate_slot(hash)], hash + jiffies);
 }
 
@@ -397,18 +390,17 @@ void mpip_shim_gate_stop(struct mpip_gate *gate, const struct mpip_flow *flow)
 	};
 	bool v4 = flow->family == 4;
 	size_t len = v4 ? 4 : 16;
-	u8 addrs[32];
+	u8 ends[16 + 16 + sizeof(ports[0])];
 	u64 key, hash;
-	u32 p;
 	int in;
 
 	for (in = 0; in < 2; in++) {
-		memcpy(addrs, in ? flow->dst : flow->src, len);
-		memcpy(addrs + len, in ? flow->src : flow->dst, len);
-		memcpy(&p, ports[in], sizeof(p));
+		memcpy(ends, in ? flow->dst : flow->src, len);
+		memcpy(ends + len, in ? flow->src : flow->dst, len);
+		memcpy(ends + 2 * len, ports[in], sizeof(ports[in]));
 		key = gate_key(gate, in, flow->proto);
-		hash = v4 ? gate_hash4(gate, key, addrs, p) :
-			    gate_hash6(gate, key, addrs, p);
+		hash = v4 ? gate_hash4(gate, key, ends) :
+			    gate_hash6(gate, key, ends);
 		/* Another's has to be found anew, no more. */
 		WRITE_ONCE(gate->slots[gate_slot(hash)], 0);
 	}
