@@ -6,6 +6,7 @@ use crate::{
     net::{
         event::Reason,
         instance::Instance,
+        order::STORAGE_LIFE_MS,
         session::Session, //
     },
     proto::{
@@ -59,6 +60,7 @@ impl Instance {
         let tcp_ms = (self.param(Param::SessionTimeoutTcp) as u32).saturating_mul(1000);
         let udp_ms = (self.param(Param::SessionTimeoutUdp) as u32).saturating_mul(1000);
         let close_ms = (self.param(Param::CloseTimeout) as u32).saturating_mul(1000);
+        let least_ms = tcp_ms.min(udp_ms).min(close_ms).min(STORAGE_LIFE_MS);
 
         for bucket in from..to.min(self.sessions.buckets()) {
             loop {
@@ -67,6 +69,10 @@ impl Instance {
                     let rcu = rcu::read_lock();
                     let _ = self.sessions.for_bucket(&rcu, bucket, |session| {
                         let idle = session.idle_ms();
+                        // With many sessions in use it pays to look at no more of each.
+                        if idle < least_ms {
+                            return ControlFlow::Continue(());
+                        }
                         let limit = if session.is_closing() {
                             close_ms
                         } else if session.tuple.proto == packet::TCP {

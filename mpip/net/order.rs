@@ -81,7 +81,7 @@ const DATAGRAM_MARGIN_US: u32 = 50_000;
 /// Memory that all buffers of a namespace hold at most, bytes.
 const MAX_HELD: i64 = 64 << 20;
 /// An idle session gives back its storage after this time, milliseconds.
-const STORAGE_LIFE_MS: u32 = 5_000;
+pub(super) const STORAGE_LIFE_MS: u32 = 5_000;
 /// How long a computed wait holds, microseconds.
 const WAIT_LIFE_US: u32 = 20_000;
 /// Added to what the slowest lane may need more than the quickest, microseconds.
