@@ -139,7 +139,7 @@ pub fn pre_routing(instance: &Instance, skb: &mut Skb<'_>, family: u8) -> Verdic
     let tuple = packet.rx_tuple();
     let entry = instance.wire.get(&rcu, &tuple);
     if let Some(entry) = entry {
-        entry.session.prefetch();
+        entry.session.prefetch_in();
     }
     match entry {
         Some(entry) if entry.lane == 0 => original(instance, skb, &packet, entry),

@@ -117,28 +117,29 @@ const _: () = assert!(size_of::<Lane>() <= 96);
 const _: () = assert!(size_of::<Session>() <= 512 - 16);
 
 /// The state that output and control messages share.
+#[repr(C)]
 pub struct Inner {
+    /// What the rules say of it; `None` if none fits.
+    pub verdict: Option<KBox<Verdict>>,
     /// The protocol's state machine.
     pub s: session::Session<Arc<Path>, Dst, LaneBox>,
+    /// Segments that may have to be sent again.
+    pub kept: Kept<KeptSkb, resend::Storage>,
+    /// Time stamp of TCP's latest retransmission (RFC 7323): the other end may take anything older
+    /// for a stray of the past.
+    pub repeated: Option<u32>,
     /// What few sessions have.
     pub rare: Option<KBox<Rare>>,
-    /// Source port of added lanes, reserved on this node; 0 while none is.
-    pub port: u16,
     /// Lanes were looked for at this time, milliseconds.
     pub explored_ms: u32,
+    /// Lanes whose packets are to be sent again, one bit each.
+    pub lost: u32,
+    /// Source port of added lanes, reserved on this node; 0 while none is.
+    pub port: u16,
     /// The session's own tuple may not get through: see [`Instance::doubt_original`].
     pub doubted: bool,
     /// Questions on the session's own tuple since one was answered there.
     pub unanswered: u8,
-    /// Lanes whose packets are to be sent again, one bit each.
-    pub lost: u32,
-    /// Time stamp of TCP's latest retransmission (RFC 7323): the other end may take anything older
-    /// for a stray of the past.
-    pub repeated: Option<u32>,
-    /// What the rules say of it; `None` if none fits.
-    pub verdict: Option<KBox<Verdict>>,
-    /// Segments that may have to be sent again.
-    pub kept: Kept<KeptSkb, resend::Storage>,
     /// It is over: nobody may add to it.
     pub dead: bool,
 }
@@ -166,10 +167,14 @@ impl Inner {
 
 /// A session (a row of Table 4 of the paper).
 ///
-/// What every packet needs comes first: with many sessions none of it is in the processor's cache.
+/// With many sessions none of it is in the processor's cache. What each packet needs that leaves is
+/// in the first cache lines, up to the lanes in `inner`; one that comes needs the first line, and
+/// `tuple`.
 #[pin_data]
 #[repr(C)]
 pub struct Session {
+    /// The other end.
+    pub peer: Arc<Peer>,
     used_ms: Atomic<u32>,
     multi: Atomic<bool>,
     closing: Atomic<bool>,
@@ -192,33 +197,31 @@ pub struct Session {
     taken: Atomic<u32>,
     acked: Atomic<u32>,
     window: Atomic<u32>,
-    // When a reset was not believed and the peer was asked; 0 for never.
-    doubted_ms: Atomic<u32>,
-    // When the worker is to look at it, milliseconds; 0 if it need not.
-    waits_until: Atomic<u32>,
-    tx_packets: Atomic<u64>,
-    tx_bytes: Atomic<u64>,
     /// Output side and lanes.
     #[pin]
     pub inner: BhLock<Inner>,
-    /// The tuple that the sockets know, seen from this node.
-    pub tuple: Tuple,
-    /// Session id, the same on both ends.
-    pub id: u32,
-    /// Whether this end opened it.
-    pub initiator: bool,
-    // How often the socket is to ask whether the peer still has the connection.
-    challenges: Atomic<i8>,
-    // How often CLOSE may be sent yet.
-    closes: Atomic<i8>,
-    /// The other end.
-    pub peer: Arc<Peer>,
     /// Settings and counters of the namespace.
     pub shared: Arc<Shared>,
     /// The namespace.
     pub net: Net,
     /// When it was made, milliseconds since boot.
     pub born_ms: u64,
+    /// The tuple that the sockets know, seen from this node.
+    pub tuple: Tuple,
+    // How often the socket is to ask whether the peer still has the connection.
+    challenges: Atomic<i8>,
+    // How often CLOSE may be sent yet.
+    closes: Atomic<i8>,
+    /// Session id, the same on both ends.
+    pub id: u32,
+    /// Whether this end opened it.
+    pub initiator: bool,
+    // When a reset was not believed and the peer was asked; 0 for never.
+    doubted_ms: Atomic<u32>,
+    // When the worker is to look at it, milliseconds; 0 if it need not.
+    waits_until: Atomic<u32>,
+    tx_packets: Atomic<u64>,
+    tx_bytes: Atomic<u64>,
     /// Input side: the reordering buffer.
     #[pin]
     pub rx: BhLock<Rx>,
@@ -340,9 +343,17 @@ impl Session {
         )
     }
 
-    /// Has the processor fetch what a packet of the session needs, all at once.
-    pub fn prefetch(&self) {
-        clock::prefetch(self, offset_of!(Session, node));
+    /// Has the processor fetch what a packet needs that leaves, while the first line is read.
+    pub fn prefetch_out(&self) {
+        clock::prefetch(
+            self,
+            offset_of!(Session, inner)..offset_of!(Session, shared),
+        );
+    }
+
+    /// Has the processor fetch what a packet needs that comes in, while the first line is read.
+    pub fn prefetch_in(&self) {
+        clock::prefetch(self, offset_of!(Session, tuple)..offset_of!(Session, node));
     }
 
     /// A packet of the session was seen. True if it was quiet for long before.

@@ -122,7 +122,7 @@ fn choose(instance: &Instance, skb: &mut Skb<'_>, family: u8) -> Verdict {
 /// A packet of a session.
 fn known(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, entry: &WireEntry) -> Verdict {
     let session = &entry.session;
-    session.prefetch();
+    session.prefetch_out();
     // By a rule for its user, perhaps, a VPN has taken the connection over since it began: what is
     // in there must not come out again by another way.
     if skb.enters_tunnel(entry.path.ifindex()) {

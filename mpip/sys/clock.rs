@@ -3,7 +3,10 @@
 //! Time, randomness, and what the processor is to be told.
 
 use super::bindings;
-use core::mem::size_of;
+use core::{
+    mem::size_of,
+    ops::Range, //
+};
 
 /// Monotonic time in microseconds since boot.
 pub fn now_us64() -> u64 {
@@ -46,12 +49,13 @@ pub fn random_u64() -> u64 {
     unsafe { bindings::mpip_shim_random_u64() }
 }
 
-/// Has the processor fetch the first `len` bytes of a value that is about to be used, as far as
-/// they are not in its cache.
-pub fn prefetch<T>(value: &T, len: usize) {
-    let len = len.min(size_of::<T>());
-    // SAFETY: A hint about memory that is valid.
-    unsafe { bindings::mpip_shim_prefetch(core::ptr::from_ref(value).cast(), len) };
+/// Has the processor fetch those bytes of a value, which are about to be used, as far as they are
+/// not in its cache.
+pub fn prefetch<T>(value: &T, bytes: Range<usize>) {
+    let bytes = bytes.start..bytes.end.min(size_of::<T>());
+    let at = core::ptr::from_ref(value).wrapping_byte_add(bytes.start);
+    // SAFETY: A hint about memory that is valid, or about none.
+    unsafe { bindings::mpip_shim_prefetch(at.cast(), bytes.len()) };
 }
 
 /// Fills an array with random bytes.

@@ -99,34 +99,37 @@ pub trait PathInfo {
 }
 
 /// A lane. `P` is the path, `D` a route that the caller caches.
+///
+/// What each choice of a lane looks at comes first, then what is noted of the one that was chosen.
+#[repr(C)]
 pub struct Lane<P, D> {
-    /// What its tuple on the wire is beside the path's addresses.
-    pub ports: PortPair,
     /// The path.
     pub path: P,
     /// The caller's cached route.
     pub route: Option<D>,
     /// State.
     pub state: LaneState,
+    // `ASKED`, `PROVEN` and so on in one byte, because lanes are many.
+    marks: u8,
     /// How its packets travel, and how else they might.
     pub ways: Ways,
+    /// What its tuple on the wire is beside the path's addresses.
+    pub ports: PortPair,
+    // When this end sent something last, in `SENT_BITS`th parts of the clock.
+    sent: u8,
+    pub(super) tries: u8,
+    pub(super) refusals: u8,
+    /// Packets sent.
+    pub tx_packets: u64,
+    /// Bytes sent.
+    pub tx_bytes: u64,
+    pub(super) next_try: u32,
     /// The made-up connection, for [`Via::Tcp`](crate::proto::wrap::Via::Tcp).
     pub stream: Stream,
     /// The challenge that this end has out.
     pub challenge: u64,
     /// The challenge of the other end, to be echoed.
     pub echo: u64,
-    /// Packets sent.
-    pub tx_packets: u64,
-    /// Bytes sent.
-    pub tx_bytes: u64,
-    // When this end sent something last, in `SENT_BITS`th parts of the clock.
-    sent: u8,
-    // `ASKED`, `PROVEN` and so on in one byte, because lanes are many.
-    marks: u8,
-    pub(super) tries: u8,
-    pub(super) refusals: u8,
-    pub(super) next_try: u32,
 }
 
 /// This end has asked for the lane.

@@ -116,26 +116,30 @@ const _: () = assert!(MAX_LANES <= 8);
 const ALL: u32 = (1 << MAX_LANES) - 1;
 
 /// A session. `H` holds its lanes.
+///
+/// What each choice of a lane looks at comes first, in one cache line with the first lanes: with
+/// many sessions none of it is in the processor's cache.
+#[repr(C)]
 pub struct Session<P, D, H = Inline<Lane<P, D>>> {
     /// State.
     pub state: State,
     /// Whether this end opened it.
     pub initiator: bool,
-    /// The lanes; 0 is the original one.
-    pub lanes: [Option<H>; MAX_LANES],
-    weights: [u16; MAX_LANES],
-    smooth: Smooth<MAX_LANES>,
-    // When the weights were adjusted last, or it was made.
-    last_adjust: u32,
     active: Mask,
     eligible: Mask,
     watched: Mask,
-    habits: Habits,
-    probing: Probing,
+    tries: u8,
     // Both parts of the fraction, made small enough.
     shrink: Option<(u16, u16)>,
+    habits: Habits,
     looked_at: u32,
-    tries: u8,
+    probing: Probing,
+    /// The lanes; 0 is the original one.
+    pub lanes: [Option<H>; MAX_LANES],
+    smooth: Smooth<MAX_LANES>,
+    weights: [u16; MAX_LANES],
+    // When the weights were adjusted last, or it was made.
+    last_adjust: u32,
     next_try: u32,
     kinds: PhantomData<fn() -> (P, D)>,
 }
