@@ -733,12 +733,17 @@ impl Path {
             return mtu;
         }
         let age = seq::age_ms(clock::now_ms(), self.mtu_at.read_once());
-        if age >= self.mtu_life.read_once() {
-            self.mtu.write_once(u32::MAX);
-            self.black_hole.write_once(false);
-            return u32::MAX;
+        if age < self.mtu_life.read_once() {
+            return mtu;
         }
-        mtu
+        match self.mtu.cmpxchg(mtu, u32::MAX, Relaxed) {
+            Ok(_) => {
+                self.black_hole.write_once(false);
+                u32::MAX
+            }
+            // It was lowered at this moment.
+            Err(lower) => lower,
+        }
     }
 
     /// Whether it loses what is larger than its MTU and nobody tells the sockets.
