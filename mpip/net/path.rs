@@ -27,6 +27,7 @@ use crate::{
             Wish, //
         },
         loss::Sent,
+        mtu::LearntMtu,
         packet,
         path::{
             self,
@@ -48,11 +49,9 @@ use kernel::{
     prelude::*,
     sync::{
         atomic::{
-            Acquire,
             Atomic,
             Full,
-            Relaxed,
-            Release, //
+            Relaxed, //
         }, //
     },
 };
@@ -144,11 +143,8 @@ pub struct Path {
     solicited_at: Atomic<u32>,
     // For which protocol and port of the peer no port was free, and when, milliseconds.
     no_port: Atomic<u64>,
-    mtu: Atomic<u32>,
-    mtu_at: Atomic<u32>,
-    // How long it counts, milliseconds.
-    mtu_life: Atomic<u32>,
-    black_hole: Atomic<bool>,
+    // A word of `LearntMtu`.
+    learnt_mtu: Atomic<u64>,
     // When it was found to be one last, and for how long it was taken for one; 0 if it never was.
     black_hole_at: Atomic<u32>,
     black_hole_ms: Atomic<u32>,
@@ -228,10 +224,7 @@ impl Path {
             behind_at: Atomic::new(long_ago),
             solicited_at: Atomic::new(long_ago),
             no_port: Atomic::new(0),
-            mtu: Atomic::new(u32::MAX),
-            mtu_at: Atomic::new(0),
-            mtu_life: Atomic::new(0),
-            black_hole: Atomic::new(false),
+            learnt_mtu: Atomic::new(LearntMtu::NONE),
             black_hole_at: Atomic::new(0),
             black_hole_ms: Atomic::new(0),
             told: Told::new(),
@@ -725,51 +718,54 @@ impl Path {
         Some(self.answer_in.read_once()).filter(|us| *us != 0)
     }
 
+    /// What it was found to carry, as long as that counts.
+    fn learnt_mtu(&self) -> Option<LearntMtu> {
+        let word = self.learnt_mtu.read_once();
+        let learnt = LearntMtu::from_word(word)?;
+        if clock::now_us64() / 1000 < learnt.until_ms {
+            return Some(learnt);
+        }
+        // What another processor learns at this moment is another word, and stays.
+        match self.learnt_mtu.cmpxchg(word, LearntMtu::NONE, Relaxed) {
+            Ok(_) => None,
+            Err(other) => LearntMtu::from_word(other),
+        }
+    }
+
     /// The path MTU that an ICMP error told or the loss of all that was larger, bytes.
     pub fn mtu(&self) -> u32 {
-        // With Acquire it comes with its time.
-        let mtu = self.mtu.load(Acquire);
-        if mtu == u32::MAX {
-            return mtu;
-        }
-        let age = seq::age_ms(clock::now_ms(), self.mtu_at.read_once());
-        if age < self.mtu_life.read_once() {
-            return mtu;
-        }
-        match self.mtu.cmpxchg(mtu, u32::MAX, Relaxed) {
-            Ok(_) => {
-                self.black_hole.write_once(false);
-                u32::MAX
-            }
-            // It was lowered at this moment.
-            Err(lower) => lower,
-        }
+        self.learnt_mtu()
+            .map_or(u32::MAX, |learnt| learnt.mtu.into())
     }
 
     /// Whether it loses what is larger than its MTU and nobody tells the sockets.
     pub fn is_black_hole(&self) -> bool {
-        self.black_hole.read_once() && self.mtu() != u32::MAX
+        self.learnt_mtu().is_some_and(|learnt| learnt.silent)
     }
 
-    /// Takes in a smaller path MTU that an ICMP error tells; false if it is not smaller.
+    /// Takes in a smaller path MTU that an ICMP error tells, and so the sockets; false if it is not
+    /// smaller.
     pub fn lower_mtu(&self, mtu: u32) -> bool {
-        let lower = self.lower_mtu_for(mtu, MTU_LIFE_MS);
-        if lower {
-            // The sockets are told.
-            self.black_hole.write_once(false);
-        }
-        lower
+        self.learn_mtu(mtu, false, MTU_LIFE_MS)
     }
 
-    fn lower_mtu_for(&self, mtu: u32, life_ms: u32) -> bool {
+    fn learn_mtu(&self, mtu: u32, silent: bool, life_ms: u32) -> bool {
         let floor = if self.local.family() == 4 { 552 } else { 1280 };
         let mtu = mtu.max(floor);
         if mtu >= self.mtu() {
             return false;
         }
-        self.mtu_at.write_once(clock::now_ms());
-        self.mtu_life.write_once(life_ms);
-        self.mtu.store(mtu, Release);
+        // No packet is longer.
+        let Ok(mtu) = u16::try_from(mtu) else {
+            return false;
+        };
+        let until_ms = clock::now_us64() / 1000 + u64::from(life_ms);
+        let learnt = LearntMtu {
+            mtu,
+            silent,
+            until_ms,
+        };
+        self.learnt_mtu.write_once(learnt.to_word());
         true
     }
 
@@ -778,11 +774,10 @@ impl Path {
         let now = clock::now_ms();
         let age = seq::age_ms(now, self.black_hole_at.read_once());
         let life = blackhole::life_ms(self.black_hole_ms.read_once(), age);
-        let lower = self.lower_mtu_for(SMALL as u32, life);
+        let lower = self.learn_mtu(SMALL as u32, true, life);
         if lower {
             self.black_hole_at.write_once(now);
             self.black_hole_ms.write_once(life);
-            self.black_hole.write_once(true);
         }
         lower
     }

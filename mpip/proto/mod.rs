@@ -27,6 +27,7 @@ pub mod hello;
 pub mod interface;
 pub mod kept;
 pub mod loss;
+pub mod mtu;
 pub mod packet;
 pub mod params;
 pub mod path;

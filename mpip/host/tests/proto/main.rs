@@ -17,6 +17,7 @@ mod hello;
 mod interface;
 mod kept;
 mod loss;
+mod mtu;
 mod option;
 mod packet;
 mod path;
