@@ -69,7 +69,7 @@ impl Instance {
                     let rcu = rcu::read_lock();
                     let _ = self.sessions.for_bucket(&rcu, bucket, |session| {
                         let idle = session.idle_ms();
-                        // With many sessions in use it pays to look at no more of each.
+                        // With many sessions in use it pays to look at no more of each than this.
                         if idle < least_ms {
                             return ControlFlow::Continue(());
                         }

@@ -167,9 +167,10 @@ impl Inner {
 
 /// A session (a row of Table 4 of the paper).
 ///
-/// With many sessions none of it is in the processor's cache. What each packet needs that leaves is
-/// in the first cache lines, up to the lanes in `inner`; one that comes needs the first line, and
-/// `tuple`.
+/// With many sessions none of it is in the processor's cache. A datagram that leaves needs the
+/// first cache line and the beginning of `inner`, up to the lanes, and their credits where they are
+/// alike; TCP's data needs `kept` and `shared`, too; without added lanes it is the first line and
+/// the two counters. What comes needs the first line and `tuple`, and TCP's data `rx`.
 #[pin_data]
 #[repr(C)]
 pub struct Session {
@@ -200,12 +201,10 @@ pub struct Session {
     /// Output side and lanes.
     #[pin]
     pub inner: BhLock<Inner>,
+    tx_packets: Atomic<u64>,
+    tx_bytes: Atomic<u64>,
     /// Settings and counters of the namespace.
     pub shared: Arc<Shared>,
-    /// The namespace.
-    pub net: Net,
-    /// When it was made, milliseconds since boot.
-    pub born_ms: u64,
     /// The tuple that the sockets know, seen from this node.
     pub tuple: Tuple,
     // How often the socket is to ask whether the peer still has the connection.
@@ -220,8 +219,10 @@ pub struct Session {
     doubted_ms: Atomic<u32>,
     // When the worker is to look at it, milliseconds; 0 if it need not.
     waits_until: Atomic<u32>,
-    tx_packets: Atomic<u64>,
-    tx_bytes: Atomic<u64>,
+    /// The namespace.
+    pub net: Net,
+    /// When it was made, milliseconds since boot.
+    pub born_ms: u64,
     /// Input side: the reordering buffer.
     #[pin]
     pub rx: BhLock<Rx>,
@@ -345,10 +346,7 @@ impl Session {
 
     /// Has the processor fetch what a packet needs that leaves, while the first line is read.
     pub fn prefetch_out(&self) {
-        clock::prefetch(
-            self,
-            offset_of!(Session, inner)..offset_of!(Session, shared),
-        );
+        clock::prefetch(self, offset_of!(Session, inner)..offset_of!(Session, tuple));
     }
 
     /// Has the processor fetch what a packet needs that comes in, while the first line is read.

@@ -58,7 +58,7 @@ void mpip_shim_prefetch(const void *at, size_t len)
 {
 	const void *end = at + len;
 
-	for (; at < end; at += L1_CACHE_BYTES)
+	for (at = PTR_ALIGN_DOWN(at, L1_CACHE_BYTES); at < end; at += L1_CACHE_BYTES)
 		prefetch(at);
 }
 
