@@ -25,6 +25,10 @@ use crate::{
     },
     sys::{
         clock,
+        gate::{
+            Gate,
+            Way, //
+        },
         pernet,
         testing::{
             self,
@@ -299,6 +303,38 @@ mod tests {
                 let after = through(&device, &bytes, make, family, false)?;
                 ensure!(*after == *bytes, "changed on its way in");
             }
+        }
+        Ok(())
+    }
+
+    /// The gate takes no flow for one that differs from it by a little, which is as far from it as
+    /// any other: a slot holds hash and time together.
+    #[test]
+    fn neighbours_are_strangers() -> Result {
+        const FAR: u64 = 1 << 20; // more jiffies than a slot lives
+        let gate = Gate::new()?;
+        for (family, proto) in FORMS {
+            let spec = Spec::new(family, proto, 100);
+            let bytes = spec.bytes()?;
+            let mut known = testing::packet(&bytes, MAKE)?;
+            // Addresses and ports lie side by side.
+            let ends = if family == 4 { 12..24 } else { 8..44 };
+            for at in ends {
+                for by in [1u8, 2, 14, 64, 128, 242, 255] {
+                    let mut bytes = spec.bytes()?;
+                    bytes[at] = bytes[at].wrapping_add(by);
+                    let mut other = testing::packet(&bytes, MAKE)?;
+                    for way in [Way::Out, Way::In] {
+                        let packets = [&mut known, &mut other];
+                        let far = testing::gate_distance(&gate, packets, family, proto, way);
+                        ensure!(far >= FAR, "byte {} and {} more: {} apart", at, by, far);
+                    }
+                }
+            }
+            let mut same = testing::packet(&bytes, MAKE)?;
+            let packets = [&mut known, &mut same];
+            let far = testing::gate_distance(&gate, packets, family, proto, Way::Out);
+            ensure!(far == 0, "the same flow: {} apart", far);
         }
         Ok(())
     }

@@ -177,10 +177,11 @@ void mpip_shim_gate_port(struct mpip_gate *gate, u16 port)
 }
 
 /*
- * The hash of a flow: of its addresses and the ports behind them. Each packet of
- * the host needs it, so there is no more to it than two products, of all bits of
- * both because keys are odd. Each has a key of its own: flows that differ in
- * anything may be anywhere, and not side by side, where a slot's time is.
+ * The hash of an IPv4 flow, from its addresses and the ports behind them. Each
+ * packet of the host needs it, so it is no more than two products by secret
+ * keys, which are odd, so that no bit is lost. Each half needs one: a slot holds
+ * the hash and the time together, and flows whose hashes are next to each other
+ * would be taken for each other a few jiffies later.
  */
 static __always_inline u64 gate_hash4(const struct mpip_gate *gate, u64 key,
 				      const void *ends)
@@ -205,7 +206,7 @@ static __always_inline u64 gate_hash6(const struct mpip_gate *gate, u64 key,
 	return h * ((u64)ports << 1 ^ key);
 }
 
-/* Where a flow's slot is. The upper bits of a product are its best. */
+/* Where a flow's slot is. The upper bits of products are their best. */
 static __always_inline u32 gate_slot(u64 hash)
 {
 	return hash >> (64 - GATE_BITS);
@@ -273,8 +274,9 @@ static __always_inline bool gate_passed(const struct mpip_gate *gate, bool in,
 }
 
 /*
- * Whether a packet is a datagram that is plain in this way, or a fragment, which
- * Rust leaves alone whatever is taken for its ports. Each packet of the host
+ * Whether a packet is a datagram that is plain in this way, or a fragment of one:
+ * these Rust leaves alone, so it does not matter what is taken for their ports;
+ * and while sources are lent, no datagram finds its slot. Each packet of the host
  * comes here, so that every instruction counts.
  */
 static __always_inline bool gate_is_datagram(const struct sk_buff *skb, u8 family)
@@ -577,3 +579,15 @@ void mpip_shim_hooks_unregister(struct net *net, struct mpip_hooks *hooks)
 	synchronize_net();
 	kfree(hooks);
 }
+
+#ifdef CONFIG_MPIP_KUNIT_TEST
+/* How far the hashes of two packets' flows are apart. */
+u64 mpip_test_gate_distance(const struct mpip_gate *gate, const struct sk_buff *a,
+			    const struct sk_buff *b, u8 family, u8 proto, bool in)
+{
+	u64 key = gate_key(gate, in, proto);
+	u64 d = gate_hash(gate, key, a, family) - gate_hash(gate, key, b, family);
+
+	return min(d, -d);
+}
+#endif

@@ -10,6 +10,7 @@
 
 struct sk_buff;
 struct net;
+struct mpip_gate;
 struct mpip_test_dev;
 
 /* What can be seen of a packet besides its bytes. */
@@ -58,6 +59,9 @@ void mpip_test_gso(struct sk_buff *skb, u32 size, u32 segs, u8 family, u8 proto)
 bool mpip_test_sum_ok(const struct sk_buff *skb, u32 l4, u32 end, u8 proto,
 		      u8 family);
 bool mpip_test_header_ok(const struct sk_buff *skb);
+/* In gate.c. */
+u64 mpip_test_gate_distance(const struct mpip_gate *gate, const struct sk_buff *a,
+			    const struct sk_buff *b, u8 family, u8 proto, bool in);
 bool mpip_test_ip_summed_ok(struct sk_buff *skb);
 
 struct mpip_test_dev *mpip_test_dev_new(void);

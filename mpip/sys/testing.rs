@@ -5,6 +5,10 @@
 
 use super::{
     bindings,
+    gate::{
+        Gate,
+        Way, //
+    },
     net::Net,
     skb::OwnSkb, //
 };
@@ -190,6 +194,19 @@ pub enum Flaw {
 pub fn net() -> Result<Net> {
     // SAFETY: It is there for ever.
     unsafe { Net::from_raw(bindings::mpip_test_net()) }.ok_or(ENODEV)
+}
+
+/// How far the hashes are apart by which a gate knows the flows of two packets.
+pub fn gate_distance(
+    gate: &Gate,
+    packets: [&mut OwnSkb; 2],
+    family: u8,
+    proto: u8,
+    way: Way,
+) -> u64 {
+    let [a, b] = packets.map(|own| own.as_skb().raw().cast_const());
+    // SAFETY: All are valid; the suites keep addresses and ports in the head.
+    unsafe { bindings::mpip_test_gate_distance(gate.raw(), a, b, family, proto, way == Way::In) }
 }
 
 /// Waits until what was to be freed after a grace period has been.
