@@ -27,12 +27,12 @@ def row(name, seconds, cable, contenders=STACKS):
 def cpu(args):
     """TCP over unshaped links, and the same without offloads.
 
-    What this machine does in a second differs by a sixth from one moment to the next, and so must not
-    the figure that is compared with goals: short turns, and more of them.
+    What this machine does in a second differs by a sixth from one moment to the next. The figure that is
+    compared with goals must not: short turns, and more of them.
     """
     seconds = min(args.seconds, 5)
     whole = row("offloads on", min(args.seconds, 3), link())
-    whole.turns = 1 if args.quick else 4
+    whole.turns = whole.about["turns"] = 1 if args.quick else 4
     return [whole, row("offloads off", seconds, link(offload=False))]
 
 

@@ -79,7 +79,7 @@ class Way:
 
 
 class Arena:
-    """Two hosts with servers on B, and the module when a contender wants it."""
+    """Two hosts with a server on B, and the module when a contender wants it."""
 
     def __init__(self, hosts):
         self.hosts = list(hosts)

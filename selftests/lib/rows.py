@@ -3,16 +3,17 @@
 
 import contextlib
 import json
-import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 
 from .contest import Arena, Way
 from .net import Link, NetemError, two_hosts, wait_for
 
 # Below the MTU with room for a CM.
 DATAGRAM = 1400
-# The ports of iperf3, and of that of a connection beside the one that is measured.
+# Ports of iperf3: of what is measured, and of the connection beside it.
 IPERF, BESIDE = 5201, 5202
 
 
@@ -24,7 +25,7 @@ class Row:
     open        a context manager that yields a function: contender -> dictionary of figures
     estimate    seconds for one contender, to tell how long it is going to take
     about       what the report needs to know of it
-    turns       how often each contender is measured in a repetition, one after the other
+    turns       rounds of all contenders in a repetition
     """
 
     name: str
@@ -88,7 +89,7 @@ def iperf3(seconds, rates=(), options=()):
 def iperf3_server(host, prefix, port):
     """An iperf3 that listens, for one client.
 
-    One for several shuts its socket after each and opens another: who connects in between is reset.
+    One for several closes its socket after each and opens another; who connects in between is reset.
     """
     server = host.spawn(*prefix, "iperf3", "-s", "-1", "-p", port)
     try:
@@ -99,13 +100,18 @@ def iperf3_server(host, prefix, port):
         server.wait()
 
 
-def run_iperf3(arena, way, seconds, options=(), port=IPERF):
+def run_iperf3(arena, way, seconds, options=()):
+    """One run with a server of its own; see `iperf3_client`."""
+    with iperf3_server(arena.b, way.prefix, IPERF):
+        return iperf3_client(arena, way, seconds, options, IPERF)
+
+
+def iperf3_client(arena, way, seconds, options, port):
     """One run: goodput at the receiver and what each link carried in Mbit/s, what TCP sent again."""
     a, b = arena.a, arena.b
     argv = [*way.prefix, "iperf3", "-J", "-c", way.address, "-p", port, "-t", seconds, *options]
-    with iperf3_server(b, way.prefix, port):
-        before, resent = b.counters(), a.snmp("RetransSegs")
-        done = a.run(*argv, check=False, timeout=seconds + 40)
+    before, resent = b.counters(), a.snmp("RetransSegs")
+    done = a.run(*argv, check=False, timeout=seconds + 40)
     try:
         report = json.loads(done.stdout)
     except ValueError:
@@ -137,16 +143,16 @@ def beside(seconds):
         if contender.stack == "mpip":
             for host, port in ((arena.a, "port"), (arena.b, "sport")):
                 arena.module.ctl(host, "rule", "add", port, BESIDE, "mode", "never")
-        results = {}
-
-        def run(name, way, port):
-            results[name] = run_iperf3(arena, way, seconds, port=port)["goodput"]
-
         plain = Way(arena, arena.b.addr[-1])
-        other = threading.Thread(target=run, args=("beside", plain, BESIDE))
-        other.start()
-        run("goodput", way, IPERF)
-        other.join()
+        run = partial(iperf3_client, arena, seconds=seconds, options=())
+        # Both servers before either client; and whatever fails, both clients have ended before the servers do.
+        with (
+            iperf3_server(arena.b, way.prefix, IPERF),
+            iperf3_server(arena.b, plain.prefix, BESIDE),
+            ThreadPoolExecutor(1) as pool,
+        ):
+            other = pool.submit(run, plain, port=BESIDE)
+            results = {"goodput": run(way, port=IPERF)["goodput"], "beside": other.result()["goodput"]}
         # Of two equals one may have twice what the other has, by chance: each counts as either.
         equal = contender.stack == "tcp"
         results["share"] = sum(results.values()) / 2 if equal else results["beside"]
