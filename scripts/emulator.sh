@@ -17,8 +17,8 @@ share_folder() {
 
 # accelerator [ARM64]: how to run a guest here, in `accel`.
 accelerator() {
-	# Copies by strings of bytes, which real processors are quick at, are emulated byte by byte.
-	local how=tcg cpu=max,erms=off,fsrm=off,fsrs=off,fzrm=off
+	# To copy and to clear memory by strings of bytes, which real processors are quick at, is emulated byte by byte.
+	local how=tcg cpu=max,erms=off,fsrm=off,fsrs=off
 	if [ "${MPIP_KVM:-}" != 0 ] && [ -z "${1:-}" ]; then
 		how=${MPIP_ACCEL:-$(cat "$CACHE/accel.$(uname -n)" 2>/dev/null || echo tcg)}
 	fi
