@@ -174,9 +174,12 @@ impl table::Entry for Arc<Numbered> {
     }
 }
 
-impl Placed for Numbered {
-    fn node(&self) -> &Node<Arc<Numbered>> {
-        self.other.as_ref().map_or(&self.node, |other| &other.node)
+impl Placed for Arc<Numbered> {
+    type Whole = Numbered;
+
+    fn place(&self) -> Option<(&Arc<Numbered>, &Node<Arc<Numbered>>)> {
+        let holder = self.other.as_ref().unwrap_or(self);
+        Some((self, &holder.node))
     }
 }
 

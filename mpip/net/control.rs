@@ -141,7 +141,7 @@ impl Instance {
     /// The peer's socket has reset the connection of a session.
     fn closed(&self, entry: &WireEntry, close: &cm::Close) -> Message {
         let session = &entry.session;
-        if close.header.session != session.id || session.tuple.proto != packet::TCP {
+        if close.header.session != session.id || session.proto() != packet::TCP {
             self.count(Counter::CmMalformed);
             return Message::Ours;
         }
@@ -248,7 +248,7 @@ impl Instance {
                 Message::Ours
             }
             Cm::Number(number)
-                if number.session == session.id && session.tuple.proto == packet::UDP =>
+                if number.session == session.id && session.proto() == packet::UDP =>
             {
                 match self.number_came(entry, &number.place) {
                     true => Message::Copy,
@@ -438,7 +438,7 @@ impl Instance {
         }
         let first = entry.set_up();
         entry.path.confirm();
-        entry.path.set_via(entry.session.tuple.proto, entry.via);
+        entry.path.set_via(entry.session.proto(), entry.via);
         let suspect = first && entry.path.standing() == Standing::Suspect;
         if suspect && entry.session.inner.lock().s.is_replaced() {
             entry.path.set_strict();
@@ -458,7 +458,7 @@ impl Instance {
         let own = session.inner.lock().s.lane(0).map(|l| l.path.clone());
         self.replace_original(session);
         if let Some(own) = own.filter(|path| path.base_us().is_none()) {
-            self.ask(session, &own, &session.tuple, true);
+            self.ask(session, &own, &session.tuple(), true);
         }
     }
 

@@ -64,7 +64,7 @@ impl Instance {
         index: usize,
         place: Option<Place>,
     ) {
-        let family = session.tuple.local.addr.family();
+        let family = session.family();
         let mut skb = copy.as_skb();
         // Its headers may be those of another lane by now.
         let Some(packet) = parse(&mut skb, family) else {

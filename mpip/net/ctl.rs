@@ -269,14 +269,15 @@ pub fn sessions(namespace: &Namespace, dump: &mut Dump<'_>) -> Result {
         let now = now_us / 1000;
         m.u32(MPIP_A_SESSION_ID, session.id)?;
         m.u64(MPIP_A_SESSION_PEER, session.peer.node)?;
-        m.u8(MPIP_A_SESSION_PROTOCOL, session.tuple.proto)?;
-        endpoint(m, MPIP_A_SESSION_LOCAL, &session.tuple.local)?;
-        endpoint(m, MPIP_A_SESSION_REMOTE, &session.tuple.remote)?;
+        m.u8(MPIP_A_SESSION_PROTOCOL, session.proto())?;
+        let tuple = session.tuple();
+        endpoint(m, MPIP_A_SESSION_LOCAL, &tuple.local)?;
+        endpoint(m, MPIP_A_SESSION_REMOTE, &tuple.remote)?;
         m.u8(MPIP_A_SESSION_INITIATOR, u8::from(session.initiator))?;
         m.u64(MPIP_A_SESSION_AGE_MS, now.saturating_sub(session.born_ms))?;
         m.u64(MPIP_A_SESSION_IDLE_MS, u64::from(session.idle_ms()))?;
-        let (next, held, bytes) = session.rx.lock().status();
-        let next = if session.tuple.proto == packet::TCP {
+        let (next, held, bytes) = session.rx().lock().status();
+        let next = if session.proto() == packet::TCP {
             // While there is one path only, nobody follows the stream but the acknowledgments.
             match next {
                 Some(next) if session.is_multi() => next,

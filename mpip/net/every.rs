@@ -53,7 +53,7 @@ fn data_cm(
         &Algo,
         &session.peer.keys.tx,
         instance.identity.node,
-        session.tuple.proto,
+        session.proto(),
         &Cm::Data(data),
         out,
     )

@@ -75,7 +75,7 @@ impl Instance {
                         }
                         let limit = if session.is_closing() {
                             close_ms
-                        } else if session.tuple.proto == packet::TCP {
+                        } else if session.proto() == packet::TCP {
                             tcp_ms
                         } else {
                             udp_ms
@@ -109,10 +109,10 @@ impl Instance {
             let inner = session.inner.lock();
             inner.s.lane(0).is_some_and(|lane| lane.path.is_down())
         };
-        session.tuple.proto == packet::TCP
+        session.proto() == packet::TCP
             && (session.is_closing() || moved())
             && matches!(
-                socket::tcp_owner(self.net, &session.tuple, 0),
+                socket::tcp_owner(self.net, &session.tuple(), 0),
                 Owner::Stream { .. }
             )
     }

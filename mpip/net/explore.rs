@@ -48,7 +48,7 @@ const SECOND_MS: u64 = 400;
 /// Whether a NAT on a path follows TCP's windows: it drops what it finds out of them once part of
 /// the session takes other ways; of a lane that it did not see begin it does not know them.
 fn follows(session: &Session, path: &Path) -> bool {
-    session.tuple.proto == packet::TCP && path.is_translated()
+    session.proto() == packet::TCP && path.is_translated()
 }
 
 impl Instance {
@@ -78,7 +78,7 @@ impl Instance {
         if self.is_inside(session) || self.is_left_alone(session) {
             return;
         }
-        let original = session.tuple;
+        let original = session.tuple();
         let reach = *session.peer.reach.lock();
         let locals = self.local_addrs();
         let known = reach.addrs.iter().flatten().map(|e| e.addr);
@@ -196,7 +196,7 @@ impl Instance {
     ) -> bool {
         let max_paths = self.param(Param::MaxPaths) as usize;
         let limit = self.param(Param::MaxLanes) as usize;
-        let proto = session.tuple.proto;
+        let proto = session.proto();
         let probe = Tuple {
             proto,
             local: Endpoint {
@@ -205,7 +205,7 @@ impl Instance {
             },
             remote: Endpoint {
                 addr: *remote,
-                port: session.tuple.remote.port,
+                port: session.tuple().remote.port,
             },
         };
         if Dst::lookup(self.net, local.ifindex, &probe).is_none() {
@@ -274,11 +274,11 @@ impl Instance {
         probe: &Tuple,
         reach: &Reach,
     ) -> Option<Tuple> {
-        let inner = session.tuple.proto;
+        let inner = session.proto();
         let mut tuple = *probe;
         tuple.proto = via.proto(inner);
         tuple.remote.port = if via == Via::Raw && inner == packet::TCP {
-            session.tuple.remote.port
+            session.tuple().remote.port
         } else {
             reach.udp_port
         };

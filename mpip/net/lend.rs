@@ -40,7 +40,7 @@ impl Instance {
             }
             inner.s.lane(0).is_some_and(|l| l.path.is_down_here())
         };
-        if !displaced || Dst::lookup(self.net, 0, &session.tuple).is_some() {
+        if !displaced || Dst::lookup(self.net, 0, &session.tuple()).is_some() {
             return false;
         }
         let mut best: Option<(Standing, u32, Tuple)> = None;
@@ -58,10 +58,10 @@ impl Instance {
             return true;
         };
         let lent = match Dst::lookup(self.net, ifindex, &tuple) {
-            Some(route) => socket::lend_route(self.net, &session.tuple, &route),
+            Some(route) => socket::lend_route(self.net, &session.tuple(), &route),
             None => false,
         };
-        if lent || self.lend_source(&session.tuple, ifindex) {
+        if lent || self.lend_source(&session.tuple(), ifindex) {
             self.count(Counter::RouteLent);
         }
         true

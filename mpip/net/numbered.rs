@@ -243,7 +243,7 @@ impl Instance {
         mtu: u32,
         route: Option<&Dst>,
     ) {
-        let family = session.tuple.local.addr.family();
+        let family = session.family();
         let numbered = self.put_number(session, &mut own.as_skb(), place, mtu);
         if place.copied && !numbered {
             // Without it the receiver would deliver it twice.
@@ -262,7 +262,7 @@ impl Instance {
 
     /// False if there was no room for it, or no memory.
     fn put_number(&self, session: &Session, skb: &mut Skb<'_>, place: &Place, mtu: u32) -> bool {
-        let Some(packet) = parse(skb, session.tuple.local.addr.family()) else {
+        let Some(packet) = parse(skb, session.family()) else {
             return false;
         };
         let number = Number {

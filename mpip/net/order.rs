@@ -253,7 +253,7 @@ impl Session {
         is_whole: bool,
     ) -> bool {
         let Some(tcp) = packet.tcp else { return false };
-        let mut rx = self.rx.lock();
+        let mut rx = self.rx().lock();
         let now = clock::now_us();
         let Some(buffer) = rx.buffer(self.acked()) else {
             return false;
@@ -267,13 +267,13 @@ impl Session {
 
     /// A lane has come up: what is missing may be under way on it. Any context, no lock held.
     pub fn expect_more(&self) {
-        self.rx.lock().stale = true;
+        self.rx().lock().stale = true;
     }
 
     /// A datagram with a number came on a lane (PRE_ROUTING): what was known of it, `None` without
     /// memory. `packets` are held at most if they are to be in order, none if it is 0.
     pub fn datagram_came(&self, lane: u8, place: &Place, packets: usize) -> Option<Sight> {
-        let mut rx = self.rx.lock();
+        let mut rx = self.rx().lock();
         let seen = rx.seen()?;
         let next = datagrams::after(seen.top());
         let sight = seen.see(place.number);
@@ -301,19 +301,19 @@ impl Session {
 
     /// Whether datagrams with numbers have come.
     pub fn has_numbers(&self) -> bool {
-        matches!(self.rx.lock().known, Known::Datagrams(_))
+        matches!(self.rx().lock().known, Known::Datagrams(_))
     }
 
     /// Whether it is a connection's.
     fn is_stream(&self) -> bool {
-        self.tuple.proto == packet::TCP
+        self.proto() == packet::TCP
     }
 
     /// Frees what the input side holds; held packets are delivered. Process context.
     pub fn end_ordering(&self) {
         let (timer, mut buffer);
         {
-            let mut rx = self.rx.lock();
+            let mut rx = self.rx().lock();
             rx.dead = true;
             timer = rx.timer.take();
             // Somebody else may be delivering: all is left to that one then.
@@ -329,18 +329,18 @@ impl Session {
         }
         // Waits for the callback, which takes the lock.
         drop(timer);
-        self.deliver(self.rx.lock(), None, false);
+        self.deliver(self.rx().lock(), None, false);
         drop(buffer);
     }
 
     /// The timer of the buffer has fired.
     pub fn on_timer(&self) {
-        self.deliver(self.rx.lock(), None, false);
+        self.deliver(self.rx().lock(), None, false);
     }
 
     /// The peer will not send again what is missing in these parts. Any context.
     pub fn refused(&self, ranges: &Ranges) {
-        let mut rx = self.rx.lock();
+        let mut rx = self.rx().lock();
         if let Some(buffer) = &mut rx.buffer {
             let now = clock::now_us();
             for (from, to) in ranges.iter() {
@@ -373,7 +373,7 @@ impl Session {
         let mut packet = None;
         if let Known::Stream(stamps) = &mut rx.known {
             let mut skb = held.as_skb();
-            let family = self.tuple.local.addr.family();
+            let family = self.family();
             packet = Packet::parse(skb.head(), skb.len(), family).ok();
             if let Some(packet) = &packet {
                 stamp(stamps, self.acked(), &mut skb, packet);
@@ -436,7 +436,7 @@ impl Session {
             for held in batch.drain_all() {
                 held.deliver(self.net);
             }
-            rx = self.rx.lock();
+            rx = self.rx().lock();
             // Its memory is for the next ones.
             if let Some(ready) = &mut rx.ready {
                 ready.give_back(batch);
@@ -451,7 +451,7 @@ impl Session {
 
     /// The burst is over in which segments came that are ready. In softirq, no lock held.
     pub fn burst_over(self: &Arc<Session>, instance: &Instance) {
-        let mut rx = self.rx.lock();
+        let mut rx = self.rx().lock();
         if let Some(ready) = &mut rx.ready {
             ready.burst_over();
         }
@@ -482,7 +482,7 @@ impl Session {
             return;
         }
         let buffer = {
-            let mut rx = self.rx.lock();
+            let mut rx = self.rx().lock();
             if rx.is_idle() && !rx.delivering {
                 rx.started = false;
                 (rx.buffer.take(), rx.ready.take())

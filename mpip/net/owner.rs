@@ -40,7 +40,7 @@ impl Session {
             rare.and_then(|rare| rare.cgroup.as_ref()).map(Cgroup::line)
         };
         Flow {
-            tuple: self.tuple,
+            tuple: self.tuple(),
             uid: Some(self.uid.read_once()).filter(|uid| *uid != NO_USER),
             groups: groups.unwrap_or(Groups::NONE),
         }

@@ -311,7 +311,7 @@ impl Instance {
         let ifindex = inner.s.lane(0).map_or(0, |lane| lane.path.ifindex());
         drop(inner);
         let _rcu = rcu::read_lock();
-        match socket::tcp_owner(self.net, &session.tuple, ifindex) {
+        match socket::tcp_owner(self.net, &session.tuple(), ifindex) {
             Owner::Stream { snd_nxt, .. } => snd_nxt,
             _ => session.taken(),
         }
@@ -326,7 +326,7 @@ impl Instance {
         latest: &Latest,
         lost: u32,
     ) -> Result<(), Segment<KeptSkb>> {
-        let family = session.tuple.local.addr.family();
+        let family = session.family();
         let mut skb = segment.packet.as_skb();
         let Some(packet) = parse(&mut skb, family) else {
             return Ok(());
@@ -514,7 +514,7 @@ impl Instance {
     ) {
         let mut skb = packet.as_skb();
         let bytes = skb.len() as u32;
-        let Some(parsed) = parse(&mut skb, session.tuple.local.addr.family()) else {
+        let Some(parsed) = parse(&mut skb, session.family()) else {
             return;
         };
         let Some(tcp) = parsed.tcp else { return };

@@ -90,9 +90,11 @@ impl Entry for Arc<Session> {
     }
 }
 
-impl Placed for Session {
-    fn node(&self) -> &Node<Arc<Session>> {
-        &self.node
+impl Placed for Arc<Session> {
+    type Whole = Session;
+
+    fn place(&self) -> Option<(&Arc<Session>, &Node<Arc<Session>>)> {
+        Some((self, &self.node))
     }
 }
 
@@ -129,28 +131,44 @@ impl Key for Destination {
 pub struct WireEntry {
     /// The path, whose addresses are the tuple's.
     pub path: Arc<Path>,
-    ports: PortPair,
+    // A `PortPair`, whose fourth part of a word is needed.
+    local_port: u16,
+    remote_port: u16,
+    proto: u8,
     /// Index of the lane.
     pub lane: u8,
     /// How its packets travel.
     pub via: Via,
+    up: Atomic<bool>,
     /// The session.
     pub session: Arc<Session>,
     rx_packets: Atomic<u64>,
     rx_bytes: Atomic<u64>,
     /// How its packets end here.
     pub route: FlowRoute,
-    up: Atomic<bool>,
 }
 
 // With links, hash and what RCU needs that makes 96 bytes at most.
-const _: () = assert!(size_of::<WireEntry>() <= 56);
+const _: () = assert!(size_of::<WireEntry>() <= 48);
 
 impl Entry for WireEntry {
     type Key = Tuple;
 
     fn key(&self) -> Tuple {
-        self.ports.between(self.path.local, self.path.remote)
+        let ports = PortPair {
+            proto: self.proto,
+            local: self.local_port,
+            remote: self.remote_port,
+        };
+        ports.between(self.path.local, self.path.remote)
+    }
+}
+
+impl Placed for WireEntry {
+    type Whole = Session;
+
+    fn place(&self) -> Option<(&Arc<Session>, &Node<WireEntry>)> {
+        (self.lane == 0).then(|| (&self.session, &self.session.wire))
     }
 }
 
@@ -170,7 +188,9 @@ impl WireEntry {
             lane: lane as u8,
             via,
             path,
-            ports: PortPair::of(tuple),
+            local_port: tuple.local.port,
+            remote_port: tuple.remote.port,
+            proto: tuple.proto,
             rx_packets: Atomic::new(0),
             rx_bytes: Atomic::new(0),
             up: Atomic::new(lane == 0),

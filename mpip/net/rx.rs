@@ -353,13 +353,8 @@ fn lane(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, entry: &WireEnt
     if end != packet.end {
         packet::set_ip_len(head, packet.family, end);
     }
-    packet::rewrite(
-        head,
-        packet,
-        &session.tuple.remote,
-        &session.tuple.local,
-        partial,
-    );
+    let tuple = session.tuple();
+    packet::rewrite(head, packet, &tuple.remote, &tuple.local, partial);
     if !partial {
         skb.set_csum(Csum::Unnecessary);
     }
@@ -466,7 +461,7 @@ fn wrapped(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, entry: &Wire
             Message::Reset(seq) => return reset(instance, skb, packet, entry, seq),
         }
     }
-    let proto = session.tuple.proto;
+    let proto = session.proto();
     let mut id = [0; 4];
     let inner = packet.payload + wrap::inner_rest(proto) + 4 <= packet.payload_end
         && skb.copy(packet.payload, &mut id);
@@ -495,7 +490,7 @@ fn wrapped(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, entry: &Wire
         instance.count(Counter::NoMemory);
         return Verdict::Drop;
     };
-    wrap::unwrap(head, packet.l4, end, &session.tuple);
+    wrap::unwrap(head, packet.l4, end, &session.tuple());
     let at = if proto == packet::TCP { 16 } else { 6 };
     skb.clear_hash();
     // The outer checksum was right: the inner one need not be looked at.
@@ -610,7 +605,7 @@ fn reset(
     entry: &WireEntry,
     seq: u32,
 ) -> Verdict {
-    let tuple = entry.session.tuple.reversed();
+    let tuple = entry.session.tuple().reversed();
     let len = packet::ip_header_len(packet.family) + 20;
     if packet.l4 != packet::ip_header_len(packet.family) {
         // Options, which an RST of our making does not have.

@@ -19,7 +19,10 @@ use crate::{
     },
     new_bh_lock,
     proto::{
-        addr::Tuple,
+        addr::{
+            PortPair,
+            Tuple, //
+        },
         counters::Counter,
         crypto::HelloIds,
         datagrams::Numbers,
@@ -165,18 +168,41 @@ impl Inner {
     }
 }
 
+/// What numbers need that say in which order things go: TCP's, and those of datagrams.
+#[pin_data]
+struct Stream {
+    una: Atomic<u32>,
+    // The end of what has passed the hook, and of what TCP had sent when something passed it last.
+    sent: Atomic<u32>,
+    taken: Atomic<u32>,
+    acked: Atomic<u32>,
+    window: Atomic<u32>,
+    // When a reset was not believed and the peer was asked; 0 for never.
+    doubted_ms: Atomic<u32>,
+    // How often the socket is to ask whether the peer still has the connection.
+    challenges: Atomic<i8>,
+    // How often CLOSE may be sent yet.
+    closes: Atomic<i8>,
+    // The reordering buffer.
+    #[pin]
+    rx: BhLock<Rx>,
+}
+
 /// A session (a row of Table 4 of the paper).
 ///
-/// With many sessions none of it is in the processor's cache. A datagram that leaves needs the
-/// first cache line and the beginning of `inner`, up to the lanes, and their credits where they are
-/// alike; TCP's data needs `kept` and `shared`, too; without added lanes it is the first line and
-/// the two counters. What comes needs the first line and `tuple`, and TCP's data `rx`.
+/// With many sessions none of it is in the processor's cache, and what is found in one line of it
+/// comes sooner than what has to be looked for elsewhere. So the tuple that the sockets know has
+/// its place in the table of tuples here, and the first lines are in the order of their need: the
+/// first one finds a packet's session, the second is all that whatever comes needs of it, the third
+/// is for what leaves by one of several lanes.
 #[pin_data]
 #[repr(C)]
 pub struct Session {
-    /// The other end.
-    pub peer: Arc<Peer>,
+    /// The place of its own tuple in the table of tuples.
+    pub wire: Node<WireEntry>,
     used_ms: Atomic<u32>,
+    // The generation of the rules that it was looked up in.
+    pub(super) judged: Atomic<u32>,
     multi: Atomic<bool>,
     closing: Atomic<bool>,
     over: Atomic<bool>,
@@ -188,44 +214,31 @@ pub struct Session {
     pub(super) grouped: Atomic<bool>,
     // The peer knows of it.
     known: Atomic<bool>,
-    // The generation of the rules that it was looked up in.
-    pub(super) judged: Atomic<u32>,
-    // The user that the socket belongs to, or `NO_USER`.
-    pub(super) uid: Atomic<u32>,
-    una: Atomic<u32>,
-    // The end of what has passed the hook, and of what TCP had sent when something passed it last.
-    sent: Atomic<u32>,
-    taken: Atomic<u32>,
-    acked: Atomic<u32>,
-    window: Atomic<u32>,
+    // Between the addresses of this path and with these ports is the tuple that the sockets know.
+    path: Arc<Path>,
+    ports: PortPair,
+    /// Whether this end opened it.
+    pub initiator: bool,
+    /// The other end.
+    pub peer: Arc<Peer>,
     /// Output side and lanes.
     #[pin]
     pub inner: BhLock<Inner>,
     tx_packets: Atomic<u64>,
     tx_bytes: Atomic<u64>,
-    /// Settings and counters of the namespace.
-    pub shared: Arc<Shared>,
-    /// The tuple that the sockets know, seen from this node.
-    pub tuple: Tuple,
-    // How often the socket is to ask whether the peer still has the connection.
-    challenges: Atomic<i8>,
-    // How often CLOSE may be sent yet.
-    closes: Atomic<i8>,
+    // The user that the socket belongs to, or `NO_USER`.
+    pub(super) uid: Atomic<u32>,
     /// Session id, the same on both ends.
     pub id: u32,
-    /// Whether this end opened it.
-    pub initiator: bool,
-    // When a reset was not believed and the peer was asked; 0 for never.
-    doubted_ms: Atomic<u32>,
-    // When the worker is to look at it, milliseconds; 0 if it need not.
-    waits_until: Atomic<u32>,
+    stream: Pin<KBox<Stream>>,
+    /// Settings and counters of the namespace.
+    pub shared: Arc<Shared>,
     /// The namespace.
     pub net: Net,
     /// When it was made, milliseconds since boot.
     pub born_ms: u64,
-    /// Input side: the reordering buffer.
-    #[pin]
-    pub rx: BhLock<Rx>,
+    // When the worker is to look at it, milliseconds; 0 if it need not.
+    waits_until: Atomic<u32>,
     /// Its place in the table of sessions.
     pub node: Node<Arc<Session>>,
 }
@@ -275,7 +288,7 @@ impl Session {
         confirm: Option<HelloIds>,
     ) -> Result<Arc<Session>> {
         let now = clock::now_us();
-        let s = session::Session::new(tuple, path, initiator, now);
+        let s = session::Session::new(tuple, path.clone(), initiator, now);
         let known = !initiator;
         if s.lane(0).is_none() {
             return Err(ENOMEM);
@@ -290,35 +303,37 @@ impl Session {
             }
             None => None,
         };
-        Arc::pin_init(
-            pin_init!(Session {
-                net,
-                shared,
-                id,
-                tuple,
-                initiator,
-                peer,
-                born_ms: clock::now_us64() / 1000,
-                used_ms: Atomic::new(clock::coarse_ms()),
-                closing: Atomic::new(false),
-                over: Atomic::new(false),
-                multi: Atomic::new(false),
-                attended: Atomic::new(false),
-                waking: Atomic::new(false),
-                challenges: Atomic::new(0),
-                closes: Atomic::new(CLOSES),
-                never: Atomic::new(false),
-                grouped: Atomic::new(false),
-                known: Atomic::new(known),
-                judged: Atomic::new(0),
-                uid: Atomic::new(NO_USER),
+        let stream = KBox::pin_init(
+            pin_init!(Stream {
                 una: Atomic::new(position.una),
                 sent: Atomic::new(position.una),
                 taken: Atomic::new(position.una),
                 acked: Atomic::new(position.ack),
                 window: Atomic::new(u32::from(position.window)),
                 doubted_ms: Atomic::new(0),
-                waits_until: Atomic::new(0),
+                challenges: Atomic::new(0),
+                closes: Atomic::new(CLOSES),
+                rx <- new_bh_lock!(Rx::default(), "mpip_session_rx"),
+            }),
+            GFP_ATOMIC,
+        )?;
+        Arc::pin_init(
+            pin_init!(Session {
+                wire: Node::default(),
+                used_ms: Atomic::new(clock::coarse_ms()),
+                judged: Atomic::new(0),
+                multi: Atomic::new(false),
+                closing: Atomic::new(false),
+                over: Atomic::new(false),
+                attended: Atomic::new(false),
+                waking: Atomic::new(false),
+                never: Atomic::new(false),
+                grouped: Atomic::new(false),
+                known: Atomic::new(known),
+                path,
+                ports: PortPair::of(&tuple),
+                initiator,
+                peer,
                 inner <- new_bh_lock!(
                     Inner {
                         s,
@@ -337,21 +352,50 @@ impl Session {
                 ),
                 tx_packets: Atomic::new(0),
                 tx_bytes: Atomic::new(0),
-                rx <- new_bh_lock!(Rx::default(), "mpip_session_rx"),
+                uid: Atomic::new(NO_USER),
+                id,
+                stream,
+                shared,
+                net,
+                born_ms: clock::now_us64() / 1000,
+                waits_until: Atomic::new(0),
                 node: Node::default(),
             }),
             GFP_ATOMIC,
         )
     }
 
-    /// Has the processor fetch what a packet needs that leaves, while the first line is read.
-    pub fn prefetch_out(&self) {
-        clock::prefetch(self, offset_of!(Session, inner)..offset_of!(Session, tuple));
+    /// The tuple that the sockets know, seen from this node.
+    pub fn tuple(&self) -> Tuple {
+        self.ports.between(self.path.local, self.path.remote)
     }
 
-    /// Has the processor fetch what a packet needs that comes in, while the first line is read.
+    /// Its protocol, a number of IP's.
+    pub fn proto(&self) -> u8 {
+        self.ports.proto
+    }
+
+    /// The family of its addresses, 4 or 6.
+    pub fn family(&self) -> u8 {
+        self.path.local.family()
+    }
+
+    /// Input side: the reordering buffer.
+    pub fn rx(&self) -> &BhLock<Rx> {
+        &self.stream.rx
+    }
+
+    /// Has the processor fetch what a packet needs that leaves, while its entry is read.
+    pub fn prefetch_out(&self) {
+        clock::prefetch(self, offset_of!(Session, used_ms)..offset_of!(Session, uid));
+    }
+
+    /// Has the processor fetch what a packet needs that comes in, while its entry is read.
     pub fn prefetch_in(&self) {
-        clock::prefetch(self, offset_of!(Session, tuple)..offset_of!(Session, node));
+        clock::prefetch(
+            self,
+            offset_of!(Session, used_ms)..offset_of!(Session, peer),
+        );
     }
 
     /// A packet of the session was seen. True if it was quiet for long before.
@@ -427,9 +471,9 @@ impl Session {
 
     /// The socket resets the connection: whether the peer may be told once more.
     pub fn may_close(&self) -> bool {
-        let left = self.closes.read_once();
+        let left = self.stream.closes.read_once();
         if left > 0 {
-            self.closes.write_once(left.saturating_sub(1));
+            self.stream.closes.write_once(left.saturating_sub(1));
         }
         left > 0
     }
@@ -445,13 +489,13 @@ impl Session {
     /// is asked whether it still has the connection.
     pub fn doubts_again(&self, trip_ms: u32) -> bool {
         let now = clock::now_ms().max(1);
-        let last = self.doubted_ms.read_once();
+        let last = self.stream.doubted_ms.read_once();
         let age = seq::age_ms(now, last);
         let old = last == 0 || age >= DOUBT_MS;
         let again = !old && age >= CLOSE_MS.saturating_add(trip_ms);
         if old || again {
-            self.doubted_ms.write_once(now);
-            self.challenges.write_once(CHALLENGES);
+            self.stream.doubted_ms.write_once(now);
+            self.stream.challenges.write_once(CHALLENGES);
         }
         again
     }
@@ -460,17 +504,17 @@ impl Session {
     /// once for each time: a peer without the connection answers that with another reset. The
     /// worker's.
     pub fn challenge_in(&self) -> Option<u32> {
-        let left = self.challenges.read_once();
+        let left = self.stream.challenges.read_once();
         if left == 0 || self.is_closing() {
             return None;
         }
-        let age = seq::age_ms(clock::now_ms(), self.doubted_ms.read_once());
+        let age = seq::age_ms(clock::now_ms(), self.stream.doubted_ms.read_once());
         let due = (CHALLENGES.saturating_sub(left) as u32).saturating_mul(CLOSE_MS);
         let wait = due.saturating_sub(age);
         if wait == 0 {
             // Another reset may have begun anew meanwhile.
             let less = left.saturating_sub(1);
-            let _ = self.challenges.cmpxchg(left, less, Relaxed);
+            let _ = self.stream.challenges.cmpxchg(left, less, Relaxed);
         }
         Some(wait)
     }
@@ -543,19 +587,19 @@ impl Session {
 
     /// The other end has acknowledged everything before `una`, as the socket knows.
     pub fn saw_ack(&self, una: u32) {
-        if seq::after(una, self.una.read_once()) {
-            self.una.write_once(una);
+        if seq::after(una, self.stream.una.read_once()) {
+            self.stream.una.write_once(una);
         }
     }
 
     /// The socket sends what lies at `nxt` next, as it says itself.
     pub fn saw_sent(&self, nxt: u32) {
-        self.taken.write_once(nxt);
+        self.stream.taken.write_once(nxt);
     }
 
     /// The end of what the socket had sent for certain when it sent the last packet, without that.
     pub fn taken(&self) -> u32 {
-        self.taken.read_once()
+        self.stream.taken.read_once()
     }
 
     /// A segment came that acknowledges what lies before `tcp.ack`, if it is to be believed; that
@@ -563,22 +607,22 @@ impl Session {
     /// be the other end's, which is all that TCP asks for.
     pub fn may_be_acked(&self, tcp: &TcpHeader) -> bool {
         tcp.flags & packet::ACK != 0
-            && seq::after(tcp.ack, self.una.read_once())
-            && !seq::after(tcp.ack, self.sent.read_once())
+            && seq::after(tcp.ack, self.stream.una.read_once())
+            && !seq::after(tcp.ack, self.stream.sent.read_once())
             && self.expects(tcp.seq)
     }
 
     /// Whether this is the connection's own SYN-ACK, sent again: a session may be opened before the
     /// handshake has ended.
     pub fn is_syn_ack(&self, tcp: &TcpHeader) -> bool {
-        tcp.flags & packet::ACK != 0 && tcp.seq.wrapping_add(1) == self.una.read_once()
+        tcp.flags & packet::ACK != 0 && tcp.seq.wrapping_add(1) == self.stream.una.read_once()
     }
 
     /// A segment with data that ends at `end` is sent. Whether that was sent before.
     pub fn sends(&self, end: u32) -> bool {
-        let again = !seq::after(end, self.sent.read_once());
+        let again = !seq::after(end, self.stream.sent.read_once());
         if !again {
-            self.sent.write_once(end);
+            self.stream.sent.write_once(end);
         }
         again
     }
@@ -586,34 +630,34 @@ impl Session {
     /// Whether a segment at this sequence number, or a carrier, can be on its way.
     pub fn has_sent(&self, at: u32) -> bool {
         const CARRIED: u32 = 1 << 20;
-        let oldest = self.una.read_once().wrapping_sub(CARRIED);
-        !seq::before(at, oldest) && !seq::after(at, self.sent.read_once())
+        let oldest = self.stream.una.read_once().wrapping_sub(CARRIED);
+        !seq::before(at, oldest) && !seq::after(at, self.stream.sent.read_once())
     }
 
     /// Bytes in flight once everything before `end` has been sent.
     pub fn in_flight(&self, end: u32) -> u32 {
-        seq::delta(end, self.una.read_once()).max(0) as u32
+        seq::delta(end, self.stream.una.read_once()).max(0) as u32
     }
 
     /// This end has acknowledged everything before `ack`, with this window.
     pub fn sent_ack(&self, ack: u32, window: u16) {
-        if seq::after(ack, self.acked.read_once()) {
-            self.acked.write_once(ack);
+        if seq::after(ack, self.stream.acked.read_once()) {
+            self.stream.acked.write_once(ack);
         }
-        self.window.write_once(u32::from(window));
+        self.stream.window.write_once(u32::from(window));
     }
 
     /// What this end has acknowledged.
     pub fn acked(&self) -> u32 {
-        self.acked.read_once()
+        self.stream.acked.read_once()
     }
 
     /// Where a TCP segment of our own belongs.
     pub fn position(&self) -> TcpPosition {
         TcpPosition {
-            una: self.una.read_once(),
-            ack: self.acked.read_once(),
-            window: self.window.read_once() as u16,
+            una: self.stream.una.read_once(),
+            ack: self.stream.acked.read_once(),
+            window: self.stream.window.read_once() as u16,
         }
     }
 }
@@ -716,7 +760,7 @@ impl Instance {
     ) -> bool {
         let entry = WireEntry::new(&tuple, session.clone(), lane, via, path);
         self.gate.count_up(lane != 0);
-        if self.wire.insert(entry).is_err() {
+        if self.wire.insert_placed(entry).is_err() {
             self.gate.count_down(lane != 0);
             return false;
         }

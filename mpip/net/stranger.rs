@@ -365,15 +365,15 @@ impl Instance {
         self.count(Counter::CmRx);
         peer.heard();
         let own = tuple.local.port == self.ports.own();
-        let via = match (session.tuple.proto, tuple.proto) {
+        let via = match (session.proto(), tuple.proto) {
             (packet::TCP, packet::TCP) if place.is_none() => Via::Raw,
             (_, packet::TCP) if own && place.is_some() => Via::Tcp,
             (packet::UDP, packet::UDP) if own => Via::Raw,
             (packet::TCP, packet::UDP) if own => Via::Udp,
             _ => return true,
         };
-        if via == Via::Raw && !own && tuple.local.port != session.tuple.local.port
-            || session.tuple.local.addr.family() != tuple.local.addr.family()
+        if via == Via::Raw && !own && tuple.local.port != session.tuple().local.port
+            || session.family() != tuple.local.addr.family()
         {
             return true;
         }
@@ -461,8 +461,9 @@ impl Instance {
     pub fn send_open_ack(&self, session: &Session, position: TcpPosition) {
         let header = self.header(&session.peer, session.id);
         let path = session.inner.lock().s.lane(0).map_or(0, |l| l.path.id);
-        self.with_open_block(&session.peer, &session.tuple, path, |block| {
-            let target = Target::own(&session.tuple, position).to_peer();
+        let tuple = session.tuple();
+        self.with_open_block(&session.peer, &tuple, path, |block| {
+            let target = Target::own(&tuple, position).to_peer();
             let answer = Cm::OpenAck(Open { header, block });
             self.send_cm(&target, &session.peer, &answer);
         });

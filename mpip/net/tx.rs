@@ -189,7 +189,15 @@ fn known(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, entry: &WireEn
         instance.count(Counter::TxOriginal);
         if !never && session.is_multi() {
             let now = clock::now_us();
-            question(instance, session, &entry.path, &session.tuple, true, 0, now);
+            question(
+                instance,
+                session,
+                &entry.path,
+                &session.tuple(),
+                true,
+                0,
+                now,
+            );
         }
         session.count_tx(&entry.path, skb);
         return Verdict::Accept;

@@ -336,14 +336,14 @@ impl Instance {
             if self.resend(session, lanes) {
                 self.attend(session);
             }
-            if session.tuple.proto == packet::TCP && session.idle_ms() < LIVELY_MS {
+            if session.proto() == packet::TCP && session.idle_ms() < LIVELY_MS {
                 // Acknowledgments were in flight there, too, and are not kept.
-                socket::acknowledge(self.net, &session.tuple);
+                socket::acknowledge(self.net, &session.tuple());
             }
             if !session.has_outstanding(Some(self.sent_by_tcp(session))) {
                 // Nothing was kept while there was one lane only, or it was refused: TCP has to
                 // send it.
-                socket::wake(self.net, &session.tuple);
+                socket::wake(self.net, &session.tuple());
             }
             if lanes & 1 != 0 {
                 // It may be the session's own tuple alone that does not get through.
@@ -381,12 +381,12 @@ impl Instance {
                 self.attend(session);
             }
             self.replace_original(session);
-            if session.tuple.proto == packet::TCP && session.idle_ms() < LIVELY_MS {
+            if session.proto() == packet::TCP && session.idle_ms() < LIVELY_MS {
                 // The other end may have been quicker to see that it works, and the answer to what
                 // it sent gone where nothing works yet.
-                socket::acknowledge(self.net, &session.tuple);
+                socket::acknowledge(self.net, &session.tuple());
             }
-            socket::wake(self.net, &session.tuple);
+            socket::wake(self.net, &session.tuple());
         });
     }
 }

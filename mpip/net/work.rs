@@ -518,8 +518,8 @@ impl Instance {
             match found {
                 Some(session) => {
                     let dest = Destination {
-                        proto: session.tuple.proto,
-                        end: session.tuple.remote,
+                        proto: session.proto(),
+                        end: session.tuple().remote,
                     };
                     // A caller may have had no row: from now on it is one that was a peer, and
                     // asked again sooner than a stranger.
@@ -577,7 +577,7 @@ impl Instance {
     fn challenge(&self, session: &Session) -> Option<u32> {
         let mut wait = session.challenge_in();
         while wait == Some(0) {
-            socket::acknowledge(self.net, &session.tuple);
+            socket::acknowledge(self.net, &session.tuple());
             wait = session.challenge_in();
         }
         wait
@@ -593,7 +593,7 @@ impl Instance {
         if session.take_wake() {
             // A socket without a way of its own would try in vain.
             self.lend_route(session);
-            socket::wake(self.net, &session.tuple);
+            socket::wake(self.net, &session.tuple());
         }
         self.explore(session);
         loop {
@@ -625,7 +625,7 @@ impl Instance {
         }
         let (wait, pending, lost) = {
             let mut inner = session.inner.lock();
-            if session.tuple.proto == packet::UDP {
+            if session.proto() == packet::UDP {
                 inner.s.try_sooner(clock::now_us(), session.tx().0);
             }
             let added = || inner.s.lanes.iter().skip(1).flatten();
@@ -665,7 +665,7 @@ impl Instance {
             // Even if this end has nothing to try.
             alone.then_some(TICK_MS),
             // How many datagrams have left meanwhile.
-            (opening && session.tuple.proto == packet::UDP).then_some(OPENING_MS),
+            (opening && session.proto() == packet::UDP).then_some(OPENING_MS),
             // It is not this end's turn yet, or something was missing, such as a port.
             unexplored.then(|| self.explores_in(session).unwrap_or(AGAIN_MS)),
         ];
@@ -678,8 +678,8 @@ impl Instance {
     fn abandon(&self, session: &Arc<Session>) {
         self.count(Counter::SessionUnanswered);
         let dest = Destination {
-            proto: session.tuple.proto,
-            end: session.tuple.remote,
+            proto: session.proto(),
+            end: session.tuple().remote,
         };
         {
             let rcu = rcu::read_lock();
@@ -703,7 +703,8 @@ impl Instance {
             )
         };
         let header = self.header(&session.peer, session.id);
-        self.with_open_block(&session.peer, &session.tuple, path, |block| {
+        let tuple = session.tuple();
+        self.with_open_block(&session.peer, &tuple, path, |block| {
             let cm = match confirm {
                 Some(ids) => Cm::Confirm(Confirm {
                     header,
@@ -714,11 +715,8 @@ impl Instance {
                 }),
                 None => Cm::Open(Open { header, block }),
             };
-            self.send_cm(
-                &Target::own(&session.tuple, session.position()),
-                &session.peer,
-                &cm,
-            );
+            let target = Target::own(&tuple, session.position());
+            self.send_cm(&target, &session.peer, &cm);
         });
     }
 

@@ -61,10 +61,14 @@ pub trait Entry: Send + Sync + 'static {
     fn key(&self) -> Self::Key;
 }
 
-/// What has a place in a table's chains as a part of itself, so that none has to be allocated.
-pub trait Placed: Sized {
-    /// That part.
-    fn node(&self) -> &Node<Arc<Self>>;
+/// An entry that may find a place in a table's chains in something that it keeps alive, so that
+/// none has to be allocated, nor looked for.
+pub trait Placed: Entry + Sized {
+    /// What it keeps alive.
+    type Whole;
+
+    /// That, and the place in it, if it has one.
+    fn place(&self) -> Option<(&Arc<Self::Whole>, &Node<Self>)>;
 }
 
 impl<K: Key + Send + Sync + 'static, V: Send + Sync + 'static> Entry for (K, V) {
@@ -114,7 +118,7 @@ pub enum InsertError {
 /// # Invariants
 ///
 /// In a chain, and until the grace period after that is over, `value` is initialised. `taken` says
-/// that the node is part of what `value` counts; any other one is from `KBox::into_raw`.
+/// that the node is part of what `value` keeps alive; any other one is from `KBox::into_raw`.
 #[repr(C)]
 pub struct Node<V> {
     // One link for each of two arrays of buckets: a new one is filled while the old one is read.
@@ -378,7 +382,7 @@ impl<V: Entry> Table<V> {
     /// # Safety
     ///
     /// `node` must be valid, hold nothing, and be the caller's alone: from `KBox::into_raw`, or
-    /// `taken` and part of what `value` counts.
+    /// `taken` and part of what `value` keeps alive.
     unsafe fn fill(&self, node: *mut Node<V>, value: V) -> Result<(), InsertError> {
         let key = value.key();
         let hash = self.hash(&key);
@@ -557,21 +561,22 @@ impl<V: Entry> Table<V> {
     }
 }
 
-impl<T: Placed> Table<Arc<T>>
-where
-    Arc<T>: Entry,
-{
-    /// [`Table::insert`] without an allocation: the value's own node is used, if that is free.
-    pub fn insert_placed(&self, value: Arc<T>) -> Result<(), InsertError> {
-        let node = ptr::from_ref(value.node());
-        let whole = ptr::from_ref(&*value).addr();
-        // What is inside of what is counted stays in place as long as that is held.
-        let inside = (whole..whole + size_of::<T>()).contains(&node.addr());
-        // SAFETY: `value` is held.
-        if !inside || unsafe { &(*node).taken }.xchg(true, Full) {
+impl<V: Placed> Table<V> {
+    /// [`Table::insert`] without an allocation, if the entry has a place of its own that is free.
+    pub fn insert_placed(&self, value: V) -> Result<(), InsertError> {
+        let Some(node) = value.place().and_then(|(whole, node)| {
+            let (whole, node) = (ptr::from_ref(&**whole), ptr::from_ref(node));
+            let all = whole.addr()..whole.addr() + size_of::<V::Whole>();
+            // What is inside of what is counted stays in place as long as that is held.
+            all.contains(&node.addr()).then_some(node)
+        }) else {
+            return self.insert(value);
+        };
+        // SAFETY: `value` holds what it is part of.
+        if unsafe { &(*node).taken }.xchg(true, Full) {
             return self.insert(value);
         }
-        // SAFETY: It is taken, by us, and part of what `value` counts.
+        // SAFETY: It is taken, by us, and part of what `value` keeps alive.
         unsafe { self.fill(node.cast_mut(), value) }
     }
 }

@@ -99,7 +99,7 @@ pub fn local_in(instance: &Instance, skb: &mut Skb<'_>, family: u8) -> Verdict {
         rst,
     };
 
-    let mut rx = session.rx.lock();
+    let mut rx = session.rx().lock();
     if rx.dead {
         return Verdict::Accept;
     }
@@ -168,14 +168,14 @@ pub fn local_in(instance: &Instance, skb: &mut Skb<'_>, family: u8) -> Verdict {
                 }
                 drop(rx);
                 if !instance.bursts.add(instance, session.clone()) {
-                    session.passed_on(session.rx.lock(), instance);
+                    session.passed_on(session.rx().lock(), instance);
                 }
                 return Verdict::Stolen;
             }
         }
         drop(rx);
         skb.pass_on();
-        session.passed_on(session.rx.lock(), instance);
+        session.passed_on(session.rx().lock(), instance);
         return Verdict::Stolen;
     }
     if buffer.wants_storage(&segment) {

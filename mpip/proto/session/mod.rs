@@ -117,8 +117,9 @@ const ALL: u32 = (1 << MAX_LANES) - 1;
 
 /// A session. `H` holds its lanes.
 ///
-/// What each choice of a lane looks at comes first, in one cache line with the first lanes: with
-/// many sessions none of it is in the processor's cache.
+/// What each choice of a lane looks at comes first, in one cache line with the first lanes, and
+/// then what decides between lanes that are alike: with many sessions none of it is in the
+/// processor's cache.
 #[repr(C)]
 pub struct Session<P, D, H = Inline<Lane<P, D>>> {
     /// State.
@@ -129,14 +130,14 @@ pub struct Session<P, D, H = Inline<Lane<P, D>>> {
     eligible: Mask,
     watched: Mask,
     tries: u8,
-    // Both parts of the fraction, made small enough.
-    shrink: Option<(u16, u16)>,
     habits: Habits,
     looked_at: u32,
-    probing: Probing,
     /// The lanes; 0 is the original one.
     pub lanes: [Option<H>; MAX_LANES],
+    probing: Probing,
     smooth: Smooth<MAX_LANES>,
+    // Both parts of the fraction, made small enough.
+    shrink: Option<(u16, u16)>,
     weights: [u16; MAX_LANES],
     // When the weights were adjusted last, or it was made.
     last_adjust: u32,
