@@ -60,6 +60,10 @@ use core::ops::ControlFlow;
 use kernel::{
     prelude::*,
     sync::{
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
         rcu,
         Arc, //
     },
@@ -180,6 +184,40 @@ impl Placed for Arc<Numbered> {
     fn place(&self) -> Option<(&Arc<Numbered>, &Node<Arc<Numbered>>)> {
         let holder = self.other.as_ref().unwrap_or(self);
         Some((self, &holder.node))
+    }
+}
+
+/// What a guest's place is part of, and how many guests have been dropped.
+struct House {
+    place: Node<Guest>,
+    left: Atomic<u32>,
+}
+
+/// An entry that is not counted itself, and has its place in what it keeps alive.
+struct Guest {
+    number: u32,
+    house: Arc<House>,
+}
+
+impl table::Entry for Guest {
+    type Key = Number;
+
+    fn key(&self) -> Number {
+        Number(self.number)
+    }
+}
+
+impl Placed for Guest {
+    type Whole = House;
+
+    fn place(&self) -> Option<(&Arc<House>, &Node<Guest>)> {
+        (self.number == 0).then(|| (&self.house, &self.house.place))
+    }
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        self.house.left.add(1u32, Relaxed);
     }
 }
 
@@ -364,6 +402,59 @@ mod tests {
                 "one that is too old"
             );
         }
+        Ok(())
+    }
+
+    /// Entries with a place in what they keep alive, which the last of them to go may free; each is
+    /// dropped once, and the place is free again after that.
+    #[test]
+    fn nodes_in_what_is_kept_alive() -> Result {
+        let table = Arc::pin_init(Table::<Guest>::new(2, 100), GFP_KERNEL)?;
+        let house = Arc::new(
+            House {
+                place: Node::default(),
+                left: Atomic::new(0),
+            },
+            GFP_KERNEL,
+        )?;
+        let guest = |number| Guest {
+            number,
+            house: house.clone(),
+        };
+        for round in 1..=3 {
+            ensure!(table.insert_placed(guest(0)) == Ok(()), "not inserted");
+            ensure!(
+                table.insert_placed(guest(1)) == Ok(()),
+                "none without a place"
+            );
+            ensure!(house.place.is_taken(), "its place is not used");
+            ensure!(
+                table.insert_placed(guest(0)) == Err(InsertError::Exists),
+                "twice"
+            );
+            // As long as readers may stand there it is not free: this one has memory of its own.
+            ensure!(table.remove(&Number(0)), "not removed");
+            ensure!(table.insert_placed(guest(0)) == Ok(()), "not again");
+            {
+                let guard = rcu::read_lock();
+                let found = table.get(&guard, &Number(0)).ok_or(ENOENT)?;
+                ensure!(Arc::ptr_eq(&found.house, &house), "another one was found");
+            }
+            ensure!(
+                table.remove(&Number(0)) && table.remove(&Number(1)),
+                "not removed"
+            );
+            testing::wait_for_readers();
+            ensure!(!house.place.is_taken(), "its place is not given back");
+            let left = house.left.load(Relaxed);
+            ensure!(left == 4 * round, "{} dropped, not {}", left, 4 * round);
+        }
+        // From here on only the table keeps it.
+        ensure!(table.insert_placed(guest(0)) == Ok(()), "not at last");
+        drop(house);
+        ensure!(table.remove(&Number(0)), "not removed at last");
+        testing::wait_for_readers();
+        ensure!(table.is_empty(), "not empty");
         Ok(())
     }
 

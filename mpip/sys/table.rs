@@ -67,7 +67,8 @@ pub trait Placed: Entry + Sized {
     /// What it keeps alive.
     type Whole;
 
-    /// That, and the place in it, if it has one.
+    /// That, and the place in it, if it has one. What it keeps alive must be the same as long as it
+    /// is in a table.
     fn place(&self) -> Option<(&Arc<Self::Whole>, &Node<Self>)>;
 }
 
