@@ -9,7 +9,8 @@
 use super::{
     bindings,
     net::Net,
-    pernet, //
+    pernet,
+    skb, //
 };
 use crate::net::{
     ctl,
@@ -361,7 +362,7 @@ unsafe fn run_dump(
         let namespace: Arc<Namespace> = net.and_then(pernet::get).ok_or(ENODEV)?;
         let before = {
             // SAFETY: The message is alive.
-            unsafe { bindings::mpip_shim_skb_len(skb.as_ptr()) }
+            unsafe { skb::len(skb.as_ptr()) }
         };
         let mut dump = Dump {
             skb,
@@ -371,7 +372,7 @@ unsafe fn run_dump(
         };
         let result = f(&namespace, &mut dump);
         // SAFETY: As above.
-        let after = unsafe { bindings::mpip_shim_skb_len(skb.as_ptr()) };
+        let after = unsafe { skb::len(skb.as_ptr()) };
         match result {
             // Full: what is in goes out, the rest follows.
             Err(error) if error == FULL && after > before => Ok(after as c_int),

@@ -224,20 +224,11 @@ bool mpip_shim_x25519(u8 *out, const u8 *secret, const u8 *point)
 
 /* Packets */
 
-u8 *mpip_shim_skb_data(const struct sk_buff *skb)
-{
-	return skb->data;
-}
-
-u32 mpip_shim_skb_len(const struct sk_buff *skb)
-{
-	return skb->len;
-}
-
-u32 mpip_shim_skb_headlen(const struct sk_buff *skb)
-{
-	return skb_headlen(skb);
-}
+const struct mpip_skb_at mpip_skb_at = {
+	.len = offsetof(struct sk_buff, len),
+	.data_len = offsetof(struct sk_buff, data_len),
+	.data = offsetof(struct sk_buff, data),
+};
 
 u32 mpip_shim_skb_truesize(const struct sk_buff *skb)
 {

@@ -36,6 +36,26 @@ pub enum Csum {
     Partial,
 }
 
+/// Length of a packet in bytes.
+///
+/// # Safety
+///
+/// `skb` must be valid.
+pub(super) unsafe fn len(skb: *const bindings::sk_buff) -> u32 {
+    // SAFETY: By the contract; the field is where the C compiler says.
+    unsafe { field(skb, bindings::mpip_skb_at.len) }
+}
+
+/// The field at an offset.
+///
+/// # Safety
+///
+/// `skb` must be valid, and have a field of this type there.
+unsafe fn field<T: Copy>(skb: *const bindings::sk_buff, at: u32) -> T {
+    // SAFETY: By the contract.
+    unsafe { skb.byte_add(at as usize).cast::<T>().read() }
+}
+
 /// A packet that a netfilter hook was called with: ours alone until the verdict.
 ///
 /// # Invariants
@@ -75,18 +95,18 @@ impl Skb<'_> {
     #[expect(clippy::len_without_is_empty)]
     pub fn len(&self) -> usize {
         // SAFETY: Valid by the invariant.
-        unsafe { bindings::mpip_shim_skb_len(self.raw()) as usize }
+        unsafe { len(self.raw()) as usize }
     }
 
     /// The linear part.
     pub fn head(&self) -> &[u8] {
+        let skb = self.raw();
         // SAFETY: `skb->data` is valid for `skb_headlen` bytes, which nobody changes while
-        // `self` is borrowed.
+        // `self` is borrowed; the fields are where the C compiler says.
         unsafe {
-            slice::from_raw_parts(
-                bindings::mpip_shim_skb_data(self.raw()),
-                bindings::mpip_shim_skb_headlen(self.raw()) as usize,
-            )
+            let others: u32 = field(skb, bindings::mpip_skb_at.data_len);
+            let linear = len(skb).wrapping_sub(others);
+            slice::from_raw_parts(field(skb, bindings::mpip_skb_at.data), linear as usize)
         }
     }
 
@@ -103,10 +123,8 @@ impl Skb<'_> {
             if !bindings::mpip_shim_skb_writable(self.raw(), len as u32) {
                 return None;
             }
-            Some(slice::from_raw_parts_mut(
-                bindings::mpip_shim_skb_data(self.raw()),
-                len,
-            ))
+            let data = field(self.raw(), bindings::mpip_skb_at.data);
+            Some(slice::from_raw_parts_mut(data, len))
         }
     }
 
