@@ -45,13 +45,13 @@ use crate::{
         clock,
         crypto::Algo,
         gate::Way,
+        reading::Reading,
         skb::{
             Csum,
             Skb, //
         }, //
     },
 };
-use kernel::sync::rcu;
 
 /// How long a TCP flow whose other end looks like the client goes on before this end asks, once,
 /// milliseconds.
@@ -68,7 +68,7 @@ pub fn unknown(
     skb: &mut Skb<'_>,
     packet: &Packet,
     tuple: &Tuple,
-    rcu: &rcu::Guard,
+    rcu: Reading<'_>,
 ) {
     if instance.is_stopping() {
         return;
@@ -126,7 +126,7 @@ fn join(
     tuple: &Tuple,
     dest: &Destination,
     position: TcpPosition,
-    rcu: &rcu::Guard,
+    rcu: Reading<'_>,
 ) {
     if !instance.may_ask(&dest.end.addr) {
         instance.gate.pass(skb, packet.family, Way::Out);
@@ -240,7 +240,7 @@ fn ask_by_syn(
     packet: &Packet,
     tuple: &Tuple,
     dest: &Destination,
-    rcu: &rcu::Guard,
+    rcu: Reading<'_>,
 ) {
     if !instance.may_ask(&dest.end.addr) || instance.is_never(tuple, Some(skb)) {
         return;

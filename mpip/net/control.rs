@@ -171,7 +171,7 @@ impl Instance {
         if matches!(raw.kind(), Kind::Hello | Kind::HelloReply | Kind::Confirm) {
             let rcu = rcu::read_lock();
             return self
-                .stranger_raw(tuple, raw, session.position(), true, &rcu)
+                .stranger_raw(tuple, raw, session.position(), true, (&rcu).into())
                 .into();
         }
         let node = raw.node().unwrap_or(peer.node);
@@ -180,7 +180,7 @@ impl Instance {
                 // Another peer may have come to this tuple.
                 let rcu = rcu::read_lock();
                 return self
-                    .stranger_raw(tuple, raw, session.position(), true, &rcu)
+                    .stranger_raw(tuple, raw, session.position(), true, (&rcu).into())
                     .into();
             }
             self.count(Counter::CmBadTag);

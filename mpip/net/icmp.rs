@@ -19,13 +19,13 @@ use crate::{
     },
     sys::{
         clock,
+        reading::Reading,
         skb::Skb, //
     },
 };
-use kernel::sync::rcu;
 
 /// An ICMP error that quotes a packet of an added lane.
-pub fn error(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, rcu: &rcu::Guard) {
+pub fn error(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, rcu: Reading<'_>) {
     let need = packet.l4 + 8 + if packet.family == 4 { 60 } else { 40 } + 8;
     if !skb.pull(need.min(skb.len())) {
         return;

@@ -60,6 +60,7 @@ use crate::{
             Net,
             Watch, //
         },
+        reading::Reading,
         route::{
             self,
             LocalAddr,
@@ -700,7 +701,7 @@ impl Instance {
     }
 
     /// The row of a destination, made if need be.
-    pub fn avail_entry(&self, rcu: &rcu::Guard, dest: &Destination) -> Option<Arc<AvailEntry>> {
+    pub fn avail_entry(&self, rcu: Reading<'_>, dest: &Destination) -> Option<Arc<AvailEntry>> {
         if let Some((_, entry)) = self.avail.get(rcu, dest) {
             return Some(entry.clone());
         }
@@ -719,7 +720,7 @@ impl Instance {
     /// Notes that a destination speaks MPIP, and as which node (Table 3).
     pub fn note_available(&self, dest: &Destination, node: Option<u64>) {
         // Without room the next session asks again.
-        if let Some(entry) = self.avail_entry(&rcu::read_lock(), dest) {
+        if let Some(entry) = self.avail_entry((&rcu::read_lock()).into(), dest) {
             entry.be_available(node);
         }
     }
@@ -733,7 +734,7 @@ impl Instance {
     }
 
     /// The peer that a destination belongs to.
-    pub fn peer_of(&self, rcu: &rcu::Guard, entry: &AvailEntry) -> Option<Arc<Peer>> {
+    pub fn peer_of(&self, rcu: Reading<'_>, entry: &AvailEntry) -> Option<Arc<Peer>> {
         self.peers
             .get(rcu, &Ids(entry.node()?, 0))
             .filter(|p| !p.has_left())
@@ -750,7 +751,7 @@ impl Instance {
         let peer = self
             .avail
             .get(&rcu, &dest)
-            .and_then(|(_, entry)| self.peer_of(&rcu, entry));
+            .and_then(|(_, entry)| self.peer_of((&rcu).into(), entry));
         peer.map_or(0, |peer| peer.wrapper_len(packet::TCP))
     }
 

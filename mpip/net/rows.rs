@@ -162,6 +162,15 @@ impl Entry for WireEntry {
         };
         ports.between(self.path.local, self.path.remote)
     }
+
+    // Each packet asks: what would be put together for `key` is compared where it is.
+    fn is_at(&self, key: &Tuple) -> bool {
+        self.local_port == key.local.port
+            && self.remote_port == key.remote.port
+            && self.proto == key.proto
+            && self.path.remote == key.remote.addr
+            && self.path.local == key.local.addr
+    }
 }
 
 impl Placed for WireEntry {

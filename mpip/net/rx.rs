@@ -47,14 +47,12 @@ use crate::{
     sys::{
         crypto::Algo,
         gate::Way,
+        reading::Reading,
         skb::{
             Csum,
             Skb, //
         },
     },
-};
-use kernel::{
-    sync::rcu, //
 };
 
 /// The bytes of a CM found in a packet.
@@ -124,20 +122,24 @@ pub fn find(skb: &Skb<'_>, packet: &Packet) -> Option<Found> {
 }
 
 /// PRE_ROUTING of an instance.
-pub fn pre_routing(instance: &Instance, skb: &mut Skb<'_>, family: u8) -> Verdict {
+pub fn pre_routing(
+    instance: &Instance,
+    skb: &mut Skb<'_>,
+    family: u8,
+    rcu: Reading<'_>,
+) -> Verdict {
     if !skb.rx_eligible() {
         return Verdict::Accept;
     }
     let Some(packet) = parse(skb, family) else {
         return Verdict::Accept;
     };
-    let rcu = rcu::read_lock();
     if packet.proto != packet::TCP && packet.proto != packet::UDP {
-        icmp::error(instance, skb, &packet, &rcu);
+        icmp::error(instance, skb, &packet, rcu);
         return Verdict::Accept;
     }
     let tuple = packet.rx_tuple();
-    let entry = instance.wire.get(&rcu, &tuple);
+    let entry = instance.wire.get(rcu, &tuple);
     if let Some(entry) = entry {
         entry.session.prefetch_in();
     }
@@ -145,7 +147,7 @@ pub fn pre_routing(instance: &Instance, skb: &mut Skb<'_>, family: u8) -> Verdic
         Some(entry) if entry.lane == 0 => original(instance, skb, &packet, entry),
         Some(entry) => lane(instance, skb, &packet, entry),
         None => {
-            let verdict = unknown(instance, skb, &packet, &tuple, &rcu);
+            let verdict = unknown(instance, skb, &packet, &tuple, rcu);
             if verdict == Verdict::Accept {
                 instance.gate.pass(skb, family, Way::In);
             }

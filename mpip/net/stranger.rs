@@ -60,16 +60,14 @@ use crate::{
     sys::{
         clock,
         crypto::Algo,
+        reading::Reading,
         route::{
             Dst,
             LocalAddr, //
         }, //
     },
 };
-use kernel::sync::{
-    rcu,
-    Arc, //
-};
+use kernel::sync::Arc;
 
 impl Peer {
     /// Takes in how the peer can be reached, for one family or for both.
@@ -116,7 +114,7 @@ impl Instance {
         found: &Found,
         position: TcpPosition,
         owned: bool,
-        rcu: &rcu::Guard,
+        rcu: Reading<'_>,
     ) -> bool {
         match Raw::new(found.bytes()) {
             Some(raw) => self.stranger_raw(tuple, &raw, position, owned, rcu),
@@ -131,7 +129,7 @@ impl Instance {
         raw: &Raw<'_>,
         position: TcpPosition,
         owned: bool,
-        rcu: &rcu::Guard,
+        rcu: Reading<'_>,
     ) -> bool {
         if self.is_stopping() {
             // Nobody starts with us any more.
@@ -342,7 +340,7 @@ impl Instance {
         tuple: &Tuple,
         raw: &Raw<'_>,
         place: Option<(u32, u8, usize)>,
-        rcu: &rcu::Guard,
+        rcu: Reading<'_>,
     ) -> bool {
         let (Some(node), Some(id)) = (raw.node(), raw.session()) else {
             return false;

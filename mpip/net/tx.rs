@@ -35,6 +35,7 @@ use crate::{
     },
     sys::{
         clock,
+        reading::Reading,
         route::{
             self,
             Dst, //
@@ -46,10 +47,7 @@ use crate::{
     },
 };
 use core::cell::Cell;
-use kernel::sync::{
-    rcu,
-    Arc, //
-};
+use kernel::sync::Arc;
 
 /// Reads the headers of a hook's packet, making them linear.
 pub fn parse(skb: &mut Skb<'_>, family: u8) -> Option<Packet> {
@@ -79,8 +77,13 @@ fn parse_pulled(skb: &mut Skb<'_>, family: u8, mut need: usize) -> Option<Packet
 }
 
 /// POST_ROUTING of an instance.
-pub fn post_routing(instance: &Instance, skb: &mut Skb<'_>, family: u8) -> Verdict {
-    let verdict = match choose(instance, skb, family) {
+pub fn post_routing(
+    instance: &Instance,
+    skb: &mut Skb<'_>,
+    family: u8,
+    rcu: Reading<'_>,
+) -> Verdict {
+    let verdict = match choose(instance, skb, family, rcu) {
         Verdict::Accept if instance.gate.is_forged(skb) => Verdict::Refuse,
         verdict => verdict,
     };
@@ -90,7 +93,7 @@ pub fn post_routing(instance: &Instance, skb: &mut Skb<'_>, family: u8) -> Verdi
     verdict
 }
 
-fn choose(instance: &Instance, skb: &mut Skb<'_>, family: u8) -> Verdict {
+fn choose(instance: &Instance, skb: &mut Skb<'_>, family: u8, rcu: Reading<'_>) -> Verdict {
     if !skb.tx_eligible(instance.param(Param::Marks) as u32) {
         return Verdict::Accept;
     }
@@ -103,17 +106,16 @@ fn choose(instance: &Instance, skb: &mut Skb<'_>, family: u8) -> Verdict {
     if !packet.dst.addr.is_usable_remote() {
         return Verdict::Accept;
     }
-    let rcu = rcu::read_lock();
     let tuple = packet.tx_tuple();
     if packet.proto == packet::UDP && !instance.gate.is_forged(skb) {
         instance.take_along(skb, &packet, &tuple);
     }
-    match instance.wire.get(&rcu, &tuple) {
+    match instance.wire.get(rcu, &tuple) {
         Some(entry) if entry.lane == 0 => known(instance, skb, &packet, entry),
         Some(_) => Verdict::Accept,
         None if instance.gate.is_forged(skb) => Verdict::Refuse,
         None => {
-            ask::unknown(instance, skb, &packet, &tuple, &rcu);
+            ask::unknown(instance, skb, &packet, &tuple, rcu);
             Verdict::Accept
         }
     }

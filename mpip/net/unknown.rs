@@ -39,6 +39,7 @@ use crate::{
     },
     sys::{
         crypto::Algo,
+        reading::Reading,
         skb::Skb,
         socket::{
             self,
@@ -46,7 +47,6 @@ use crate::{
         }, //
     },
 };
-use kernel::sync::rcu;
 
 /// PRE_ROUTING of a packet on a tuple that stands for nothing here.
 pub fn unknown(
@@ -54,7 +54,7 @@ pub fn unknown(
     skb: &mut Skb<'_>,
     packet: &Packet,
     tuple: &Tuple,
-    rcu: &rcu::Guard,
+    rcu: Reading<'_>,
 ) -> Verdict {
     let Some(tcp) = packet.tcp else {
         return unknown_udp(instance, skb, packet, tuple, rcu);
@@ -120,7 +120,7 @@ fn new_stream(
     skb: &mut Skb<'_>,
     packet: &Packet,
     tuple: &Tuple,
-    rcu: &rcu::Guard,
+    rcu: Reading<'_>,
 ) -> bool {
     let Some(tcp) = packet.tcp else { return false };
     let Some(found) = find_message(skb, packet) else {
@@ -145,7 +145,7 @@ fn unknown_udp(
     skb: &mut Skb<'_>,
     packet: &Packet,
     tuple: &Tuple,
-    rcu: &rcu::Guard,
+    rcu: Reading<'_>,
 ) -> Verdict {
     if packet.payload_end != packet.end {
         if let Some(found) = find(skb, packet) {

@@ -524,7 +524,7 @@ impl Instance {
                     // A caller may have had no row: from now on it is one that was a peer, and
                     // asked again sooner than a stranger.
                     let rcu = rcu::read_lock();
-                    if let Some(entry) = self.avail_entry(&rcu, &dest) {
+                    if let Some(entry) = self.avail_entry((&rcu).into(), &dest) {
                         entry.be_available(None);
                         if left {
                             entry.state.lock().left(clock::now_ms());

@@ -10,8 +10,7 @@ use kernel::sync::atomic::{
 
 /// The kernel's `READ_ONCE` and `WRITE_ONCE`: as `load(Relaxed)` and `store(_, Relaxed)`, which are
 /// calls of functions of the kernel, but in one instruction where a word is enough. A packet makes
-/// dozens of them. No order comes with it, not even of what a pointer leads to: who follows one
-/// without a lock needs `load(Acquire)`.
+/// dozens of them. No order comes with it; to follow a pointer there is [`Follow`].
 pub trait MarkedAccess<T> {
     /// The value.
     fn read_once(&self) -> T;
@@ -58,4 +57,20 @@ marked_access! {
     u64;
     usize;
     *mut T, T;
+}
+
+/// The kernel's `rcu_dereference`: a pointer, and behind it all that was written there before
+/// `store(_, Release)` put it in its place. What is read behind it depends on its address, so that
+/// no processor that this runs on reads that earlier; `load(Acquire)`, a call of a function of the
+/// kernel, would order all reads.
+pub trait Follow<T> {
+    /// The pointer.
+    fn follow(&self) -> *mut T;
+}
+
+impl<T> Follow<T> for Atomic<*mut T> {
+    #[inline(always)]
+    fn follow(&self) -> *mut T {
+        self.read_once()
+    }
 }

@@ -6,6 +6,7 @@ use super::{
     bindings,
     burst,
     net::Net,
+    reading::Reading,
     skb::Skb, //
 };
 use crate::net::{
@@ -41,7 +42,7 @@ unsafe fn run_hook(
     instance: *mut c_void,
     skb: *mut bindings::sk_buff,
     state: *const bindings::nf_hook_state,
-    hook: impl FnOnce(&Instance, &mut Skb<'_>) -> Verdict,
+    hook: impl for<'a> FnOnce(&'a Instance, &mut Skb<'_>, Reading<'a>) -> Verdict,
 ) -> c_uint {
     let Some(skb) = NonNull::new(skb) else {
         return NF_ACCEPT;
@@ -53,8 +54,10 @@ unsafe fn run_hook(
     }
     // SAFETY: Netfilter gave us both for the time of the hook.
     let mut skb = unsafe { Skb::from_hook(skb, state) };
+    // SAFETY: Netfilter holds it while hooks run.
+    let rcu = unsafe { Reading::held() };
     let because = |error: Error| NF_DROP | error.to_errno().unsigned_abs() << 16;
-    match hook(instance, &mut skb) {
+    match hook(instance, &mut skb, rcu) {
         Verdict::Accept => NF_ACCEPT,
         Verdict::Drop => NF_DROP,
         Verdict::Refuse => because(EINVAL),
@@ -75,8 +78,8 @@ unsafe extern "C" fn mpip_rs_post_routing(
 ) -> c_uint {
     // SAFETY: By the contract.
     unsafe {
-        run_hook(instance, skb, state, |i, skb| {
-            tx::post_routing(i, skb, family)
+        run_hook(instance, skb, state, |i, skb, rcu| {
+            tx::post_routing(i, skb, family, rcu)
         })
     }
 }
@@ -93,8 +96,8 @@ unsafe extern "C" fn mpip_rs_pre_routing(
 ) -> c_uint {
     // SAFETY: By the contract.
     unsafe {
-        run_hook(instance, skb, state, |i, skb| {
-            rx::pre_routing(i, skb, family)
+        run_hook(instance, skb, state, |i, skb, rcu| {
+            rx::pre_routing(i, skb, family, rcu)
         })
     }
 }
@@ -111,8 +114,8 @@ unsafe extern "C" fn mpip_rs_local_in(
 ) -> c_uint {
     // SAFETY: By the contract.
     unsafe {
-        run_hook(instance, skb, state, |i, skb| {
-            order::local_in(i, skb, family)
+        run_hook(instance, skb, state, |i, skb, rcu| {
+            order::local_in(i, skb, family, rcu)
         })
     }
 }

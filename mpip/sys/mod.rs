@@ -20,6 +20,7 @@ pub mod gate;
 pub mod genl;
 pub mod net;
 pub mod pernet;
+pub mod reading;
 pub mod route;
 pub mod skb;
 pub mod socket;

@@ -8,10 +8,14 @@
 //! of buckets follows that of the entries.
 
 use super::{
-    atomic::MarkedAccess,
+    atomic::{
+        Follow,
+        MarkedAccess, //
+    },
     bh::BhLock,
     bindings,
-    clock, //
+    clock,
+    reading::Reading, //
 };
 use crate::{
     new_bh_lock,
@@ -35,7 +39,6 @@ use kernel::{
     prelude::*,
     sync::{
         atomic::{
-            Acquire,
             Atomic,
             Full,
             Relaxed,
@@ -59,6 +62,11 @@ pub trait Entry: Send + Sync + 'static {
 
     /// Its key: the same as long as it is in a table.
     fn key(&self) -> Self::Key;
+
+    /// Whether that is its key.
+    fn is_at(&self, key: &Self::Key) -> bool {
+        self.key() == *key
+    }
 }
 
 /// An entry that may find a place in a table's chains in something that it keeps alive, so that
@@ -153,7 +161,7 @@ impl<V> Node<V> {
     /// Whether it is part of something that is in a table, or was until a moment ago.
     #[cfg(CONFIG_MPIP_KUNIT_TEST)]
     pub fn is_taken(&self) -> bool {
-        self.taken.load(Acquire)
+        self.taken.load(kernel::sync::atomic::Acquire)
     }
 
     /// What it holds.
@@ -318,7 +326,7 @@ impl<V: Entry> Table<V> {
     /// array may take its place.
     unsafe fn current(&self) -> &Buckets<V> {
         // SAFETY: Never null; by the contract and the invariant it is not freed meanwhile.
-        unsafe { &*self.current.load(Acquire) }
+        unsafe { &*self.current.follow() }
     }
 
     /// Number of entries.
@@ -347,26 +355,26 @@ impl<V: Entry> Table<V> {
     }
 
     /// The value of `key`.
-    pub fn get<'g>(&'g self, _guard: &'g rcu::Guard, key: &V::Key) -> Option<&'g V> {
-        // SAFETY: The guard is held as long as the result is used.
+    pub fn get<'g>(&'g self, _rcu: impl Into<Reading<'g>>, key: &V::Key) -> Option<&'g V> {
+        // SAFETY: The lock is held as long as the result is used.
         let buckets = unsafe { self.current() };
         Self::find(buckets, self.hash(key), key).map(|node| {
-            // SAFETY: Reachable nodes are valid, and stay so while the guard is held.
+            // SAFETY: Reachable nodes are valid, and stay so while the lock is held.
             unsafe { (*node).value() }
         })
     }
 
     /// The node of `key`. The caller holds the RCU read lock or the writer lock.
     fn find(buckets: &Buckets<V>, hash: u32, key: &V::Key) -> Option<*mut Node<V>> {
-        let mut node = buckets.head(hash).load(Acquire);
+        let mut node = buckets.head(hash).follow();
         while !node.is_null() {
             // SAFETY: Reachable nodes are valid, and stay so while the lock is held.
             let entry = unsafe { &*node };
             // SAFETY: It is in a chain.
-            if entry.hash.read_once() == hash && unsafe { entry.value() }.key() == *key {
+            if entry.hash.read_once() == hash && unsafe { entry.value() }.is_at(key) {
                 return Some(node);
             }
-            node = entry.next[buckets.link].load(Acquire);
+            node = entry.next[buckets.link].follow();
         }
         None
     }
@@ -540,13 +548,13 @@ impl<V: Entry> Table<V> {
         let Some(head) = buckets.heads.get(bucket) else {
             return ControlFlow::Continue(());
         };
-        let mut node = head.load(Acquire);
+        let mut node = head.follow();
         while !node.is_null() {
             // SAFETY: As in `get`.
             let entry = unsafe { &*node };
             // SAFETY: It is in a chain.
             f(unsafe { entry.value() })?;
-            node = entry.next[buckets.link].load(Acquire);
+            node = entry.next[buckets.link].follow();
         }
         ControlFlow::Continue(())
     }

@@ -36,16 +36,14 @@ use crate::{
     sys::{
         atomic::MarkedAccess,
         clock,
+        reading::Reading,
         skb::Skb, //
     },
 };
-use kernel::sync::{
-    rcu,
-    Arc, //
-};
+use kernel::sync::Arc;
 
 /// LOCAL_IN of an instance.
-pub fn local_in(instance: &Instance, skb: &mut Skb<'_>, family: u8) -> Verdict {
+pub fn local_in(instance: &Instance, skb: &mut Skb<'_>, family: u8, rcu: Reading<'_>) -> Verdict {
     let len = skb.len();
     let Ok(packet) = Packet::parse(skb.head(), len, family) else {
         return Verdict::Accept;
@@ -59,10 +57,9 @@ pub fn local_in(instance: &Instance, skb: &mut Skb<'_>, family: u8) -> Verdict {
     if !placed {
         return Verdict::Accept;
     }
-    let rcu = rcu::read_lock();
     // To the wire a session has the addresses in front of this host's own NAT.
     let tuple = skb.tuple_before_nat().unwrap_or(packet.rx_tuple());
-    let Some(entry) = instance.wire.get(&rcu, &tuple) else {
+    let Some(entry) = instance.wire.get(rcu, &tuple) else {
         return Verdict::Accept;
     };
     let session: &Arc<Session> = &entry.session;
