@@ -447,6 +447,7 @@ impl Instance {
         let sent = self.sent_by_tcp(session);
         let mut refused = Ranges::new();
         let mut original = false;
+        let mut lacks = false;
         for (from, to) in ranges.iter() {
             let mut found = KVec::new();
             let mut may = to.wrapping_sub(from) <= MAX_BYTES;
@@ -472,10 +473,14 @@ impl Instance {
                 refused.push(from, to);
                 continue;
             }
+            lacks |= session.inner.lock().credit.sent_again(to);
             // The oldest comes last.
             while let Some((packet, lane)) = found.pop() {
                 self.repair_one(session, packet, lane, from..to);
             }
+        }
+        if lacks {
+            self.attend(session);
         }
         if original {
             self.doubt_original(session);

@@ -23,6 +23,7 @@ use crate::{
             Tuple, //
         },
         counters::Counter,
+        credit::Credit,
         crypto::HelloIds,
         datagrams::Numbers,
         kept::Kept,
@@ -130,6 +131,8 @@ pub struct Inner {
     /// Time stamp of TCP's latest retransmission (RFC 7323): the other end may take anything older
     /// for a stray of the past.
     pub repeated: Option<u32>,
+    /// What TCP may have in flight while something is sent again.
+    pub credit: Credit,
     /// What few sessions have.
     pub rare: Option<KBox<Rare>>,
     /// Lanes were looked for at this time, milliseconds.
@@ -280,6 +283,7 @@ impl Session {
                         unanswered: 0,
                         lost: 0,
                         repeated: None,
+                        credit: Credit::new(),
                         verdict: None,
                         kept: Kept::new(),
                         dead: false,

@@ -275,14 +275,15 @@ fn known(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, entry: &WireEn
         _ => inner.number(&dispatch.treatment, chosen, segments, &mut copies),
     };
     let has_left = copies != 0 && packet.tcp.is_some();
-    let (mut shrinks, mut grows) = (None, None);
+    let mut window = Window::default();
     if let Some((end, again)) = data {
+        window.back = inner.credit.take_back(session.position().una);
         if again {
             skb.be_patient(inner.s.lag_us(now, chosen));
         }
-        shrinks = inner.s.take_shrink();
+        window.shrinks = inner.s.take_shrink();
         if !early {
-            grows = inner.s.may_grow(now, end, session.position().una, lost);
+            window.grows = inner.s.may_grow(now, end, session.position().una, lost);
         }
     }
     let forgotten = inner.s.forgotten(now, cm_interval(instance), chosen);
@@ -312,7 +313,7 @@ fn known(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, entry: &WireEn
             session.keep(&mut inner, skb, 0, start..end, now);
         }
         drop(inner);
-        adjust_window(skb, shrinks, grows);
+        window.adjust(session, skb);
         instance.send_copies(session, skb, copies, place);
         if !skb.is_ready() {
             // No way at all. In a queue of the dead device it would keep TCP from sending it again.
@@ -349,7 +350,7 @@ fn known(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, entry: &WireEn
         session.keep(&mut inner, skb, chosen, start..end, now);
     }
     drop(inner);
-    adjust_window(skb, shrinks, grows);
+    window.adjust(session, skb);
     instance.send_copies(session, skb, copies, place);
     question(instance, session, &path, &tuple, false, len as u32, now);
     path.count_tx(segments, len, || skb.fits(room));
@@ -389,14 +390,30 @@ fn leave(instance: &Instance, skb: &mut Skb<'_>, family: u8) -> Verdict {
     Verdict::Stolen
 }
 
-/// Has the packet's TCP change its window. No lock held: congestion control may be a program of
-/// somebody's that sends.
-fn adjust_window(skb: &mut Skb<'_>, shrinks: Option<(u32, u32)>, grows: Option<u32>) {
-    if let Some((part, whole)) = shrinks {
-        skb.shrink_window(part, whole);
-    }
-    if let Some(bytes) = grows {
-        skb.grow_window(bytes);
+/// How TCP's window is to change.
+#[derive(Default)]
+struct Window {
+    /// By so many segments, a credit that it had.
+    back: u32,
+    /// To a part of what it is.
+    shrinks: Option<(u32, u32)>,
+    /// To so many bytes.
+    grows: Option<u32>,
+}
+
+impl Window {
+    /// Has the packet's TCP do so. No lock held: congestion control may be a program of somebody's
+    /// that sends.
+    fn adjust(&self, session: &Session, skb: &mut Skb<'_>) {
+        if self.back != 0 && !skb.take_back_credit(self.back) {
+            session.inner.lock().credit.given(self.back);
+        }
+        if let Some((part, whole)) = self.shrinks {
+            skb.shrink_window(part, whole);
+        }
+        if let Some(bytes) = self.grows {
+            skb.grow_window(bytes);
+        }
     }
 }
 

@@ -583,6 +583,23 @@ impl Instance {
         wait
     }
 
+    /// Something is sent again for which what has come waits at the other end: TCP may send as much
+    /// more.
+    fn give_credit(&self, session: &Arc<Session>) {
+        let una = session.position().una;
+        let wait_us = {
+            let mut inner = session.inner.lock();
+            inner.credit.is_wanted(una).then(|| inner.s.repair_us())
+        };
+        if let Some(wait_us) = wait_us {
+            let segments = socket::credit(self.net, &session.tuple(), wait_us);
+            session.inner.lock().credit.given(segments);
+            if segments != 0 {
+                self.count(Counter::WindowCredit);
+            }
+        }
+    }
+
     /// Does what a session needs now; returns when to look again, milliseconds.
     fn look_after(&self, session: &Arc<Session>) -> Option<u32> {
         self.judge(session);
@@ -590,6 +607,7 @@ impl Instance {
         if lost != 0 {
             self.resend(session, lost);
         }
+        self.give_credit(session);
         if session.take_wake() {
             // A socket without a way of its own would try in vain.
             self.lend_route(session);

@@ -110,6 +110,8 @@ counters! {
     RepairRefused "repair-refused";
     /// Holes that the peer was asked to fill.
     RepairAsked "repair-asked";
+    /// Windows of TCP made larger while something is sent again.
+    WindowCredit "window-credit";
     /// Segments in flight that could not be kept because there were too many.
     KeptOverflow "kept-overflow";
     /// Hints from routers that a path does not get through for the moment.

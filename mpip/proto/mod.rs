@@ -19,6 +19,7 @@ pub mod bits;
 pub mod blackhole;
 pub mod coalesce;
 pub mod counters;
+pub mod credit;
 pub mod crypto;
 pub mod datagrams;
 pub mod delay;

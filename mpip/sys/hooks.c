@@ -274,6 +274,33 @@ void mpip_shim_tx_shrink(const struct sk_buff *skb, u32 part, u32 whole)
 }
 
 /*
+ * Make the window smaller by @segs, which mpip_shim_sock_credit() has added, but
+ * not smaller than that of a new connection. If it was cut meanwhile because of
+ * a loss, that was to be done to the window without them. False if the socket
+ * may not be changed now.
+ */
+bool mpip_shim_tx_take_back(const struct sk_buff *skb, u32 segs)
+{
+	struct tcp_sock *tp = tx_locked_tcp(skb);
+	const struct inet_connection_sock *icsk;
+	u32 now, before;
+
+	if (!tp)
+		return false;
+	icsk = inet_csk(skb->sk);
+	now = tcp_snd_cwnd(tp);
+	before = icsk->icsk_ca_state < TCP_CA_CWR ? now : tp->prior_cwnd;
+	before -= min(segs, before - min(before, (u32)TCP_INIT_CWND));
+	tcp_snd_cwnd_set(tp, before);
+	if (icsk->icsk_ca_state >= TCP_CA_CWR) {
+		tp->prior_cwnd = before;
+		tp->snd_ssthresh = icsk->icsk_ca_ops->ssthresh(skb->sk);
+		tcp_snd_cwnd_set(tp, min(now, before));
+	}
+	return true;
+}
+
+/*
  * Have RACK (RFC 8985) wait @us longer before it takes for lost what was sent
  * before this packet, until the recovery ends. It counts in quarters of the
  * least round trip, and does not wait for more than a smoothed one.

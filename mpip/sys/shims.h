@@ -177,6 +177,7 @@ void mpip_shim_cgroup_put(void *cgroup);
 bool mpip_shim_tx_sent(const struct sk_buff *skb, u32 *una, u32 *nxt);
 bool mpip_shim_tx_sack(const struct sk_buff *skb);
 void mpip_shim_tx_grow(const struct sk_buff *skb, u32 bytes);
+bool mpip_shim_tx_take_back(const struct sk_buff *skb, u32 segs);
 void mpip_shim_tx_shrink(const struct sk_buff *skb, u32 part, u32 whole);
 void mpip_shim_tx_patience(const struct sk_buff *skb, u32 us);
 int mpip_shim_state_in(const struct nf_hook_state *state);
@@ -250,6 +251,8 @@ void mpip_shim_source_put(struct sock *sk);
 bool mpip_shim_flow_owner(struct net *net, const struct mpip_flow *flow,
 			  u32 *uid, void **cgroup);
 void mpip_shim_sock_ack(struct net *net, const struct mpip_flow *flow);
+u32 mpip_shim_sock_credit(struct net *net, const struct mpip_flow *flow,
+			 u32 us);
 bool mpip_shim_sock_wake(struct net *net, const struct mpip_flow *flow);
 
 /* Timers and work: allocated, so that their addresses never move. */

@@ -310,6 +310,13 @@ impl Skb<'_> {
         unsafe { bindings::mpip_shim_tx_shrink(self.raw(), part, whole) };
     }
 
+    /// Has the TCP socket that sends the packet make its window smaller by so many segments, the
+    /// [credit](super::socket::credit) that it had. False if it cannot now.
+    pub fn take_back_credit(&mut self, segments: u32) -> bool {
+        // SAFETY: Valid by the invariant.
+        unsafe { bindings::mpip_shim_tx_take_back(self.raw(), segments) }
+    }
+
     /// Has the TCP socket that sends the packet again wait so many microseconds longer before it
     /// takes for lost what it sent earlier: that may be on a slower path. Until it has recovered.
     pub fn be_patient(&mut self, us: u32) {

@@ -240,6 +240,14 @@ pub fn wake(net: Net, tuple: &Tuple) {
     unsafe { bindings::mpip_shim_sock_wake(net.as_ptr(), &flow_of(tuple)) };
 }
 
+/// Has the TCP socket of an outgoing flow send as many segments more than its window allows as are
+/// acknowledged in so many microseconds as a rule. Returns how many: none if it does not wait for
+/// its window. Process context, no lock held.
+pub fn credit(net: Net, tuple: &Tuple, us: u32) -> u32 {
+    // SAFETY: `net` is alive; the pointer is valid.
+    unsafe { bindings::mpip_shim_sock_credit(net.as_ptr(), &flow_of(tuple), us) }
+}
+
 /// Whether `addr` is one of this host's. Any context.
 pub fn is_local(net: Net, addr: &Addr) -> bool {
     // SAFETY: `net` is alive; the function reads as many bytes as the family has.

@@ -366,6 +366,42 @@ void mpip_shim_sock_ack(struct net *net, const struct mpip_flow *flow)
 	sock_gen_put(sk);
 }
 
+/*
+ * Have TCP send at once as many segments beyond its window as are acknowledged
+ * in @us as a rule, because as many wait at the other end for something that is
+ * sent again. Returns how many: none if the window is not what it waits for, is
+ * about to double anyway, or does not say how much is in flight. Process context.
+ */
+u32 mpip_shim_sock_credit(struct net *net, const struct mpip_flow *flow, u32 us)
+{
+	struct sock *sk = mpip_flow_socket(net, flow);
+	const struct inet_connection_sock *icsk;
+	struct tcp_sock *tp;
+	u32 more = 0;
+
+	if (!sk)
+		return 0;
+	lock_sock(sk);
+	icsk = inet_csk(sk);
+	tp = tcp_sk(sk);
+	if (us && sk->sk_protocol == IPPROTO_TCP &&
+	    (1 << sk->sk_state) & (TCPF_ESTABLISHED | TCPF_CLOSE_WAIT) &&
+	    icsk->icsk_ca_state == TCP_CA_Open && tp->is_cwnd_limited &&
+	    !tcp_in_slow_start(tp) && !icsk->icsk_ca_ops->cong_control) {
+		more = div_u64((u64)tcp_snd_cwnd(tp) * us,
+			       max(tp->srtt_us >> 3, us));
+		more = min(more, tp->snd_cwnd_clamp - min(tp->snd_cwnd_clamp,
+							  tcp_snd_cwnd(tp)));
+		tcp_snd_cwnd_set(tp, tcp_snd_cwnd(tp) + more);
+		/* TCP sends when it gets its lock back. */
+		if (more && !test_and_set_bit(TCP_TSQ_DEFERRED, &sk->sk_tsq_flags))
+			sock_hold(sk);
+	}
+	release_sock(sk);
+	sock_gen_put(sk);
+	return more;
+}
+
 /* A way is open again: TCP need not wait for its timer. Process context. */
 bool mpip_shim_sock_wake(struct net *net, const struct mpip_flow *flow)
 {

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0
 """The receiver puts TCP segments back in order: paths of different delay without retransmissions."""
 
+from dataclasses import replace
+
 from lib import Link, active, case
 from tools import xfer
 
@@ -95,6 +97,27 @@ def bounded(t):
             [0],
             "packets held at the end",
         )
+
+
+@case("what is lost at random is sent again, and meanwhile TCP may send what waits behind it", timeout=120)
+def repaired(t):
+    """Never more often than something was sent again; and not for a TCP that is not told of its window."""
+    link = Link(rate="40mbit", delay="10ms", limit=1000)
+    a, b = t.two_hosts([link, replace(link, netem="loss 1%")])
+    t.load(a, b)
+    for ask, least in ((1, 2), (0, 0)):
+        t.module.set(b, repair=ask)
+        pairs = xfer.connect(a, b, b.addr[0])
+        t.spread(a, b, pairs)
+        before = t.module.stats(a)
+        took = xfer.exchange(pairs, 24 << 20, 0, seed=90, timeout=60)
+        after = t.module.stats(a)
+        again, credit = (after[name] - before[name] for name in ("repaired", "window_credit"))
+        t.note(f"repair {ask}: {took:.2f} s, {again} segments sent again, {credit} times credit")
+        t.at_least(again, 10 * ask, "segments sent again")
+        t.at_least(credit, least, "times that the window was larger")
+        t.at_most(credit, again, "times that the window was larger")
+        xfer.close(pairs)
 
 
 def bursts(t, family, encap):

@@ -400,6 +400,15 @@ impl<P: PathInfo, D, H: Hold<Lane<P, D>>> Session<P, D, H> {
         (self.probing != Probing::Done && lost.is_none()).then(|| self.filling())
     }
 
+    /// How long it may take until the other end has what is sent again, after it has asked for it,
+    /// microseconds; 0 while that is not known.
+    pub fn repair_us(&self) -> u32 {
+        let used = self.those(self.eligible.get());
+        used.map(|(_, lane)| lane.path.base_rtt_us())
+            .max()
+            .unwrap_or(0)
+    }
+
     /// How many bytes in flight give all paths in use a queue: what they carry together until the
     /// answer from the farthest is there. 0 while a rate is unknown.
     fn filling(&self) -> u32 {

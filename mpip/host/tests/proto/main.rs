@@ -9,6 +9,7 @@ mod blackhole;
 mod cm;
 mod coalesce;
 mod common;
+mod credit;
 mod crypto;
 mod datagrams;
 mod delay;
