@@ -290,7 +290,7 @@ bool mpip_shim_tx_take_back(const struct sk_buff *skb, u32 segs)
 	icsk = inet_csk(skb->sk);
 	now = tcp_snd_cwnd(tp);
 	before = icsk->icsk_ca_state < TCP_CA_CWR ? now : tp->prior_cwnd;
-	before -= min(segs, before - min(before, (u32)TCP_INIT_CWND));
+	before -= min(segs, before - min_t(u32, before, TCP_INIT_CWND));
 	tcp_snd_cwnd_set(tp, before);
 	if (icsk->icsk_ca_state >= TCP_CA_CWR) {
 		tp->prior_cwnd = before;

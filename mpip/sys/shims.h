@@ -252,7 +252,7 @@ bool mpip_shim_flow_owner(struct net *net, const struct mpip_flow *flow,
 			  u32 *uid, void **cgroup);
 void mpip_shim_sock_ack(struct net *net, const struct mpip_flow *flow);
 u32 mpip_shim_sock_credit(struct net *net, const struct mpip_flow *flow,
-			 u32 us);
+			  u32 us);
 bool mpip_shim_sock_wake(struct net *net, const struct mpip_flow *flow);
 
 /* Timers and work: allocated, so that their addresses never move. */
