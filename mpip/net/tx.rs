@@ -8,7 +8,6 @@ use crate::{
         every,
         instance::Instance,
         path::Path,
-        resend::timestamp_of,
         rows::WireEntry,
         session::Session,
         Verdict, //
@@ -19,35 +18,35 @@ use crate::{
         packet::{
             self,
             Packet,
-            ParseError, //
+            ParseError,
+            TcpHeader, //
         },
         params::Param,
         path::Standing,
-        seq,
-        session::{
-            Class,
-            Lane,
-            PathInfo,
-            State, //
-        },
-        wire::option,
-        wrap::Via, //
+        session::PathInfo, //
     },
     sys::{
         clock,
         reading::Reading,
-        route::{
-            self,
-            Dst, //
-        },
+        route,
         skb::{
             Csum,
             Skb, //
         }, //
     },
 };
-use core::cell::Cell;
 use kernel::sync::Arc;
+
+mod choice;
+mod room;
+
+use choice::Choice;
+pub use room::{
+    is_whole,
+    lane_fits,
+    lane_has_room,
+    original_carries, //
+};
 
 /// Reads the headers of a hook's packet, making them linear.
 pub fn parse(skb: &mut Skb<'_>, family: u8) -> Option<Packet> {
@@ -121,6 +120,31 @@ fn choose(instance: &Instance, skb: &mut Skb<'_>, family: u8, rcu: Reading<'_>) 
     }
 }
 
+/// A packet of a session on its way out.
+struct Leaving<'a> {
+    instance: &'a Instance,
+    /// The session's own tuple.
+    entry: &'a WireEntry,
+    packet: &'a Packet,
+    /// Packets on the wire, if it is a burst.
+    segments: u32,
+    /// Bytes.
+    len: usize,
+    /// If it is a segment with data.
+    data: Option<Data>,
+}
+
+/// A segment with data.
+#[derive(Clone, Copy)]
+struct Data {
+    /// Sequence number of the first byte.
+    start: u32,
+    /// That behind the last one.
+    end: u32,
+    /// It was sent before.
+    again: bool,
+}
+
 /// A packet of a session.
 fn known(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, entry: &WireEntry) -> Verdict {
     let session = &entry.session;
@@ -132,6 +156,45 @@ fn known(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, entry: &WireEn
         return Verdict::Accept;
     }
     instance.saw(session);
+    judge(instance, session, skb);
+    let (mut data, mut reset) = (None, false);
+    if let Some(tcp) = &packet.tcp {
+        if tcp.flags & packet::SYN != 0 {
+            // A new connection on an old tuple: the session is over.
+            if !session.is_syn_ack(tcp) {
+                session.set_over();
+                instance.attend(session);
+            }
+            return Verdict::Accept;
+        }
+        data = overhear(session, skb, packet, tcp);
+        reset = tcp.flags & packet::RST != 0;
+        if reset && session.is_multi() {
+            instance.send_close(session, tcp.seq);
+        }
+    }
+    let leaving = Leaving {
+        instance,
+        entry,
+        packet,
+        segments: skb.segments(),
+        len: skb.len(),
+        data,
+    };
+    // A reset on an added tuple would mean that the lane is refused.
+    if reset || session.is_never() || !session.is_multi() || instance.is_stopping() {
+        leaving.unchosen(skb);
+        return Verdict::Accept;
+    }
+    let now = clock::now_us();
+    match leaving.decide(skb, now) {
+        Ok(choice) => leaving.go(skb, now, &choice),
+        Err(verdict) => verdict,
+    }
+}
+
+/// Sees to it that the rules for the packet's session are found, and that they know whose it is.
+fn judge(instance: &Instance, session: &Arc<Session>, skb: &Skb<'_>) {
     let rules = &instance.shared.rules;
     if rules.ask_owners() && !session.has_owner(rules.ask_groups()) {
         if let Some(uid) = skb.user() {
@@ -144,239 +207,119 @@ fn known(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, entry: &WireEn
         // The worker does it at once: that may take a while.
         instance.attend(session);
     }
-    let mut reset = false;
-    // Where a segment with data ends, and whether it was sent before.
-    let mut data = None;
-    let mut start = 0;
-    if let Some(tcp) = packet.tcp {
-        if tcp.flags & packet::SYN != 0 {
-            // A new connection on an old tuple: the session is over.
-            if !session.is_syn_ack(&tcp) {
-                session.set_over();
-                instance.attend(session);
-            }
-            return Verdict::Accept;
-        }
-        if tcp.flags & packet::ACK != 0 {
-            session.sent_ack(tcp.ack, tcp.window);
-        }
-        // Never from what comes over the wire: a carrier must lie below it for certain.
-        if let Some((una, nxt)) = skb.socket_sent() {
-            session.saw_ack(una);
-            session.saw_sent(nxt);
-        }
-        if packet.seq_len() != 0 {
-            start = tcp.seq;
-            let end = tcp.seq.wrapping_add(packet.seq_len());
-            data = Some((end, session.sends(end)));
-        }
-        reset = tcp.flags & packet::RST != 0;
-        if reset || tcp.flags & packet::FIN != 0 {
-            session.set_closing();
-        }
+}
+
+/// Notes what a segment of this host's TCP says, and returns the data that it carries.
+fn overhear(session: &Session, skb: &Skb<'_>, packet: &Packet, tcp: &TcpHeader) -> Option<Data> {
+    if tcp.flags & packet::ACK != 0 {
+        session.sent_ack(tcp.ack, tcp.window);
     }
-    let segments = skb.segments();
-    let len = skb.len();
-    if let (true, true, Some(tcp)) = (reset, session.is_multi(), packet.tcp) {
-        instance.send_close(session, tcp.seq);
+    // Never from what comes over the wire: a carrier must lie below it for certain.
+    if let Some((una, nxt)) = skb.socket_sent() {
+        session.saw_ack(una);
+        session.saw_sent(nxt);
     }
-    let never = session.is_never();
-    // A reset on an added tuple would mean that the lane is refused.
-    if reset || never || !session.is_multi() || instance.is_stopping() {
+    if tcp.flags & (packet::RST | packet::FIN) != 0 {
+        session.set_closing();
+    }
+    (packet.seq_len() != 0).then(|| {
+        let end = tcp.seq.wrapping_add(packet.seq_len());
+        Data {
+            start: tcp.seq,
+            end,
+            again: session.sends(end),
+        }
+    })
+}
+
+impl Leaving<'_> {
+    /// It takes the session's own way, because there is no other one, or because no other one may
+    /// be taken.
+    fn unchosen(&self, skb: &mut Skb<'_>) {
+        let Leaving {
+            instance, entry, ..
+        } = *self;
+        let session = &entry.session;
         if instance.has_rules() {
             let mut inner = session.inner.lock();
-            inner.treat(skb, packet, segments);
+            inner.treat(skb, self.packet, self.segments);
             inner.pass_unnumbered();
         }
         instance.count(Counter::TxOriginal);
-        if !never && session.is_multi() {
-            let now = clock::now_us();
-            question(
-                instance,
-                session,
-                &entry.path,
-                &session.tuple(),
-                true,
-                0,
-                now,
-            );
+        if session.is_multi() && !session.is_never() {
+            let (tuple, now) = (session.tuple(), clock::now_us());
+            question(instance, session, &entry.path, &tuple, true, 0, now);
         }
         session.count_tx(&entry.path, skb);
-        return Verdict::Accept;
     }
 
-    let every = instance.param(Param::Cm) == 1;
-    let now = clock::now_us();
-    let mut dispatch = instance.dispatch();
-    let mut inner = session.inner.lock();
-    (dispatch.treatment, dispatch.passing) = inner.treat(skb, packet, segments);
-    // What its number takes, if it gets one.
-    let more = instance.number_room(now, &mut inner, &mut dispatch, skb, packet);
-    // If it was sent before, the lane that it was lost on, as far as that is known, and whether
-    // it may not have been lost at all.
-    let (mut lost, mut early) = (None, false);
-    let class = match data {
-        Some((_, true)) => {
-            inner.repeated = timestamp_of(skb.head(), packet).or(inner.repeated);
-            let sent = inner.kept.last_sent(start);
-            let sent = sent.map(|last| (usize::from(last.lane), last));
-            // What was overtaken passes for lost: nobody can know yet what became of this one.
-            early = sent.is_some_and(|(lane, last)| {
-                let lane = inner.s.lane(lane);
-                lane.is_some_and(|l| seq::age(now, last.at) < l.path.base_rtt_us())
-            });
-            lost = Some(sent.map(|(lane, _)| lane));
-            let lost_again = sent.filter(|(_, last)| last.again && !early);
-            Class::Again(lost_again.map_or(0, |(lane, _)| 1 << lane))
+    /// It leaves on the lane that was chosen at the time `now`, or what is sent in its place does.
+    fn go(&self, skb: &mut Skb<'_>, now: u32, choice: &Choice) -> Verdict {
+        let Leaving {
+            instance,
+            packet,
+            len,
+            ..
+        } = *self;
+        let session = &self.entry.session;
+        let (lane, path) = (choice.lane, &choice.path);
+        let original = lane == 0;
+        choice.window.adjust(session, skb);
+        instance.send_copies(session, skb, choice.copies, choice.place);
+        if original {
+            if !skb.is_ready() {
+                // No way at all. In a queue of the dead device it would keep TCP from sending it
+                // again.
+                instance.count(Counter::TxNoRoute);
+                skb.discard();
+                return Verdict::Stolen;
+            }
+            link_back(instance, skb, path, now);
         }
-        Some((end, false)) => Class::Stream(session.in_flight(end)),
-        None if packet.tcp.is_some() => Class::Small,
-        None => Class::Datagram,
-    };
-    if inner.s.state != State::Open {
-        inner.pass_unnumbered();
-        drop(inner);
-        instance.count(Counter::TxOriginal);
-        session.count_tx(&entry.path, skb);
-        return Verdict::Accept;
-    }
-    // A lane that works is there, and would take it if it were shorter.
-    let too_long = Cell::new(false);
-    let chosen = inner
-        .s
-        .pick(now, len as u32, class, &dispatch, |index, lane| {
-            if index == 0 {
-                return original_has_room(instance, skb, lane, more);
-            }
-            let Some(room) = room(instance, lane, more) else {
-                return false;
-            };
-            let fits = fits_into(skb, packet, room);
-            if !fits && lane.standing() > Standing::Suspect {
-                too_long.set(true);
-            }
-            fits
+        // A question leaves before the packet, and tells of those before it.
+        let behind = len as u32;
+        question(
+            instance,
+            session,
+            path,
+            &choice.tuple,
+            original,
+            behind,
+            now,
+        );
+        path.count_tx(self.segments, len, || skb.fits(choice.room));
+        if !choice.rewritten {
+            // No memory for a header of its own: the original way needs none.
+            instance.count(Counter::NoMemory);
+            return Verdict::Accept;
+        }
+        instance.count(match original {
+            true => Counter::TxOriginal,
+            false => Counter::TxLane,
         });
-    let longer = chosen == 0 && packet.tcp.is_none() && too_long.get();
-    if longer && is_gone(skb, &entry.path, now) {
-        // As if the route had such an MTU: sent on its own way it would be lost without a word.
-        instance.count(Counter::TxTooLong);
-        return Verdict::TooLong;
-    }
-    // Acknowledgments need none, because the next one says the same, unless the rule is for them.
-    // Without SACK TCP would count them.
-    let wanted = || dispatch.passing && packet.tcp.is_some() && skb.has_sack();
-    let mut copies = match data {
-        None if more == 0 && !wanted() => 0,
-        _ => inner.s.copies(now, 1 << chosen, &dispatch.treatment),
-    };
-    let place = match more {
-        0 => None,
-        _ => inner.number(&dispatch.treatment, chosen, segments, &mut copies),
-    };
-    let has_left = copies != 0 && packet.tcp.is_some();
-    let mut window = Window::default();
-    if let Some((end, again)) = data {
-        window.back = inner.credit.take_back(session.position().una);
-        if again {
-            skb.be_patient(inner.s.lag_us(now, chosen));
+        if let Some((index, path, tuple)) = &choice.forgotten {
+            instance.ask(session, path, tuple, *index == 0);
         }
-        window.shrinks = inner.s.take_shrink();
-        if !early {
-            window.grows = inner.s.may_grow(now, end, session.position().una, lost);
+        if let Some(place) = choice.place {
+            return instance.numbered(session, lane, path, skb, place, choice.whole);
         }
-    }
-    let forgotten = inner.s.forgotten(now, cm_interval(instance), chosen);
-    let forgotten = forgotten
-        .and_then(|index| Some((index, inner.s.lane(index)?)))
-        .map(|(index, lane)| (index, lane.path.clone(), lane.tuple()));
-    let Some(lane) = inner.s.lane_mut(chosen) else {
-        return Verdict::Accept;
-    };
-    lane.tx_packets = lane.tx_packets.wrapping_add(u64::from(segments));
-    lane.tx_bytes = lane.tx_bytes.wrapping_add(len as u64);
-    lane.note_sent(now);
-    let path = lane.path.clone();
-    let tuple = lane.tuple();
-    let room = {
-        let (mtu, outer) = match &lane.route {
-            Some(route) if chosen != 0 => (route.mtu(), lane.ways.current().overhead()),
-            _ => (skb.dst_mtu(), 0),
-        };
-        mtu.min(path.mtu()).saturating_sub(outer as u32)
-    };
-    if chosen == 0 {
-        if instance.gate.is_forged(skb) {
-            return Verdict::Refuse;
-        }
-        if let Some((end, _)) = data {
-            session.keep(&mut inner, skb, 0, start..end, now);
-        }
-        drop(inner);
-        window.adjust(session, skb);
-        instance.send_copies(session, skb, copies, place);
-        if !skb.is_ready() {
-            // No way at all. In a queue of the dead device it would keep TCP from sending it again.
-            instance.count(Counter::TxNoRoute);
-            skb.discard();
+        if !choice.whole {
+            instance.send_wrapped(session, lane, skb.take(), packet);
             return Verdict::Stolen;
         }
-        link_back(instance, skb, &path, now);
-        // A question leaves before the packet, and tells of those before it.
-        question(instance, session, &path, &tuple, true, len as u32, now);
-        path.count_tx(segments, len, || skb.fits(room));
-        instance.count(Counter::TxOriginal);
-        if let Some((index, path, tuple)) = forgotten {
-            instance.ask(session, &path, &tuple, index == 0);
-        }
-        if let Some(place) = place {
-            return instance.numbered(session, 0, &path, skb, place, true);
-        }
-        if every {
-            every::on_original(instance, skb, packet, session, &path);
-        }
-        return match has_left {
-            true => leave(instance, skb, packet.family),
+        let verdict = match instance.param(Param::Cm) == 1 {
+            true if original => {
+                every::on_original(instance, skb, packet, session, path);
+                Verdict::Accept
+            }
+            true => every::on_lane(instance, skb, packet.family, session, path),
             false => Verdict::Accept,
         };
-    }
-
-    let whole = is_whole(skb, lane);
-    let sent = match &lane.route {
-        Some(route) if whole => redirect(skb, packet, &tuple, route),
-        _ => true,
-    };
-    if let (Some((end, _)), true) = (data, sent) {
-        session.keep(&mut inner, skb, chosen, start..end, now);
-    }
-    drop(inner);
-    window.adjust(session, skb);
-    instance.send_copies(session, skb, copies, place);
-    question(instance, session, &path, &tuple, false, len as u32, now);
-    path.count_tx(segments, len, || skb.fits(room));
-    if !sent {
-        // No memory for a header of its own: the original way needs none.
-        instance.count(Counter::NoMemory);
-        return Verdict::Accept;
-    }
-    instance.count(Counter::TxLane);
-    if let Some((index, path, tuple)) = forgotten {
-        instance.ask(session, &path, &tuple, index == 0);
-    }
-    if let Some(place) = place {
-        return instance.numbered(session, chosen, &path, skb, place, whole);
-    }
-    if !whole {
-        instance.send_wrapped(session, chosen, skb.take(), packet);
-        return Verdict::Stolen;
-    }
-    let verdict = match every {
-        true => every::on_lane(instance, skb, packet.family, session, &path),
-        false => Verdict::Accept,
-    };
-    match verdict {
-        Verdict::Accept if has_left => leave(instance, skb, packet.family),
-        verdict => verdict,
+        let has_left = choice.copies != 0 && packet.tcp.is_some();
+        match verdict {
+            Verdict::Accept if has_left => leave(instance, skb, packet.family),
+            verdict => verdict,
+        }
     }
 }
 
@@ -388,117 +331,6 @@ fn leave(instance: &Instance, skb: &mut Skb<'_>, family: u8) -> Verdict {
     };
     skb.take().send(instance.net, &route, family);
     Verdict::Stolen
-}
-
-/// How TCP's window is to change.
-#[derive(Default)]
-struct Window {
-    /// By so many segments, a credit that it had.
-    back: u32,
-    /// To a part of what it is.
-    shrinks: Option<(u32, u32)>,
-    /// To so many bytes.
-    grows: Option<u32>,
-}
-
-impl Window {
-    /// Has the packet's TCP do so. No lock held: congestion control may be a program of somebody's
-    /// that sends.
-    fn adjust(&self, session: &Session, skb: &mut Skb<'_>) {
-        if self.back != 0 && !skb.take_back_credit(self.back) {
-            session.inner.lock().credit.given(self.back);
-        }
-        if let Some((part, whole)) = self.shrinks {
-            skb.shrink_window(part, whole);
-        }
-        if let Some(bytes) = self.grows {
-            skb.grow_window(bytes);
-        }
-    }
-}
-
-/// Whether a packet can leave on a lane as it is, with other addresses.
-pub fn is_whole(skb: &Skb<'_>, lane: &Lane<Arc<Path>, Dst>) -> bool {
-    lane.ways.current() == Via::Raw
-        && lane
-            .route
-            .as_ref()
-            .is_some_and(|route| skb.fits(route.mtu().min(lane.path.mtu())))
-}
-
-/// Whether a lane has a route and the packet fits it. TCP segments can be cut to fit.
-pub fn lane_fits(
-    instance: &Instance,
-    skb: &Skb<'_>,
-    packet: &Packet,
-    lane: &mut Lane<Arc<Path>, Dst>,
-) -> bool {
-    lane_has_room(instance, skb, packet, lane, 0)
-}
-
-/// As [`lane_fits`], with so many bytes more.
-pub fn lane_has_room(
-    instance: &Instance,
-    skb: &Skb<'_>,
-    packet: &Packet,
-    lane: &mut Lane<Arc<Path>, Dst>,
-    more: usize,
-) -> bool {
-    room(instance, lane, more).is_some_and(|room| fits_into(skb, packet, room))
-}
-
-/// How long a packet may be that takes a lane, with so many bytes more, if there is a route.
-fn room(instance: &Instance, lane: &mut Lane<Arc<Path>, Dst>, more: usize) -> Option<u32> {
-    if !lane.route.as_ref().is_some_and(Dst::is_valid) {
-        lane.route = Dst::lookup(instance.net, lane.path.ifindex(), &lane.tuple());
-    }
-    let route = lane.route.as_ref()?;
-    if !route.is_ready() {
-        link_lost(instance, &lane.path);
-        return None;
-    }
-    let mtu = route.mtu().min(lane.path.mtu()) as usize;
-    Some(mtu.saturating_sub(lane.ways.current().overhead() + more) as u32)
-}
-
-/// Whether a packet fits, or can be cut into pieces that do.
-fn fits_into(skb: &Skb<'_>, packet: &Packet, room: u32) -> bool {
-    skb.fits(room) || packet.proto == packet::TCP && can_cut(skb, packet)
-}
-
-/// Whether a TCP packet can be cut into smaller segments.
-fn can_cut(skb: &Skb<'_>, packet: &Packet) -> bool {
-    let options = skb.head().get(packet.l4 + 20..packet.payload);
-    skb.csum() == Csum::Partial
-        && packet.payload_len() > 1
-        && !options.is_none_or(option::is_signed)
-}
-
-/// Whether the session's own way is there and does not swallow packets of this size.
-/// `more` bytes are to be put behind it.
-fn original_has_room(
-    instance: &Instance,
-    skb: &Skb<'_>,
-    lane: &Lane<Arc<Path>, Dst>,
-    more: usize,
-) -> bool {
-    let ready = skb.is_ready();
-    if !ready {
-        link_lost(instance, &lane.path);
-    }
-    ready && original_carries(skb, lane, more)
-}
-
-/// Whether what takes the session's own way goes nowhere, for certain or in all likelihood.
-fn is_gone(skb: &Skb<'_>, path: &Arc<Path>, now: u32) -> bool {
-    const SILENT_US: u32 = 1_000_000;
-    let silent = || path.standing() <= Standing::Suspect && path.silent_us(now) >= SILENT_US;
-    !skb.is_ready() || path.is_down() || silent()
-}
-
-/// Whether the session's own way does not swallow packets of this size with `more` bytes behind.
-pub fn original_carries(skb: &Skb<'_>, lane: &Lane<Arc<Path>, Dst>, more: usize) -> bool {
-    !lane.path.is_black_hole() || skb.fits(lane.path.mtu().saturating_sub(more as u32))
 }
 
 /// An interface was found without carrier before the kernel has told of it: that may take it a
@@ -527,15 +359,6 @@ fn link_back(instance: &Instance, skb: &Skb<'_>, path: &Path, now: u32) {
     {
         instance.network_changed();
     }
-}
-
-/// Puts the lane's addresses and route on a packet.
-fn redirect(skb: &mut Skb<'_>, packet: &Packet, tuple: &Tuple, route: &Dst) -> bool {
-    let rewritten = rewrite(skb, packet, tuple);
-    if rewritten {
-        skb.set_dst(route);
-    }
-    rewritten
 }
 
 /// Gives a packet the addresses and ports of a lane; false if there is no memory for a header of
