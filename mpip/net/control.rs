@@ -25,10 +25,7 @@ use crate::{
         }, //
     },
     proto::{
-        addr::{
-            Endpoint,
-            Tuple, //
-        },
+        addr::Tuple,
         counters::Counter,
         packet,
         path::{
@@ -36,11 +33,6 @@ use crate::{
             Standing, //
         },
         seq,
-        session::{
-            LaneState,
-            PathInfo,
-            MAX_LANES, //
-        },
         wire::cm::{
             self,
             Cm,
@@ -63,6 +55,8 @@ use kernel::sync::{
     Arc, //
 };
 
+mod lanes;
+
 /// What `session_message` has made of bytes that looked like a message.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Message {
@@ -82,57 +76,6 @@ impl From<bool> for Message {
             Message::Ours
         } else {
             Message::None
-        }
-    }
-}
-
-impl Session {
-    /// A lane was refused by the other end or on the way, as `counter` counts.
-    pub fn refuse_lane(self: &Arc<Session>, instance: &Instance, lane: u8, counter: Counter) {
-        let now = clock::now_us();
-        let lane = usize::from(lane);
-        let refused = {
-            let mut inner = self.inner.lock();
-            let fresh = inner.s.refuse(lane, now);
-            let lane = inner.s.lane(lane).filter(|_| fresh);
-            lane.map(|l| (l.path.clone(), l.state == LaneState::Gone))
-        };
-        if let Some((path, gone)) = refused {
-            let reason = match counter {
-                Counter::LaneRefusedRst => Reason::Reset,
-                _ => Reason::Unreachable,
-            };
-            instance.count(counter);
-            // There may be another way.
-            if gone {
-                instance.tell_path_down(&self.peer, &path, reason);
-            }
-            // What was in flight there is lost.
-            self.wants_resend(lane);
-            instance.attend(self);
-        }
-    }
-
-    /// Somebody, it may be anybody, says that a lane is not wanted: one that is up is asked for
-    /// once more.
-    pub fn doubt_lane(self: &Arc<Session>, instance: &Instance, lane: u8) {
-        let (random, now) = (clock::random_u64(), clock::now_us());
-        let index = usize::from(lane);
-        let renewed = {
-            let mut inner = self.inner.lock();
-            let up = inner.s.active_mask().checked_shr(lane.into()).unwrap_or(0) & 1 == 1;
-            up.then(|| inner.s.renew(index, true, random, now))
-        };
-        match renewed {
-            None => self.refuse_lane(instance, lane, Counter::LaneRefusedIcmp),
-            Some(renewed) => {
-                instance.count(Counter::PathDoubted);
-                if renewed {
-                    // What was in flight there may be lost.
-                    self.wants_resend(index);
-                    instance.attend(self);
-                }
-            }
         }
     }
 }
@@ -193,54 +136,7 @@ impl Instance {
         self.count(Counter::CmRx);
         match cm {
             Cm::Report(report) if report.session == session.id => {
-                let now = clock::now_us();
-                let (received, returned, black_hole) = {
-                    let mut state = entry.path.state.lock();
-                    let before = state.standing();
-                    let received = state.on_report(now, entry.path.id, &report);
-                    entry.path.publish(&state);
-                    entry.path.correct(now, state.take_error());
-                    // Late answers on a path without one of its ends bring nothing back.
-                    let returned = before == Standing::Suspect
-                        && state.standing() > Standing::Suspect
-                        && !entry.path.is_down();
-                    (received, returned, state.take_black_hole())
-                };
-                if black_hole && entry.path.set_black_hole() {
-                    self.count(Counter::PathBlackHole);
-                    // The session's own tuple cannot carry smaller packets than the socket makes:
-                    // the path is to have a lane that can.
-                    session.inner.lock().explored_ms = 0;
-                    self.attend(session);
-                }
-                if returned {
-                    entry.path.empty_queue();
-                    self.count(Counter::PathReturned);
-                    self.submit(Job::Returned {
-                        peer: peer.clone(),
-                        path: entry.path.clone(),
-                    });
-                }
-                if entry.lane == 0 && received == Received::Taken {
-                    session.inner.lock().unanswered = 0;
-                }
-                if entry.lane != 0 && received != Received::Replayed {
-                    let lane = usize::from(entry.lane);
-                    if session.inner.lock().s.heard_on(lane) {
-                        self.attend(session);
-                    }
-                }
-                match received {
-                    Received::Replayed => self.count(Counter::CmReplayed),
-                    Received::Taken => peer.heard(),
-                    Received::Answer(echo) => {
-                        peer.heard();
-                        let original = entry.lane == 0;
-                        self.send_report(session, &entry.path, tuple, original, Some(echo), 0);
-                        entry.path.answered(clock::now_us());
-                        self.watch(session, &entry.path, tuple, original);
-                    }
-                }
+                self.report_came(entry, &report, tuple);
                 Message::Ours
             }
             Cm::Data(data) if data.session == session.id => {
@@ -277,6 +173,60 @@ impl Instance {
         }
     }
 
+    /// An authentic report of the session came.
+    fn report_came(&self, entry: &WireEntry, report: &cm::Report, tuple: &Tuple) {
+        let session = &entry.session;
+        let peer = &session.peer;
+        let now = clock::now_us();
+        let (received, returned, black_hole) = {
+            let mut state = entry.path.state.lock();
+            let before = state.standing();
+            let received = state.on_report(now, entry.path.id, report);
+            entry.path.publish(&state);
+            entry.path.correct(now, state.take_error());
+            // Late answers on a path without one of its ends bring nothing back.
+            let returned = before == Standing::Suspect
+                && state.standing() > Standing::Suspect
+                && !entry.path.is_down();
+            (received, returned, state.take_black_hole())
+        };
+        if black_hole && entry.path.set_black_hole() {
+            self.count(Counter::PathBlackHole);
+            // The session's own tuple cannot carry smaller packets than the socket makes: the path
+            // is to have a lane that can.
+            session.inner.lock().explored_ms = 0;
+            self.attend(session);
+        }
+        if returned {
+            entry.path.empty_queue();
+            self.count(Counter::PathReturned);
+            self.submit(Job::Returned {
+                peer: peer.clone(),
+                path: entry.path.clone(),
+            });
+        }
+        if entry.lane == 0 && received == Received::Taken {
+            session.inner.lock().unanswered = 0;
+        }
+        if entry.lane != 0 && received != Received::Replayed {
+            let lane = usize::from(entry.lane);
+            if session.inner.lock().s.heard_on(lane) {
+                self.attend(session);
+            }
+        }
+        match received {
+            Received::Replayed => self.count(Counter::CmReplayed),
+            Received::Taken => peer.heard(),
+            Received::Answer(echo) => {
+                peer.heard();
+                let original = entry.lane == 0;
+                self.send_report(session, &entry.path, tuple, original, Some(echo), 0);
+                entry.path.answered(clock::now_us());
+                self.watch(session, &entry.path, tuple, original);
+            }
+        }
+    }
+
     /// An authentic and new control message on a tuple of a session.
     fn control(
         &self,
@@ -287,7 +237,6 @@ impl Instance {
         header: &Header,
     ) {
         let session = &entry.session;
-        let now = clock::now_us();
         match cm {
             Cm::Goodbye(_) => return self.goodbye_from(&session.peer, tuple, entry, session),
             Cm::GoodbyeAck(_) => {
@@ -296,35 +245,7 @@ impl Instance {
             }
             Cm::Addr(moved) => return self.peer_moved(entry, tuple, moved),
             Cm::AddrAck(ack) => return session.peer.announced(ack.acked),
-            Cm::Open(open) => {
-                if entry.lane != 0 {
-                    return;
-                }
-                if header.session != session.id {
-                    // Both ends have opened: the session that the node with the larger id opened
-                    // stays.
-                    if session.initiator && session.peer.node < self.identity.node {
-                        return;
-                    }
-                    // At once, or the next packet opens another session before theirs is sent
-                    // again.
-                    session.set_over();
-                    if let Some(wire) = Wire::new(raw.bytes()) {
-                        self.submit(Job::Open {
-                            tuple: *tuple,
-                            position: session.position(),
-                            peer: session.peer.clone(),
-                            wire,
-                        });
-                    }
-                    // It goes in any case.
-                    self.attend(session);
-                    return;
-                }
-                let family = Some(tuple.local.addr.family());
-                session.peer.learn(header.number, family, &open.block);
-                return self.send_open_ack(session, session.position());
-            }
+            Cm::Open(open) => return self.open_came(entry, tuple, raw, open, header),
             _ => {}
         }
         if header.session != session.id {
@@ -335,204 +256,89 @@ impl Instance {
         match cm {
             Cm::Missing(m) if m.refused => session.refused(&m.ranges),
             Cm::Missing(m) => self.repair(session, &m.ranges),
-            Cm::OpenAck(open) if lane == 0 => {
-                entry.path.state.lock().bind(open.block.path);
-                let observed = open.block.addrs.observed();
-                entry.path.saw_translation(tuple, observed);
-                let family = Some(tuple.local.addr.family());
-                session.peer.learn(header.number, family, &open.block);
-                let opened = {
-                    let mut inner = session.inner.lock();
-                    let was = inner.s.state;
-                    if let Some(rare) = &mut inner.rare {
-                        rare.confirm = None;
-                    }
-                    inner.s.opened();
-                    was != inner.s.state
-                };
-                if opened {
-                    session.set_known();
-                    self.count(Counter::SessionOpened);
-                    entry.path.confirm();
-                    self.tell_peer_up(&session.peer);
-                    self.tell_path_up(&session.peer, &entry.path);
-                    self.note_available(
-                        &Destination {
-                            proto: tuple.proto,
-                            end: tuple.remote,
-                        },
-                        Some(session.peer.node),
-                    );
-                    self.attend(session);
-                }
-            }
-            Cm::Lane(m) if lane != 0 => {
-                entry.path.bind(m);
-                let challenge = clock::random_u64();
-                if session
-                    .inner
-                    .lock()
-                    .s
-                    .on_lane(lane, m.challenge, challenge, now)
-                {
-                    self.attend(session);
-                }
-            }
-            Cm::LaneAck(m) if lane != 0 => {
-                entry.path.bind(m);
-                entry.path.saw_translation(tuple, m.observed);
-                let (accepted, echo) = {
-                    let mut inner = session.inner.lock();
-                    (inner.s.on_lane_ack(lane, m.challenge, m.echo), m.challenge)
-                };
-                if accepted {
-                    self.lane_is_up(entry);
-                    self.send_lane(
-                        session,
-                        entry,
-                        tuple,
-                        Kind::LaneConfirm,
-                        0,
-                        echo,
-                        Some(tuple.remote),
-                    );
-                    // Measure it before data relies on it.
-                    self.ask(session, &entry.path, tuple, false);
-                }
-            }
-            Cm::LaneConfirm(m) if lane != 0 => {
-                let accepted = {
-                    let mut inner = session.inner.lock();
-                    let accepted = inner.s.on_lane_confirm(lane, m.echo);
-                    if accepted {
-                        // Its other end has given up the tuple that it used for this path before.
-                        for i in (1..MAX_LANES).filter(|i| *i != lane) {
-                            let same = inner.s.lane(i).is_some_and(|l| {
-                                l.state == LaneState::Active
-                                    && !l.is_initiator()
-                                    && Arc::ptr_eq(&l.path, &entry.path)
-                            });
-                            if same && inner.s.refuse(i, now) {
-                                // What was in flight there does not arrive.
-                                inner.lost |= 1 << i;
-                            }
-                        }
-                    }
-                    accepted
-                };
-                if accepted {
-                    if session.inner.lock().lost != 0 {
-                        self.attend(session);
-                    }
-                    self.lane_is_up(entry);
-                    self.ask(session, &entry.path, tuple, false);
-                }
-            }
+            Cm::OpenAck(open) if lane == 0 => self.open_ack_came(entry, tuple, open, header),
+            Cm::Lane(m) if lane != 0 => self.lane_came(entry, m),
+            Cm::LaneAck(m) if lane != 0 => self.lane_ack_came(entry, tuple, m),
+            Cm::LaneConfirm(m) if lane != 0 => self.lane_confirm_came(entry, tuple, m),
             _ => self.count(Counter::CmMalformed),
         }
     }
 
-    fn lane_is_up(&self, entry: &WireEntry) {
-        if entry.session.is_over() || entry.session.peer.has_left() {
-            return;
-        }
-        let first = entry.set_up();
-        entry.path.confirm();
-        entry.path.set_via(entry.session.proto(), entry.via);
-        let suspect = first && entry.path.standing() == Standing::Suspect;
-        if suspect && entry.session.inner.lock().s.is_replaced() {
-            entry.path.set_strict();
-        }
-        self.tell_path_up(&entry.session.peer, &entry.path);
-        entry.session.set_multi(true);
-        entry.session.expect_more();
-        if first {
-            self.count(Counter::LaneOpened);
-        }
-        if entry.session.replaces_own(&entry.path) {
-            entry.path.forgive();
-        }
-        self.end_outage(entry);
-        // There is a choice from now on: the session's own path has to be measured, too.
-        let session = &entry.session;
-        let own = session.inner.lock().s.lane(0).map(|l| l.path.clone());
-        self.replace_original(session);
-        if let Some(own) = own.filter(|path| path.base_us().is_none()) {
-            self.ask(session, &own, &session.tuple(), true);
-        }
-    }
-
-    /// A lane is up: what was in flight on those that do not work leaves on it. After an outage
-    /// nobody else would send anything before TCP's timer expires, which grows with the outage.
-    fn end_outage(&self, entry: &WireEntry) {
-        let session = &entry.session;
-        let stranded = {
-            let mut inner = session.inner.lock();
-            let stranded = inner.s.unusable();
-            inner.lost |= stranded;
-            stranded != 0
-        };
-        if !stranded {
-            return;
-        }
-        if entry.path.is_usable() {
-            session.wants_wake();
-            if session.peer.announce_again() {
-                self.announcing.write_once(true);
-            }
-        }
-        self.attend(session);
-    }
-
-    /// Sends a message of the lane exchange.
-    #[expect(clippy::too_many_arguments)]
-    pub fn send_lane(
+    /// The peer opens a session on a tuple that has one.
+    fn open_came(
         &self,
-        session: &Session,
         entry: &WireEntry,
         tuple: &Tuple,
-        kind: Kind,
-        challenge: u64,
-        echo: u64,
-        observed: Option<Endpoint>,
+        raw: &Raw<'_>,
+        open: &cm::Open<'_>,
+        header: &Header,
     ) {
-        self.send_lane_on(session, &entry.path, tuple, kind, challenge, echo, observed);
+        let session = &entry.session;
+        if entry.lane != 0 {
+            return;
+        }
+        if header.session != session.id {
+            // Both ends have opened: the session that the node with the larger id opened stays.
+            if session.initiator && session.peer.node < self.identity.node {
+                return;
+            }
+            // At once, or the next packet opens another session before theirs is sent again.
+            session.set_over();
+            if let Some(wire) = Wire::new(raw.bytes()) {
+                self.submit(Job::Open {
+                    tuple: *tuple,
+                    position: session.position(),
+                    peer: session.peer.clone(),
+                    wire,
+                });
+            }
+            // It goes in any case.
+            self.attend(session);
+            return;
+        }
+        let family = Some(tuple.local.addr.family());
+        session.peer.learn(header.number, family, &open.block);
+        self.send_open_ack(session, session.position());
     }
 
-    /// As [`Instance::send_lane`], for those who have no table entry at hand.
-    #[expect(clippy::too_many_arguments)]
-    pub fn send_lane_on(
+    /// The peer knows the session.
+    fn open_ack_came(
         &self,
-        session: &Session,
-        path: &Arc<crate::net::path::Path>,
+        entry: &WireEntry,
         tuple: &Tuple,
-        kind: Kind,
-        challenge: u64,
-        echo: u64,
-        observed: Option<Endpoint>,
+        open: &cm::Open<'_>,
+        header: &Header,
     ) {
-        let lane = cm::Lane {
-            header: self.header(&session.peer, session.id),
-            path: path.id,
-            flags: if path.is_reserve_here() {
-                cm::LANE_RESERVE
-            } else {
-                0
-            },
-            challenge,
-            echo,
-            observed,
+        let session = &entry.session;
+        entry.path.state.lock().bind(open.block.path);
+        let observed = open.block.addrs.observed();
+        entry.path.saw_translation(tuple, observed);
+        let family = Some(tuple.local.addr.family());
+        session.peer.learn(header.number, family, &open.block);
+        let opened = {
+            let mut inner = session.inner.lock();
+            let was = inner.s.state;
+            if let Some(rare) = &mut inner.rare {
+                rare.confirm = None;
+            }
+            inner.s.opened();
+            was != inner.s.state
         };
-        let cm = match kind {
-            Kind::Lane => Cm::Lane(lane),
-            Kind::LaneAck => Cm::LaneAck(lane),
-            _ => Cm::LaneConfirm(lane),
-        };
-        self.send_cm(
-            &Target::lane(session, path, tuple, false),
-            &session.peer,
-            &cm,
-        );
+        if opened {
+            session.set_known();
+            self.count(Counter::SessionOpened);
+            entry.path.confirm();
+            self.tell_peer_up(&session.peer);
+            self.tell_path_up(&session.peer, &entry.path);
+            self.note_available(
+                &Destination {
+                    proto: tuple.proto,
+                    end: tuple.remote,
+                },
+                Some(session.peer.node),
+            );
+            self.attend(session);
+        }
     }
 
     /// The peer's addresses have changed: only the paths concerned go.

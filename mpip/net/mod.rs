@@ -5,19 +5,19 @@
 //!
 //! | file | what it does |
 //! | --- | --- |
-//! | `tx` | POST_ROUTING: choose a path, rewrite |
+//! | `tx` | POST_ROUTING: choose a lane (`choice`) that has room (`room`), rewrite |
 //! | `ask` | POST_ROUTING: ask a destination, answer who asks in a SYN |
 //! | `rx` | PRE_ROUTING: recognise, restore, strip, consume |
 //! | `icmp` | errors about added lanes |
 //! | `wrapped` | packets inside UDP or made-up TCP, segments cut to fit |
-//! | `order` | LOCAL_IN: hold and release TCP segments and datagrams with numbers |
+//! | `order` | LOCAL_IN (`hook`): hold and release TCP segments and datagrams with numbers |
 //! | `copies` | the same data on several lanes |
 //! | `numbered` | numbers of datagrams: know copies |
 //! | `resend` | keep what is in flight, send it again when its path fails |
 //! | `watch` | open questions: notice silence |
 //! | `heartbeat` | ask on paths not in use, remind boxes on the way of lanes |
 //! | `moves`, `lend` | addresses and interfaces come and go; sockets whose own way has gone |
-//! | `control`, `stranger` | what a control message does, on a lane and on any other tuple |
+//! | `control`, `stranger` | what a control message does, on a lane (`lanes`) and elsewhere |
 //! | `work` | process context: keys, opening, retries |
 //! | `explore` | look for paths that a session could use |
 //! | `expire`, `leave` | forget what is not used; leave |
