@@ -2,10 +2,14 @@
 
 //! Multipath transmission at the IP layer of end hosts.
 
+// What comes over the wire gets into most sums, and where overflow is checked it is a panic.
+#![warn(clippy::arithmetic_side_effects)]
+
 use crate::sys::atomic::MarkedAccess;
 use kernel::prelude::*;
 
 #[cfg(CONFIG_MPIP_KUNIT_TEST)]
+#[allow(clippy::arithmetic_side_effects)]
 mod kunit;
 pub mod net;
 pub mod proto;

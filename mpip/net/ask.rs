@@ -345,12 +345,12 @@ fn answer_syn(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, tuple: &T
 
 /// Inserts an option behind the fixed TCP header of a segment without data.
 fn add_option(skb: &mut Skb<'_>, packet: &Packet, option: &SynOption) -> bool {
-    let header = packet.payload - packet.l4;
-    let options = skb.head().get(packet.l4 + 20..packet.payload);
+    let options = skb.head().get(packet.options());
     if options.is_none_or(option::is_signed) {
         return false;
     }
-    if packet.payload_len() != 0 || header + option::LEN > 60 || skb.is_gso() {
+    let room = packet::TCP_HEADER_MAX.saturating_sub(packet.header_len());
+    if packet.payload_len() != 0 || room < option::LEN || skb.is_gso() {
         return false;
     }
     if !skb.complete_csum() || !skb.append(&[0; option::LEN]) {
@@ -360,11 +360,9 @@ fn add_option(skb: &mut Skb<'_>, packet: &Packet, option: &SynOption) -> bool {
     let Some(bytes) = skb.writable(end) else {
         return false;
     };
-    let fixed = packet.l4 + 20;
-    bytes.copy_within(fixed..packet.payload, fixed + option::LEN);
-    bytes[fixed..fixed + option::LEN].copy_from_slice(&option::emit(option));
-    // Data offset, in words of four bytes, is in the upper half of this byte.
-    bytes[packet.l4 + 12] += (option::LEN as u8 / 4) << 4;
+    if !packet::insert_tcp_option(bytes, packet, &option::emit(option)) {
+        return false;
+    }
     packet::set_ip_len(bytes, packet.family, end);
     packet::set_checksum(bytes, packet, end);
     true
@@ -384,18 +382,19 @@ pub fn clamp_mss(instance: &Instance, skb: &mut Skb<'_>, family: u8, remote: &En
     };
     if skb
         .head()
-        .get(packet.l4 + 20..packet.payload)
+        .get(packet.options())
         .is_none_or(option::is_signed)
     {
         return;
     }
-    let wrapper = instance.wrapper_len(remote);
-    let mut room = (mtu as usize).saturating_sub(packet::ip_header_len(family) + 20 + wrapper);
+    let headers = packet::ip_header_len(family).saturating_add(packet::TCP_HEADER_LEN);
+    let outer = headers.saturating_add(instance.wrapper_len(remote));
+    let mut room = (mtu as usize).saturating_sub(outer);
     if instance.param(Param::Cm) == 1 {
         room = room.saturating_sub(cm::DATA_LEN);
     }
-    let fixed = packet.l4 + 20;
-    let Some((at, mss)) = skb.head().get(fixed..packet.payload).and_then(option::mss) else {
+    let options = packet.options();
+    let Some((at, mss)) = skb.head().get(options.clone()).and_then(option::mss) else {
         return;
     };
     if usize::from(mss) <= room {
@@ -405,6 +404,7 @@ pub fn clamp_mss(instance: &Instance, skb: &mut Skb<'_>, family: u8, remote: &En
     let Some(head) = skb.writable(packet.payload) else {
         return;
     };
-    packet::replace_tcp_word(head, &packet, fixed + at, room as u16, partial);
+    let at = options.start.saturating_add(at);
+    packet::replace_tcp_word(head, &packet, at, room as u16, partial);
     instance.count(Counter::MssClamped);
 }

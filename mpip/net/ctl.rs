@@ -191,7 +191,7 @@ fn list(dump: &mut Dump<'_>, n: usize, f: impl Fn(&mut Message<'_>, usize) -> Re
     let from = usize::try_from(dump.cursor()[0]).unwrap_or(0);
     for i in from..n {
         dump.add(|m| f(m, i))?;
-        dump.cursor()[0] = i as i64 + 1;
+        dump.cursor()[0] = i.saturating_add(1) as i64;
     }
     Ok(())
 }
@@ -208,14 +208,14 @@ fn table<V: Entry>(
     let mut bucket = usize::try_from(bucket).unwrap_or(0);
     while bucket < table.buckets() {
         let rcu = rcu::read_lock();
-        let mut i = 0;
+        let mut i = 0usize;
         let flow = table.for_bucket(&rcu, bucket, |v| {
             if i >= done {
                 if let Err(error) = dump.add(|m| f(m, v)) {
                     return ControlFlow::Break(error);
                 }
             }
-            i += 1;
+            i = i.saturating_add(1);
             ControlFlow::Continue(())
         });
         if let ControlFlow::Break(error) = flow {
@@ -224,7 +224,7 @@ fn table<V: Entry>(
             return Err(error);
         }
         done = 0;
-        bucket += 1;
+        bucket = bucket.saturating_add(1);
     }
     dump.cursor()[0] = i64::MAX;
     dump.cursor()[1] = 0;

@@ -155,7 +155,7 @@ pub fn dump(namespace: &Namespace, dump: &mut Dump<'_>) -> Result {
             role = Role::new(&row.settings, listed, row.meter.is_spent(), false);
         }
         dump.add(|m| put_row(m, &row, &role))?;
-        dump.cursor()[0] = at as i64 + 1;
+        dump.cursor()[0] = at.saturating_add(1) as i64;
     }
     dump.cursor()[0] = MAX_INTERFACES as i64;
     let Some(instance) = namespace.instance() else {
@@ -178,7 +178,7 @@ pub fn dump(namespace: &Namespace, dump: &mut Dump<'_>) -> Result {
         let role = links.role(local.ifindex, listed);
         let row = Row::plain(name, local.ifindex);
         dump.add(|m| put_row(m, &row, &role))?;
-        dump.cursor()[1] = i as i64 + 1;
+        dump.cursor()[1] = i.saturating_add(1) as i64;
     }
     dump.cursor()[1] = i64::MAX;
     Ok(())

@@ -52,10 +52,10 @@ pub fn dump(namespace: &Namespace, dump: &mut Dump<'_>) -> Result {
     let (mut skip_peers, mut skip_paths) = (peer_index, path_index);
     for bucket in bucket..instance.peers.buckets() as i64 {
         let rcu = rcu::read_lock();
-        let mut i = 0;
+        let mut i = 0i64;
         let flow = instance.peers.for_bucket(&rcu, bucket as usize, |peer| {
             if i < skip_peers {
-                i += 1;
+                i = i.saturating_add(1);
                 return ControlFlow::Continue(());
             }
             for id in skip_paths as usize..MAX_PATHS {
@@ -70,7 +70,7 @@ pub fn dump(namespace: &Namespace, dump: &mut Dump<'_>) -> Result {
                 }
             }
             skip_paths = 0;
-            i += 1;
+            i = i.saturating_add(1);
             ControlFlow::Continue(())
         });
         if let ControlFlow::Break(error) = flow {

@@ -137,13 +137,14 @@ impl Instance {
         let Some(shape) = self.shape(target, cm) else {
             return;
         };
-        let len = packet::ip_header_len(family)
-            + match &shape {
-                Shape::Segment => packet::tcp_carrier_len(cm.len()),
-                Shape::Surplus => 8 + surplus::layout(8, cm.len()),
-                Shape::Datagram => 8 + cm.len(),
-                Shape::Stream(place) => packet::tcp_message_len(cm.len(), place),
-            };
+        let header = packet::UDP_HEADER_LEN;
+        let l4_len = match &shape {
+            Shape::Segment => packet::tcp_carrier_len(cm.len()),
+            Shape::Surplus => header.saturating_add(surplus::layout(header, cm.len())),
+            Shape::Datagram => header.saturating_add(cm.len()),
+            Shape::Stream(place) => packet::tcp_message_len(cm.len(), place),
+        };
+        let len = packet::ip_header_len(family).saturating_add(l4_len);
         let mut buf = [0u8; MAX_CARRIER];
         let Some(out) = buf.get_mut(..len) else {
             return;
@@ -270,14 +271,14 @@ impl Instance {
             let list = usable.map(|local| local.addr);
             list.filter(move |addr| addr.family() == each).take(room)
         };
-        let mut n = 0;
+        let mut n = 0usize;
         for (slot, addr) in out.iter_mut().zip(of(4).chain(of(6))) {
             *slot = Entry {
                 flags: 0,
                 port: 0,
                 addr,
             };
-            n += 1;
+            n = n.saturating_add(1);
         }
         n
     }
@@ -323,7 +324,8 @@ impl Instance {
             };
             n = 1;
         }
-        n += self.announce(family, entries.get_mut(n..).unwrap_or(&mut []));
+        let more = self.announce(family, entries.get_mut(n..).unwrap_or(&mut []));
+        n = more.saturating_add(n);
         f(OpenBlock {
             udp_port: self.ports.own(),
             path,

@@ -116,7 +116,7 @@ fn append(instance: &Instance, skb: &mut Skb<'_>, family: u8, session: &Session,
     let Some(packet) = parse(skb, family) else {
         return;
     };
-    if skb.len() + cm::DATA_LEN > (skb.dst_mtu().min(path.mtu())) as usize {
+    if skb.len().saturating_add(cm::DATA_LEN) > (skb.dst_mtu().min(path.mtu())) as usize {
         return;
     }
     let Ok(length) = u16::try_from(packet.payload_len()) else {

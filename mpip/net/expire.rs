@@ -38,7 +38,7 @@ impl Instance {
     /// several times, until it returns false.
     pub fn tick(&self) -> bool {
         let from = self.session_scan.read_once();
-        let to = from + SLICE;
+        let to = from.saturating_add(SLICE);
         let more = to < self.sessions.buckets();
         self.session_scan.write_once(if more { to } else { 0 });
         self.expire_sessions(from, to);
@@ -140,11 +140,11 @@ impl Instance {
         let buckets = self.avail.buckets();
         let slice = buckets / 8;
         let from = self.scan.read_once();
-        let to = (from + slice).checked_rem(buckets).unwrap_or(0);
-        self.scan.write_once(to);
-        for bucket in from..(from + slice).min(buckets) {
+        let to = from.saturating_add(slice);
+        self.scan.write_once(to.checked_rem(buckets).unwrap_or(0));
+        for bucket in from..to.min(buckets) {
             let mut expired = [None; 16];
-            let mut n = 0;
+            let mut n = 0usize;
             {
                 let rcu = rcu::read_lock();
                 let _ = self.avail.for_bucket::<()>(&rcu, bucket, |(dest, entry)| {
@@ -155,7 +155,7 @@ impl Instance {
                     if state.idle_ms(now) >= limit {
                         if let Some(slot) = expired.get_mut(n) {
                             *slot = Some(*dest);
-                            n += 1;
+                            n = n.saturating_add(1);
                         }
                     }
                     ControlFlow::Continue(())

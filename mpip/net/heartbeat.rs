@@ -84,7 +84,7 @@ struct Care {
 impl Care {
     fn new(measure: bool, interval: u32) -> Care {
         // What is not quite due now would have to wait for a whole interval more.
-        let old = interval - interval / 4;
+        let old = interval.saturating_sub(interval / 4);
         Care { measure, old }
     }
 }

@@ -24,17 +24,21 @@ use crate::{
     },
 };
 
+/// Length of an ICMP header.
+const HEADER_LEN: usize = 8;
+
 /// An ICMP error that quotes a packet of an added lane.
 pub fn error(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, rcu: Reading<'_>) {
-    let need = packet.l4 + 8 + if packet.family == 4 { 60 } else { 40 } + 8;
-    if !skb.pull(need.min(skb.len())) {
+    // Its own header, the longest of the quoted packet, and of that one's transport the ports.
+    const NEED: usize = HEADER_LEN + 60 + 8;
+    if !skb.pull(packet.field(NEED).min(skb.len())) {
         return;
     }
     let head = skb.head();
-    let Some(icmp) = head.get(packet.l4..packet.l4 + 8) else {
+    let icmp = head.get(packet.l4..).unwrap_or(&[]);
+    let Some((icmp, quote)) = icmp.split_first_chunk::<HEADER_LEN>() else {
         return;
     };
-    let quote = head.get(packet.l4 + 8..).unwrap_or(&[]);
     let (Some(kind), Some(&[a, b, c, d])) = (kind_of(packet.proto, icmp), icmp.get(4..8)) else {
         return;
     };
@@ -122,45 +126,45 @@ fn kind_of(proto: u8, icmp: &[u8]) -> Option<Kind> {
 
 /// The sequence number of a quoted TCP segment.
 fn quoted_seq(quote: &[u8], family: u8) -> Option<u32> {
-    let l4 = if family == 4 {
-        usize::from(quote.first()? & 0x0f) * 4
-    } else {
-        40
-    };
-    let bytes = quote.get(l4 + 4..l4 + 8)?;
-    Some(u32::from_be_bytes(bytes.try_into().ok()?))
+    let transport = quote.get(quoted_header_len(quote, family)?..)?;
+    let [_, _, _, _, seq @ ..] = transport.first_chunk::<8>()?;
+    Some(u32::from_be_bytes(*seq))
+}
+
+/// Bytes of a quoted packet's IP header.
+fn quoted_header_len(quote: &[u8], family: u8) -> Option<usize> {
+    match family {
+        4 => Some(usize::from(quote.first()? & 0x0f).saturating_mul(4)),
+        _ => Some(packet::ip_header_len(family)),
+    }
 }
 
 /// The tuple of a quoted packet of ours, seen from this node.
 fn quoted_tuple(quote: &[u8], family: u8) -> Option<Tuple> {
-    let (proto, src, dst, l4) = if family == 4 {
-        let l4 = usize::from(quote.first()? & 0x0f) * 4;
+    let (proto, src, dst) = if family == 4 {
         (
             *quote.get(9)?,
             Addr::from_bytes(quote.get(12..16)?)?,
             Addr::from_bytes(quote.get(16..20)?)?,
-            l4,
         )
     } else {
         (
             *quote.get(6)?,
             Addr::from_bytes(quote.get(8..24)?)?,
             Addr::from_bytes(quote.get(24..40)?)?,
-            40,
         )
     };
-    let port = |at: usize| -> Option<u16> {
-        Some(u16::from_be_bytes([*quote.get(at)?, *quote.get(at + 1)?]))
-    };
+    let transport = quote.get(quoted_header_len(quote, family)?..)?;
+    let &[s0, s1, d0, d1] = transport.first_chunk()?;
     Some(Tuple {
         proto,
         local: Endpoint {
             addr: src,
-            port: port(l4)?,
+            port: u16::from_be_bytes([s0, s1]),
         },
         remote: Endpoint {
             addr: dst,
-            port: port(l4 + 2)?,
+            port: u16::from_be_bytes([d0, d1]),
         },
     })
 }

@@ -558,7 +558,7 @@ impl Instance {
         if let Some(slot) = known.get_mut(*next) {
             *slot = exchange;
         }
-        *next = (*next + 1) % USED_EXCHANGES;
+        *next = next.wrapping_add(1) % USED_EXCHANGES;
         true
     }
 
@@ -769,8 +769,9 @@ impl Instance {
         self.peers.for_each(&rcu, |peer| {
             for i in 0..super::peer::MAX_PATHS {
                 if let Some(path) = peer.path_by_id(i) {
-                    paths += 1;
-                    active += u32::from(path.is_confirmed() && path.is_usable());
+                    paths = paths.saturating_add(1);
+                    let is_active = path.is_confirmed() && path.is_usable();
+                    active = active.saturating_add(is_active.into());
                 }
             }
         });

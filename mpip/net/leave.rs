@@ -60,7 +60,7 @@ impl Instance {
         let mut waited = 0;
         let mut rounds = 0u32;
         loop {
-            let mut open = 0;
+            let mut open = 0u32;
             let mut busy = false;
             let rcu_free = self.collect_peers();
             for peer in rcu_free.iter() {
@@ -71,7 +71,7 @@ impl Instance {
                 if peer.goodbye_acked.read_once() || peer.has_left() {
                     continue;
                 }
-                open += 1;
+                open = open.saturating_add(1);
                 if rounds % 5 == 0 {
                     self.goodbye_to(peer);
                 }
@@ -83,8 +83,8 @@ impl Instance {
                 break;
             }
             clock::sleep_ms(20);
-            waited += 20;
-            rounds += 1;
+            waited = waited.saturating_add(20);
+            rounds = rounds.wrapping_add(1);
         }
         // What they sent before they knew is still under way.
         clock::sleep_ms(DRAIN_MS);
@@ -94,7 +94,10 @@ impl Instance {
     pub fn collect_peers(&self) -> KVec<Arc<Peer>> {
         let mut peers = KVec::new();
         // A few may come meanwhile.
-        if peers.reserve(self.peers.len() + 16, GFP_KERNEL).is_err() {
+        if peers
+            .reserve(self.peers.len().saturating_add(16), GFP_KERNEL)
+            .is_err()
+        {
             self.count(Counter::NoMemory);
             return peers;
         }
@@ -125,7 +128,7 @@ impl Instance {
                     return;
                 }
                 // One that goes on, with several lanes, of these the one used last.
-                let key = |s: &Session| (!s.is_closing(), s.is_multi(), u32::MAX - s.idle_ms());
+                let key = |s: &Session| (!s.is_closing(), s.is_multi(), !s.idle_ms());
                 if best.as_ref().is_none_or(|b| key(session) > key(b)) {
                     best = Some(session.clone());
                 }
@@ -173,7 +176,7 @@ impl Instance {
             }
             match found {
                 Some(session) => self.remove_session(&session),
-                None => bucket += 1,
+                None => bucket = bucket.saturating_add(1),
             }
         }
         let mut list = KVec::new();

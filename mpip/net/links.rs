@@ -472,7 +472,7 @@ impl Instance {
                     bytes,
                     power,
                 };
-                count += 1;
+                count = count.saturating_add(1);
             }
         }
         let all = all.get(..count).unwrap_or(&[]);

@@ -169,7 +169,7 @@ impl Instance {
         // A message rides behind it already, or it has something of its own there. An empty one
         // would be a carrier.
         let free = skb.len() == packet.payload_end && packet.payload_len() != 0;
-        let room = free && usize::from(size) + NUMBER_ROOM <= skb.dst_mtu() as usize;
+        let room = free && usize::from(size).saturating_add(NUMBER_ROOM) <= skb.dst_mtu() as usize;
         if !room {
             self.count(Counter::NumberNoRoom);
         }

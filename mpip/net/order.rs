@@ -470,7 +470,7 @@ impl Session {
 
     /// Keeps the sum of what all sessions hold.
     fn account(&self, before: u32, after: u32) {
-        let delta = i64::from(after) - i64::from(before);
+        let delta = i64::from(after).wrapping_sub(before.into());
         if delta != 0 {
             self.shared.held.add(delta, Relaxed);
         }
@@ -608,7 +608,7 @@ fn attach(buffer: &mut Reorder<Held, Storage>, packets: usize) {
 /// Sees to it that TCP does not take a segment that waited for a stray of the past.
 fn stamp(stamps: &mut Stamps, acked: u32, skb: &mut Skb<'_>, packet: &Packet) {
     let Some(tcp) = packet.tcp else { return };
-    let options = packet.l4 + 20..packet.payload;
+    let options = packet.options();
     let Some((at, old)) = skb
         .head()
         .get(options.clone())
@@ -624,7 +624,8 @@ fn stamp(stamps: &mut Stamps, acked: u32, skb: &mut Skb<'_>, packet: &Packet) {
     let partial = skb.csum() == Csum::Partial;
     // Without memory TCP drops it and has it sent again.
     if let Some(head) = skb.writable(packet.payload) {
-        packet::replace_tcp_long(head, packet, options.start + at, newer, partial);
+        let at = options.start.saturating_add(at);
+        packet::replace_tcp_long(head, packet, at, newer, partial);
     }
 }
 

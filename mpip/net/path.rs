@@ -415,7 +415,7 @@ impl Path {
 
     /// A lane of a session of protocol `inner` has got through like this.
     pub fn set_via(&self, inner: u8, via: Via) {
-        self.via[usize::from(inner == packet::UDP)].write_once(via as u32 + 1);
+        self.via[usize::from(inner == packet::UDP)].write_once((via as u32).wrapping_add(1));
     }
 
     /// Whether it answers, as far as is known.
@@ -510,7 +510,7 @@ impl Path {
     pub fn count_tx(&self, packets: u32, bytes: usize, fits: impl FnOnce() -> bool) {
         self.tx_packets.add(u64::from(packets), Relaxed);
         self.tx_bytes.add(bytes as u64, Relaxed);
-        if bytes > SMALL * packets as usize {
+        if bytes > SMALL.saturating_mul(packets as usize) {
             self.tx_long_packets.add(u64::from(packets), Relaxed);
             self.tx_long_bytes.add(bytes as u64, Relaxed);
             if fits() {
@@ -759,7 +759,7 @@ impl Path {
         let Ok(mtu) = u16::try_from(mtu) else {
             return false;
         };
-        let until_ms = clock::now_us64() / 1000 + u64::from(life_ms);
+        let until_ms = (clock::now_us64() / 1000).saturating_add(life_ms.into());
         let learnt = LearntMtu {
             mtu,
             silent,

@@ -222,7 +222,7 @@ impl Peer {
             return Err(None);
         }
         a.next_ms = now.wrapping_add(ANNOUNCE_MS << a.tries);
-        a.tries += 1;
+        a.tries = a.tries.saturating_add(1);
         let number = self.next_number();
         if a.first == 0 {
             a.first = number;

@@ -92,7 +92,8 @@ impl Ports {
         let pool = pools.get_mut(which)?;
         let n = pool.held.len();
         for _ in 0..n.min(TRIED) {
-            pool.at = if pool.at + 1 < n { pool.at + 1 } else { 0 };
+            let next = pool.at.saturating_add(1);
+            pool.at = if next < n { next } else { 0 };
             let port = pool.held.get(pool.at)?.port();
             if free(port) {
                 return Some(port);
@@ -106,9 +107,9 @@ impl Ports {
         let have = self.pools.lock().get(which)?.held.len();
         let want = (have / 4)
             .max(FIRST_PORTS)
-            .min(MAX_PORTS - have.min(MAX_PORTS));
+            .min(MAX_PORTS.saturating_sub(have));
         // The next search begins with the new ones, which come first.
-        let mut room = KVec::with_capacity(have + want, GFP_KERNEL).ok()?;
+        let mut room = KVec::with_capacity(have.saturating_add(want), GFP_KERNEL).ok()?;
         for _ in 0..want {
             let Some(port) = ReservedPort::reserve(net, proto, 0) else {
                 break;
@@ -123,7 +124,7 @@ impl Ports {
         for old in pool.held.drain_all() {
             let _ = room.push_within_capacity(old);
         }
-        pool.at = room.len() - 1;
+        pool.at = room.len().saturating_sub(1);
         core::mem::swap(&mut pool.held, &mut room);
         Some(())
     }

@@ -201,7 +201,7 @@ impl Session {
     }
 
     fn account_kept(&self, before: u32, after: u32) {
-        let delta = i64::from(after) - i64::from(before);
+        let delta = i64::from(after).wrapping_sub(before.into());
         if delta != 0 {
             self.shared.kept.add(delta, Relaxed);
         }
@@ -553,21 +553,22 @@ fn is_beyond(segment: &Segment<KeptSkb>, sent: u32) -> bool {
 
 /// Has an old segment say what TCP would say now.
 fn bring_up_to_date(head: &mut [u8], packet: &Packet, latest: &Latest, partial: bool) {
-    let options = packet.l4 + 20..packet.payload;
+    let options = packet.options();
     if head.get(options.clone()).is_none_or(option::is_signed) {
         return;
     }
-    packet::replace_tcp_long(head, packet, packet.l4 + 8, latest.ack, partial);
+    packet::replace_tcp_long(head, packet, packet.field(8), latest.ack, partial);
     let at = head.get(options.clone()).and_then(option::timestamp);
     if let (Some((at, old)), Some(value)) = (at, latest.timestamp) {
         if seq::after(value, old) {
-            packet::replace_tcp_long(head, packet, options.start + at, value, partial);
+            let at = options.start.saturating_add(at);
+            packet::replace_tcp_long(head, packet, at, value, partial);
         }
     }
 }
 
 /// The time stamp of a TCP segment (RFC 7323).
 pub fn timestamp_of(head: &[u8], packet: &Packet) -> Option<u32> {
-    let options = head.get(packet.l4 + 20..packet.payload)?;
+    let options = head.get(packet.options())?;
     option::timestamp(options).map(|(_, value)| value)
 }

@@ -173,12 +173,11 @@ pub fn put_behind(skb: &mut Skb<'_>, packet: &Packet, cm: &[u8], mtu: u32) -> bo
         // An empty datagram with something behind it would be a carrier.
         return false;
     }
-    let udp_len = packet.payload_end - packet.l4;
-    let more = surplus::layout(udp_len, cm.len());
+    let more = surplus::layout(packet.l4_len(), cm.len());
     // Another message may have been put behind it since the headers were read: the sums would not
     // fit two.
     let taken = skb.len() != packet.payload_end;
-    if skb.is_gso() || taken || skb.len() + more > mtu as usize {
+    if skb.is_gso() || taken || skb.len().saturating_add(more) > mtu as usize {
         return false;
     }
     // The checksum does not cover the surplus: it has to be complete before that is there.
@@ -186,7 +185,7 @@ pub fn put_behind(skb: &mut Skb<'_>, packet: &Packet, cm: &[u8], mtu: u32) -> bo
         return false;
     }
     let mut behind = [0u8; MAX_LEN + 8];
-    let n = surplus::build(udp_len, cm, &mut behind);
+    let n = surplus::build(packet.l4_len(), cm, &mut behind);
     if !skb.append(behind.get(..n).unwrap_or(&[])) {
         return false;
     }

@@ -85,13 +85,13 @@ fn find_trailer(skb: &Skb<'_>, packet: &Packet) -> Option<Found> {
     let end = packet.payload_end;
     let mut tail = [0; 4];
     // The last bytes decide in nearly all cases.
-    if available < 4 || !skb.copy(end - 4, &mut tail) {
+    if available < tail.len() || !skb.copy(end.saturating_sub(tail.len()), &mut tail) {
         return None;
     }
     let len = trailer_len(&tail, available)?;
     let mut found = Found::empty();
     let to = found.buf.get_mut(..len)?;
-    if !skb.copy(end - len, to) {
+    if !skb.copy(end.saturating_sub(len), to) {
         return None;
     }
     found.len = len;
@@ -104,7 +104,7 @@ pub fn find(skb: &Skb<'_>, packet: &Packet) -> Option<Found> {
     if packet.proto == packet::TCP {
         return find_trailer(skb, packet);
     }
-    let available = packet.end - packet.payload_end;
+    let available = packet.surplus_len();
     if available == 0 || available > MAX_LEN + 8 {
         return None;
     }
@@ -327,7 +327,7 @@ fn lane(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, entry: &WireEnt
                 return Verdict::Drop;
             }
             Trailer::Reset(seq) => return reset(instance, skb, packet, entry, seq),
-            Trailer::Strip(len) => end -= len,
+            Trailer::Strip(len) => end = end.saturating_sub(len),
             Trailer::Keep => keep = true,
         }
     }
@@ -382,14 +382,13 @@ fn must_come_apart(skb: &Skb<'_>, packet: &Packet, via: Via) -> bool {
 fn is_unchecked(skb: &Skb<'_>, packet: &Packet) -> bool {
     packet.proto == packet::UDP
         && packet.family == 4
-        && skb.head().get(packet.l4 + 6..packet.l4 + 8) == Some(&[0, 0])
+        && skb.head().get(packet.field(6)..packet.field(8)) == Some(&[0, 0])
 }
 
 /// Whether there is as much behind a datagram as a number takes.
 fn is_as_if_numbered(packet: &Packet) -> bool {
     packet.payload_len() != 0
-        && packet.end - packet.payload_end
-            == surplus::layout(packet.payload_end - packet.l4, NUMBER_LEN)
+        && packet.surplus_len() == surplus::layout(packet.l4_len(), NUMBER_LEN)
 }
 
 fn csum_ok(skb: &mut Skb<'_>, packet: &Packet) -> bool {
@@ -465,8 +464,8 @@ fn wrapped(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, entry: &Wire
     }
     let proto = session.proto();
     let mut id = [0; 4];
-    let inner = packet.payload + wrap::inner_rest(proto) + 4 <= packet.payload_end
-        && skb.copy(packet.payload, &mut id);
+    let least = wrap::inner_rest(proto).saturating_add(id.len());
+    let inner = packet.payload_len() >= least && skb.copy(packet.payload, &mut id);
     if !inner || u32::from_be_bytes(id) != session.id {
         instance.count(Counter::RxUnexpected);
         return Verdict::Drop;
@@ -478,17 +477,17 @@ fn wrapped(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, entry: &Wire
         instance.count(Counter::RxNotLocal);
         return Verdict::Drop;
     }
-    let more = packet.payload - packet.l4;
+    let more = packet.header_len();
     if !skb.remove(packet.l4, more) {
         instance.count(Counter::NoMemory);
         return Verdict::Drop;
     }
-    let end = packet.payload_end - more;
+    let end = packet.payload_end.saturating_sub(more);
     if end != skb.len() && !skb.trim(end) {
         instance.count(Counter::NoMemory);
         return Verdict::Drop;
     }
-    let Some(head) = skb.writable(packet.l4 + 4 + wrap::inner_rest(proto)) else {
+    let Some(head) = skb.writable(packet.field(least)) else {
         instance.count(Counter::NoMemory);
         return Verdict::Drop;
     };
@@ -608,8 +607,9 @@ fn reset(
     seq: u32,
 ) -> Verdict {
     let tuple = entry.session.tuple().reversed();
-    let len = packet::ip_header_len(packet.family) + 20;
-    if packet.l4 != packet::ip_header_len(packet.family) {
+    let ip_len = packet::ip_header_len(packet.family);
+    let len = ip_len.saturating_add(packet::TCP_HEADER_LEN);
+    if packet.l4 != ip_len {
         // Options, which an RST of our making does not have.
         instance.count(Counter::RxUnexpected);
         return Verdict::Drop;

@@ -191,11 +191,7 @@ pub fn syn(
     tcp: &TcpHeader,
 ) {
     let is_answer = tcp.flags & packet::ACK != 0;
-    let Some(found) = skb
-        .head()
-        .get(packet.l4 + 20..packet.payload)
-        .and_then(option::find)
-    else {
+    let Some(found) = skb.head().get(packet.options()).and_then(option::find) else {
         if !is_answer {
             // Whoever asks no more is not answered any more.
             instance.forget_syn(tuple);

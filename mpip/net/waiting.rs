@@ -104,8 +104,9 @@ impl Instance {
     pub fn look_later(&self, session: &Arc<Session>, ms: u32) {
         let ms = ms.min(LONGEST_MS);
         let (least, most) = SLACK_MS;
-        let slack = 1 << (ms / 8).clamp(least, most).ilog2();
-        let until = clock::now_ms().wrapping_add(ms).wrapping_add(slack - 1) & !(slack - 1);
+        let slack = 1u32 << (ms / 8).clamp(least, most).ilog2();
+        let below = slack.wrapping_sub(1);
+        let until = clock::now_ms().wrapping_add(ms).wrapping_add(below) & !below;
         // 0 is none.
         let until = until.max(1);
         if !session.waits_longer_than(until) {

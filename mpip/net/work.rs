@@ -533,7 +533,7 @@ impl Instance {
                     drop(rcu);
                     self.remove_session(&session);
                 }
-                None => bucket += 1,
+                None => bucket = bucket.saturating_add(1),
             }
         }
     }

@@ -58,7 +58,7 @@ impl Instance {
             return;
         };
         let mtu = route.mtu().min(path.mtu()) as usize;
-        let head = packet.payload + via.overhead();
+        let head = packet.payload.saturating_add(via.overhead());
         let room = mtu.saturating_sub(head).max(LEAST);
         let too_long = packet.payload_len() > room;
         let mut skb = own.as_skb();
@@ -133,8 +133,8 @@ impl Instance {
         };
         skb.set_dst(route);
         skb.insert(packet.l4, more).then_some(())?;
-        let end = packet.end + more;
-        let head = skb.writable(packet.l4 + more + 4)?;
+        let end = packet.end.saturating_add(more);
+        let head = skb.writable(packet.field(more).saturating_add(4))?;
         wrap::wrap(head, packet.l4, end, via, tuple, session.id, &place);
         let at = if via == Via::Tcp { 16 } else { 6 };
         skb.set_partial(packet.l4, at).then_some(())

@@ -235,8 +235,11 @@ impl Nearer {
     fn give_way(&self, c: &Candidate, far: u32, flight: u32, grows: bool) -> bool {
         far == 0
             || self.rates.is_some_and(|sum| {
-                covers(flight, sum / 4 * 3, self.rtt.saturating_add(far))
-                    || grows && (c.new || u64::from(c.rate) >= sum)
+                covers(
+                    flight,
+                    (sum / 4).saturating_mul(3),
+                    self.rtt.saturating_add(far),
+                ) || grows && (c.new || u64::from(c.rate) >= sum)
             })
     }
 
@@ -347,7 +350,9 @@ pub fn shares(candidates: &[Candidate], chosen: u32) -> [u16; MAX_LANES] {
         among.filter(|c| c.rate != 0)
     };
     let most = known().map(|c| c.rate).max().unwrap_or(0);
-    let excess = (u32::BITS - most.leading_zeros()).saturating_sub(SHARE_BITS);
+    let excess = u32::BITS
+        .saturating_sub(most.leading_zeros())
+        .saturating_sub(SHARE_BITS);
     let best = (most >> excess).max(1);
     let mut shares = [best as u16; MAX_LANES];
     for c in known() {

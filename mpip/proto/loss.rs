@@ -267,7 +267,8 @@ impl Losses {
         }
         let random = self.current.random.saturating_add(self.previous.random);
         let among = sent.all.wrapping_sub(self.previous.from.all).max(FEW);
-        self.random = u32::try_from(random.saturating_mul(1024) / among).unwrap_or(u32::MAX);
+        let part = random.saturating_mul(1024).checked_div(among).unwrap_or(0);
+        self.random = u32::try_from(part).unwrap_or(u32::MAX);
         may
     }
 

@@ -10,6 +10,7 @@ use crate::proto::addr::Endpoint;
 use crate::proto::addr::Tuple;
 use crate::proto::wrap::Place;
 use crate::proto::wrap::SYN_OPTIONS;
+use core::ops::Range;
 
 /// IP protocol number of TCP.
 pub const TCP: u8 = 6;
@@ -19,6 +20,13 @@ pub const UDP: u8 = 17;
 pub const ICMP: u8 = 1;
 /// IP protocol number of ICMPv6.
 pub const ICMPV6: u8 = 58;
+
+/// Length of a TCP header without options.
+pub const TCP_HEADER_LEN: usize = 20;
+/// Length of the longest TCP header.
+pub const TCP_HEADER_MAX: usize = 60;
+/// Length of a UDP header.
+pub const UDP_HEADER_LEN: usize = 8;
 
 /// TCP flag FIN.
 pub const FIN: u8 = 0x01;
@@ -214,6 +222,31 @@ impl Packet {
         }
     }
 
+    /// Where the options of a TCP header are.
+    pub fn options(&self) -> Range<usize> {
+        self.field(TCP_HEADER_LEN)..self.payload
+    }
+
+    /// Where a field is whose place in the transport's header is `at`.
+    pub fn field(&self, at: usize) -> usize {
+        self.l4.saturating_add(at)
+    }
+
+    /// Bytes of the transport's header.
+    pub fn header_len(&self) -> usize {
+        self.payload.saturating_sub(self.l4)
+    }
+
+    /// Bytes of the transport's header and its payload, which is what UDP says its length is.
+    pub fn l4_len(&self) -> usize {
+        self.payload_end.saturating_sub(self.l4)
+    }
+
+    /// Bytes behind the payload.
+    pub fn surplus_len(&self) -> usize {
+        self.end.saturating_sub(self.payload_end)
+    }
+
     /// Bytes of payload.
     pub fn payload_len(&self) -> usize {
         self.payload_end.saturating_sub(self.payload)
@@ -334,6 +367,27 @@ pub fn rewrite(head: &mut [u8], packet: &Packet, src: &Endpoint, dst: &Endpoint,
         }
     };
     put(head, at, &new.to_be_bytes());
+}
+
+/// Puts an option in front of those of a TCP segment without data, behind which `bytes` has room
+/// for it. The length of IP and the checksum are left to the caller. False without that room.
+pub fn insert_tcp_option<const N: usize>(
+    bytes: &mut [u8],
+    packet: &Packet,
+    option: &[u8; N],
+) -> bool {
+    let options = packet.options();
+    let fixed = options.start;
+    if fixed > options.end || bytes.len() < options.end.saturating_add(N) {
+        return false;
+    }
+    bytes.copy_within(options, fixed.saturating_add(N));
+    put(bytes, fixed, option);
+    // The length of the header, in words of four bytes, is in the upper half of this byte.
+    if let Some(offset) = bytes.get_mut(packet.field(12)) {
+        *offset = offset.wrapping_add(((N / 4) << 4) as u8);
+    }
+    true
 }
 
 /// Writes the IP length of a packet of `len` bytes and mends the header's

@@ -224,7 +224,7 @@ impl Rate {
             self.tries = self.tries.saturating_add(1);
         }
         // Packets of a burst that came one behind the other, whatever was before them.
-        let train = bytes >= TRAIN && busy >= SPAN_US && busy >= time / 4 * 3;
+        let train = bytes >= TRAIN && busy >= SPAN_US && busy >= (time / 4).saturating_mul(3);
         let mostly = queued && busy >= time / 2;
         self.begin(now);
         let rate = |time: u32| {
@@ -244,7 +244,7 @@ impl Rate {
         self.rate = match self.rate {
             // Until something is known, all goes there: rather a good guess soon than a sure one
             // late.
-            0 if mostly || train => rate(time / 2 + busy / 2),
+            0 if mostly || train => rate((time / 2).saturating_add(busy / 2)),
             // What a path carries says nothing while nobody wants more.
             0 if queued => self.guess(least),
             0 => 0,
@@ -276,9 +276,10 @@ impl Rate {
             ..WHOLE => risen,
             // The link has not been busy with these for longer than either.
             _ if queued => {
-                let time = pause.min(queue).max(1);
-                let took = u64::from(latest).saturating_mul(1_000_000) / u64::from(time);
-                took.clamp(RATE_MIN, self.rate)
+                let took = u64::from(latest).saturating_mul(1_000_000);
+                let took = took.checked_div(pause.min(queue).into());
+                let took = took.unwrap_or(u64::MAX);
+                took.min(self.rate).max(RATE_MIN)
             }
             _ => old.max(self.rate),
         };

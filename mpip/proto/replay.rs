@@ -69,7 +69,8 @@ impl<const WORDS: usize> Bits<WORDS> {
             let here = word(i.checked_sub(words));
             let below = word(i.checked_sub(words).and_then(|n| n.checked_sub(1)));
             // `checked_shr` drops the whole word when `bits` is 0.
-            let shifted = (here << bits) | below.checked_shr(64 - bits).unwrap_or(0);
+            let down = u64::BITS.wrapping_sub(bits);
+            let shifted = (here << bits) | below.checked_shr(down).unwrap_or(0);
             if let Some(out) = self.bits.get_mut(i) {
                 *out = shifted;
             }

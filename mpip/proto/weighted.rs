@@ -13,7 +13,7 @@ pub const MIN: u16 = 1;
 /// The weight of each of `n` paths in the beginning, 1000 / n.
 pub fn initial(n: usize) -> u16 {
     let n = u16::try_from(n).unwrap_or(u16::MAX).max(1);
-    (MAX / n).max(MIN)
+    MAX.checked_div(n).unwrap_or(MAX).max(MIN)
 }
 
 /// One iteration of Algorithm 1: the weights of paths with at most the average

@@ -23,7 +23,9 @@ pub fn known() -> Result {
         return Ok(());
     }
     // By number: 7.2's Rust has no name for it.
-    Err(Error::from_errno(-(kernel::bindings::EOPNOTSUPP as c_int)))
+    Err(Error::from_errno(
+        (kernel::bindings::EOPNOTSUPP as c_int).wrapping_neg(),
+    ))
 }
 
 /// A control group, with a reference.

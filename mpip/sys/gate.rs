@@ -60,7 +60,7 @@ impl Gate {
     /// There is one tuple less.
     pub fn count_down(&self, added: bool) {
         // SAFETY: As above.
-        unsafe { bindings::mpip_shim_gate_count(self.raw(), -1, -i32::from(added)) };
+        unsafe { bindings::mpip_shim_gate_count(self.raw(), -1, if added { -1 } else { 0 }) };
     }
 
     /// Whether there are tuples of added lanes.

@@ -97,13 +97,14 @@ impl Message<'_> {
 
     /// Adds a text, with the zero that netlink wants behind it.
     pub fn text(&mut self, attr: u32, value: &str) -> Result {
-        let mut buf = [0; 256];
+        const MAX_TEXT: usize = 255;
+        let mut buf = [0; MAX_TEXT + 1];
         let bytes = value.as_bytes();
-        let len = bytes.len().min(buf.len() - 1);
-        for (to, from) in buf.iter_mut().zip(bytes.iter().take(len)) {
+        let text = bytes.get(..bytes.len().min(MAX_TEXT)).unwrap_or(bytes);
+        for (to, from) in buf.iter_mut().zip(text) {
             *to = *from;
         }
-        self.put(attr, buf.get(..len + 1).unwrap_or(&[0]))
+        self.put(attr, buf.get(..=text.len()).unwrap_or(&[0]))
     }
 
     /// Adds a nest that `f` fills.

@@ -224,7 +224,7 @@ pub fn local_addrs(net: Net, out: &mut [Option<LocalAddr>; MAX_LOCAL]) -> usize 
                 tunnel: entry.tunnel,
                 excluded: false,
             });
-            count += 1;
+            count = count.saturating_add(1);
         }
     }
     count

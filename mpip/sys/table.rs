@@ -211,7 +211,7 @@ impl<V> Buckets<V> {
     }
 
     fn index(&self, hash: u32) -> usize {
-        hash as usize & (self.heads.len() - 1)
+        hash as usize & self.heads.len().wrapping_sub(1)
     }
 
     fn head(&self, hash: u32) -> &Atomic<*mut Node<V>> {
@@ -495,7 +495,7 @@ impl<V: Entry> Table<V> {
         // SAFETY: Only the holder of `resizing` replaces it.
         let from = unsafe { self.current() };
         // Without memory the chains stay long.
-        let Ok(to) = Buckets::new(n, 1 - from.link) else {
+        let Ok(to) = Buckets::new(n, from.link ^ 1) else {
             return;
         };
         let to = KBox::into_raw(to);
@@ -514,7 +514,7 @@ impl<V: Entry> Table<V> {
                     }
                 }
             }
-            done += STEP;
+            done = done.saturating_add(STEP);
             *filling = Some(Filling { to, done });
         }
         let old = {
@@ -575,9 +575,9 @@ impl<V: Placed> Table<V> {
     pub fn insert_placed(&self, value: V) -> Result<(), InsertError> {
         let Some(node) = value.place().and_then(|(whole, node)| {
             let (whole, node) = (ptr::from_ref(&**whole), ptr::from_ref(node));
-            let all = whole.addr()..whole.addr() + size_of::<V::Whole>();
+            let offset = node.addr().wrapping_sub(whole.addr());
             // What is inside of what is counted stays in place as long as that is held.
-            all.contains(&node.addr()).then_some(node)
+            (offset < size_of::<V::Whole>()).then_some(node)
         }) else {
             return self.insert(value);
         };

@@ -76,7 +76,8 @@ pub(super) fn room(
         return None;
     }
     let mtu = route.mtu().min(lane.path.mtu()) as usize;
-    Some(mtu.saturating_sub(lane.ways.current().overhead() + more) as u32)
+    let outer = lane.ways.current().overhead().saturating_add(more);
+    Some(mtu.saturating_sub(outer) as u32)
 }
 
 /// Whether a packet fits, or can be cut into pieces that do.
@@ -86,7 +87,7 @@ pub(super) fn fits_into(skb: &Skb<'_>, packet: &Packet, room: u32) -> bool {
 
 /// Whether a TCP packet can be cut into smaller segments.
 fn can_cut(skb: &Skb<'_>, packet: &Packet) -> bool {
-    let options = skb.head().get(packet.l4 + 20..packet.payload);
+    let options = skb.head().get(packet.options());
     skb.csum() == Csum::Partial
         && packet.payload_len() > 1
         && !options.is_none_or(option::is_signed)

@@ -200,11 +200,11 @@ impl Path {
         }
         let silence = self.silence(now);
         let apart = self.pace().max(APART_US);
-        if silence >= SUSPECT_TIMES * apart && self.is_unanswered(now) {
+        if silence >= apart.saturating_mul(SUSPECT_TIMES) && self.is_unanswered(now) {
             self.fail(now, true);
             return true;
         }
-        self.standing = if silence >= DOUBT_TIMES * apart {
+        self.standing = if silence >= apart.saturating_mul(DOUBT_TIMES) {
             Standing::Doubtful
         } else {
             self.good(now)

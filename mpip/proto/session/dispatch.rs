@@ -175,12 +175,12 @@ impl<P: PathInfo, D, H: Hold<Lane<P, D>>> Session<P, D, H> {
         let mut weights = [0u16; MAX_LANES];
         let mut queues = [0u32; MAX_LANES];
         let mut index = [0usize; MAX_LANES];
-        let mut n = 0;
+        let mut n = 0usize;
         for (i, lane) in self.those(eligible) {
             weights[n] = self.weight(i);
             queues[n] = lane.path.queue_us();
             index[n] = i;
-            n += 1;
+            n = n.saturating_add(1);
         }
         if n < 2 {
             return;
@@ -327,7 +327,9 @@ impl<P: PathInfo, D, H: Hold<Lane<P, D>>> Session<P, D, H> {
             let (p, w) = self.shrink.unwrap_or((1, 1));
             let product = |a: u32, b: u16| u64::from(a).saturating_mul(u64::from(b));
             let (part, whole) = (product(part, p), product(whole, w));
-            let excess = (u64::BITS - whole.leading_zeros()).saturating_sub(u16::BITS);
+            let excess = u64::BITS
+                .saturating_sub(whole.leading_zeros())
+                .saturating_sub(u16::BITS);
             self.shrink = Some(((part >> excess) as u16, (whole >> excess) as u16));
         }
     }
@@ -494,7 +496,7 @@ impl<P: PathInfo, D, H: Hold<Lane<P, D>>> Session<P, D, H> {
             limit: 0,
         };
         let mut candidates = [NONE; N];
-        let mut n = 0;
+        let mut n = 0usize;
         for (i, lane) in self.those(among) {
             // One that was never measured has to wait until it is.
             let (Some(base), Some(slot)) = (lane.path.base_us(), candidates.get_mut(n)) else {
@@ -517,7 +519,7 @@ impl<P: PathInfo, D, H: Hold<Lane<P, D>>> Session<P, D, H> {
                 urgent: lane.path.is_urgent(now),
                 limit: lane.path.limit_us(),
             };
-            n += 1;
+            n = n.saturating_add(1);
         }
         let candidates = candidates.get_mut(..n)?;
         let grows = self.probing != Probing::Done;

@@ -507,7 +507,7 @@ impl<P: PathInfo, D, H: Hold<Lane<P, D>>> Session<P, D, H> {
             .filter(|(_, l)| l.state == LaneState::Active && l.standing() > Standing::Suspect)
             .max_by_key(|(_, l)| {
                 let plain = l.path.reserve().is_none();
-                (plain, l.standing(), u32::MAX - l.path.base_rtt_us())
+                (plain, l.standing(), !l.path.base_rtt_us())
             })
             .map(|(i, _)| i)
     }

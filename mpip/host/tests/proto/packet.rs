@@ -335,6 +335,34 @@ proptest! {
     }
 
     #[test]
+    fn an_option_goes_in_front_of_the_others(plan in plan(), option in any::<[u8; 12]>()) {
+        let plan = Plan {
+            proto: TCP,
+            tcp_options: plan.tcp_options.min(7),
+            payload: Vec::new(),
+            surplus: Vec::new(),
+            ..plan
+        };
+        let before = plan.build();
+        let family = if plan.v6 { 6 } else { 4 };
+        let packet = Packet::parse(&before, before.len(), family).unwrap();
+        let mut after = before.clone();
+        prop_assert!(!insert_tcp_option(&mut after, &packet, &option));
+        prop_assert_eq!(&after, &before);
+        after.extend([0xee; 12]);
+        prop_assert!(insert_tcp_option(&mut after, &packet, &option));
+        let len = after.len();
+        set_ip_len(&mut after, family, len);
+        set_checksum(&mut after, &packet, len);
+        let longer = Packet::parse(&after, len, family).unwrap();
+        prop_assert_eq!(longer.payload, packet.payload + 12);
+        prop_assert_eq!(longer.tcp, packet.tcp);
+        let options = &after[longer.options()];
+        prop_assert_eq!(&options[..12], &option[..]);
+        prop_assert_eq!(&options[12..], &before[packet.options()]);
+    }
+
+    #[test]
     fn set_checksum_agrees(plan in plan()) {
         let plan = Plan { check: Check::Full, ..plan };
         let bytes = plan.build();
