@@ -188,7 +188,7 @@ fn known(instance: &Instance, skb: &mut Skb<'_>, packet: &Packet, entry: &WireEn
     }
     let now = clock::now_us();
     match leaving.decide(skb, now) {
-        Ok(choice) => leaving.go(skb, now, &choice),
+        Ok(choice) => leaving.go(skb, now, choice),
         Err(verdict) => verdict,
     }
 }
@@ -254,7 +254,9 @@ impl Leaving<'_> {
     }
 
     /// It leaves on the lane that was chosen at the time `now`, or what is sent in its place does.
-    fn go(&self, skb: &mut Skb<'_>, now: u32, choice: &Choice) -> Verdict {
+    // Else all that was decided is written and read, for each packet.
+    #[inline(always)]
+    fn go(&self, skb: &mut Skb<'_>, now: u32, choice: Choice) -> Verdict {
         let Leaving {
             instance,
             packet,
