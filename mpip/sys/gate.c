@@ -274,24 +274,24 @@ static __always_inline bool gate_passed(const struct mpip_gate *gate, bool in,
 }
 
 /*
- * Whether a packet is a datagram that is plain in this way, or a fragment of one:
- * these Rust leaves alone, so it does not matter what is taken for their ports;
- * and while sources are lent, no datagram finds its slot. Each packet of the host
- * comes here, so that every instruction counts.
+ * Whether there are a datagram's headers in the linear part of a packet, if it
+ * has no options. Each packet of the host comes here, so that every instruction
+ * counts.
  */
 static __always_inline bool gate_is_datagram(const struct sk_buff *skb, u8 family)
 {
-	const u8 *data = skb->data;
 	u32 header = family == 4 ? 20 : 40;
 
-	if (unlikely(skb_headlen(skb) < header + sizeof(struct udphdr)))
-		return false;
-	if (family == 6)
-		return data[6] == IPPROTO_UDP;
-	return likely(data[0] == 0x45) && data[9] == IPPROTO_UDP;
+	return likely(skb_headlen(skb) >= header + sizeof(struct udphdr)) &&
+	       skb->data[family == 4 ? 9 : 6] == IPPROTO_UDP;
 }
 
-/* Whether an outgoing packet is a datagram that Rust need not see. */
+/*
+ * Whether an outgoing packet is a datagram that Rust need not see. Fragments it
+ * leaves alone, so it does not matter what is taken for their ports. Nor does it
+ * for what has options: that leaves as it is if it is taken for a flow that does.
+ * While sources are lent, no datagram finds its slot.
+ */
 static __always_inline bool gate_lets_datagram_out(const struct mpip_gate *gate,
 						   const struct sk_buff *skb,
 						   u8 family)
@@ -335,9 +335,11 @@ static __always_inline bool gate_lets_datagram_in(const struct mpip_gate *gate,
 	u32 header = family == 4 ? 20 : 40;
 	const struct udphdr *uh = (const struct udphdr *)(skb->data + header);
 
-	/* The longest packet has no more bytes than 16 bits count. */
 	if (!gate_is_datagram(skb, family) ||
-	    uh->len != htons((u16)(skb->len - header)) ||
+	    (family == 4 && skb->data[0] != 0x45))
+		return false;
+	/* The longest packet has no more bytes than 16 bits count. */
+	if (uh->len != htons((u16)(skb->len - header)) ||
 	    uh->dest == READ_ONCE(gate->own_port))
 		return false;
 	/* The first packet of a new tuple may be on its way already. */
